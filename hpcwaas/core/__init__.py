@@ -1,0 +1,1 @@
+"""What the service means: models, policy and use cases."""

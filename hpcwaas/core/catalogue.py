@@ -1,0 +1,67 @@
+"""What a user may run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpcwaas import cursors
+from hpcwaas.core.models import Principal, Workflow, WorkflowDetails
+from hpcwaas.core.policy import may_run
+from hpcwaas.engines.base import Engine
+from hpcwaas.errors import NotFound
+
+
+class Catalogue:
+    """The workflows of an engine as one user sees them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def page(
+        self, principal: Principal, words: str | None, limit: int | None, cursor: str | None
+    ) -> tuple[Sequence[Workflow], str | None]:
+        """Workflows that the user may run, ordered by id.
+
+        Args:
+            words: only those in whose texts all of these words stand; case is ignored.
+            limit: at most so many; None for all.
+            cursor: where the page before ended.
+
+        Returns:
+            the workflows, and the cursor of the next page when there is one.
+        """
+        wanted = (words or "").casefold().split()
+        after = cursors.decode(cursor, 1)[0] if cursor is not None else None
+        found = sorted(
+            (
+                workflow
+                for workflow in self._engine.workflows()
+                if may_run(principal, workflow)
+                and (after is None or workflow.id > after)
+                and all(word in _text(workflow) for word in wanted)
+            ),
+            key=lambda workflow: workflow.id,
+        )
+        if limit is None or len(found) <= limit:
+            return found, None
+        return found[:limit], cursors.encode(found[limit - 1].id)
+
+    def details(self, principal: Principal, workflow_id: str) -> WorkflowDetails:
+        """One workflow with its inputs.
+
+        Raises:
+            NotFound: there is none under this id that the user may run.
+        """
+        try:
+            details = self._engine.workflow(workflow_id)
+        except NotFound:
+            details = None
+        if details is None or not may_run(principal, details.workflow):
+            raise NotFound("There is no such workflow.")
+        return details
+
+
+def _text(workflow: Workflow) -> str:
+    return " ".join(
+        filter(None, (workflow.id, workflow.name, workflow.label, workflow.description, workflow.environment_name))
+    ).casefold()

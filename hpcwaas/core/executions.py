@@ -1,0 +1,193 @@
+"""Starting, finding and ending executions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, Principal, Status, WorkflowDetails
+from hpcwaas.engines.base import Engine, Prepared, UploadLookup
+from hpcwaas.errors import Conflict, NotFound, ServiceError
+from hpcwaas.store.base import ExecutionRecords
+
+_LOGGER = logging.getLogger(__name__)
+_UNKNOWN = "There is no such execution."
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request to start an execution that has passed every check.
+
+    Attributes:
+        inputs: as the user gave them.
+        prepared: the engine's own form of them.
+    """
+
+    details: WorkflowDetails
+    inputs: Mapping[str, JSON]
+    prepared: Prepared
+
+
+class Executions:
+    """The executions of an engine as their owners see them.
+
+    Args:
+        uploads: finds an owner's uploads.
+    """
+
+    def __init__(
+        self, engine: Engine, catalogue: Catalogue, records: ExecutionRecords, uploads: Callable[[str], UploadLookup]
+    ) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._records = records
+        self._uploads = uploads
+
+    def check(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Checked:
+        """Checks everything that starting an execution needs, and starts nothing.
+
+        Raises:
+            NotFound: no such workflow for this user.
+            InvalidInputs: all that is wrong with the inputs.
+        """
+        details = self._catalogue.details(principal, workflow_id)
+        return Checked(details, inputs, self._engine.prepare(details, inputs, self._uploads(principal.subject)))
+
+    def trigger(
+        self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON], idempotency_key: str | None
+    ) -> Execution:
+        """Starts an execution, or finds the one that was started with this key.
+
+        Raises:
+            NotFound: no such workflow for this user.
+            InvalidInputs: all that is wrong with the inputs.
+            Conflict: the key was used for another request.
+        """
+        checked = self.check(principal, workflow_id, inputs)
+        workflow = checked.details.workflow
+        execution, new = self._records.add(
+            Execution(
+                id=str(uuid.uuid4()),
+                owner=principal.subject,
+                workflow_id=workflow.id,
+                workflow_name=workflow.name,
+                engine=self._engine.name,
+                inputs=inputs,
+                created_at=datetime.now(UTC),
+                state=ExecutionState(Status.PENDING),
+            ),
+            (idempotency_key, _fingerprint(workflow_id, inputs)) if idempotency_key else None,
+        )
+        return self._start(execution, checked) if new else execution
+
+    def _start(self, execution: Execution, checked: Checked) -> Execution:
+        try:
+            reference = self._engine.start(execution.id, checked.details, checked.prepared)
+        except ServiceError:
+            # The engine promises that nothing was started: the user sees the error, a retry begins anew.
+            self._records.discard(execution.id)
+            raise
+        self._records.set_reference(execution.id, reference)
+        return replace(execution, reference=reference)
+
+    def get(self, principal: Principal, execution_id: str) -> Execution:
+        """An execution as it stands now.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+        """
+        try:
+            return self.refresh(self._records.get(execution_id, principal.subject))
+        except NotFound:
+            raise NotFound(_UNKNOWN) from None
+
+    def refresh(self, execution: Execution) -> Execution:
+        """Asks the engine for news of an execution and stores them."""
+        if execution.state.status.over or execution.reference is None:
+            return execution
+        state = self._engine.state(execution.reference)
+        return execution if state == execution.state else self._records.save_state(execution.id, state)
+
+    def page(
+        self,
+        principal: Principal,
+        *,
+        limit: int,
+        cursor: str | None,
+        workflow_id: str | None,
+        statuses: Collection[Status] | None,
+        created_after: datetime | None,
+        created_before: datetime | None,
+    ) -> tuple[Sequence[Execution], str | None]:
+        """The user's executions, newest first, and the cursor of the next page when there is one."""
+        for execution in self._records.unfinished(principal.subject):
+            self.refresh(execution)  # so that the filter by status sees what is true now
+        return self._records.page(
+            principal.subject,
+            limit=limit,
+            cursor=cursor,
+            workflow_id=workflow_id,
+            statuses=statuses,
+            created_after=created_after,
+            created_before=created_before,
+        )
+
+    def cancel(self, principal: Principal, execution_id: str) -> None:
+        """Asks for the end of an execution.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+            Conflict: it has ended by itself.
+        """
+        execution = self.get(principal, execution_id)
+        if execution.state.status is Status.CANCELLED:
+            return
+        if execution.state.status.over:
+            raise Conflict(f"The execution has {execution.state.status} already.")
+        if execution.reference is None:
+            raise Conflict("The execution is just being started. Try again in a moment.")
+        self._engine.cancel(execution.reference)
+        self.refresh(execution)
+
+    def output(self, principal: Principal, execution_id: str, name: str, path: str | None, archive: str) -> Output:
+        """An output of an execution, or a part of it.
+
+        Args:
+            path: the way into it; see `Engine.output`.
+            archive: how a directory is packed, `zip` or `tar`.
+
+        Raises:
+            NotFound: unknown execution, output or part.
+            Conflict: the execution hasn't ended.
+        """
+        execution = self.get(principal, execution_id)
+        if not execution.state.status.over:
+            raise Conflict(f"The execution is {execution.state.status}; it has outputs when it has ended.")
+        if execution.reference is None or name not in (execution.state.outputs or {}):
+            raise NotFound(f"The execution has no output `{name}`.")
+        return self._engine.output(execution.reference, name, path, archive)
+
+    def resume(self, execution: Execution) -> None:
+        """Starts an execution of which only the intent is stored, as a crash between the two leaves it.
+
+        An engine that was reached before the crash finds the execution under its id and starts no other.
+        """
+        principal = Principal(execution.owner, execution.owner)
+        try:
+            self._start(execution, self.check(principal, execution.workflow_id, execution.inputs))
+        except (NotFound, Conflict) as error:
+            reason = f"The service was restarted before the execution began, and then: {error.detail}"
+        else:
+            _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)
+            return
+        self._records.save_state(execution.id, ExecutionState(Status.FAILED, ended_at=datetime.now(UTC), reason=reason))
+
+
+def _fingerprint(workflow_id: str, inputs: Mapping[str, JSON]) -> str:
+    return hashlib.sha256(json.dumps([workflow_id, inputs], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,322 @@
+"""The service's own vocabulary as plain, frozen values. No I/O, no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntFlag, StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+JSON: TypeAlias = Any
+"""A value that JSON can hold."""
+
+
+class Status(StrEnum):
+    """Where an execution stands; the words on the wire."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def over(self) -> bool:
+        """Whether the execution has ended and will not change any more."""
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+class StepStatus(StrEnum):
+    """Where a step of an execution stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
+
+
+class Level(IntFlag):
+    """Severity of a log entry; a set of them is the `levels` bit mask of the wire."""
+
+    DEBUG = 1
+    INFO = 2
+    WARN = 4
+    ERROR = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls.
+
+    Attributes:
+        subject: stable id of the user; owner of what they make.
+        name: for display.
+        roles: `user`, `operator`.
+    """
+
+    subject: str
+    name: str
+    roles: frozenset[str] = frozenset({"user"})
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """Something published that a user may execute.
+
+    Attributes:
+        id: opaque to clients, unique in the catalogue.
+        name: short name.
+        engine: name of the engine that runs it.
+        application_id, environment_id, environment_name: what existing clients show beside the name.
+        label, description: for people; Markdown may stand in the description.
+        authorized_users: subjects who may run it; None means everybody.
+    """
+
+    id: str
+    name: str
+    engine: str
+    application_id: str
+    environment_id: str
+    environment_name: str
+    label: str | None = None
+    description: str | None = None
+    authorized_users: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDeclaration:
+    """An output that a workflow promises.
+
+    Attributes:
+        name: of the output.
+        type: in the words of the engine's language (`File`, `int[]`), for display.
+        schema: JSON Schema of the value.
+    """
+
+    name: str
+    type: str
+    label: str | None = None
+    description: str | None = None
+    schema: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepDeclaration:
+    """A node of a workflow's graph.
+
+    Attributes:
+        name: unique in the workflow.
+        after: names of the steps whose outputs it takes.
+    """
+
+    name: str
+    label: str | None = None
+    description: str | None = None
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowDetails:
+    """A workflow with all that is needed to fill in its form.
+
+    Attributes:
+        inputs: JSON Schema of the `inputs` object (`type: object`, `properties`, `required`); every property carries
+            its default, description and `x-type`, the type in the engine's own words.
+        version: digest of the published content; changes when the workflow does.
+    """
+
+    workflow: Workflow
+    inputs: Mapping[str, JSON]
+    outputs: tuple[OutputDeclaration, ...]
+    steps: tuple[StepDeclaration, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node of the workflow's graph inside one execution."""
+
+    name: str
+    status: StepStatus
+    label: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of an execution's log. `index` counts from 0 in the unfiltered log and never changes."""
+
+    index: int
+    level: Level
+    timestamp: datetime
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A part of a log as seen through a level mask.
+
+    Attributes:
+        entries: in order.
+        total: entries of these levels in the log so far.
+        over: the execution has ended and the log is complete.
+    """
+
+    entries: tuple[LogEntry, ...]
+    total: int
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionState:
+    """What an engine knows of an execution.
+
+    Attributes:
+        reason: in plain words why it is in this state, when that needs saying (why it failed or waits).
+        outputs: by name, once it has ended; files as `{"class": "File", "basename", "size", "checksum", "path"}` where
+            `path` is the way to it for `Engine.output` and nothing of the site's file system.
+    """
+
+    status: Status
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
+    steps: tuple[Step, ...] = ()
+    outputs: Mapping[str, JSON] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a workflow, triggered by one user, who owns it.
+
+    Attributes:
+        reference: the engine's own id of it; None between the stored intent and the engine's answer.
+        inputs: as the user gave them.
+    """
+
+    id: str
+    owner: str
+    workflow_id: str
+    workflow_name: str
+    engine: str
+    inputs: Mapping[str, JSON]
+    created_at: datetime
+    state: ExecutionState
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that a user uploaded to use as an input.
+
+    Attributes:
+        name: base name, safe as a file name.
+        size: bytes.
+        sha256: lower-case hexadecimal digest of the content.
+    """
+
+    id: str
+    owner: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An upload of the caller together with the place of its content on this machine."""
+
+    upload: Upload
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class OutputValue:
+    """An output that isn't a file."""
+
+    value: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """An output file, opened for reading.
+
+    Attributes:
+        name: base name to offer for download.
+        size: bytes.
+        etag: strong validator of the content, without quotes.
+        stream: seekable; the caller closes it.
+    """
+
+    name: str
+    media_type: str
+    size: int
+    etag: str
+    modified_at: datetime
+    stream: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class OutputArchive:
+    """An output directory packed while it is read.
+
+    Attributes:
+        name: base name to offer for download, with the archive's suffix.
+        media_type: `application/zip` or `application/x-tar`.
+        chunks: the archive's bytes; produced while they are taken.
+    """
+
+    name: str
+    media_type: str
+    chunks: Iterator[bytes]
+
+
+Output: TypeAlias = OutputValue | OutputFile | OutputArchive
+
+
+@dataclass(frozen=True, slots=True)
+class SSHKey:
+    """A key pair. The private half exists in the vault only and is no part of this.
+
+    Attributes:
+        type: `ed25519`, `rsa`, `ecdsa`.
+        bits: key size; None for ed25519.
+        public_key: the OpenSSH line, ending with a newline.
+        fingerprint: `SHA256:…` as `ssh-keygen -l` prints it.
+        metadata: the user's own words about it.
+    """
+
+    id: str
+    owner: str
+    name: str | None
+    type: str
+    bits: int | None
+    public_key: str
+    fingerprint: str
+    metadata: Mapping[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """State of one thing that the service depends on.
+
+    Attributes:
+        status: `ok`; `degraded` (serving, but something needs a look); `failed` (requests that need it fail).
+        latency: seconds that the check took.
+        problems: what is wrong, one sentence each, with the file and line where there is one.
+    """
+
+    name: str
+    status: str
+    latency: float
+    problems: Sequence[str] = ()

@@ -1,0 +1,179 @@
+"""Use cases on the files that users upload to use as inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import secrets
+import time
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from hpcwaas.core.models import StoredUpload, Upload
+from hpcwaas.durable import sync_directory
+from hpcwaas.engines.base import UploadLookup
+from hpcwaas.errors import BadRequest, NotFound, TooLarge, Unavailable
+from hpcwaas.store.base import UploadRecords
+
+_LOGGER = logging.getLogger(__name__)
+_CHUNK = 256 * 1024
+_MAX_NAME_BYTES = 255
+_MAX_MEDIA_TYPE = 255
+_ORPHAN_SECONDS = 3600
+"""Age from which a file that no record knows is rubbish of a crash, and not an upload under way."""
+
+
+class Uploads:
+    """Keeps uploaded files, each as a file named by its id.
+
+    Content comes first and goes last: a crash may leave a file that nobody knows, which `sweep` removes, and never a
+    record without its content.
+
+    Args:
+        records: where they are recorded.
+        directory: for their content; made when missing, used for nothing else.
+        max_size: of one file, in bytes.
+    """
+
+    def __init__(self, records: UploadRecords, directory: Path, max_size: int) -> None:
+        self._records = records
+        self._directory = directory
+        self._max_size = max_size
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def save(self, owner: str, name: str, media_type: str, stream: BinaryIO, declared_length: int | None) -> Upload:
+        """Stores a file while it arrives.
+
+        Args:
+            name: base name; it is what a workflow sees.
+            stream: read to its end.
+            declared_length: how many bytes are to come, when the client said so.
+
+        Raises:
+            BadRequest: the name or media type can't be used, or fewer bytes came than were declared.
+            TooLarge: over the limit; found before reading when the length was declared.
+            Unavailable: no space left, or the disk or store fails.
+        """
+        _check_name(name)
+        if (
+            not media_type
+            or len(media_type) > _MAX_MEDIA_TYPE
+            or not (media_type.isascii() and media_type.isprintable())
+        ):
+            raise BadRequest("The media type can't be used: expected one such as `text/plain`.")
+        if declared_length is not None and declared_length > self._max_size:
+            raise self._too_large()
+        upload_id = f"file-{secrets.token_hex(16)}"
+        draft = self._directory / f".{upload_id}"
+        try:
+            size, sha256 = self._receive(stream, draft, declared_length)
+            draft.rename(self._path(upload_id))
+            sync_directory(self._directory)
+        except OSError as error:
+            _LOGGER.error("An upload can't be stored: %s", error)  # noqa: TRY400 # the reason is all there is to say
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            why = "the service has no space left" if full else "the service's disk fails"
+            raise Unavailable(f"The file can't be stored at the moment: {why}.") from error
+        finally:
+            draft.unlink(missing_ok=True)
+        upload = Upload(upload_id, owner, name, media_type, size, sha256, datetime.now(UTC))
+        # When this fails the content stays for `sweep`: the record may have been stored without us learning of it.
+        self._records.add(upload)
+        return upload
+
+    def get(self, owner: str, upload_id: str) -> Upload:
+        """One upload.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+        """
+        return self._records.get(upload_id, owner)
+
+    def page(self, owner: str, limit: int, cursor: str | None) -> tuple[Sequence[Upload], str | None]:
+        """A part of a user's uploads, newest first, and the cursor of the next part when there is one.
+
+        Raises:
+            BadRequest: a cursor that isn't one of ours.
+        """
+        return self._records.page(owner, limit=limit, cursor=cursor)
+
+    def lookup(self, owner: str) -> UploadLookup:
+        """The function by which an engine finds this user's uploads."""
+
+        def find(upload_id: str) -> StoredUpload | None:
+            try:
+                return StoredUpload(self._records.get(upload_id, owner), self._path(upload_id))
+            except NotFound:
+                return None
+
+        return find
+
+    def delete(self, owner: str, upload_id: str) -> None:
+        """Removes an upload. Executions that were started with it keep what they took.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+        """
+        self._records.delete(upload_id, owner)
+        self._path(upload_id).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Removes what crashes have left; harmless at any time and in several processes at once.
+
+        Returns:
+            how many files were removed.
+        """
+        oldest = time.time() - _ORPHAN_SECONDS
+        # Files first, records after: whatever is recorded in between is seen.
+        files = list(self._directory.iterdir())
+        known = self._records.ids()
+        removed = 0
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):  # somebody else removed it
+                if file.name not in known and file.lstat().st_mtime < oldest:
+                    file.unlink()
+                    removed += 1
+        return removed
+
+    def _path(self, upload_id: str) -> Path:
+        return self._directory / upload_id
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The file is larger than the {self._max_size} bytes that are accepted.")
+
+    def _receive(self, stream: BinaryIO, draft: Path, declared_length: int | None) -> tuple[int, str]:
+        size, digest = 0, hashlib.sha256()
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            while chunk := _read(stream):
+                size += len(chunk)
+                if size > self._max_size:
+                    raise self._too_large()
+                digest.update(chunk)
+                file.write(chunk)
+            if declared_length is not None and size != declared_length:
+                raise BadRequest(f"The upload broke off: {size} of {declared_length} bytes arrived.")
+            file.flush()
+            os.fsync(file.fileno())
+        return size, digest.hexdigest()
+
+
+def _read(stream: BinaryIO) -> bytes:
+    try:
+        return stream.read(_CHUNK)
+    except OSError as error:  # the client's side, not the disk's
+        raise BadRequest("The upload broke off.") from error
+
+
+def _check_name(name: str) -> None:
+    if not name or name in (".", "..") or any(c in "/\\" or unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise BadRequest(
+            "`name` can't be used: expected the name of a file, without folders, control characters or half characters."
+        )
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        raise BadRequest(f"`name` can't be used: it is longer than {_MAX_NAME_BYTES} bytes in UTF-8.")

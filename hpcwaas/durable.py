@@ -1,0 +1,70 @@
+"""Files that are on the disk completely, or not at all, whenever the machine stops."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from hpcwaas.errors import ConfigurationError
+
+
+def sync_directory(directory: Path) -> None:
+    """Brings what was last made, renamed or removed in a directory to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> str:
+    """Reads a secret; when there is none yet, makes one that only this account can read.
+
+    Of several processes that find none at the same time, one makes it and the others read that one. The file appears
+    under its name complete and on the disk, or not at all.
+
+    Args:
+        make: gives a new secret, in ASCII.
+        setting: name of the setting to blame.
+
+    Raises:
+        ConfigurationError: others may read the file, or it can't be read or made.
+    """
+    try:
+        try:
+            return _read(path, setting)
+        except FileNotFoundError:
+            _create(path, make())
+            return _read(path, setting)
+    except OSError as error:
+        raise ConfigurationError(setting, f"can't use the file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(setting, f"the file {path} holds something else than this service wrote") from error
+
+
+def _read(path: Path, setting: str) -> str:
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise ConfigurationError(setting, f"others may read {path} (mode {mode:04o}): `chmod 600 {path}`")
+        return file.read().decode("ascii").strip()
+
+
+def _create(path: Path, secret: str) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # unlike a rename it doesn't replace what another process made meanwhile
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink()
+    sync_directory(path.parent)

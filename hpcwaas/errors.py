@@ -1,0 +1,168 @@
+"""The domain's errors.
+
+Every failure that a caller can meet is one of these. Nothing here knows HTTP: `hpcwaas.api.problems` turns the
+stable `id` of an error into a status and a problem document, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of the domain's errors.
+
+    Args:
+        detail: one or two sentences for the caller: what is wrong and what to do. Never a secret, never a stack trace.
+    """
+
+    id: ClassVar[str] = "internal_server_error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BadRequest(ServiceError):
+    """The request is malformed, or a value in it isn't what the contract says."""
+
+    id = "bad_request"
+
+
+@dataclass(frozen=True, slots=True)
+class InputProblem:
+    """One thing that is wrong with one input of a workflow.
+
+    Attributes:
+        input: name of the input, with the way into it (`samples[2].name`).
+        detail: what was given and what is expected, in a sentence.
+        given: the value as it was given, shortened for display; None when it is missing.
+        expected: what is accepted, in plain words.
+        suggestion: a declared name that the caller may have meant.
+    """
+
+    input: str
+    detail: str
+    given: str | None = None
+    expected: str | None = None
+    suggestion: str | None = None
+
+
+class InvalidInputs(BadRequest):
+    """Inputs don't match the workflow's schema. Carries all problems at once.
+
+    Args:
+        problems: at least one.
+    """
+
+    id = "bad_request"
+
+    def __init__(self, problems: Sequence[InputProblem]) -> None:
+        super().__init__("; ".join(problem.detail for problem in problems))
+        self.problems = tuple(problems)
+
+
+class Unauthorized(ServiceError):
+    """No credentials, or wrong ones."""
+
+    id = "unauthorized"
+
+
+class Forbidden(ServiceError):
+    """The caller is known and lacks the permission itself (not: an object of somebody else, which is NotFound)."""
+
+    id = "forbidden"
+
+
+class NotFound(ServiceError):
+    """No such object, or none that belongs to the caller: both say the same."""
+
+    id = "not_found"
+
+
+class Conflict(ServiceError):
+    """The object's present state forbids the request."""
+
+    id = "conflict"
+
+
+class TooLarge(ServiceError):
+    """A body is over the limit."""
+
+    id = "payload_too_large"
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body's media type isn't one that the operation takes."""
+
+    id = "unsupported_media_type"
+
+
+class RangeNotSatisfiable(ServiceError):
+    """A part of a file was asked for that the file doesn't have.
+
+    Args:
+        size: of the file, in bytes.
+    """
+
+    id = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size} bytes.")
+        self.size = size
+
+
+class TooManyRequests(ServiceError):
+    """The caller's own share of a limited thing is used up.
+
+    Args:
+        retry_after: seconds after which a new try makes sense.
+    """
+
+    id = "too_many_requests"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class UpstreamFailed(ServiceError):
+    """A server behind this one failed or talked nonsense."""
+
+    id = "bad_gateway"
+
+
+class Unavailable(ServiceError):
+    """Something that the request needs is down or full.
+
+    Args:
+        retry_after: seconds after which a new try makes sense.
+    """
+
+    id = "service_unavailable"
+
+    def __init__(self, detail: str, retry_after: int = 5) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class UpstreamTimeout(ServiceError):
+    """A server behind this one took too long."""
+
+    id = "gateway_timeout"
+
+
+class ConfigurationError(Exception):
+    """The service can't start as configured.
+
+    Args:
+        key: the setting's full name (`cwl.max_running`).
+        detail: what is wrong with it and what is expected.
+    """
+
+    def __init__(self, key: str, detail: str) -> None:
+        super().__init__(f"{key}: {detail}")
+        self.key = key
+        self.detail = detail
