@@ -1,0 +1,1 @@
+"""The service's own records: SQLAlchemy models, queries, migrations."""

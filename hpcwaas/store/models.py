@@ -1,0 +1,126 @@
+"""The tables. Only what SQLite and PostgreSQL both can; every change here needs a migration beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A timezone-aware moment with microseconds, in UTC whatever the database keeps."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Takes aware values only: a naive one would silently mean the machine's local time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime")
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:  # within a day of the calendar's ends, as a filter may be: those ends compare the same
+            return datetime.min.replace(tzinfo=UTC) if value.year == 1 else datetime.max.replace(tzinfo=UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """SQLite gives back naive values, PostgreSQL aware ones in the session's zone."""
+        if value is None or value.tzinfo is None:
+            return value and value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of the mapped classes. Constraints have fixed names, so that later migrations can address them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    # none_as_null: an absent value is NULL, not the JSON text "null".
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime, Any: JSON(none_as_null=True)}
+
+
+class ExecutionRow(Base):
+    """An execution with its state as last seen."""
+
+    __tablename__ = "executions"
+    __table_args__ = (Index(None, "owner", "created_at", "id"), Index(None, "created_at", "id"), Index(None, "status"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    workflow_id: Mapped[str]
+    workflow_name: Mapped[str]
+    engine: Mapped[str]
+    reference: Mapped[str | None]
+    inputs: Mapped[Any]
+    created_at: Mapped[datetime]
+    status: Mapped[str]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    steps: Mapped[Any]
+    outputs: Mapped[Any | None]
+
+
+class IdempotencyRow(Base):
+    """An `Idempotency-Key` that a user sent, what they asked for with it, and what came of it."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id"))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class UploadRow(Base):
+    """An uploaded file; its content is a file of the same id."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index(None, "owner", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    name: Mapped[str]
+    media_type: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class SSHKeyRow(Base):
+    """The public part of an SSH key. Names are unique per owner; NULL, no name, may repeat."""
+
+    __tablename__ = "ssh_keys"
+    __table_args__ = (UniqueConstraint("owner", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    name: Mapped[str | None]
+    type: Mapped[str]
+    bits: Mapped[int | None]
+    public_key: Mapped[str]
+    fingerprint: Mapped[str]
+    # `metadata` is SQLAlchemy's own word on a mapped class.
+    details: Mapped[Any] = mapped_column("metadata")
+    created_at: Mapped[datetime]
+
+
+class SecretRow(Base):
+    """What the embedded vault sealed."""
+
+    __tablename__ = "secrets"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    ciphertext: Mapped[bytes]
+    created_at: Mapped[datetime]

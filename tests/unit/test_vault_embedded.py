@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import base64
+import json
+import multiprocessing
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidTag
+
+from hpcwaas.errors import ConfigurationError, Conflict
+from hpcwaas.store.database import Database
+from hpcwaas.store.secrets import SecretStore
+from hpcwaas.vault.base import Vault
+from hpcwaas.vault.embedded import EmbeddedVault, load_key
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(32)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/store.db")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def secrets(database: Database) -> SecretStore:
+    return SecretStore(database)
+
+
+@pytest.fixture
+def vault(secrets: SecretStore) -> EmbeddedVault:
+    return EmbeddedVault(secrets, KEY)
+
+
+def opened(vault: EmbeddedVault, secrets: SecretStore, key_id: str) -> dict[str, str]:
+    sealed = secrets.get(key_id)
+    assert sealed is not None
+    content: dict[str, str] = json.loads(vault._open(key_id, sealed))
+    return content
+
+
+def test_it_is_a_vault(vault: EmbeddedVault) -> None:
+    as_protocol: Vault = vault
+    assert as_protocol.name == "embedded"
+    as_protocol.close()
+
+
+def test_a_pair_rests_sealed(vault: EmbeddedVault, secrets: SecretStore, tmp_path: Path) -> None:
+    metadata = {"site": "somewhere", "privateKey": "mine", "publicKey": "mine too"}
+    vault.write("key-1", "the private half", "the public half", metadata)
+    assert opened(vault, secrets, "key-1") == {
+        "privateKey": "the private half",
+        "publicKey": "the public half",
+        "site": "somewhere",
+    }
+    on_disk = b"".join(file.read_bytes() for file in tmp_path.glob("store.db*"))
+    for part in (b"private half", b"public half", b"somewhere"):
+        assert part not in on_disk
+
+
+def test_equal_pairs_are_sealed_differently(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    vault.write("key-1", "a", "b", {})
+    vault.write("key-2", "a", "b", {})
+    assert secrets.get("key-1") != secrets.get("key-2")
+
+
+def test_an_id_is_used_once(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    vault.write("key-1", "first", "b", {})
+    with pytest.raises(Conflict):
+        vault.write("key-1", "second", "b", {})
+    assert opened(vault, secrets, "key-1")["privateKey"] == "first"
+
+
+def test_delete_destroys_and_may_be_repeated(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    vault.write("key-1", "a", "b", {})
+    vault.delete("key-1")
+    vault.delete("key-1")
+    assert secrets.get("key-1") is None
+
+
+def test_records_cannot_be_exchanged_or_changed(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    vault.write("key-1", "a", "b", {})
+    sealed = secrets.get("key-1")
+    assert sealed is not None
+    with pytest.raises(InvalidTag):
+        vault._open("key-2", sealed)
+    with pytest.raises(InvalidTag):
+        vault._open("key-1", sealed[:-1] + bytes([sealed[-1] ^ 1]))
+
+
+def test_the_same_key_opens_it_again(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    vault.write("key-1", "a", "b", {})
+    assert opened(EmbeddedVault(secrets, KEY), secrets, "key-1")["privateKey"] == "a"
+
+
+def test_another_key_is_found_out_at_the_start(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    with pytest.raises(ConfigurationError, match=r"^vault\.key: "):
+        EmbeddedVault(secrets, OTHER_KEY)
+
+
+def test_check(vault: EmbeddedVault, secrets: SecretStore, database: Database, tmp_path: Path) -> None:
+    check = vault.check()
+    assert (check.name, check.status, tuple(check.problems)) == ("vault", "ok", ())
+    with database.write() as session:
+        session.connection().exec_driver_sql("UPDATE secrets SET ciphertext = x'00'")
+    check = vault.check()
+    assert check.status == "failed"
+    assert "vault.key" in check.problems[0]
+    database.close()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("DROP TABLE secrets")
+    connection.close()
+    assert vault.check().status == "failed"
+
+
+class TestLoadKey:
+    def test_from_the_setting(self, tmp_path: Path) -> None:
+        path = tmp_path / "vault.key"
+        assert load_key(base64.b64encode(KEY).decode() + "\n", path) == KEY
+        assert not path.exists()
+
+    def test_made_once_and_kept(self, tmp_path: Path) -> None:
+        path = tmp_path / "vault.key"
+        key = load_key(None, path)
+        assert len(key) == 32
+        assert load_key(None, path) == key
+        assert load_key(None, tmp_path / "another.key") != key
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["another.key", "vault.key"]  # no drafts left
+
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601])
+    def test_a_file_open_to_others_is_refused(self, tmp_path: Path, mode: int) -> None:
+        path = tmp_path / "vault.key"
+        load_key(None, path)
+        path.chmod(mode)
+        with pytest.raises(ConfigurationError, match=r"^vault\.key: .*chmod 600"):
+            load_key(None, path)
+
+    @pytest.mark.parametrize(
+        "text", ["", "garbage", base64.b64encode(KEY[:31]).decode(), base64.b64encode(KEY * 2).decode(), "é" * 44]
+    )
+    def test_an_unusable_key_is_refused_and_not_told(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "vault.key"
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        for setting in (text, None):
+            with pytest.raises(ConfigurationError, match=r"^vault\.key: ") as caught:
+                load_key(setting, path)
+            assert not text or text not in str(caught.value)
+
+    def test_a_missing_directory_is_a_configuration_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="No such file"):
+            load_key(None, tmp_path / "nowhere" / "vault.key")
+
+    def test_processes_that_race_get_the_same(self, tmp_path: Path) -> None:
+        context = multiprocessing.get_context("fork")
+        for attempt in range(5):
+            barrier, keys = context.Barrier(6), context.Queue()
+            arguments = (tmp_path / f"{attempt}.key", barrier, keys)
+            processes = [context.Process(target=_load, args=arguments) for _ in range(6)]
+            for process in processes:
+                process.start()
+            assert len({keys.get(timeout=30) for _ in processes}) == 1
+            for process in processes:
+                process.join(timeout=10)
+
+
+def _load(path: Path, barrier: multiprocessing.synchronize.Barrier, keys: multiprocessing.Queue[bytes]) -> None:
+    barrier.wait()
+    keys.put(load_key(None, path))
+
+
+def _start(
+    url: str, key: bytes, barrier: multiprocessing.synchronize.Barrier, refused: multiprocessing.Queue[bool]
+) -> None:
+    database = Database(url)
+    barrier.wait()
+    try:
+        EmbeddedVault(SecretStore(database), key)
+        refused.put(False)
+    except ConfigurationError:
+        refused.put(True)
+    database.close()
+
+
+def test_of_processes_that_first_start_with_different_keys_one_key_wins(database: Database, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier, refused = context.Barrier(4), context.Queue()
+    url = f"sqlite:///{tmp_path}/store.db"
+    processes = [
+        context.Process(target=_start, args=(url, key, barrier, refused)) for key in (KEY, OTHER_KEY, KEY, OTHER_KEY)
+    ]
+    for process in processes:
+        process.start()
+    assert sorted(refused.get(timeout=30) for _ in processes) == [False, False, True, True]
+    for process in processes:
+        process.join(timeout=10)
