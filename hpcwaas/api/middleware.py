@@ -1,0 +1,243 @@
+"""What happens to every request, before Connexion sees it and after: on errors and for the Swagger UI as well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hpcwaas.api.problems import problem
+from hpcwaas.errors import BadRequest, TooLarge
+
+_ACCESS = logging.getLogger("hpcwaas.access")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_UI_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+)
+"""The Swagger UI's page holds scripts and styles of its own. Nothing may come from elsewhere."""
+_API_POLICY = "default-src 'none'; sandbox"
+"""A user's output that a browser opens is only shown: it runs nothing in the service's name."""
+
+
+class Edge:
+    """Gives a request its id, writes the access log, adds security headers, and refuses what is too much.
+
+    Args:
+        at_once: requests that may be under way in this process; more are answered 503.
+    """
+
+    def __init__(self, app: ASGIApp, at_once: int) -> None:
+        self._app = app
+        self._at_once = at_once
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = Headers(scope=scope).get("x-request-id", "")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = uuid.uuid4().hex
+        extensions = scope.setdefault("extensions", {})
+        extensions["hpcwaas.request_id"] = request_id
+        started = time.monotonic()
+        status: int | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault(
+                    "Content-Security-Policy", _UI_POLICY if scope["path"].startswith("/ui") else _API_POLICY
+                )
+            await send(message)
+
+        self._under_way += 1
+        try:
+            if self._under_way > self._at_once and not scope["path"].startswith("/health/"):
+                await _refuse(scope, send_with_headers, 503, "The service is busy.", {"Retry-After": "1"})
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            if status is not None:
+                raise
+            # The server stops and can wait no longer; whoever follows a log asks again.
+            await _refuse(scope, send_with_headers, 503, "The service is being restarted.", {"Retry-After": "2"})
+        finally:
+            self._under_way -= 1
+            self._log(scope, request_id, status or 500, time.monotonic() - started)
+
+    @staticmethod
+    def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        probe = scope["path"].startswith("/health/")
+        _ACCESS.log(
+            logging.DEBUG if probe else logging.INFO,
+            "%s %s %d",
+            scope["method"],
+            scope["path"].encode("ascii", "backslashreplace").decode(),
+            status,
+            extra={
+                "request_id": request_id,
+                "duration_ms": round(seconds * 1000, 1),
+                "subject": scope["extensions"].get("hpcwaas.subject"),
+                "address": (scope.get("client") or ("", 0))[0],
+            },
+        )
+
+
+class Methods:
+    """Answers HEAD like GET without the body, OPTIONS and wrong methods with `Allow`, and leads `/` to the Swagger UI.
+
+    Args:
+        paths: the contract's paths with their methods in upper case.
+    """
+
+    def __init__(self, app: ASGIApp, paths: Mapping[str, Sequence[str]]) -> None:
+        self._app = app
+        self._paths = [
+            (re.compile(re.sub(r"\\\{[^/]+?\\\}", "[^/]+", re.escape(path))), frozenset(methods))
+            for path, methods in paths.items()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, method = scope["path"], scope["method"]
+        if len(path) > 1 and path.endswith("/") and not path.startswith("/ui"):
+            scope = {**scope, "path": path.rstrip("/") or "/"}
+            path = scope["path"]
+        if path == "/" and method in ("GET", "HEAD"):
+            await _answer(send, 307, {"Location": f"{scope.get('root_path', '')}/ui/"})
+            return
+        allowed = self._allowed(path)
+        if not allowed and not path.startswith("/ui/"):
+            # Connexion's router and Flask's behind it don't agree on everything, `//workflows` for one.
+            await _refuse(scope, send, 404, "There is nothing at this path.", {})
+            return
+        if allowed and method not in allowed:
+            headers = {"Allow": ", ".join(sorted(allowed | {"OPTIONS"}))}
+            if method == "OPTIONS":
+                await _answer(send, 204, headers)
+            else:
+                await _refuse(scope, send, 405, f"{method} isn't possible here; {headers['Allow']} are.", headers)
+            return
+        if method == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, _Bodiless(send))
+        else:
+            await self._app(scope, receive, send)
+
+    def _allowed(self, path: str) -> frozenset[str]:
+        for pattern, methods in self._paths:
+            if pattern.fullmatch(path):
+                return methods | ({"HEAD"} if "GET" in methods else frozenset())
+        return frozenset()
+
+
+class _Bodiless:
+    """Sends an answer's head and drops its body."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._send(message)
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
+            await self._send({"type": "http.response.body", "body": b""})
+
+
+class Bodies:
+    """Limits JSON bodies, and hands uploads on untouched.
+
+    Connexion and Flask read bodies by their media type, forms even into memory. An upload is bytes, whatever it holds:
+    its own type travels in a header of ours.
+
+    Args:
+        limit: bytes that a JSON body may have.
+    """
+
+    UPLOAD_TYPE = "x-hpcwaas-upload-type"
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/files" and scope["method"] == "POST":
+            await self._upload(scope, receive, send)
+        else:
+            await self._json(scope, receive, send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = {**scope, "headers": list(scope["headers"])}
+        headers = MutableHeaders(scope=scope)
+        media_type = headers.get("content-type", "application/octet-stream")
+        if media_type.lower().startswith("multipart/"):
+            detail = "An upload is the file itself, not a form: curl --data-binary @FILE, not curl -F."
+            await _refuse(scope, send, 415, detail, {})
+            return
+        if media_type.lower().startswith("application/x-www-form-urlencoded"):
+            media_type = "application/octet-stream"  # what curl says when nobody told it better
+        headers[self.UPLOAD_TYPE] = media_type
+        headers["content-type"] = "application/octet-stream"
+
+        async def until_complete() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("The connection was closed before the upload was complete; nothing was stored.")
+            return message
+
+        await self._app(scope, until_complete, send)
+
+    async def _json(self, scope: Scope, receive: Receive, send: Send) -> None:
+        too_large = TooLarge(f"The body is larger than {self._limit} bytes, the limit of this service.")
+        if int(Headers(scope=scope).get("content-length") or 0) > self._limit:
+            await _refuse(scope, send, 413, too_large.detail, {})
+            return
+        if "content-type" not in Headers(scope=scope):  # nobody meant anything else
+            scope = {**scope, "headers": [*scope["headers"], (b"content-type", b"application/json")]}
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise too_large
+            return message
+
+        await self._app(scope, counted, send)
+
+
+async def _refuse(scope: Scope, send: Send, status: int, detail: str, headers: Mapping[str, str]) -> None:
+    body, own = problem(status, detail, scope["extensions"].get("hpcwaas.request_id"), scope["path"])
+    await _answer(send, status, {**own, **headers}, b"" if scope["method"] == "HEAD" else body)
+
+
+async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
+    listed = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    if status != 204:
+        listed.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": body})

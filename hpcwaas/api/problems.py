@@ -1,0 +1,141 @@
+"""Turns every failure into a problem document (RFC 9457), in one place."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from connexion import FlaskApp
+from connexion.exceptions import ProblemException
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from hpcwaas.errors import InvalidInputs, RangeNotSatisfiable, ServiceError
+
+_LOGGER = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+CHALLENGE = 'Bearer realm="hpcwaas", Basic realm="hpcwaas", charset="UTF-8"'
+"""Value of `WWW-Authenticate`: what credentials are accepted."""
+
+_STATUS: Mapping[str, int] = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "conflict": 409,
+    "payload_too_large": 413,
+    "unsupported_media_type": 415,
+    "range_not_satisfiable": 416,
+    "too_many_requests": 429,
+    "internal_server_error": 500,
+    "bad_gateway": 502,
+    "service_unavailable": 503,
+    "gateway_timeout": 504,
+}
+_IDS = {status: error_id for error_id, status in _STATUS.items()}
+_TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable"}
+_DETAILS = {
+    401: "Credentials are missing or wrong.",
+    404: "There is nothing at this path.",
+    500: "Something went wrong in the service. Tell an operator the request id.",
+}
+
+
+def problem(
+    status: int, detail: str, request_id: str | None, path: str | None, **members: object
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a problem.
+
+    Args:
+        members: further members of the document.
+    """
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    document = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": path,
+        "request_id": request_id,
+        "errors": [{"id": _IDS.get(status, "error"), "status": status, "title": title, "detail": detail}],
+    } | members
+    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
+    body = {name: value for name, value in document.items() if value is not None}
+    # A path may hold lone surrogates, which UTF-8 can't: escape all but ASCII.
+    return json.dumps(body, ensure_ascii=True).encode(), headers
+
+
+def register(app: FlaskApp) -> None:
+    """Makes the app answer every exception with a problem."""
+    app.add_error_handler(ServiceError, _service_error)
+    app.add_error_handler(ProblemException, _connexion_error)
+    app.add_error_handler(StarletteHTTPException, _starlette_error)
+    app.add_error_handler(Exception, _defect)
+
+
+async def _service_error(request: ConnexionRequest, error: ServiceError) -> ConnexionResponse:
+    members: dict[str, Any] = {}
+    if isinstance(error, InvalidInputs):
+        members["inputs"] = [
+            {
+                "input": found.input,
+                "detail": found.detail,
+                "given": found.given,
+                "expected": found.expected,
+                "suggestion": found.suggestion,
+            }
+            for found in error.problems
+        ]
+    headers = {}
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
+    status = _STATUS[error.id]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _LOGGER.error("%s %s: %s", status, error.id, error.detail, exc_info=error.__cause__)
+    return _response(request, status, error.detail, headers, **members)
+
+
+async def _connexion_error(request: ConnexionRequest, error: ProblemException) -> ConnexionResponse:
+    if error.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        given = request.headers.get("content-type")
+        return _response(request, error.status, f"The body's type is {given}; expected application/json.")
+    return _response(request, error.status, _DETAILS.get(error.status) or error.detail, error.headers)
+
+
+async def _starlette_error(request: ConnexionRequest, error: StarletteHTTPException) -> ConnexionResponse:
+    return _response(request, error.status_code, _DETAILS.get(error.status_code) or error.detail, error.headers)
+
+
+async def _defect(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    _LOGGER.error("unexpected error", exc_info=error)
+    return _response(request, 500, None)
+
+
+def _response(
+    request: ConnexionRequest,
+    status: int,
+    detail: str | None,
+    headers: Mapping[str, str] | None = None,
+    **members: object,
+) -> ConnexionResponse:
+    scope = request.scope
+    body, own = problem(
+        status,
+        detail or _DETAILS.get(status) or HTTPStatus(status).description,
+        scope.get("extensions", {}).get("hpcwaas.request_id"),
+        scope.get("path"),
+        **members,
+    )
+    return ConnexionResponse(status_code=status, content_type=MEDIA_TYPE, headers={**own, **(headers or {})}, body=body)

@@ -1,0 +1,158 @@
+"""Checks requests against the contract, with messages that a caller can act on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from typing import Any
+from urllib.parse import parse_qsl
+
+from connexion.datastructures import MediaTypeDict
+from connexion.json_schema import Draft4RequestValidator
+from connexion.lifecycle import ConnexionRequest
+from connexion.utils import is_null, is_nullable
+from connexion.validators import AbstractRequestBodyValidator, ParameterValidator
+from jsonschema import Draft4Validator, ValidationError
+from jsonschema.exceptions import best_match
+from starlette.types import Receive, Scope
+
+from hpcwaas.errors import BadRequest
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""What JSON can say and neither a database nor a command line can hold: NUL and halves of surrogate pairs."""
+
+_INTEGER = re.compile("[+-]?[0-9]+")
+
+_DEPTH = 100
+"""Levels to which JSON may be nested: more than any workflow's inputs need, and safe for every reader."""
+
+
+def parse_json(text: str) -> Any:
+    """Reads a JSON document strictly.
+
+    Raises:
+        BadRequest: it isn't JSON, or holds what can't be stored; says where.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise BadRequest(
+            f"The body isn't JSON: {error.msg} at line {error.lineno}, column {error.colno} (position {error.pos})."
+        ) from None
+    except RecursionError:
+        raise BadRequest(f"The body is nested deeper than {_DEPTH} levels.") from None
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise BadRequest(f"The body holds a number that is too long: {error}.") from None
+    _check_storable(value, "", 0)
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise BadRequest(f"The body isn't JSON: it holds {name}.")
+
+
+def _check_storable(value: Any, path: str, depth: int) -> None:
+    if depth > _DEPTH:
+        raise BadRequest(f"The body is nested deeper than {_DEPTH} levels.")
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            raise BadRequest(f"`{path.lstrip('.')}` holds a NUL character or half a surrogate pair.")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_storable(name, f"{path} (a name)", depth)
+            _check_storable(member, f"{path}.{name}", depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_storable(item, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise BadRequest(f"`{path.lstrip('.')}` is a number out of range.")
+
+
+class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
+    """Checks a JSON body. A missing body counts as null."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self._nullable_schema = bool(arguments.get("nullable"))
+        super().__init__(**arguments)
+
+    async def wrap_receive(self, receive: Receive, *, scope: Scope) -> tuple[Receive, Scope]:
+        """Checks the body and returns a way to read it again.
+
+        Raises:
+            BadRequest: it isn't what the contract says.
+        """
+        chunks = bytearray()
+        messages = []
+        while True:
+            message = await receive()
+            messages.append(message)
+            chunks += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        self._validate(await self._parse(_once(bytes(chunks)), scope))
+        return self._insert_messages(receive, messages=messages), scope
+
+    async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:
+        content = b"".join([chunk async for chunk in stream])
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"The body isn't UTF-8 at byte {error.start}.") from None
+        return parse_json(text) if text.strip() else None
+
+    def _validate(self, body: Any) -> None:
+        if body is None and self._nullable_schema:
+            return
+        if body is None and not self._required:
+            return
+        error = best_match(
+            Draft4RequestValidator(self._schema, format_checker=Draft4Validator.FORMAT_CHECKER).iter_errors(body)
+        )
+        if error is not None:
+            where = ".".join(str(part) for part in error.absolute_path)
+            raise BadRequest(f"`{where}`: {_message(error)}." if where else f"The body: {_message(error)}.")
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+class PlainParameterValidator(ParameterValidator):  # type: ignore[misc]
+    """Checks parameters and names the one that is wrong, what was given and what is expected."""
+
+    def validate_query_parameter(self, param: dict[str, Any], request: ConnexionRequest) -> str | None:
+        """What is wrong with a query parameter, or None. Python reads more as whole numbers than HTTP clients write."""
+        if param.get("schema", {}).get("type") == "integer":
+            for name, text in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+                if name == param["name"] and not _INTEGER.fullmatch(text):
+                    return f"The query parameter `{name}` is {text!r}; expected a whole number."
+        found: str | None = super().validate_query_parameter(param, request)
+        return found
+
+    @staticmethod
+    def validate_parameter(
+        parameter_type: str, value: Any, param: dict[str, Any], param_name: str | None = None
+    ) -> str | None:
+        """What is wrong with one parameter, or None."""
+        name = param_name or param["name"]
+        if value is None:
+            return f"The {parameter_type} parameter `{name}` is missing." if param.get("required") else None
+        if is_nullable(param) and is_null(value):
+            return None
+        schema = param.get("schema", param)
+        error = best_match(Draft4Validator(schema, format_checker=Draft4Validator.FORMAT_CHECKER).iter_errors(value))
+        return None if error is None else f"The {parameter_type} parameter `{name}`: {_message(error)}."
+
+
+VALIDATORS = {"body": MediaTypeDict({"application/json": JSONBodyValidator}), "parameter": PlainParameterValidator}
+"""What Connexion checks requests with."""
+
+
+def _message(error: ValidationError) -> str:
+    """The validator's message, without the dump of a large value."""
+    message = error.message
+    given = repr(error.instance)
+    if len(given) > 100:
+        message = message.replace(given, given[:97] + "…")
+    return str(message).rstrip(".")

@@ -1,0 +1,194 @@
+"""The service's models in the shapes of the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from flask import Response
+
+from hpcwaas.core.logs import LogView
+from hpcwaas.core.models import (
+    JSON,
+    Check,
+    Execution,
+    LogEntry,
+    SSHKey,
+    Step,
+    Upload,
+    Workflow,
+    WorkflowDetails,
+)
+
+
+def answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Response(body + "\n", status, headers, content_type="application/json")
+
+
+def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer without a body."""
+    response = Response(status=status, headers=headers)
+    del response.headers["Content-Type"]
+    return response
+
+
+def moment(value: datetime | None) -> str | None:
+    """A time in RFC 3339: UTC, with milliseconds, as existing clients read it."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
+
+
+def workflow(value: Workflow) -> dict[str, Any]:
+    """A workflow as listed."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "application_id": value.application_id,
+        "environment_id": value.environment_id,
+        "environment_name": value.environment_name,
+        "engine": value.engine,
+        "label": value.label,
+        "description": value.description,
+    }
+
+
+def workflow_details(value: WorkflowDetails) -> dict[str, Any]:
+    """A workflow with all its details."""
+    return {
+        **workflow(value.workflow),
+        "version": value.version,
+        "inputs": value.inputs,
+        "outputs": [
+            {
+                "name": output.name,
+                "type": output.type,
+                "label": output.label,
+                "description": output.description,
+                "schema": output.schema,
+            }
+            for output in value.outputs
+        ],
+        "steps": [
+            {"name": step.name, "label": step.label, "description": step.description, "after": list(step.after)}
+            for step in value.steps
+        ],
+    }
+
+
+def execution_summary(value: Execution) -> dict[str, Any]:
+    """An execution as listed."""
+    return {
+        "id": value.id,
+        "status": value.state.status.value,
+        "workflow_id": value.workflow_id,
+        "workflow_name": value.workflow_name,
+        "engine": value.engine,
+        "owner": value.owner,
+        "created_at": moment(value.created_at),
+        "started_at": moment(value.state.started_at),
+        "ended_at": moment(value.state.ended_at),
+        "reason": value.state.reason,
+    }
+
+
+def execution(value: Execution) -> dict[str, Any]:
+    """An execution with all its details. `outputs` is there once the execution has ended."""
+    document = {
+        **execution_summary(value),
+        "inputs": value.inputs,
+        "steps": [_step(step) for step in value.state.steps],
+    }
+    if value.state.outputs is not None:
+        document["outputs"] = {name: _located(output, value.id) for name, output in value.state.outputs.items()}
+    return document
+
+
+def _step(value: Step) -> dict[str, Any]:
+    return {
+        "name": value.name,
+        "label": value.label,
+        "status": value.status.value,
+        "started_at": moment(value.started_at),
+        "ended_at": moment(value.ended_at),
+    }
+
+
+def _located(value: JSON, execution_id: str) -> JSON:
+    """An output in which the engine's ways to files have become links."""
+    if isinstance(value, list):
+        return [_located(item, execution_id) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    located = {name: _located(member, execution_id) for name, member in value.items()}
+    if value.get("class") in ("File", "Directory") and "path" in located:
+        located["location"] = output_location(execution_id, located.pop("path"))
+    return located
+
+
+def output_location(execution_id: str, path: str) -> str:
+    """Where an output, or the part of it that `path` leads to, is fetched from."""
+    name, _, rest = path.partition("/")
+    query = f"?{urlencode({'path': rest})}" if rest else ""
+    return f"/executions/{quote(execution_id, safe='')}/outputs/{quote(name, safe='')}{query}"
+
+
+def logs(value: LogView, start: int) -> dict[str, Any]:
+    """A page of a log."""
+    return {
+        "logs": [_log_entry(entry) for entry in value.page.entries],
+        "total_results": value.page.total,
+        "from": start,
+        "status": value.status.value,
+        "over": value.page.over,
+    }
+
+
+def _log_entry(value: LogEntry) -> dict[str, Any]:
+    return {
+        "index": value.index,
+        "level": value.level.name,
+        "timestamp": moment(value.timestamp),
+        "content": value.content,
+    }
+
+
+def upload(value: Upload) -> dict[str, Any]:
+    """An upload."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "media_type": value.media_type,
+        "size": value.size,
+        "sha256": value.sha256,
+        "owner": value.owner,
+        "created_at": moment(value.created_at),
+    }
+
+
+def ssh_key(value: SSHKey) -> dict[str, Any]:
+    """The public part of a key pair."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "type": value.type,
+        "bits": value.bits,
+        "public_key": value.public_key,
+        "fingerprint": value.fingerprint,
+        "owner": value.owner,
+        "metadata": dict(value.metadata),
+        "created_at": moment(value.created_at),
+    }
+
+
+def check(value: Check) -> dict[str, Any]:
+    """State of one dependency."""
+    return {
+        "name": value.name,
+        "status": value.status,
+        "latency_ms": round(value.latency * 1000, 1),
+        "problems": list(value.problems),
+    }

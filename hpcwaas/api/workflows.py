@@ -1,0 +1,43 @@
+"""`/workflows`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+from flask import Response
+
+from hpcwaas.api import views
+from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.executions import Executions
+
+
+class WorkflowHandlers:
+    """Handlers of the operations on workflows."""
+
+    def __init__(self, catalogue: Catalogue, executions: Executions) -> None:
+        self._catalogue = catalogue
+        self._executions = executions
+
+    def list_(
+        self, token_info: dict[str, Any], q: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Response:
+        """Lists workflows."""
+        found, following = self._catalogue.page(token_info["principal"], q, limit, cursor)
+        return views.answer({"workflows": [views.workflow(item) for item in found], "next_cursor": following})
+
+    def get(self, token_info: dict[str, Any], workflow_id: str) -> Response:
+        """Shows a workflow."""
+        return views.answer(views.workflow_details(self._catalogue.details(token_info["principal"], workflow_id)))
+
+    def trigger(
+        self, token_info: dict[str, Any], workflow_id: str, body: Any = None, dry_run: bool = False
+    ) -> Response:
+        """Starts an execution, or with `dry_run` only checks that it could be started."""
+        principal, inputs = token_info["principal"], (body or {}).get("inputs") or {}
+        if dry_run:
+            self._executions.check(principal, workflow_id, inputs)
+            return views.answer({"valid": True, "workflow_id": workflow_id, "inputs": inputs})
+        key = flask.request.headers.get("Idempotency-Key")
+        execution = self._executions.trigger(principal, workflow_id, inputs, key)
+        return views.empty(201, {"Location": f"/executions/{execution.id}"})

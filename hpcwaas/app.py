@@ -1,0 +1,199 @@
+"""Builds the application from settings. The only place where parts meet."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from connexion import FlaskApp
+from connexion.middleware import MiddlewarePosition
+from connexion.options import SwaggerUIOptions
+from connexion.resolver import Resolver
+from flask import Response
+from starlette.types import ASGIApp
+
+from hpcwaas.api import middleware, problems, security
+from hpcwaas.api.bridge import Bridge
+from hpcwaas.api.executions import ExecutionHandlers
+from hpcwaas.api.files import FileHandlers
+from hpcwaas.api.health import HealthHandlers
+from hpcwaas.api.ssh_keys import SSHKeyHandlers
+from hpcwaas.api.validation import VALIDATORS
+from hpcwaas.api.workflows import WorkflowHandlers
+from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.executions import Executions
+from hpcwaas.core.health import Health
+from hpcwaas.core.keeper import Keeper
+from hpcwaas.core.keys import Keys
+from hpcwaas.core.logs import Logs
+from hpcwaas.core.uploads import Uploads
+from hpcwaas.engines.base import Engine
+from hpcwaas.engines.cwl.engine import CWLEngine
+from hpcwaas.errors import ConfigurationError
+from hpcwaas.identity.base import Identity
+from hpcwaas.identity.basic import BasicIdentity
+from hpcwaas.identity.local import LocalIdentity, load_or_create_token
+from hpcwaas.resources import resource
+from hpcwaas.settings import Settings
+from hpcwaas.store.database import Database
+from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.secrets import SecretStore
+from hpcwaas.store.ssh_keys import SSHKeyStore
+from hpcwaas.store.uploads import UploadStore
+from hpcwaas.vault import keygen
+from hpcwaas.vault.embedded import EmbeddedVault, load_key
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that the handlers use."""
+
+    catalogue: Catalogue
+    executions: Executions
+    logs: Logs
+    uploads: Uploads
+    keys: Keys
+    health: Health
+    identity: Identity
+    keeper: Keeper
+    close: Callable[[], None]
+
+
+def create_app(settings: Settings, *, validate_responses: bool = False) -> ASGIApp:
+    """Builds the application. It begins its background work when the server starts it and ends it at shutdown.
+
+    Args:
+        validate_responses: also check answers against the contract; for tests.
+
+    Raises:
+        ConfigurationError: it can't run with these settings.
+    """
+    parts = assemble(settings)
+    contract = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+    app = FlaskApp(
+        __name__,
+        lifespan=_lifespan(parts),
+        pythonic_params=True,
+        resolver=Resolver(_operations(parts).__getitem__),
+        security_map=security.security_map(parts.identity),
+        swagger_ui_options=SwaggerUIOptions(swagger_ui_path="/ui"),
+        validate_responses=validate_responses,
+        validator_map=VALIDATORS,
+    )
+    # Connexion offers no way to set the number of threads; the attribute is private, and a test holds on to it.
+    app._middleware_app.asgi_app = Bridge(app.app.wsgi_app, settings.server.threads)  # noqa: SLF001
+    app.add_api(contract)
+    problems.register(app)
+    position = MiddlewarePosition.BEFORE_EXCEPTION
+    app.add_middleware(middleware.Edge, position, at_once=16 * settings.server.threads)
+    app.add_middleware(middleware.Methods, position, paths=_methods(contract))
+    app.add_middleware(middleware.Bodies, position, limit=settings.server.max_body)
+    return app  # type: ignore[no-any-return]
+
+
+def assemble(settings: Settings) -> Parts:
+    """Makes the parts and connects them.
+
+    Raises:
+        ConfigurationError: a part can't run with these settings.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = _database(settings)
+    vault = EmbeddedVault(SecretStore(database), _vault_key(settings))
+    engine: Engine = CWLEngine(settings.cwl, settings.data_dir)
+    uploads = Uploads(UploadStore(database), settings.data_dir / "files", settings.files.max_size)
+    records = ExecutionStore(database)
+    catalogue = Catalogue(engine)
+    executions = Executions(engine, catalogue, records, uploads.lookup)
+    threads = settings.server.threads
+    logs = Logs(engine, executions, followers=threads * 3 // 4, followers_each=max(1, threads // 2))
+    keeper = Keeper(executions, records, uploads.sweep)
+
+    def close() -> None:
+        logs.close()
+        keeper.close()
+        engine.close()
+        vault.close()
+        database.close()
+
+    return Parts(
+        catalogue=catalogue,
+        executions=executions,
+        logs=logs,
+        uploads=uploads,
+        keys=Keys(SSHKeyStore(database), vault, keygen.generate),
+        health=Health([lambda: [database.check()], lambda: [vault.check()], engine.checks]),
+        identity=_identity(settings),
+        keeper=keeper,
+        close=close,
+    )
+
+
+def _database(settings: Settings) -> Database:
+    database = Database(settings.database_url)
+    if settings.local:
+        database.upgrade()
+    elif not database.is_current():
+        raise ConfigurationError("store.url", "the database has another schema: run `hpcwaas-api db upgrade` first")
+    return database
+
+
+def _vault_key(settings: Settings) -> bytes:
+    key = settings.vault.key
+    return load_key(key.get_secret_value() if key else None, settings.data_dir / "vault.key")
+
+
+def _identity(settings: Settings) -> Identity:
+    if settings.auth is None:
+        return LocalIdentity(load_or_create_token(settings.data_dir / "local-token"))
+    return BasicIdentity(settings.auth.basic_auth.accounts)
+
+
+def _operations(parts: Parts) -> Mapping[str, Callable[..., Response]]:
+    """The handlers by the contract's operation ids."""
+    workflows = WorkflowHandlers(parts.catalogue, parts.executions)
+    executions = ExecutionHandlers(parts.executions, parts.logs)
+    files = FileHandlers(parts.uploads)
+    keys = SSHKeyHandlers(parts.keys)
+    health = HealthHandlers(parts.health)
+    return {
+        "listWorkflows": workflows.list_,
+        "getWorkflow": workflows.get,
+        "triggerWorkflow": workflows.trigger,
+        "listExecutions": executions.list_,
+        "getExecution": executions.get,
+        "cancelExecution": executions.cancel,
+        "getExecutionLogs": executions.logs,
+        "getExecutionOutput": executions.output,
+        "listFiles": files.list_,
+        "uploadFile": files.upload,
+        "getFile": files.get,
+        "deleteFile": files.delete,
+        "listSshKeys": keys.list_,
+        "createSshKey": keys.create,
+        "getSshKey": keys.get,
+        "deleteSshKey": keys.delete,
+        "getLiveness": health.live,
+        "getReadiness": health.ready,
+    }
+
+
+def _methods(contract: Mapping[str, Any]) -> dict[str, list[str]]:
+    verbs = {"get", "post", "put", "patch", "delete"}
+    paths = {path: [verb.upper() for verb in item if verb in verbs] for path, item in contract["paths"].items()}
+    return paths | {path: ["GET"] for path in ("/", "/ui", "/openapi.json", "/openapi.yaml")}
+
+
+def _lifespan(parts: Parts) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        parts.keeper.start()
+        try:
+            yield
+        finally:
+            parts.close()
+
+    return lifespan

@@ -1,0 +1,176 @@
+"""What every path has in common: methods, errors, headers, credentials."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from hpcwaas.resources import resource
+
+CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+PROTECTED = [
+    (method.upper(), path)
+    for path, item in CONTRACT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters" and operation.get("security") != []
+]
+
+
+def check_problem(answer: requests.Response, status: int, error_id: str) -> dict[str, Any]:
+    """Asserts that an answer is a problem that old clients can read too, and returns it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["errors"] == [
+        {"id": error_id, "status": status, "title": problem["title"], "detail": problem["detail"]}
+    ]
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert "Traceback" not in answer.text
+    return problem
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        None,
+        "Basic",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"alice:wrong").decode(),
+        "Basic " + base64.b64encode(b"mallory:alice's password").decode(),
+        "Basic " + base64.b64encode(b"no colon").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
+        "Bearer x",
+        "Digest x",
+    ],
+)
+def test_wrong_credentials_are_refused_everywhere(alice: Any, method: str, path: str, credentials: str | None) -> None:
+    url = alice.url + path.replace("{", "").replace("}", "")
+    answer = requests.request(method, url, headers={"Authorization": credentials} if credentials else {}, timeout=10)
+
+    check_problem(answer, 401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="hpcwaas", Basic')
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC", "Basic "])
+def test_the_schemes_name_has_no_case(alice: Any, scheme: str) -> None:
+    credentials = alice.headers["Authorization"].split()[1]
+    assert alice("GET", "/workflows", headers={"Authorization": f"{scheme} {credentials}"}).status_code == 200
+
+
+def test_missing_padding_is_taken_as_before(bob: Any) -> None:
+    credentials = bob.headers["Authorization"].rstrip("=")
+    assert bob("GET", "/workflows", headers={"Authorization": credentials}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/workflows", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/workflows", "GET, HEAD, OPTIONS"),
+        ("PATCH", "/executions/x", "DELETE, GET, HEAD, OPTIONS"),
+        ("POST", "/executions/x/logs", "GET, HEAD, OPTIONS"),
+        ("PUT", "/ssh_keys", "GET, HEAD, OPTIONS, POST"),
+        ("POST", "/openapi.json", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_wrong_method(alice: Any, method: str, path: str, allowed: str) -> None:
+    answer = alice(method, path)
+    check_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+def test_options(alice: Any) -> None:
+    answer = requests.options(f"{alice.url}/files", timeout=10)
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+
+
+def test_head_is_get_without_the_body(alice: Any) -> None:
+    head, get = alice("HEAD", "/workflows"), alice("GET", "/workflows")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(get.content))
+
+
+@pytest.mark.parametrize(
+    "path", ["/nope", "/Workflows", "//workflows", "/executions//logs", "/workflows/a%2Fb", "/auth"]
+)
+def test_unknown_paths(alice: Any, path: str) -> None:
+    check_problem(alice("GET", path), 404, "not_found")
+
+
+def test_a_trailing_slash_is_no_other_path(alice: Any) -> None:
+    assert alice("GET", "/workflows/").json() == alice("GET", "/workflows").json()
+
+
+def test_request_id_is_taken_over_when_it_is_sane(alice: Any) -> None:
+    given = alice("GET", "/nope", headers={"X-Request-ID": "trace-1.2:3"})
+    assert given.headers["X-Request-ID"] == given.json()["request_id"] == "trace-1.2:3"
+    insane = alice("GET", "/nope", headers={"X-Request-ID": "a b" * 100})
+    assert insane.headers["X-Request-ID"] != "a b" * 100
+
+
+def test_security_headers_are_on_errors_too(alice: Any) -> None:
+    for path in ("/workflows", "/nope", "/ui/", "/health/live"):
+        headers = alice("GET", path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "Content-Security-Policy" in headers
+
+
+def test_root_leads_to_the_swagger_ui_which_needs_nothing_from_elsewhere(alice: Any) -> None:
+    answer = requests.get(alice.url + "/", timeout=10)
+    assert answer.url == alice.url + "/ui/"
+    assert "swagger-ui" in answer.text
+    assert "https://" not in answer.text
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
+        assert requests.get(f"{alice.url}/ui/{name}", timeout=10).status_code == 200
+
+
+def test_the_contract_is_served(alice: Any) -> None:
+    as_json = requests.get(f"{alice.url}/openapi.json", timeout=10).json()
+    as_yaml = yaml.safe_load(requests.get(f"{alice.url}/openapi.yaml", timeout=10).text)
+    assert as_json["paths"].keys() == as_yaml["paths"].keys() == CONTRACT["paths"].keys()
+
+
+def test_health(alice: Any) -> None:
+    assert requests.get(f"{alice.url}/health/live", timeout=10).json() == {"status": "ok"}
+    ready = requests.get(f"{alice.url}/health/ready", timeout=10)
+    assert ready.status_code == 200
+    assert {"store", "vault", "catalogue"} <= {check["name"] for check in ready.json()["checks"]}
+
+
+def test_a_json_body_over_the_limit(alice: Any) -> None:
+    body = b'{"inputs": {"message": "' + b"x" * 9_000_000 + b'"}}'
+    headers = {"Content-Type": "application/json"}
+    check_problem(alice("POST", "/workflows/echo", data=body, headers=headers), 413, "payload_too_large")
+    chunks = iter([body[:4_500_000], body[4_500_000:]])
+    check_problem(alice("POST", "/workflows/echo", data=chunks, headers=headers), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "detail"),
+    [
+        (b'{"inputs":', "application/json", 400, "line 1, column 11"),
+        (b"[1]", "application/json", 400, "object"),
+        (b'{"inputs": [1]}', "application/json", 400, "inputs"),
+        (b'{"inputs": {"message": "\xff"}}', "application/json", 400, "UTF-8 at byte 24"),
+        (b'{"inputs": {"message": "\\u0000"}}', "application/json", 400, "inputs.message"),
+        (b"{}", "text/plain", 415, "text/plain"),
+        (b"a=b", "application/x-www-form-urlencoded", 415, "application/json"),
+    ],
+)
+def test_bad_bodies(alice: Any, body: bytes, content_type: str, status: int, detail: str) -> None:
+    answer = alice("POST", "/workflows/echo", data=body, headers={"Content-Type": content_type})
+    problem = check_problem(answer, status, "bad_request" if status == 400 else "unsupported_media_type")
+    assert detail in problem["detail"]
+
+
+def test_a_body_without_a_content_type_is_json(alice: Any) -> None:
+    answer = alice("POST", "/workflows/echo?dry_run=true", data=b'{"inputs": {"message": "x"}}')
+    assert "Content-Type" not in answer.request.headers
+    assert answer.status_code == 200

@@ -1,0 +1,84 @@
+"""`/ssh_keys`: making, listing, destroying; the private half never shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcwaas.store.database import Database
+from tests.service import as_user, make_settings, serving
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "bits", "start"),
+    [
+        (None, "ed25519", None, "ssh-ed25519 "),
+        ({}, "ed25519", None, "ssh-ed25519 "),
+        ({"type": "rsa"}, "rsa", 3072, "ssh-rsa "),
+        ({"type": "rsa", "bits": 4096}, "rsa", 4096, "ssh-rsa "),
+        ({"type": "ecdsa"}, "ecdsa", 256, "ecdsa-sha2-nistp256 "),
+        ({"type": "ecdsa", "bits": 521}, "ecdsa", 521, "ecdsa-sha2-nistp521 "),
+    ],
+)
+def test_types(alice: Any, body: Any, kind: str, bits: int | None, start: str) -> None:
+    answer = alice("POST", "/ssh_keys", json=body) if body is not None else alice("POST", "/ssh_keys")
+    key = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/ssh_keys/{key['id']}"
+    assert (key["type"], key["bits"], key["owner"]) == (kind, bits, "alice")
+    assert key["public_key"].startswith(start)
+    assert key["public_key"].endswith("\n")
+    assert key["fingerprint"].startswith("SHA256:")
+    assert "PRIVATE" not in answer.text
+
+
+def test_life_of_a_key(alice: Any, bob: Any) -> None:
+    metadata = {"project": "climate", "privateKey": "evil", "publicKey": "evil"}
+    key = alice("POST", "/ssh_keys", json={"name": "life", "metadata": metadata}).json()
+    assert key["metadata"] == {"project": "climate"}
+    path = f"/ssh_keys/{key['id']}"
+    assert alice("GET", path).json() == key
+    assert key in alice("GET", "/ssh_keys").json()["ssh_keys"]
+    assert alice("POST", "/ssh_keys", json={"name": "life"}).status_code == 409
+    assert bob("POST", "/ssh_keys", json={"name": "life"}).status_code == 201
+    assert bob("GET", path).status_code == bob("DELETE", path).status_code == 404
+    assert key["id"] not in bob("GET", "/ssh_keys").text
+    assert alice("DELETE", path).status_code == 204
+    assert alice("GET", path).status_code == 404
+    assert alice("GET", path).json()["detail"] == bob("GET", path).json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "dsa"},
+        {"type": "rsa", "bits": 1024},
+        {"type": "rsa", "bits": 256},
+        {"type": "ed25519", "bits": 256},
+        {"type": "ecdsa", "bits": 4096},
+        {"metadata": [1]},
+        {"metadata": {"k": 1}},
+        {"metadata": {"k": "v" * 513}},
+        {"metadata": {str(index): "" for index in range(65)}},
+        {"name": ""},
+        {"name": "a\nb"},
+        {"name": 5},
+        [1],
+    ],
+)
+def test_bad_requests(alice: Any, body: Any) -> None:
+    assert alice("POST", "/ssh_keys", json=body).status_code == 400
+
+
+def test_no_private_half_rests_in_the_clear(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    Database(settings.database_url).upgrade()
+    with serving(settings) as url:
+        for kind in ("ed25519", "rsa", "ecdsa"):
+            assert as_user(url, "alice")("POST", "/ssh_keys", json={"type": kind}).status_code == 201
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"ssh-ed25519" in kept
+    assert b"PRIVATE KEY" not in kept
+    assert b"openssh-key-v1" not in kept

@@ -1,0 +1,97 @@
+"""The service for tests: the real application behind a real server, in a thread."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import uvicorn
+
+from hpcwaas.app import create_app
+from hpcwaas.settings import Settings
+
+CATALOGUE = Path(__file__).parent / "api" / "catalogue"
+PASSWORDS = {"alice": "alice's password", "bob": "bob:pässword"}
+
+
+@dataclass(frozen=True)
+class Client:
+    """A user of a running service."""
+
+    url: str
+    headers: Mapping[str, str]
+
+    def __call__(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Sends a request."""
+        headers = {**self.headers, **arguments.pop("headers", {})}
+        return requests.request(method, self.url + path, headers=headers, timeout=60, **arguments)
+
+    def trigger(self, workflow_id: str, **inputs: Any) -> str:
+        """Starts an execution and returns its path."""
+        answer = self("POST", f"/workflows/{workflow_id}", json={"inputs": inputs})
+        assert answer.status_code == 201, answer.text
+        return answer.headers["Location"]
+
+    def finished(self, path: str, within: float = 30) -> Any:
+        """Waits for the end of an execution and returns it."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            execution = self("GET", path).json()
+            if execution["status"] in ("SUCCEEDED", "FAILED", "CANCELLED"):
+                return execution
+            time.sleep(0.05)
+        raise AssertionError(f"{path} is still {execution}")
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Uploads a file and returns its id."""
+        answer = self("POST", "/files", params={"name": name}, data=content)
+        assert answer.status_code == 201, answer.text
+        identifier: str = answer.json()["id"]
+        return identifier
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """Serves the application on a free port until the block ends; gives its address."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings, validate_responses=True), log_level="warning", lifespan="on")
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the service didn't start"
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
+            assert not thread.is_alive(), "the service didn't stop"
+
+
+def make_settings(data_dir: Path, **changes: Any) -> Settings:
+    """Settings with two users and the tests' catalogue."""
+    accounts = [{"username": name, "password": password} for name, password in PASSWORDS.items()]
+    return Settings.model_validate(
+        {
+            "data_dir": data_dir,
+            "auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}},
+            "cwl": {"catalogue": CATALOGUE, "max_running": 4},
+            **changes,
+        }
+    )
+
+
+def as_user(url: str, name: str) -> Client:
+    """A client that signs in with the user's password."""
+    credentials = base64.b64encode(f"{name}:{PASSWORDS[name]}".encode()).decode()
+    return Client(url, {"Authorization": f"Basic {credentials}"})

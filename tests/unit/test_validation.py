@@ -1,0 +1,35 @@
+"""Reading JSON strictly."""
+
+import pytest
+
+from hpcwaas.api.validation import parse_json
+from hpcwaas.errors import BadRequest
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "{}", '{"a": [1, 2.5, "é", true]}', '"\\ud83d\\ude00"', "12345678901234567890"]
+)
+def test_reads_json(text: str) -> None:
+    import json
+
+    assert parse_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"inputs":', "line 1, column 11"),
+        ("{\n x:1}", "line 2, column 2"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": -Infinity}', "Infinity"),
+        ('{"a": 1e999}', "`a` is a number out of range"),
+        ('{"a": {"b": ["\\u0000"]}}', r"`a\.b\[0\]` holds a NUL"),
+        ('{"\\ud800": 1}', "half a surrogate"),
+        ("[" * 5000 + "]" * 5000, "nested"),
+        ("[" * 200 + "]" * 200, "nested"),
+        ("1" * 5000, "too long"),
+    ],
+)
+def test_refuses_with_the_place(text: str, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        parse_json(text)
