@@ -1,0 +1,33 @@
+"""The entry for an ASGI server of the operator's choice, in place of the command `hpcwaas-api`.
+
+Such as `gunicorn -k uvicorn_worker.UvicornWorker 'hpcwaas.asgi:application()'`, or
+`uvicorn --factory hpcwaas.asgi:application`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hpcwaas import logs
+from hpcwaas.app import create_app
+from hpcwaas.configuration import load
+from hpcwaas.errors import ConfigurationError
+
+
+def application(config_file: str | None = None) -> Any:
+    """The ASGI application, with settings from the file and the environment.
+
+    Args:
+        config_file: as `hpcwaas-api --config` takes it.
+
+    Raises:
+        ConfigurationError: it can't run with them. Also in local mode: nobody here knows on which address the server
+            listens, and it must not be reachable by others.
+    """
+    settings = load(Path(config_file) if config_file else None, os.environ, {})
+    if settings.local:
+        raise ConfigurationError("auth", "is required here: the local mode runs by the command `hpcwaas-api` only")
+    logs.configure(settings)
+    return create_app(settings)

@@ -1,0 +1,269 @@
+"""Makes the settings of file, environment and flags, and refuses what can't be honoured.
+
+A flag beats the environment, which beats the file, which beats the default. All problems are found at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from hpcwaas.configuration_check import contradictions
+from hpcwaas.configuration_file import Way, read_file
+from hpcwaas.configuration_leaves import PREFIX, Leaf, dotted, leaves, section_of
+from hpcwaas.errors import ConfigurationError
+from hpcwaas.flags import FLAGS
+from hpcwaas.settings import Settings
+
+SYSTEM_FILE = Path("/etc/hpcwaas-api/hpcwaas-api.yml")
+USER_FILE = ".hpcwaas-api.yaml"
+
+UNAVAILABLE: Mapping[str, str] = {
+    "alien_config": "the engine alien4cloud isn't available in this version",
+    "vault_config": "HashiCorp Vault isn't available in this version; keys rest in the embedded vault (`vault`)",
+} | {
+    f"auth.{name}": "single sign-on isn't available in this version; `auth.auth_type: basic` is"
+    for name in (
+        *("auth_url", "token_url", "user_info_url", "redirect_url"),
+        *("scopes", "session_duration", "client_id", "client_secret"),
+    )
+}
+"""Settings and sections of the service that this one replaces which are known and not there yet, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings, and for those that aren't defaults where they came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+    """The settings to run with.
+
+    Args:
+        config_file: as `--config` gives it; None looks in the usual places.
+        environ: variables; those that begin with `HWA_` are settings.
+        flags: values of the flags that were given, by `Flag.name`.
+
+    Raises:
+        ConfigurationError: the service can't start with them. Names all problems, one a line.
+    """
+    return read(config_file, environ, flags).settings
+
+
+def read(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Effective:
+    """As `load`, and tells where each setting came from."""
+    sources = _Sources()
+    if path := config_file or _usual_file(environ):
+        sources.add_file(path)
+    sources.add_environment(environ)
+    sources.add_flags(flags)
+    sources.refuse_unavailable()
+    settings = sources.validated()
+    if settings is not None:
+        for error in contradictions(settings):
+            # What `auth` would have allowed can't be judged when it is wrong itself.
+            if not (error.key == "listen_address" and any(key.startswith("auth") for key, _ in sources.problems)):
+                sources.refuse((*error.key.split("."),), error.detail)
+    if settings is None or sources.problems:
+        # One error whose text has a line for each problem: "key: what is wrong (where it came from)".
+        (key, detail), *others = sources.problems
+        raise ConfigurationError(key, "\n".join([detail, *(f"{name}: {text}" for name, text in others)]))
+    return Effective(settings, {dotted(path): origin for path, origin in sources.origins.items()})
+
+
+def _usual_file(environ: Mapping[str, str]) -> Path | None:
+    home = environ.get("HOME")
+    places = [*([Path(home, USER_FILE)] if home else []), SYSTEM_FILE]
+    return next((path for path in places if os.access(path, os.F_OK)), None)
+
+
+@dataclass(slots=True)
+class _Sources:
+    """What file, environment and flags say, laid over each other, and the problems found on the way."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Way, str] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def refuse(self, path: Way, detail: str, origin: str | None = None) -> None:
+        """Notes a problem with a setting."""
+        # What is missing came from nowhere; the place of its section helps.
+        ways = (path[:end] for end in range(len(path), 0, -1))
+        origin = origin or next((self.origins[way] for way in ways if way in self.origins), None)
+        self.problems.append((dotted(path), f"{detail} ({origin})" if origin else detail))
+
+    def add_file(self, path: Path) -> None:
+        """Takes a file."""
+        file = read_file(path)
+        self.tree = file.tree
+        self.origins = {way: f"{path}:{line}" for way, line in file.lines.items()}
+        for duplicate in file.duplicates:
+            self.refuse(duplicate, "stands there twice")
+        if "auth" in self.tree and self.tree["auth"] is None:
+            # Taking it for a missing section would open the service without authentication.
+            self.refuse(("auth",), "is empty: fill it in, or remove it to serve one user on this machine only")
+        _drop_empty_sections(Settings, self.tree)
+        for leaf in leaves():
+            holder = self.tree
+            for part in leaf.path[:-1]:
+                holder = holder.get(part, {}) if isinstance(holder, dict) else {}
+            if isinstance(holder, dict) and leaf.path[-1] in holder:
+                holder[leaf.path[-1]] = _anchored(leaf, holder[leaf.path[-1]], path.absolute().parent)
+
+    def add_environment(self, environ: Mapping[str, str]) -> None:
+        """Takes the variables that begin with `HWA_`."""
+        known = {leaf.variable: leaf for leaf in leaves()}
+        seen: dict[str, str] = {}
+        for name in sorted(environ):
+            if not name.startswith(PREFIX):
+                continue
+            origin, plain = f"variable {name}", name.replace(".", "_")
+            if plain in seen:
+                self.refuse((name,), f"is the same setting as {seen[plain]}: give one of them")
+            seen[plain] = name
+            if plain in known:
+                self._add_text(known[plain], environ[name], origin)
+            elif unavailable := _unavailable_variable(plain):
+                self._put(unavailable, environ[name], origin)
+            else:
+                self.refuse((name,), f"no setting has this variable{_suggestion(plain, known)}")
+
+    def add_flags(self, flags: Mapping[str, object]) -> None:
+        """Takes flags of the command line."""
+        known = {leaf.key: leaf for leaf in leaves()}
+        for flag in FLAGS:
+            if flag.name in flags:
+                if flag.setting in known:
+                    self._add_text(known[flag.setting], str(flags[flag.name]), f"flag {flag.name}")
+                else:
+                    self._put((*flag.setting.split("."),), flags[flag.name], f"flag {flag.name}")
+
+    def refuse_unavailable(self) -> None:
+        """Refuses what the service that this one replaces had and this version has not."""
+        for key, reason in UNAVAILABLE.items():
+            path = (*key.split("."),)
+            holder: Any = self.tree if len(path) == 1 else self.tree.get(path[0])
+            if not isinstance(holder, dict) or path[-1] not in holder:
+                continue
+            value = holder.pop(path[-1])
+            for way in [(*path, name) for name in value] if isinstance(value, dict) and value else [path]:
+                self.refuse(way, reason)
+        auth = self.tree.get("auth")
+        if isinstance(auth, dict) and auth.get("auth_type") == "sso":
+            self.refuse(("auth", "auth_type"), UNAVAILABLE["auth.auth_url"])
+            del self.tree["auth"]
+
+    def validated(self) -> Settings | None:
+        """The settings; None when problems were noted."""
+        try:
+            return Settings.model_validate(self.tree)
+        except ValidationError as error:
+            for details in error.errors(include_input=False, include_url=False):
+                self.refuse(details["loc"], _plain_words(details))
+            return None
+
+    def _add_text(self, leaf: Leaf, text: str, origin: str) -> None:
+        value: Any = text
+        if leaf.item is not None:
+            scalars = not (isinstance(leaf.item, type) and issubclass(leaf.item, BaseModel))
+            if scalars and not text.lstrip().startswith("["):
+                value = [part for item in text.split(",") if (part := item.strip())]
+            else:
+                try:
+                    value = yaml.safe_load(text)
+                except yaml.YAMLError:  # its text may quote a secret
+                    self.refuse(leaf.path, "expected a list in YAML", origin)
+                    return
+        elif not text:
+            self.refuse(leaf.path, "is empty: give a value, or leave it out", origin)
+            return
+        self._put(leaf.path, _anchored(leaf, value, Path.cwd()), origin)
+
+    def _put(self, path: tuple[str, ...], value: Any, origin: str) -> None:
+        holder = self.tree
+        for part in path[:-1]:
+            if not isinstance(holder.get(part), dict):
+                holder[part] = {}
+            holder = holder[part]
+        holder[path[-1]] = value
+        self.origins = {way: it for way, it in self.origins.items() if way[: len(path)] != path} | {path: origin}
+
+
+def _drop_empty_sections(model: type[BaseModel], tree: dict[str, Any]) -> None:
+    """Removes sections with nothing but comments in them, which YAML reads as null."""
+    for name, info in model.model_fields.items():
+        section = section_of(info)
+        if section is not None and name in tree:
+            if tree[name] is None:
+                del tree[name]
+            elif isinstance(tree[name], dict):
+                _drop_empty_sections(section, tree[name])
+
+
+def _anchored(leaf: Leaf, value: Any, base: Path) -> Any:
+    """Makes a relative path absolute; leaves anything else alone."""
+    if leaf.is_path and isinstance(value, str):
+        return base / Path(value).expanduser()
+    if leaf.key == "cwl.runner.command" and isinstance(value, list) and value and isinstance(value[0], str):
+        # Executions run in directories of their own. A bare name is looked up in PATH.
+        return [str(base / value[0]) if os.sep in value[0] else value[0], *value[1:]]
+    return value
+
+
+def _unavailable_variable(name: str) -> tuple[str, ...] | None:
+    for key in UNAVAILABLE:
+        variable = PREFIX + key.replace(".", "_").upper()
+        if name == variable:
+            return (*key.split("."),)
+        if name.startswith(f"{variable}_"):
+            return (*key.split("."), name.removeprefix(f"{variable}_").lower())
+    return None
+
+
+def _suggestion(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+_WORDS = {
+    "missing": "is required",
+    "tuple_type": "expected a list",
+    "model_type": "expected a section with settings in it",
+    "too_short": "can't be empty",
+    "string_too_short": "can't be empty",
+}
+
+
+def _plain_words(details: ErrorDetails) -> str:
+    if details["type"] == "extra_forbidden":
+        *holder, name = details["loc"]
+        siblings = {str(dotted([*holder, it])): it for it in _fields_at(holder)}
+        elsewhere = {leaf.key: leaf for leaf in leaves() if leaf.path[-1] == name}
+        hint = _suggestion(dotted(details["loc"]), siblings) or (
+            f"; did you mean {next(iter(elsewhere))}?" if elsewhere else ""
+        )
+        return f"no such setting{hint}"
+    return _WORDS.get(details["type"]) or (
+        details["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)
+    )
+
+
+def _fields_at(path: Sequence[str | int]) -> Sequence[str]:
+    """Names of the settings in the section at a path."""
+    model: Any = Settings
+    for part in path:
+        if isinstance(part, str):
+            info = model.model_fields[part]
+            model = section_of(info) or Leaf((part,), info).item
+    return list(model.model_fields)

@@ -1,0 +1,74 @@
+"""The settings one by one, as the models of `hpcwaas.settings` nest them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hpcwaas.settings import Settings
+
+PREFIX = "HWA_"
+"""Of environment variables that are settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A setting that has a value of its own."""
+
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    @property
+    def key(self) -> str:
+        """Full dotted name."""
+        return ".".join(self.path)
+
+    @property
+    def variable(self) -> str:
+        """Name of its environment variable."""
+        return PREFIX + "_".join(self.path).upper()
+
+    @property
+    def item(self) -> Any:
+        """Type of the elements when it is a list, else None."""
+        for annotation in _alternatives(self.field.annotation):
+            if get_origin(annotation) is tuple:
+                return get_args(annotation)[0]
+        return None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a path, which is relative to the file that names it."""
+        return Path in _alternatives(self.field.annotation)
+
+
+def leaves(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    """All settings, in the order of the models."""
+    for name, info in model.model_fields.items():
+        section = section_of(info)
+        if section is None:
+            yield Leaf((*path, name), info)
+        else:
+            yield from leaves(section, (*path, name))
+
+
+def section_of(info: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a section."""
+    return next(
+        (it for it in _alternatives(info.annotation) if isinstance(it, type) and issubclass(it, BaseModel)), None
+    )
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """`auth.basic_auth.accounts[0].username`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, else the annotation alone."""
+    return (annotation,) if get_origin(annotation) is tuple else get_args(annotation) or (annotation,)

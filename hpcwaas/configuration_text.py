@@ -1,0 +1,186 @@
+"""The settings for people: the effective ones, and the reference of all there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, SecretStr
+
+from hpcwaas import listening
+from hpcwaas.configuration import SYSTEM_FILE, UNAVAILABLE, USER_FILE, Effective
+from hpcwaas.configuration_leaves import Leaf, leaves, section_of
+from hpcwaas.flags import FLAGS
+from hpcwaas.resources import resource
+from hpcwaas.settings import Settings
+
+_MASK = "********"
+_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("kiB", 2**10))
+
+_INTRODUCTION = """\
+# Configuration
+
+<!-- Made from the settings by `hpcwaas-api config reference`. -->
+
+Nothing has to be configured: without any of this the service runs in **local mode**, for the one user who started it,
+on the loopback interface, with everything it keeps in one directory.
+
+A flag beats an environment variable, which beats the file, which beats the default.
+
+- **File**: YAML, `--config FILE`; else `$HOME/{user_file}`; else `{system_file}`. Relative
+  paths in it are relative to the file. With secrets in it, only the service's account should be able to read it.
+- **Environment**: every setting has a variable; the dotted spelling works too (`HWA_CWL.MAX_RUNNING`). Lists are
+  written with commas or as YAML (`[a, b]`); a list of sections is YAML.
+- **Flags**: {flags}; `_` may be written `-`.
+
+Sizes are bytes, or have a unit: `500kB`, `64MiB`, `2GiB`.
+
+The service doesn't start with a name it doesn't know, a key that stands twice, an empty `auth` section, or a setting
+that it can't honour; it then names every such key, where it stands, and what is expected. `hpcwaas-api config check`
+finds the same without starting; `hpcwaas-api config show` prints what is in effect and where each setting came from,
+with secrets masked.
+
+```yaml
+# /etc/hpcwaas-api/hpcwaas-api.yml: a service for several users
+listen_address: 127.0.0.1:9090        # a reverse proxy with TLS stands before it
+data_dir: /var/lib/hpcwaas
+auth:
+  auth_type: basic
+  basic_auth:
+    accounts:
+      - username: alice
+        password: correct horse battery staple
+cwl:
+  catalogue: /srv/workflows
+  max_running: 4
+  limits:
+    memory: 8GiB
+```
+"""
+
+
+def effective(found: Effective) -> str:
+    """The settings in effect as YAML, with where each came from; secrets are masked."""
+    return "".join(_section(found, (), found.settings))
+
+
+def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Iterator[str]:
+    indent = "  " * len(path)
+    for name, info in type(section).model_fields.items():
+        value, here = getattr(section, name), (*path, name)
+        if isinstance(value, BaseModel):
+            yield f"{indent}{name}:\n"
+            yield from _section(found, here, value)
+        elif section_of(info) is not None:
+            yield f"{indent}# {name}: not given; local mode, for one user with a token\n"
+        else:
+            leaf = Leaf(here, info)
+            if leaf.key == "listen_address":
+                value = listening.candidates(found.settings)[0]
+            elif leaf.key == "cwl.catalogue":
+                value = value or resource("examples")
+            elif leaf.key == "store.url":
+                from sqlalchemy import make_url  # imported here: slow, and needed for nothing else
+
+                value = make_url(found.settings.database_url).render_as_string(hide_password=True)
+            yield f"{indent}{name}: {_shown(leaf, value)}  # {found.origins.get(leaf.key, 'default')}\n"
+
+
+def _shown(leaf: Leaf, value: Any) -> str:
+    if _is_size(leaf):
+        value = _size(value)
+    return (
+        yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, allow_unicode=True)
+        .split("\n...\n")[0]
+        .strip()
+    )
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case SecretStr():
+            return _MASK
+        case Path():
+            return str(value)
+        case BaseModel():
+            return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+        case tuple():
+            return [_plain(item) for item in value]
+    return value
+
+
+def _is_size(leaf: Leaf) -> bool:
+    return any(isinstance(it, BeforeValidator) for it in leaf.field.metadata)
+
+
+def _size(value: int) -> str:
+    unit, factor = next(((unit, factor) for unit, factor in _UNITS if value % factor == 0), ("", 1))
+    return f"{value // factor}{unit}"
+
+
+def reference() -> str:
+    """The page about all settings, in Markdown."""
+    flags = [flag for flag in FLAGS if flag.help]
+    parts = [
+        _INTRODUCTION.format(
+            user_file=USER_FILE,
+            system_file=SYSTEM_FILE,
+            flags=", ".join(f"`{flag.name}`" + (f" (`{flag.short}`)" if flag.short else "") for flag in flags),
+        )
+    ]
+    sections: dict[tuple[str, ...], list[Leaf]] = {}
+    for leaf in leaves():
+        sections.setdefault(leaf.path[:-1], []).append(leaf)
+    for path, members in sections.items():
+        parts.append(_heading(path))
+        parts.append(_table(members))
+        parts += [
+            f"\nEach of `{leaf.key}`:\n\n{_table(list(leaves(leaf.item, leaf.path)), variables=False)}"
+            for leaf in members
+            if _is_model(leaf.item)
+        ]
+    parts.append("\n## Known from the earlier service, not available in this version\n\n")
+    for reason in dict.fromkeys(UNAVAILABLE.values()):
+        names = ", ".join(f"`{key}`" for key, why in UNAVAILABLE.items() if why == reason)
+        parts.append(f"- {names}: {reason}.\n")
+    return "".join(parts)
+
+
+def _heading(path: tuple[str, ...]) -> str:
+    model: type[BaseModel] = Settings
+    for name in path:
+        model = section_of(model.model_fields[name]) or model
+    title = f"`{'.'.join(path)}`" if path else "Top level"
+    return f"\n## {title}\n\n{' '.join((model.__doc__ or '').split())}\n\n"
+
+
+def _table(members: Sequence[Leaf], *, variables: bool = True) -> str:
+    lines = ["| setting | value | default | what it does |", "| --- | --- | --- | --- |"]
+    for leaf in members:
+        variable = f"<br>`{leaf.variable}`" if variables else ""
+        lines.append(f"| `{leaf.path[-1]}`{variable} | {_kind(leaf)} | {_default(leaf)} | {leaf.field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _is_model(item: Any) -> bool:
+    return isinstance(item, type) and issubclass(item, BaseModel)
+
+
+def _kind(leaf: Leaf) -> str:
+    if leaf.item is not None:
+        return "list of sections" if _is_model(leaf.item) else "list of text"
+    if _is_size(leaf):
+        return "size"
+    words = {bool: "true or false", int: "number", Path: "path", SecretStr: "secret text"}
+    kinds = (leaf.field.annotation, *get_args(leaf.field.annotation))
+    return next((word for kind, word in words.items() if kind in kinds), "text")
+
+
+def _default(leaf: Leaf) -> str:
+    if leaf.field.is_required():
+        return "required"
+    if leaf.field.default_factory is not None or leaf.field.default is None:
+        return "see right"
+    return f"`{_shown(leaf, leaf.field.default)}`"

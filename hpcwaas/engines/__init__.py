@@ -1,0 +1,1 @@
+"""What runs workflows. Every engine obeys `hpcwaas.engines.base.Engine`."""

@@ -1,0 +1,92 @@
+"""The Protocol that every engine obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from hpcwaas.core.models import (
+    JSON,
+    Check,
+    ExecutionState,
+    Level,
+    LogPage,
+    Output,
+    StoredUpload,
+    Workflow,
+    WorkflowDetails,
+)
+
+UploadLookup: TypeAlias = Callable[[str], StoredUpload | None]
+"""Finds an upload of the calling user by its id; None for unknown ids and for those of somebody else."""
+
+Prepared: TypeAlias = Any
+"""An engine's own form of checked inputs, made by `prepare` and taken by `start`; opaque to everybody else."""
+
+
+class Engine(Protocol):
+    """Runs workflows. All methods may be called from many threads and from several processes at once.
+
+    Besides what is named below, every method may raise `Unavailable`, `UpstreamFailed` or `UpstreamTimeout`.
+    A `reference` is what `start` returned for an execution.
+    """
+
+    name: str
+
+    def workflows(self) -> Sequence[Workflow]:
+        """All workflows that are published, in a stable order, whoever may run them."""
+
+    def workflow(self, workflow_id: str) -> WorkflowDetails:
+        """The details of one workflow.
+
+        Raises:
+            NotFound: nothing is published under this id.
+        """
+
+    def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Prepared:
+        """Checks inputs against the workflow completely, without side effects.
+
+        Raises:
+            InvalidInputs: with all problems at once.
+        """
+
+    def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared) -> str:
+        """Starts an execution, or finds that it has been started before under this id and leaves it alone.
+
+        Returns:
+            the reference by which the engine knows it.
+        """
+
+    def state(self, reference: str) -> ExecutionState:
+        """What the engine knows now. UNKNOWN when it has no trace of it."""
+
+    def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
+        """Entries of the given levels; `start` and `limit` count entries of these levels only."""
+
+    def wait(self, reference: str, levels: Level, start: int, timeout: float) -> None:
+        """Returns when the log has an entry of these levels at `start`, the execution is over, or `timeout` seconds
+        have passed, whichever comes first."""
+
+    def cancel(self, reference: str) -> None:
+        """Asks for the end of an execution and returns at once. Harmless when repeated.
+
+        Raises:
+            Conflict: it is over already.
+        """
+
+    def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
+        """An output of an ended execution, or a part of it.
+
+        Args:
+            path: the way into the value, `/`-separated: list index, record member, file in a directory.
+            archive: how a directory is packed: `zip` or `tar`.
+
+        Raises:
+            NotFound: no such output or part.
+        """
+
+    def checks(self) -> Sequence[Check]:
+        """State of what the engine depends on."""
+
+    def close(self) -> None:
+        """Releases what this process holds. Executions go on."""

@@ -1,0 +1,1 @@
+"""The embedded engine: runs CWL workflows on a site with an existing CWL runner."""

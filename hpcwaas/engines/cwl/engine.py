@@ -1,0 +1,102 @@
+"""The embedded engine: workflows in CWL, run on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hpcwaas.core.models import (
+    JSON,
+    Check,
+    ExecutionState,
+    Level,
+    LogPage,
+    Output,
+    Workflow,
+    WorkflowDetails,
+)
+from hpcwaas.engines.base import UploadLookup
+from hpcwaas.engines.cwl.catalogue import Catalogue
+from hpcwaas.engines.cwl.executions import Executions
+from hpcwaas.engines.cwl.inputs import prepare_job
+from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.site import LocalSite
+from hpcwaas.resources import resource
+from hpcwaas.settings import CWLSettings
+
+
+class CWLEngine:
+    """Publishes the documents of a directory and runs them with a CWL runner.
+
+    Args:
+        data_dir: of the service; the engine keeps its own things in `cwl` there.
+    """
+
+    name = "cwl"
+
+    def __init__(self, settings: CWLSettings, data_dir: Path) -> None:
+        directory = data_dir / "cwl"
+        self._http_inputs = settings.http_inputs
+        self._executions = Executions(LocalSite(directory, settings), settings)
+        self._catalogue = Catalogue(settings.catalogue or resource("examples"), directory / "catalogue")
+
+    def workflows(self) -> Sequence[Workflow]:
+        """All workflows that are published, in order of their ids."""
+        return self._catalogue.workflows()
+
+    def workflow(self, workflow_id: str) -> WorkflowDetails:
+        """The details of one workflow.
+
+        Raises:
+            NotFound: nothing is published under this id.
+        """
+        return self._catalogue.details(workflow_id)
+
+    def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
+        """Checks inputs against the workflow completely, without side effects.
+
+        Raises:
+            InvalidInputs: with all problems at once.
+        """
+        return prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, self._http_inputs)
+
+    def start(self, execution_id: str, details: WorkflowDetails, prepared: Job) -> str:
+        """Starts an execution, or finds that it has been started before under this id and leaves it alone."""
+        return self._executions.start(execution_id, prepared)
+
+    def state(self, reference: str) -> ExecutionState:
+        """What is known now. UNKNOWN when there is no trace of it."""
+        return self._executions.state(reference)
+
+    def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
+        """Entries of the given levels; `start` and `limit` count entries of these levels only."""
+        return self._executions.log(reference, levels, start, limit)
+
+    def wait(self, reference: str, levels: Level, start: int, timeout: float) -> None:
+        """Returns when the log has an entry of these levels at `start`, the execution is over, or time has run out."""
+        self._executions.wait(reference, levels, start, timeout)
+
+    def cancel(self, reference: str) -> None:
+        """Asks for the end of an execution and returns at once.
+
+        Raises:
+            Conflict: it is over already.
+            NotFound: there is no trace of it.
+        """
+        self._executions.cancel(reference)
+
+    def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
+        """An output of an ended execution, or a part of it.
+
+        Raises:
+            NotFound: no such output or part.
+        """
+        return self._executions.output(reference, name, path, archive)
+
+    def checks(self) -> Sequence[Check]:
+        """State of the catalogue, and whether executions can run."""
+        return [self._catalogue.check(), self._executions.check()]
+
+    def close(self) -> None:
+        """Releases what this process holds. Executions go on."""
+        self._executions.close()

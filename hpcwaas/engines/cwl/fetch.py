@@ -1,0 +1,195 @@
+"""Downloads input files from addresses that users name, and never from private ones."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+REDIRECT_LIMIT = 5
+"""Most redirects that are followed."""
+
+_CHUNK = 2**16
+_IDLE_TIMEOUT = 60.0
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class FetchError(Exception):
+    """The file can't or must not be downloaded; says why."""
+
+
+def public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, wherever an address inside it leads as well.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return public(str(inner))
+    return ip.is_global and not ip.is_multicast
+
+
+def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Callable[[str], bool] = public) -> None:
+    """Downloads a file, completely or not at all.
+
+    The address is checked on each connected socket, before a byte is sent: no name server can change its mind between
+    check and use.
+
+    Args:
+        url: http or https.
+        target: the file to write; its directory exists.
+        max_bytes: of the content, counted while it arrives.
+        timeout: seconds for everything together.
+        allowed: says of an IP address whether it may be spoken to.
+
+    Raises:
+        FetchError: it can't be had, or must not.
+        OSError: the target can't be written.
+    """
+    sockets: list[socket.socket] = []
+    partial = target.with_name(f".{target.name[:100]}.partial")
+    expired = threading.Event()
+
+    def expire() -> None:
+        # Wakes the thread that waits for a server which sends a byte now and then.
+        expired.set()
+        for connected in sockets:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(timeout, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        with (
+            _session(sockets, allowed) as session,
+            _open(session, url, timeout) as response,
+            partial.open("wb") as stream,
+        ):
+            _copy(response, stream.write, max_bytes)
+        if not expired.is_set():
+            partial.replace(target)
+    except (requests.RequestException, FetchError, ValueError) as error:
+        if not expired.is_set():
+            raise FetchError(f"{_shown(url)}: {_reason(error)}") from error
+    finally:
+        timer.cancel()
+        for connected in sockets:
+            connected.close()
+        partial.unlink(missing_ok=True)
+    if expired.is_set():
+        raise FetchError(f"{_shown(url)}: not complete after {timeout:g} seconds")
+
+
+def _open(session: requests.Session, url: str, timeout: float) -> requests.Response:
+    """Follows redirects by hand: requests would read the body of each into memory."""
+    for _ in range(REDIRECT_LIMIT + 1):
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise FetchError(f"{urlsplit(url).scheme} addresses are not supported")
+        response = session.get(url, stream=True, timeout=min(timeout, _IDLE_TIMEOUT))
+        if response.is_redirect:
+            url = urljoin(url, response.headers["location"])
+            response.close()
+            continue
+        if response.status_code != requests.codes.ok:
+            response.close()
+            raise FetchError(f"the server answered {response.status_code}")
+        return response
+    raise FetchError(f"more than {REDIRECT_LIMIT} redirects")
+
+
+def _copy(response: requests.Response, write: Callable[[bytes], Any], max_bytes: int) -> None:
+    size = 0
+    for chunk in response.iter_content(_CHUNK):
+        size += len(chunk)
+        if size > max_bytes:
+            raise FetchError(f"the file is larger than {max_bytes} bytes")
+        write(chunk)
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Leaves redirects to `_open`."""
+
+
+def _session(sockets: list[socket.socket], allowed: Callable[[str], bool]) -> requests.Session:
+    session = _Session()
+    # Neither the proxies nor the .netrc of the service's account are for the addresses of users.
+    session.trust_env = False
+    session.headers["Accept-Encoding"] = "identity"
+    adapter = _Adapter(sockets, allowed)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+class _Adapter(HTTPAdapter):
+    """Looks at whom each new connection really leads to."""
+
+    def __init__(self, sockets: list[socket.socket], allowed: Callable[[str], bool]) -> None:
+        def admit(connected: socket.socket) -> socket.socket:
+            if not allowed(connected.getpeername()[0]):
+                connected.close()
+                raise FetchError("the address is not a public one")
+            # A duplicate: TLS takes the socket itself over.
+            sockets.append(connected.dup())
+            return connected
+
+        class PlainConnection(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return admit(super()._new_conn())
+
+        class SecureConnection(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return admit(super()._new_conn())
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = PlainConnection
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = SecureConnection
+
+        self._pools = {"http": PlainPool, "https": SecurePool}
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Makes connections of our own classes."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+
+def _shown(url: str) -> str:
+    """The address without a password in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "this address"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()[:200]
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case FetchError():
+            return str(error)
+        case requests.exceptions.SSLError():
+            return "its certificate is not valid"
+        case requests.Timeout():
+            return "the server doesn't answer in time"
+        case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
+            return "no connection, or it broke"
+    return "the address is not valid, or the server talks nonsense"

@@ -1,0 +1,93 @@
+"""Runs cwltool inside this process, which has been forked from one that has it imported already."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from typing import Any, TextIO
+
+from cwltool.argparser import arg_parser
+from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
+from cwltool.executors import MultithreadedJobExecutor
+from cwltool.main import main
+from cwltool.process import get_schema
+
+_ASSUMED_MEMORY = 1024
+"""MiB that CWL assumes at most of a tool that doesn't say what it needs; no reason to refuse it."""
+
+_SHORT_PAUSE = 0.002
+_LONG_PAUSE = 0.5
+
+
+def warm_up() -> None:
+    """Loads the schemas of all CWL versions, so that forked processes have them."""
+    for version in ("v1.0", "v1.1", "v1.2"):
+        get_schema(version)
+
+
+class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's types are not followed
+    """Runs jobs in parallel as far as an execution's cores and memory go."""
+
+    def __init__(self, cores: int, memory_mib: int) -> None:
+        super().__init__()
+        self.max_cores = float(cores)
+        self.max_ram = memory_mib
+        self._pause = _SHORT_PAUSE
+
+    def select_resources(self, request: dict[str, float], runtime_context: Any) -> dict[str, float]:
+        request = dict(request)
+        if request["ramMin"] <= _ASSUMED_MEMORY:
+            request["ramMin"] = min(request["ramMin"], self.max_ram)
+        if request["coresMin"] > self.max_cores:
+            raise WorkflowException(
+                f"The tool needs {request['coresMin']:g} cores, but an execution may use {self.max_cores:g} "
+                "(setting cwl.limits.cores)."
+            )
+        if request["ramMin"] > self.max_ram:
+            raise WorkflowException(
+                f"The tool needs {request['ramMin']:g} MiB of memory, but an execution may use {self.max_ram} MiB "
+                "(setting cwl.limits.memory)."
+            )
+        selected: dict[str, float] = super().select_resources(request, runtime_context)
+        return selected
+
+    def wait_for_next_completion(self, runtime_context: Any) -> None:
+        # As the base does, but not for three seconds each time: a job tells of its end before it counts as ended, so
+        # that another look is due soon after each such message.
+        told = runtime_context.workflow_eval_lock.wait(timeout=self._pause)
+        self._pause = _SHORT_PAUSE if told else min(2 * self._pause, _LONG_PAUSE)
+        if self.exceptions:
+            raise self.exceptions[0]
+
+
+def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, *, cores: int, memory: int) -> int:
+    """Runs a workflow as the `cwltool` command would.
+
+    Args:
+        arguments: of the command.
+        output: takes the output object.
+        handler: takes cwltool's messages.
+        memory: bytes.
+
+    Returns:
+        the exit status.
+    """
+    sys.argv[:] = ["cwltool", *arguments]
+    parsed = arg_parser().parse_args(arguments)
+    executor = _Executor(cores, max(1, math.floor(memory / 2**20)))
+    context = RuntimeContext(vars(parsed))
+    context.select_resources = executor.select_resources
+    # Without the callback cwltool throws away the schemas that have been loaded.
+    status: int = main(
+        args=parsed,
+        stdout=output,
+        stderr=os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace"),
+        logger_handler=handler,
+        custom_schema_callback=lambda: None,
+        executor=executor,
+        runtimeContext=context,
+    )
+    return status

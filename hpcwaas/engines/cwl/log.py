@@ -1,0 +1,196 @@
+"""An execution's log: a file with one JSON array `[level, time, content]` a line. The index of an entry is the number
+of its line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hpcwaas.core.models import Level, LogEntry
+
+MAX_LINE = 16 * 1024
+"""Bytes of the longest content of an entry; longer lines are split."""
+
+_BLOCK = 4096
+_CHUNK = 1 << 20
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+def clean(text: str) -> str:
+    """A line as a terminal would leave it standing: no escape sequences, no control characters, and of a progress bar
+    that overwrites itself its last form."""
+    if text.isprintable():
+        return text
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.rstrip("\r")).rpartition("\r")[2])
+
+
+class LogWriter:
+    """Appends to a log. There is one writer at a time.
+
+    Args:
+        path: of the log, made when missing. A last line that a killed writer left half-written is cut off.
+        limit: bytes after which nothing more is kept.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._file = path.open("ab+", buffering=0)
+        self._limit = limit
+        self._size = self._cut()
+        self.full = False
+
+    def _cut(self) -> int:
+        end = size = self._file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _CHUNK)
+            self._file.seek(start)
+            position = self._file.read(end - start).rfind(b"\n")
+            if position >= 0:
+                end = start + position + 1
+                break
+            end = start
+        if end != size:
+            self._file.truncate(end)
+        return end
+
+    def write(self, entries: Iterable[tuple[Level, str]]) -> None:
+        """Appends entries with the present time. What doesn't fit any more is dropped, and `full` is set."""
+        now = json.dumps(datetime.now(UTC).isoformat(timespec="milliseconds"))
+        lines = []
+        for level, content in entries:
+            line = f"[{int(level)},{now},{json.dumps(content, ensure_ascii=False)}]\n".encode(errors="replace")
+            if self.full or self._size + len(line) > self._limit:
+                self.full = True
+                break
+            self._size += len(line)
+            lines.append(line)
+        self._append(lines)
+
+    def end(self, level: Level, content: str) -> None:
+        """Appends a last entry, which always fits."""
+        self._limit += MAX_LINE * 4
+        self.full = False
+        self.write([(level, content)])
+
+    def _append(self, lines: list[bytes]) -> None:
+        rest = memoryview(b"".join(lines))
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def close(self) -> None:
+        """Waits until the log is on the disk."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+class LogIndex:
+    """Where the entries of a log stand and which levels they have; extended as the log grows.
+
+    Args:
+        read: reads up to so many bytes (second argument) of the log from an offset (first argument).
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+        self._read = read
+        self._offsets = array("Q", [0])
+        self._levels = bytearray()
+        self._counts = dict.fromkeys(Level, 0)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def extend(self) -> None:
+        """Takes in what was written since the last time. A half-written last line is left for later."""
+        with self._lock:
+            while chunk := self._read(self._offsets[-1], _CHUNK):
+                lines = chunk.split(b"\n")[:-1]
+                if not lines:
+                    return
+                offset = self._offsets[-1]
+                levels = bytes(line[1] & 0x0F for line in lines)  # a line starts with `[` and one digit
+                for line in lines:
+                    offset += len(line) + 1
+                    self._offsets.append(offset)
+                self._levels += levels
+                for level in Level:
+                    self._counts[level] += levels.count(level)
+
+    def total(self, mask: Level) -> int:
+        """Entries of the given levels."""
+        return sum(self._counts[level] for level in mask)
+
+    def entries(self, mask: Level, start: int, limit: int | None) -> tuple[LogEntry, ...]:
+        """Entries of the given levels; `start` and `limit` count these only."""
+        with self._lock:
+            positions = self._positions(mask, start, limit)
+            offsets = [(self._offsets[position], self._offsets[position + 1]) for position in positions]
+        if not offsets:
+            return ()
+        if offsets[-1][1] - offsets[0][0] <= _CHUNK + 2 * sum(end - begin for begin, end in offsets):
+            base = offsets[0][0]
+            content = self._read(base, offsets[-1][1] - base)
+            lines = [content[begin - base : end - base] for begin, end in offsets]
+        else:  # few entries far apart
+            lines = [self._read(begin, end - begin) for begin, end in offsets]
+        return tuple(_entry(position, line) for position, line in zip(positions, lines, strict=True))
+
+    def _positions(self, mask: Level, start: int, limit: int | None) -> list[int]:
+        wanted = {level.value for level in mask}
+        if len(wanted) == len(Level):
+            end = len(self._levels)
+            return list(range(min(start, end), end if limit is None else min(start + limit, end)))
+        positions: list[int] = []
+        for base in range(0, len(self._levels), _BLOCK):
+            if limit is not None and len(positions) >= limit:
+                break
+            block = self._levels[base : base + _BLOCK]
+            hits = sum(block.count(level) for level in wanted)
+            if hits <= start:  # whole blocks are passed over without looking at their entries
+                start -= hits
+                continue
+            found = [base + place for place, level in enumerate(block) if level in wanted]
+            positions += found[start:]
+            start = 0
+        return positions[:limit]
+
+
+def _entry(index: int, line: bytes) -> LogEntry:
+    level, time, content = json.loads(line)
+    return LogEntry(index, Level(level), datetime.fromisoformat(time), content)
+
+
+class LogIndexes:
+    """The indexes of the logs that were read last.
+
+    Args:
+        read: as in `LogIndex`, with the execution's id before it.
+        capacity: logs whose index is kept.
+    """
+
+    def __init__(self, read: Callable[[str, int, int], bytes], capacity: int = 32) -> None:
+        self._read = read
+        self._capacity = capacity
+        self._indexes: OrderedDict[str, LogIndex] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, execution_id: str) -> LogIndex:
+        """The index of a log, up to date."""
+        with self._lock:
+            index = self._indexes.get(execution_id)
+            if index is None:
+                index = LogIndex(lambda offset, size: self._read(execution_id, offset, size))
+                self._indexes[execution_id] = index
+                if len(self._indexes) > self._capacity:
+                    self._indexes.popitem(last=False)
+            self._indexes.move_to_end(execution_id)
+        index.extend()
+        return index

@@ -1,0 +1,193 @@
+"""The output object of an execution: what of it is kept, what of it is shown, and the way to a part of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from hpcwaas.core.models import JSON
+
+_KEPT = ("class", "basename", "size", "checksum", "format")
+_LOCATION = "location"
+
+
+class OutsideError(Exception):
+    """A file or directory isn't in the outputs of its execution."""
+
+
+def real(path: Path) -> Path:
+    """A path without links. Of links that go round in circles something is left that can't be opened."""
+    return Path(os.path.realpath(path))  # `Path.resolve` raises on circles
+
+
+def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str, JSON], list[str]]:
+    """What is kept of an output object that a runner wrote.
+
+    Args:
+        value: the object; None when there is none.
+        directory: of the execution's outputs. Files and directories elsewhere are dropped.
+
+    Returns:
+        the object, in which `location` is a path relative to `directory`, and a warning for each part that was dropped.
+    """
+    warnings: list[str] = []
+    root = real(directory)
+
+    def keep(part: JSON, name: str) -> JSON:
+        if isinstance(part, list):
+            return [keep(item, f"{name}[{index}]") for index, item in enumerate(part)]
+        if not isinstance(part, dict):
+            return part
+        if part.get("class") not in ("File", "Directory"):
+            return {key: keep(item, f"{name}.{key}") for key, item in part.items()}
+        path = _path(part)
+        target = real(path) if path else None
+        right = (
+            target
+            and target.is_relative_to(root)
+            and (target.is_file() if part["class"] == "File" else target.is_dir())
+        )
+        if not path or not target or not right:
+            warnings.append(
+                f"Output {name} is dropped: it is no {part['class'].lower()} among the execution's outputs."
+            )
+            return None
+        kept = {key: part[key] for key in _KEPT if key in part} | {_LOCATION: str(target.relative_to(root))}
+        kept.setdefault("basename", path.name)
+        if part["class"] == "File":
+            kept["size"] = target.stat().st_size
+            if secondary := part.get("secondaryFiles"):
+                files = [keep(item, f"{name}.secondaryFiles[{index}]") for index, item in enumerate(secondary)]
+                kept["secondaryFiles"] = [item for item in files if item]
+        return kept
+
+    return {name: keep(part, name) for name, part in (value or {}).items()}, warnings
+
+
+def _path(part: Mapping[str, JSON]) -> Path | None:
+    location = part.get("location") or part.get("path")
+    if not isinstance(location, str):
+        return None
+    url = urlsplit(location)
+    if url.scheme == "file":
+        return Path(unquote(url.path))
+    return Path(location) if location.startswith("/") else None
+
+
+def show(value: JSON, path: str) -> JSON:
+    """A kept value as users see it.
+
+    Args:
+        path: the way to it, which stands in its files in place of their location.
+    """
+    if isinstance(value, list):
+        return [show(item, f"{path}/{index}") for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if not is_path(value):
+        return {key: show(item, f"{path}/{key}") for key, item in value.items()}
+    shown = {key: item for key, item in value.items() if key != _LOCATION} | {"path": path}
+    if "secondaryFiles" in value:
+        shown["secondaryFiles"] = show(value["secondaryFiles"], f"{path}/secondaryFiles")
+    return shown
+
+
+def is_path(value: JSON) -> bool:
+    """Whether a kept value is a file or directory."""
+    return isinstance(value, dict) and value.get("class") in ("File", "Directory") and _LOCATION in value
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part of an output that is a file or directory, or something in a directory.
+
+    Attributes:
+        path: relative to the directory of the outputs.
+        declared: what the output object says of it; None for what is found in a directory.
+    """
+
+    path: str
+    declared: Mapping[str, JSON] | None
+
+
+def find(value: JSON, path: str | None) -> Place | JSON:
+    """Follows a path into a kept value.
+
+    Returns:
+        a `Place`, or the value when it is neither file nor directory.
+
+    Raises:
+        LookupError: there is no such part.
+    """
+    parts = path.split("/") if path else []
+    while True:
+        if is_path(value) and value["class"] == "Directory":
+            if any(part in ("", ".", "..") or "\0" in part for part in parts):
+                raise LookupError(path)
+            return Place("/".join([value[_LOCATION], *parts]), None if parts else value)
+        if not parts:
+            return Place(value[_LOCATION], value) if is_path(value) else value
+        part = parts.pop(0)
+        if is_path(value) and part != "secondaryFiles":
+            raise LookupError(path)
+        if isinstance(value, list):
+            if not (part.isascii() and part.isdecimal()):
+                raise LookupError(path)
+            value = value[int(part)]
+        elif isinstance(value, dict):
+            value = value[part]
+        else:  # a number or a string has no parts
+            raise LookupError(path)  # noqa: TRY004
+
+
+@contextmanager
+def _descriptor(path: str | Path, parent: int | None = None) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
+    descriptor = os.open(path, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_inside(root: Path, path: str) -> int:
+    """Opens a file or directory below a directory in which somebody may plant links.
+
+    Links are followed when they stay inside. The way is then walked without following any, so that one planted
+    meanwhile leads nowhere.
+
+    Args:
+        path: relative to `root`.
+
+    Returns:
+        a descriptor, open for reading, of a regular file or a directory.
+
+    Raises:
+        OutsideError: it leads out, doesn't exist, or is something else.
+    """
+    base = real(root)
+    target = real(base / path)
+    if not target.is_relative_to(base):
+        raise OutsideError(path)
+    try:
+        return _walk(base, target.relative_to(base).parts)
+    except OSError as error:
+        raise OutsideError(path) from error
+
+
+def _walk(root: Path | str, parts: tuple[str, ...], parent: int | None = None) -> int:
+    if parts:
+        with _descriptor(root, parent) as descriptor:
+            return _walk(parts[0], parts[1:], descriptor)
+    # A FIFO would block whoever opens it.
+    descriptor = os.open(root, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        os.close(descriptor)
+        raise OutsideError(str(root))
+    return descriptor

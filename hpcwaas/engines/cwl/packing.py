@@ -1,0 +1,143 @@
+"""Packs a directory while the archive is read, holding no more than a chunk of it in memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcwaas.engines.cwl.outputs import OutsideError, open_inside, real
+
+MEDIA_TYPES = {"zip": "application/zip", "tar": "application/x-tar"}
+
+_CHUNK = 1 << 18
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A file (with its open descriptor) or directory (without) to be packed."""
+
+    name: str
+    status: os.stat_result
+    descriptor: int | None
+
+
+def pack(root: Path, path: str, kind: str) -> Iterator[bytes]:
+    """The bytes of an archive of a directory.
+
+    Links to files that stay inside the directory are packed as these files; other links, and what is neither file nor
+    directory, are left out.
+
+    Args:
+        root: beyond which nothing is read.
+        path: of the directory, relative to `root`.
+        kind: `zip` or `tar`.
+    """
+    members = _members(real(root / path))
+    return _zip(members) if kind == "zip" else _tar(members)
+
+
+def _members(directory: Path) -> Iterator[_Member]:
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            descriptor = open_inside(directory, folder)
+        except OutsideError:
+            continue
+        try:
+            entries = sorted(os.listdir(descriptor))  # noqa: PTH208  (pathlib knows no descriptors)
+        finally:
+            os.close(descriptor)
+        for entry in entries:
+            name = f"{folder}/{entry}" if folder else entry
+            try:
+                descriptor = open_inside(directory, name)
+            except OutsideError:
+                continue
+            try:
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode):
+                    yield _Member(_encodable(name), status, descriptor)
+                elif not (directory / name).is_symlink():  # a link to a directory may lead round in circles
+                    yield _Member(_encodable(name), status, None)
+                    pending.append(name)
+            finally:
+                os.close(descriptor)
+
+
+def _encodable(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _read(descriptor: int) -> Iterator[bytes]:
+    while chunk := os.read(descriptor, _CHUNK):
+        yield chunk
+
+
+class _Sink(io.RawIOBase):
+    """A file without a position to which `zipfile` writes, and from which the bytes are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
+
+
+def _zip(members: Iterator[_Member]) -> Iterator[bytes]:
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in members:
+            moment = max(_EARLIEST, time.localtime(member.status.st_mtime)[:6])
+            if member.descriptor is None:
+                info = zipfile.ZipInfo(member.name + "/", moment)
+                info.external_attr = (member.status.st_mode & 0xFFFF) << 16 | 0x10
+                archive.writestr(info, b"")
+            else:
+                info = zipfile.ZipInfo(member.name, moment)
+                info.external_attr = (member.status.st_mode & 0xFFFF) << 16
+                info.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(info, "w", force_zip64=True) as entry:
+                    for chunk in _read(member.descriptor):
+                        entry.write(chunk)
+                        yield sink.take()
+            yield sink.take()
+    yield sink.take()
+
+
+def _tar(members: Iterator[_Member]) -> Iterator[bytes]:
+    for member in members:
+        info = tarfile.TarInfo(member.name)
+        info.mode = stat.S_IMODE(member.status.st_mode)
+        info.mtime = int(member.status.st_mtime)
+        if member.descriptor is None:
+            info.type = tarfile.DIRTYPE
+            yield info.tobuf(tarfile.PAX_FORMAT)
+            continue
+        info.size = member.status.st_size
+        yield info.tobuf(tarfile.PAX_FORMAT)
+        left = info.size  # the header has promised so many
+        for chunk in _read(member.descriptor):
+            yield chunk[:left]
+            left -= len(chunk[:left])
+        yield bytes(left + -info.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)

@@ -1,0 +1,132 @@
+"""The processes of an execution: which they are, what they use, and how to end all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of descendants whose parent dies, so that none escapes (Linux)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Lets the kernel kill this process when its parent dies (Linux).
+
+    Args:
+        parent: id of the process that forked this one, which may have died before the call.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def descendants() -> list[psutil.Process]:
+    """All living descendants of this process."""
+    return [process for process in psutil.Process().children(recursive=True) if _alive(process)]
+
+
+def strays(directory: Path) -> list[psutil.Process]:
+    """Processes of an execution whose supervisor died: those whose HOME or TMPDIR lies in its directory, those without
+    a terminal that work there, and the descendants of both."""
+    inside = f"{directory}{os.sep}"
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or process.pid in found or not _belongs(process, inside):
+                continue
+            found |= {each.pid: each for each in (process, *process.children(recursive=True))}
+        except psutil.Error:
+            continue  # it ended meanwhile, or it is somebody else's
+    return [process for process in found.values() if _alive(process)]
+
+
+def _belongs(process: psutil.Process, inside: str) -> bool:
+    environment = process.environ()
+    if any(f"{environment.get(name, '')}{os.sep}".startswith(inside) for name in ("HOME", "TMPDIR")):
+        return True
+    # A terminal means an operator who looks around.
+    return f"{process.cwd()}{os.sep}".startswith(inside) and process.terminal() is None
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Sends a signal to all of them that still live."""
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.Error:
+            continue
+
+
+def kill_strays(directory: Path, timeout: float = 5) -> None:
+    """Kills the processes of an execution without a supervisor, and those that they start meanwhile."""
+    deadline = time.monotonic() + timeout
+    while (left := strays(directory)) and time.monotonic() < deadline:
+        send(left, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def memory_above(processes: Iterable[psutil.Process], limit: int) -> bool:
+    """Whether processes use more memory than `limit` bytes together, shared pages counted once."""
+    resident: dict[psutil.Process, int] = {}
+    for process in processes:
+        try:
+            resident[process] = process.memory_info().rss
+        except psutil.Error:
+            continue
+    # The proportional share is exact but dear: it is asked for only when the cheap upper bound is above the limit.
+    return sum(resident.values()) > limit and sum(_share(process, rss) for process, rss in resident.items()) > limit
+
+
+def _share(process: psutil.Process, resident: int) -> int:
+    try:
+        return int(getattr(process.memory_full_info(), "pss", resident))
+    except psutil.AccessDenied:
+        return resident
+    except psutil.Error:
+        return 0
+
+
+def disk_use(directories: Iterable[Path]) -> int:
+    """Bytes that the files in some directories occupy on the disk, hard links counted once."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    pending = [str(directory) for directory in directories]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+                        if (status.st_dev, status.st_ino) in seen:
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    total += status.st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except OSError:
+            continue  # removed while we look, or closed to us
+    return total

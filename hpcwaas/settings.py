@@ -1,0 +1,196 @@
+"""The settings: one typed, frozen object. `hpcwaas.configuration` reads it from file, environment and flags."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]i?)?B?")
+_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def _size(value: object) -> object:
+    """Turns `512 MiB`, `1GB`, `100` into bytes; leaves anything else to the type check."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError("expected a number of bytes, or one with a unit: 500kB, 64MiB, 2GiB")
+    return int(float(match["number"]) * _UNITS[match["unit"]])
+
+
+def _address(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ValueError("expected HOST:PORT, for instance 127.0.0.1:9090 or [::1]:9090")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError("expected an IP address or network, for instance 10.0.0.7 or 10.0.0.0/24") from error
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Address = Annotated[str, AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Account(_Section):
+    """A user who signs in with a password."""
+
+    username: str = Field(min_length=1, description="Name to sign in with, and the user's id. No colon.")
+    password: SecretStr = Field(description="Password in plain text.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Account:
+        if ":" in self.username:
+            raise ValueError("a username can't hold a colon: HTTP Basic splits there")
+        if not self.password.get_secret_value():
+            raise ValueError("a password can't be empty")
+        return self
+
+
+class BasicAuth(_Section):
+    """Accounts with passwords."""
+
+    accounts: tuple[Account, ...] = Field(min_length=1, description="Who may sign in.")
+
+    @model_validator(mode="after")
+    def _check(self) -> BasicAuth:
+        names = [account.username for account in self.accounts]
+        if len(set(names)) != len(names):
+            raise ValueError("a username stands there twice")
+        return self
+
+
+class AuthSettings(_Section):
+    """How users sign in. Any `auth` section turns the local mode off."""
+
+    auth_type: Literal["basic"] = Field(description="`basic`: accounts with passwords.")
+    basic_auth: BasicAuth = Field(description="Accounts for `auth_type: basic`.")
+
+
+class StoreSettings(_Section):
+    """Where the service keeps its own records."""
+
+    url: str | None = Field(None, description="SQLAlchemy URL. Default: an SQLite file in `data_dir`.")
+
+
+class FileSettings(_Section):
+    """Files that users upload."""
+
+    max_size: Size = Field(2 * 2**30, description="Largest upload, in bytes or with a unit.")
+
+
+class VaultSettings(_Section):
+    """The embedded vault."""
+
+    key: SecretStr | None = Field(
+        None,
+        description="Encryption key, 32 bytes in base64. Default: made once and kept in `data_dir`, mode 0600.",
+    )
+
+
+class RunnerSettings(_Section):
+    """The CWL runner. Nothing is assumed of it beyond the common `cwl-runner` interface:
+    `COMMAND [ARGUMENTS] --outdir DIR WORKFLOW INPUTS` prints the output object."""
+
+    command: tuple[str, ...] = Field(
+        ("cwltool",),
+        min_length=1,
+        description="Program and first arguments. `cwltool` alone is run without starting Python anew.",
+    )
+    arguments: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "Arguments before `--outdir`. `{workdir}`, `{tmpdir}`, `{cores}` and `{memory_mib}` are replaced. "
+            "Default: those that cwltool needs to stay inside the execution's directory; for any other command none."
+        ),
+    )
+
+
+class LimitSettings(_Section):
+    """What one execution may use."""
+
+    cores: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, gt=0, description="CPU cores. Default: all of this machine."
+    )
+    memory: Size = Field(4 * 2**30, description="Memory of all its processes together.")
+    log: Size = Field(32 * 2**20, description="Log.")
+    disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
+
+
+class CWLSettings(_Section):
+    """The embedded engine."""
+
+    catalogue: Path | None = Field(
+        None, description="Directory whose files and folders are published. Default: the examples that come along."
+    )
+    max_running: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 1),
+        gt=0,
+        description="Executions that run at the same time; more wait in order. Default: one a CPU core, at least 2.",
+    )
+    http_inputs: bool = Field(
+        False, description="Whether input files may be http(s) URLs. Private addresses are refused in any case."
+    )
+    environment: tuple[str, ...] = Field(
+        (), description="Names of environment variables that the runner gets besides PATH and the locale."
+    )
+    runner: RunnerSettings = Field(default_factory=RunnerSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+
+class ServerSettings(_Section):
+    """The web server."""
+
+    workers: int = Field(1, gt=0, description="Worker processes.")
+    threads: int = Field(64, gt=1, description="Requests that one worker process serves at the same time.")
+    max_body: Size = Field(8 * 2**20, description="Largest JSON body. Uploads have `files.max_size`.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.",
+    )
+
+
+class Settings(_Section):
+    """All settings of the service."""
+
+    listen_address: Address | None = Field(
+        None, description="HOST:PORT to listen on. Default: 0.0.0.0:9090; without an `auth` section 127.0.0.1:9090."
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_DATA_HOME") or Path.home().joinpath(".local", "share")) / "hpcwaas"
+        ),
+        description="Directory of everything the service keeps. On a local disk.",
+    )
+    auth: AuthSettings | None = Field(None, description="How users sign in. Without it: one local user with a token.")
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    files: FileSettings = Field(default_factory=FileSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    cwl: CWLSettings = Field(default_factory=CWLSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+
+    @property
+    def local(self) -> bool:
+        """Whether this is the local mode: no `auth` section, one user with a token."""
+        return self.auth is None
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the service's own records."""
+        return self.store.url or f"sqlite:///{self.data_dir / 'hpcwaas.db'}"

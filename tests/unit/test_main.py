@@ -1,0 +1,92 @@
+"""The command `hpcwaas-api` without serving."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hpcwaas import __version__, configuration, local
+from hpcwaas.main import main
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    monkeypatch.setattr(configuration, "SYSTEM_FILE", tmp_path / "etc.yml")
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, hpcwaas.main; print([it for it in ('pydantic', 'yaml', 'gunicorn') if it in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_shows_what_can_be_used_only() -> None:
+    shown = call("--help").output
+    assert "--listen_address" in shown
+    assert "a4c" not in shown
+
+
+def test_version() -> None:
+    assert __version__ in call("--version").output
+
+
+def test_check_says_ok_and_makes_nothing(tmp_path: Path) -> None:
+    result = call("config", "check")
+    assert (result.exit_code, result.output) == (0, "OK\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_names_every_problem() -> None:
+    result = call("--listen_address", "0.0.0.0:0", "config", "check", "--cwl-catalogue", "/nowhere")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    first, *others = result.stderr.splitlines()
+    assert first == "hpcwaas-api: 2 problems with the configuration:"
+    assert [line.split(":")[0].strip() for line in others] == ["listen_address", "cwl.catalogue"]
+
+
+def test_one_problem_is_one_line() -> None:
+    result = call("--a4c-password", "geheim", "config", "check")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "geheim" not in result.stderr
+
+
+def test_the_service_starts_with_nothing_that_check_refuses() -> None:
+    result = call("-l", "0.0.0.0:0")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("hpcwaas-api: listen_address: 0.0.0.0:0 can be reached")
+
+
+@pytest.mark.parametrize("arguments", [["--data_dir", "x", "config", "show"], ["config", "show", "--data-dir", "x"]])
+def test_flags_before_and_after_the_command(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"data_dir: {tmp_path}/x  # flag --data_dir\n" in call(*arguments).output
+
+
+def test_database_commands(tmp_path: Path) -> None:
+    none = call("db", "current")
+    assert (none.exit_code, none.output) == (1, "none: run `hpcwaas-api db upgrade`\n")
+    assert list(tmp_path.iterdir()) == []
+    assert "upgraded from nothing" in call("db", "upgrade").output
+    assert "was up to date" in call("db", "upgrade").output
+    current = call("db", "current")
+    assert (current.exit_code, "up to date" in current.output) == (0, True)
+
+
+def test_profile_lies_where_the_client_looks(tmp_path: Path) -> None:
+    assert local.profile_path({"XDG_STATE_HOME": "/state"}) == Path("/state/waas/local.yaml")
+    for environ in ({}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "relative"}):
+        assert local.profile_path(environ) == tmp_path / ".local/state/waas/local.yaml"
