@@ -1,0 +1,215 @@
+"""The service over HTTP: one session, few retries, errors in plain words."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import requests
+
+from .config import Config
+from .errors import ExitCode, NotFound, Unreachable, WaasError
+from .password import credentials
+from .retry import RETRIED_STATUSES, pause, retry_after
+from .tls import secure
+from .trouble import unreachable
+
+_CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 60.0
+_TRIES = 4
+_MAX_WAIT_SECONDS = 30.0
+
+
+class _Authorization(requests.auth.AuthBase):
+    """Sets the header, or none: without an `auth` of its own, requests would take one from ~/.netrc."""
+
+    def __init__(self, config: Config) -> None:
+        self._header: str | None = None
+        if config.access_token:
+            self._header = f"Bearer {config.access_token}"
+        elif config.user:
+            self._header = "Basic " + base64.b64encode(credentials(config.user).encode()).decode()
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._header:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+class Client:
+    """Speaks to the service. Not for use in several threads.
+
+    Args:
+        config: address, credentials, TLS.
+        note: tells the user something.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self, config: Config, *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._config = config
+        self._note = note
+        self._sleep = sleep
+        self._session = requests.Session()
+        self._session.headers.update(
+            {"User-Agent": f"waas/{version('hpcwaas')}", "Accept": "application/json, */*;q=0.5"}
+        )
+        self._session.auth = _Authorization(config)
+        self._verify = secure(self._session, config, note)
+
+    def request(
+        self,
+        method: str,
+        where: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        timeout: float = _ANSWER_SECONDS,
+        retry: bool | None = None,
+    ) -> requests.Response:
+        """Sends a request.
+
+        Args:
+            where: path, quoted.
+            stream: leave the body to be read by the caller, who closes the answer.
+            timeout: seconds to wait for each part of the answer.
+            retry: whether sending it twice does no harm. Default: GET only.
+
+        Returns:
+            an answer below 300.
+
+        Raises:
+            Unreachable: no answer, or the service is down.
+            NotFound: 404.
+            WaasError: any other answer.
+        """
+        retry = method == "GET" if retry is None else retry
+        arguments: dict[str, Any] = {"params": params, "json": json, "data": data, "headers": headers, "stream": stream}
+        for attempt in range(1, _TRIES + 1):
+            last = attempt == _TRIES or not retry
+            try:
+                response = self._send(method, where, timeout=timeout, **arguments)
+            except requests.Timeout as error:
+                raise unreachable(error, self._config) from None
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+                failure = unreachable(error, self._config)
+                # Nothing listens there: waiting a second won't help, and the user should know at once.
+                if last or failure.refused:
+                    raise failure from None
+                self._sleep(pause(attempt))
+                continue
+            except (requests.RequestException, UnicodeError) as error:
+                raise unreachable(error, self._config) from None
+            if response.status_code < 300:
+                return response
+            with response:
+                failure_of_service = self._failure(response)
+            wait = retry_after(response.headers.get("Retry-After"))
+            if isinstance(failure_of_service, Unreachable):
+                failure_of_service.retry_after = wait
+            if last or response.status_code not in RETRIED_STATUSES or (wait or 0) > _MAX_WAIT_SECONDS:
+                raise failure_of_service
+            self._sleep(pause(attempt) if wait is None else wait)
+        raise AssertionError("the last try returns or raises")
+
+    def json(self, where: str, **params: Any) -> Any:
+        """The JSON answer of a GET; parameters that are None are left out."""
+        return self.decode(self.request("GET", where, params=params))
+
+    def pages(self, where: str, member: str, *, everything: bool, **params: Any) -> Iterator[dict[str, Any]]:
+        """The members of a listing, page after page when `everything` is wanted."""
+        cursor: str | None = None
+        while True:
+            page = self.json(where, cursor=cursor, **params)
+            yield from page.get(member) or ()
+            cursor = page.get("next_cursor") if everything else None
+            if not cursor:
+                return
+
+    def decode(self, response: requests.Response) -> Any:
+        """The JSON in an answer."""
+        try:
+            return response.json()
+        except ValueError:
+            raise WaasError(
+                f"The answer of {self._config.api_url} isn't JSON: is it the address of the service?"
+            ) from None
+
+    def _send(self, method: str, where: str, *, timeout: float, **arguments: Any) -> requests.Response:
+        started = time.monotonic()
+        if self._config.debug:
+            self._note(f"> {method} {self._config.api_url}{where} {arguments['params'] or ''}".rstrip())
+        response = self._session.request(
+            method,
+            self._config.api_url + where,
+            timeout=(_CONNECT_SECONDS, timeout),
+            allow_redirects=False,
+            verify=self._verify,
+            **arguments,
+        )
+        if self._config.debug:
+            self._trace(response, time.monotonic() - started)
+        return response
+
+    def _trace(self, response: requests.Response, seconds: float) -> None:
+        for name, value in response.request.headers.items():
+            self._note(f"> {name}: {'***' if name.lower() == 'authorization' else value}")
+        self._note(f"< {response.status_code} {response.reason} after {seconds * 1000:.0f} ms")
+        for name, value in response.headers.items():
+            self._note(f"< {name}: {'***' if name.lower() == 'set-cookie' else value}")
+
+    def _failure(self, response: requests.Response) -> WaasError:
+        """What an answer of 300 or more means."""
+        status = response.status_code
+        try:
+            body = response.json()
+        except (ValueError, requests.RequestException):
+            body = None
+        problem = body if isinstance(body, dict) else None
+        detail = _detail(problem) or f"The service answered {status} {response.reason}."
+        if status < 400:
+            return WaasError(
+                f"{self._config.api_url} redirects to {response.headers.get('Location')}.",
+                hint="Give the service's own address with --api_url.",
+            )
+        if status == 401:
+            return WaasError(
+                f"Not signed in at {self._config.api_url}: {detail}",
+                code=ExitCode.UNAUTHORIZED,
+                hint=_how_to_sign_in(self._config),
+                problem=problem,
+            )
+        if status == 403:
+            return WaasError(detail, code=ExitCode.UNAUTHORIZED, problem=problem)
+        if status == 404:
+            return NotFound(detail, problem=problem)
+        if status == 400:
+            return WaasError(detail, code=ExitCode.USAGE, problem=problem)
+        request_id = (problem or {}).get("request_id") or response.headers.get("X-Request-ID")
+        hint = f"Quote the request id {request_id} when you ask an operator." if status >= 500 and request_id else None
+        kind = Unreachable if status in RETRIED_STATUSES else WaasError
+        return kind(detail, hint=hint, problem=problem)
+
+
+def _detail(problem: Mapping[str, Any] | None) -> str | None:
+    """The sentence in a problem, in the service's present form or its older one."""
+    if not problem:
+        return None
+    older = [error.get("detail") for error in problem.get("errors") or () if isinstance(error, dict)]
+    return problem.get("detail") or "; ".join(filter(None, older)) or None
+
+
+def _how_to_sign_in(config: Config) -> str:
+    if config.local:
+        return "The local profile is out of date: start the service again."
+    ways = "--user NAME (the password is asked for) or --access_token TOKEN, HW_USER or HW_ACCESS_TOKEN, or $HOME/.waas"
+    if config.user or config.access_token:
+        return f"The credentials were refused. Give others: {ways}."
+    return f"Give credentials: {ways}."

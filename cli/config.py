@@ -1,0 +1,205 @@
+"""Where the service is and who calls: options, environment, configuration file, local profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from .errors import UsageError
+
+DEFAULT_API_URL = "https://127.0.0.1:9090"
+KEYS = (
+    "output",
+    "api_url",
+    "user",
+    "access_token",
+    "skip_tls_verify",
+    "ca_file",
+    "ca_path",
+    "cert_file",
+    "key_file",
+    "debug",
+)
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+Values: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The effective configuration.
+
+    Attributes:
+        api_url: address of the service, without a slash at its end.
+        api_url_from: what the address was taken from, in words for an error message.
+        user: `name[:password]`. At most one of `user` and `access_token` is set.
+        local: both come from the profile of a service that runs in local mode on this machine.
+        warnings: what was odd but did not matter.
+    """
+
+    api_url: str
+    api_url_from: str
+    user: str | None = field(repr=False)
+    access_token: str | None = field(repr=False)
+    output: str
+    skip_tls_verify: bool
+    ca_file: Path | None
+    ca_path: Path | None
+    cert_file: Path | None
+    key_file: Path | None
+    debug: bool
+    local: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def load(given: Values, environment: Mapping[str, str]) -> Config:
+    """Puts the configuration together: option beats environment beats file beats local profile.
+
+    Args:
+        given: options of the command line, by the names in `KEYS`, and `config`.
+        environment: variables; those called `HW_…` count, empty ones don't.
+
+    Raises:
+        UsageError: a file is missing or broken, or a value is no good; names the place.
+    """
+    variables = {
+        key: environment[f"HW_{key.upper()}"] for key in (*KEYS, "config") if environment.get(f"HW_{key.upper()}")
+    }
+    content, path, warnings = _file(given.get("config") or variables.get("config"))
+    sources: list[tuple[str, Values]] = [
+        ("the command line", given),
+        ("the environment", variables),
+        (f"the file {path}", content),
+    ]
+    local = False
+    if not any(source.get(key) for _, source in sources for key in ("api_url", "user", "access_token")):
+        profile = _profile_path(environment)
+        if profile.is_file():
+            # All or nothing: this token must never travel to an address that comes from somewhere else.
+            sources.append((f"the local profile {profile}", _profile(profile)))
+            local = True
+
+    def find(key: str) -> tuple[object, str]:
+        return next(
+            ((source[key], name) for name, source in sources if source.get(key) not in (None, "")),
+            (None, "the default"),
+        )
+
+    def path_of(key: str) -> Path | None:
+        value, name = find(key)
+        if value is None:
+            return None
+        found = Path(str(value)).expanduser()
+        if not found.exists():
+            raise UsageError(f"{key}: there is no {found} (from {name}).")
+        return found
+
+    def flag(key: str) -> bool:
+        value, name = find(key)
+        parsed = _FLAGS.get(str(value or False).lower())
+        if parsed is None:
+            raise UsageError(f"{key}: expected true or false, not {value!r} (from {name}).")
+        return parsed
+
+    # Credentials are one setting with two forms: those of the strongest source count, and there a token beats a user.
+    credentials = next((source for _, source in sources if source.get("access_token") or source.get("user")), {})
+    token = credentials.get("access_token")
+    user = None if token else credentials.get("user")
+    api_url, api_url_from = find("api_url")
+    cert_file, key_file = path_of("cert_file"), path_of("key_file")
+    if key_file and not cert_file:
+        raise UsageError("key_file is given without cert_file.")
+    return Config(
+        api_url=_address(str(api_url or DEFAULT_API_URL), api_url_from),
+        api_url_from=api_url_from,
+        user=str(user) if user else None,
+        access_token=str(token) if token else None,
+        output=_output(*find("output")),
+        skip_tls_verify=flag("skip_tls_verify"),
+        ca_file=path_of("ca_file"),
+        ca_path=path_of("ca_path"),
+        cert_file=cert_file,
+        key_file=key_file,
+        debug=flag("debug"),
+        local=local,
+        warnings=warnings,
+    )
+
+
+def _output(value: object, name: str) -> str:
+    if value not in (None, "text", "json"):
+        raise UsageError(f'Only "json" and "text" output formats are supported, not {value!r} (from {name}).')
+    return str(value or "text")
+
+
+def _address(value: str, name: str) -> str:
+    url = value.strip() if "://" in value else f"https://{value.strip()}"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"Malformed API URL {value!r} (from {name}): {error}.") from None
+    if "@" in parts.netloc:
+        # Not shown: there may be a password in it.
+        raise UsageError(f"The API URL (from {name}) holds credentials: give them with --user or HW_USER.")
+    plausible = host and all(character.isalnum() or character in "-._:%" for character in host)
+    if parts.scheme not in ("http", "https") or not plausible or parts.query or parts.fragment:
+        raise UsageError(
+            f"Malformed API URL {value!r} (from {name}).",
+            hint="It looks like https://host:9090 or http://127.0.0.1:9090.",
+        )
+    return url.rstrip("/")
+
+
+def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
+    """Content of the configuration file, its path, and warnings about it."""
+    path = Path(str(named)).expanduser() if named else Path.home() / ".waas"
+    if not named and not path.is_file():
+        return {}, path, ()
+    content = {str(key).lower().replace("-", "_"): value for key, value in _mapping(path, "configuration file").items()}
+    unknown = sorted(set(content) - set(KEYS))
+    return content, path, tuple(f"{path}: the key {key!r} is unknown and ignored." for key in unknown)
+
+
+def _profile_path(environment: Mapping[str, str]) -> Path:
+    state = environment.get("XDG_STATE_HOME", "")
+    # The XDG rules: what isn't absolute doesn't count.
+    return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "waas" / "local.yaml"
+
+
+def _profile(path: Path) -> Values:
+    content = _mapping(path, "local profile")
+    if not (content.get("api_url") and content.get("access_token")):
+        raise UsageError(
+            f"The local profile {path} lacks api_url or access_token: start the service again, or delete it."
+        )
+    return {"api_url": content["api_url"], "access_token": content["access_token"]}
+
+
+def _mapping(path: Path, what: str) -> dict[Any, object]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Can't read the {what} {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"The {what} {path} isn't text.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        # Only the place: the parser's message quotes the line, and a password may stand there.
+        raise UsageError(f"The {what} {path}{f', line {mark.line + 1},' if mark else ''} isn't valid YAML.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"The {what} {path} must hold lines like `api_url: https://host:9090`.")
+    return content
+
+
+def from_process(given: Values) -> Config:
+    """`load` with the environment of this process."""
+    return load(given, os.environ)

@@ -1,0 +1,160 @@
+"""What following shows: plain lines in a pipe, a live picture of the steps at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from . import output
+from .errors import ExitCode
+from .follow import OVER, Follower, Wanted, outcome
+from .state import State
+from .text import clean, duration, log_line, one_line
+
+_STYLES = {"RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "CANCELLING": "yellow", "CANCELLED": "yellow"}
+_MARKS = {"SUCCEEDED": "✓", "FAILED": "✗", "CANCELLED": "■", "SKIPPED": "-", "RUNNING": "●"}
+
+
+class Plain:
+    """Lines: results on stdout, steps and notes on stderr. In JSON, an object a line.
+
+    Args:
+        status: whether the status of the execution is a result that was asked for.
+    """
+
+    def __init__(self, *, json: bool, status: bool) -> None:
+        self._json = json
+        self._status = status
+        self._shown: str | None = None
+        self._steps: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def execution(self, execution: dict[str, Any]) -> None:
+        """Says what has changed."""
+        if self._json or not self._status:
+            return
+        status, name = str(execution.get("status")), execution.get("id")
+        if self._shown is None:
+            self.line(f"Execution: ID: {name}, Status: {status}")
+        elif status != self._shown:
+            self.line(f"Execution ID: {name}, Status: {status}")
+        self._shown = status
+        for step in execution.get("steps") or ():
+            name, status = str(step.get("name")), str(step.get("status"))
+            if status not in ("PENDING", self._steps.get(name)):
+                self._steps[name] = status
+                self.step(name, status, duration(step.get("started_at"), step.get("ended_at")))
+
+    def entry(self, entry: dict[str, Any]) -> None:
+        """Shows an entry of the log."""
+        if self._json:
+            output.json(entry)
+        else:
+            self.line(log_line(entry))
+
+    def line(self, text: str) -> None:
+        """Shows a line of the result."""
+        output.line(text)
+
+    def step(self, name: str, status: str, time: str) -> None:
+        """Shows that a step has changed."""
+        output.note(f"step {name}: {status}" + (f" ({time})" if time and status != "RUNNING" else ""), json=False)
+
+    def note(self, message: str) -> None:
+        """Shows something beside the result."""
+        output.note(message, json=self._json)
+
+
+class Picture(Plain):
+    """Draws the steps with their times on stderr, a terminal, and everything else above."""
+
+    def __init__(self, *, status: bool) -> None:
+        super().__init__(json=False, status=status)
+        self._execution: dict[str, Any] = {}
+        self._spinner = Spinner("dots", style="cyan")
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=8, redirect_stdout=False)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._live)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def execution(self, execution: dict[str, Any]) -> None:
+        """Draws it as it is now."""
+        self._execution = execution
+        super().execution(execution)
+
+    def line(self, text: str) -> None:
+        """Shows a line of the result above the picture."""
+        if sys.stdout.isatty():
+            self._console.print(Text(clean(text)), soft_wrap=True)
+        else:
+            super().line(text)
+
+    def step(self, name: str, status: str, time: str) -> None:
+        """The picture shows it."""
+
+    def note(self, message: str) -> None:
+        """Shows something beside the result above the picture."""
+        self._console.print(Text(clean(message), style="yellow"), soft_wrap=True)
+
+    def _draw(self) -> Group:
+        execution = self._execution
+        status = str(execution.get("status", ""))
+        head = Table.grid(padding=(0, 1))
+        time = duration(execution.get("started_at") or execution.get("created_at"), execution.get("ended_at"))
+        mark = Text(_MARKS.get(status, " ")) if status in OVER else self._spinner
+        head.add_row(mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", _STYLES.get(status, "")), time)
+        steps = Table.grid(padding=(0, 1))
+        for step in execution.get("steps") or ():
+            state = one_line(step.get("status"))
+            sign = self._spinner if state == "RUNNING" else Text(_MARKS.get(state, "·"), _STYLES.get(state, "dim"))
+            label = one_line(step.get("label") or step.get("name"))
+            spent = duration(step.get("started_at"), step.get("ended_at"))
+            steps.add_row(" ", sign, Text(label), Text(state, _STYLES.get(state, "dim")), Text(spent, "dim"))
+        return Group(head, steps)
+
+
+def watch(state: State, execution_id: str, *, status: bool, wanted: Wanted) -> ExitCode:
+    """Follows an execution to its end and shows it.
+
+    Args:
+        status: whether the status is a result that was asked for, beside the log.
+
+    Returns:
+        the exit code that tells how it ended.
+    """
+    drawn = sys.stderr.isatty() and not state.json
+    reporter = Picture(status=status) if drawn else Plain(json=state.json, status=status)
+    with reporter:
+        execution = Follower(state.client, execution_id, reporter, wanted).run()
+    code = outcome(execution)
+    if state.json:
+        if status:
+            output.json(execution)
+        return code
+    verdict = "SUCCESS" if code == ExitCode.OK else "ERROR"
+    last = f"{verdict}: Execution ID: {execution_id}, Status: {execution.get('status')}"
+    if status:
+        output.line(last)
+    else:
+        output.note(last, json=False)
+    if execution.get("reason"):
+        output.note(f"Reason: {execution['reason']}", json=False)
+    return code

@@ -1,0 +1,76 @@
+"""What can go wrong, and the exit codes that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import click
+
+
+class ExitCode(IntEnum):
+    """How the command ended. Documented for scripts; never change a number."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    FAILED = 3
+    CANCELLED = 4
+    NOT_FOUND = 5
+    UNAUTHORIZED = 6
+    INTERRUPTED = 130
+
+
+class WaasError(click.ClickException):
+    """An error for the user: one sentence, and what may help.
+
+    Attributes:
+        code: how the command ends.
+        hint: what to do about it.
+        problem: the service's own problem document, when it sent one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ExitCode = ExitCode.ERROR,
+        hint: str | None = None,
+        problem: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+        self.problem = problem
+
+
+class UsageError(WaasError):
+    """The command line, the configuration or an input is wrong."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, code=ExitCode.USAGE, hint=hint)
+
+
+class NotFound(WaasError):
+    """The service has no such thing for this user. `problem` is None when it doesn't even know the path."""
+
+    def __init__(self, message: str, *, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, code=ExitCode.NOT_FOUND, problem=problem)
+
+
+class Unreachable(WaasError):
+    """No answer, or one that says that the service is down for now: worth another try later.
+
+    Attributes:
+        retry_after: seconds that the service asked to wait for.
+    """
+
+    retry_after: float | None = None
+
+
+class Interrupted(WaasError):
+    """The user pressed Ctrl-C."""
+
+    def __init__(self, message: str = "interrupted", *, hint: str | None = None) -> None:
+        super().__init__(message, code=ExitCode.INTERRUPTED, hint=hint)

@@ -1,0 +1,85 @@
+"""All that is printed: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json as _json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .text import clean, one_line
+
+if TYPE_CHECKING:
+    from .errors import WaasError
+
+
+def line(message: str) -> None:
+    """One line of a result in text form."""
+    click.echo(clean(message))
+
+
+def json(value: Any) -> None:
+    """A result for programs: one line in a pipe, indented for a reader at a terminal."""
+    if sys.stdout.isatty():
+        # ASCII: what could steer the terminal is escaped.
+        click.echo(_json.dumps(value, indent=2))
+    else:
+        click.echo(_json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def note(message: str, *, json: bool) -> None:
+    """Something beside the result, on stderr."""
+    click.echo(_json.dumps({"note": message}) if json else clean(message), err=True)
+
+
+def error(failure: WaasError, *, json: bool) -> None:
+    """An error, on stderr: for programs an object `{"error", "exit_code", "hint"?, "problem"?}` in one line."""
+    if json:
+        extras = {"hint": failure.hint, "problem": failure.problem}
+        members = {key: value for key, value in extras.items() if value}
+        click.echo(_json.dumps({"error": failure.message, "exit_code": int(failure.code), **members}), err=True)
+        return
+    wrong = (failure.problem or {}).get("inputs") or ()
+    # The service's sentence may consist of those about the inputs, which follow one a line.
+    repeated = wrong and all(str(each.get("detail")) in failure.message for each in wrong)
+    click.echo(clean("Error: the inputs are wrong:" if repeated else f"Error: {failure.message}"), err=True)
+    for each in wrong:
+        click.echo(clean(f"  - {_input_problem(each)}"), err=True)
+    if failure.hint:
+        click.echo(clean(failure.hint), err=True)
+
+
+def _input_problem(wrong: dict[str, Any]) -> str:
+    """One line about one wrong input."""
+    detail = one_line(wrong.get("detail"))
+    name = one_line(wrong.get("input"))
+    said = detail if name in detail else f"{name}: {detail}"
+    for key, words in (("given", "given: {}"), ("expected", "expected: {}"), ("suggestion", "did you mean {}?")):
+        value = one_line(wrong.get(key))
+        # The service's own sentence often says it already.
+        if value and value not in detail:
+            said += f" ({words.format(value)})"
+    return said
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """A table: drawn at a terminal; elsewhere a line for each row, tabs between the cells, without the headings."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            click.echo("\t".join(row))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for index, column in enumerate(columns):
+        # Ids stand in the first column and must stay whole to be copied.
+        drawn.add_column(column, overflow="fold", no_wrap=index == 0)
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    Console(highlight=False).print(drawn)

@@ -1,0 +1,138 @@
+"""`waas ssh_keys`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from . import output
+from .commands import Group
+from .complete import complete_ssh_key
+from .errors import UsageError
+from .many import each
+from .state import State, pass_state
+from .text import compact, show_time
+from .urls import path
+
+
+@click.group(cls=Group, name="ssh_keys", aliases=("keys", "key", "k"))
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Make SSH keys for your HPC accounts. Their private halves never leave the service's vault.
+
+    Examples:
+      waas ssh_keys key-gen --name marenostrum
+      waas ssh_keys show KEY_ID
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@command.command("key-gen", aliases=("gen", "gen-key", "g"))
+@click.option("--type", "kind", type=click.Choice(["ed25519", "rsa", "ecdsa"]), help="Kind of key. [default: ed25519]")
+@click.option("-b", "--bits", metavar="N", type=int, help="rsa: 3072 or 4096; ecdsa: 256, 384 or 521.")
+@click.option("-n", "--name", help="Your name for it.")
+@click.option("-m", "--metadata", metavar="NAME=VALUE", multiple=True, help="Your own words about it; may be repeated.")
+@pass_state
+def key_gen(state: State, kind: str | None, bits: int | None, name: str | None, metadata: tuple[str, ...]) -> None:
+    """Make a new SSH key pair.
+
+    The private half stays in the service's vault and is never shown. Add the public half that is printed to the file
+    ~/.ssh/authorized_keys of your account on every system where your workflows are to run.
+
+    Examples:
+      waas ssh_keys key-gen --name marenostrum -m project=climate
+      waas ssh_keys key-gen --type rsa --bits 4096
+    """
+    words = _metadata(metadata)
+    wanted = {"type": kind, "bits": bits, "name": name, "metadata": words}
+    body = {member: value for member, value in wanted.items() if value}
+    key = state.client.decode(state.client.request("POST", "/ssh_keys", json=body))
+    if state.json:
+        output.json(key)
+        return
+    output.line("INFO: Below is your newly generated SSH public key.")
+    output.line(
+        "INFO: You are responsible for adding it to the authorized_keys file on the systems you want to run your "
+        "workflows."
+    )
+    output.line(f"INFO: SSH key ID:     {key['id']}")
+    output.line(f"INFO: SSH Public key: {key['public_key'].strip()}")
+
+
+def _metadata(arguments: tuple[str, ...]) -> dict[str, str]:
+    """`a=b` and `a=b,c=d`; a comma splits only where a name and `=` follow every one."""
+    words: dict[str, str] = {}
+    for argument in arguments:
+        parts = argument.split(",")
+        for part in parts if all("=" in one for one in parts) else [argument]:
+            name, sign, value = part.partition("=")
+            if not sign or not name:
+                raise UsageError(f"--metadata {argument!r}: expected NAME=VALUE.")
+            words[name] = value
+    return words
+
+
+@command.command("list", aliases=("ls", "l"))
+@pass_state
+def list_keys(state: State) -> None:
+    """List your SSH keys, newest first.
+
+    Example:
+      waas ssh_keys list
+    """
+    found: list[dict[str, Any]] = state.client.json("/ssh_keys").get("ssh_keys") or []
+    if state.json:
+        output.json(found)
+    elif not found:
+        state.note("No SSH keys found.")
+    else:
+        output.table(
+            ("Key ID", "Name", "Type", "Fingerprint", "Made"),
+            (
+                (key["id"], key.get("name"), _type(key), key["fingerprint"], show_time(key["created_at"]))
+                for key in found
+            ),
+        )
+
+
+def _type(key: dict[str, Any]) -> str:
+    return f"{key['type']} {key['bits']}" if key.get("bits") else str(key["type"])
+
+
+@command.command("show", aliases=("get",))
+@click.argument("key_id", shell_complete=complete_ssh_key)
+@pass_state
+def show(state: State, key_id: str) -> None:
+    """Print the public half of an SSH key as a line for authorized_keys.
+
+    `-o json` tells the rest: type, fingerprint, owner, metadata, time.
+
+    Examples:
+      waas ssh_keys show KEY_ID
+      waas ssh_keys show KEY_ID | ssh me@login.example.org 'cat >> ~/.ssh/authorized_keys'
+    """
+    key = state.client.json(path("ssh_keys", key_id))
+    if state.json:
+        output.json(key)
+    else:
+        output.line(compact(key["public_key"]))
+
+
+@command.command("delete", aliases=("del", "rm"))
+@click.argument("ids", metavar="KEY_ID...", nargs=-1, required=True, shell_complete=complete_ssh_key)
+@pass_state
+def delete(state: State, ids: tuple[str, ...]) -> None:
+    """Destroy SSH keys. Remember to take their public halves out of authorized_keys.
+
+    Example:
+      waas ssh_keys delete KEY_ID
+    """
+    each(
+        state,
+        ids,
+        lambda one: state.client.request("DELETE", path("ssh_keys", one)),
+        done="Deleted SSH key",
+        fail="delete SSH key",
+    )

@@ -1,0 +1,400 @@
+"""A small service that answers as the contract says, on a real socket, and a way to run the command against it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+import yaml
+from openapi_schema_validator import OAS30Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4
+from waas_cli.main import main
+
+DATA = Path(__file__).parent / "data"
+CONTRACT = yaml.load((Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+REGISTRY = Registry().with_resource("contract", Resource.from_contents(CONTRACT, DRAFT4))
+
+
+def check(schema: str, value: Any) -> Any:
+    """The value, when the contract allows it."""
+    reference = {"$ref": f"contract#/components/schemas/{schema}"}
+    OAS30Validator(reference, registry=REGISTRY).validate(value)
+    return value
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Execution:
+    """Every long poll of its log leads to the next frame: a status and the log entries that come with it."""
+
+    id: str
+    frames: list[tuple[str, list[tuple[str, str]]]]
+    workflow: str = "Public@env-pub@exec_job"
+    outputs: dict[str, Any] | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    reason: str | None = None
+    frame: int = 0
+    cancelled: bool = False
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        return "CANCELLED" if self.cancelled else self.frames[self.frame][0]
+
+    @property
+    def over(self) -> bool:
+        return self.status in ("SUCCEEDED", "FAILED", "CANCELLED")
+
+    def entries(self) -> list[tuple[int, str, str]]:
+        lines = [line for _, lines in self.frames[: self.frame + 1] for line in lines]
+        return [(index, level, content) for index, (level, content) in enumerate(lines)]
+
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = check(
+            "ExecutionSummary",
+            {
+                "id": self.id,
+                "status": self.status,
+                "workflow_id": self.workflow,
+                "workflow_name": "exec_job",
+                "engine": "cwl",
+                "owner": "alice",
+                "created_at": "2026-11-23T09:25:41.308Z",
+                "started_at": "2026-11-23T09:25:42.000Z",
+                "ended_at": "2026-11-23T09:25:44.500Z" if self.over else None,
+                "reason": self.reason if self.over else None,
+            },
+        )
+        return found
+
+    def details(self) -> dict[str, Any]:
+        outputs = {"outputs": self.outputs} if self.over and self.outputs is not None else {}
+        members = {**self.summary(), "inputs": self.inputs, "steps": self.steps, **outputs}
+        found: dict[str, Any] = check("Execution", members)
+        return found
+
+
+class Service:
+    """The state behind the handler; tests set it up and look at it.
+
+    Attributes:
+        old: behave like the service before this one.
+        trouble: answers to give instead of the real ones, first come first served: a status with headers, or `drop`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.old = False
+        self.workflows: list[dict[str, Any]] = json.loads((DATA / "workflows.json").read_text())
+        self.details: dict[str, Any] = json.loads((DATA / "details.json").read_text())
+        self.executions: dict[str, Execution] = {}
+        self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
+        self.keys: dict[str, dict[str, Any]] = {}
+        self.contents: dict[str, bytes] = {}
+        self.requests: list[Request] = []
+        self.trouble: list[tuple[str, str, int | str, dict[str, str]]] = []
+        self.next_frames: list[tuple[str, list[tuple[str, str]]]] = [("RUNNING", [])]
+        self.refuse_inputs: list[dict[str, Any]] = []
+        self.page_size = 2
+
+    def add(self, *frames: tuple[str, list[tuple[str, str]]], **members: Any) -> str:
+        identity = f"{len(self.executions) + 1:08x}-0000-4000-8000-0123456789ab"
+        self.executions[identity] = Execution(identity, list(frames), **members)
+        return identity
+
+    def sent(self, method: str, pattern: str) -> list[Request]:
+        return [each for each in self.requests if each.method == method and re.search(pattern, each.path)]
+
+
+def problem(status: int, identity: str, detail: str, **more: Any) -> tuple[int, Any, dict[str, str]]:
+    error = {"id": identity, "status": status, "title": identity.title(), "detail": detail}
+    document = {"type": "about:blank", "title": identity.title(), "status": status, "detail": detail, "errors": [error]}
+    return status, check("Problem", {**document, **more}), {"Content-Type": "application/problem+json"}
+
+
+NOT_FOUND = problem(404, "not_found", "There is no such thing.")
+NO_ROUTE = (404, b"404 page not found", {"Content-Type": "text/plain"})
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet, or every answer waits for a delayed acknowledgement
+    service: Service
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def respond(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = Request(self.command, unquote(parts.path), query, dict(self.headers), body)
+        self.service.requests.append(request)
+        for index, (method, pattern, what, headers) in enumerate(self.service.trouble):
+            if method == request.method and re.search(pattern, request.path):
+                del self.service.trouble[index]
+                if what == "drop":
+                    self.close_connection = True
+                    return
+                assert isinstance(what, int)
+                status, content, more = problem(what, "trouble", "Out of order.")
+                self.write(status, content, {**more, **headers})
+                return
+        accepted = {"Basic " + base64.b64encode(b"alice:alicepw").decode(), "Bearer s3cret-token"}
+        if request.headers.get("Authorization") not in accepted:
+            self.write(*problem(401, "unauthorized", "Credentials are missing or wrong."))
+            return
+        self.write(*self.route(request))
+
+    do_GET = do_POST = do_DELETE = respond  # noqa: N815
+
+    def write(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
+        raw = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def route(self, request: Request) -> tuple[int, Any, dict[str, str]]:
+        match (request.method, request.path.strip("/").split("/")):
+            case ("GET", ["workflows"]):
+                words = request.query.get("q", "").lower()
+                found = [each for each in self.service.workflows if words in json.dumps(each).lower()]
+                return 200, check("Workflows", {"workflows": found}), {}
+            case ("GET", ["workflows", identity]) if not self.service.old:
+                known = self.service.details.get(identity)
+                return (200, check("WorkflowDetails", known), {}) if known else NOT_FOUND
+            case ("POST", ["workflows", identity]):
+                return self.trigger(request, identity)
+            case ("GET", ["executions"]):
+                wanted = request.query.get("status", "").split(",")
+                chosen = [
+                    each.summary()
+                    for each in self.service.executions.values()
+                    if each.status in wanted or not wanted[0]
+                ]
+                return self.page("executions", "Executions", chosen[::-1], request)
+            case (_, ["executions", identity, *rest]):
+                execution = self.service.executions.get(identity)
+                return self.execution(request, execution, rest) if execution else NOT_FOUND
+            case (_, ["files", *rest]):
+                return self.file(request, rest)
+            case (_, ["ssh_keys", *rest]):
+                return self.key(request, rest)
+        return NO_ROUTE
+
+    def page(self, member: str, schema: str, items: list[Any], request: Request) -> tuple[int, Any, dict[str, str]]:
+        start = int(request.query.get("cursor", 0))
+        size = min(int(request.query.get("limit", 50)), self.service.page_size)
+        following = str(start + size) if start + size < len(items) else None
+        return 200, check(schema, {member: items[start : start + size], "next_cursor": following}), {}
+
+    def trigger(self, request: Request, identity: str) -> tuple[int, Any, dict[str, str]]:
+        check("Trigger", request.json)
+        inputs = request.json["inputs"]
+        if identity not in [each["id"] for each in self.service.workflows]:
+            return NOT_FOUND
+        if self.service.refuse_inputs:
+            return problem(400, "bad_request", "2 inputs are wrong.", inputs=self.service.refuse_inputs)
+        if request.query.get("dry_run") == "true":
+            return 200, check("DryRun", {"valid": True, "workflow_id": identity, "inputs": inputs}), {}
+        made = self.service.add(*self.service.next_frames, workflow=identity, inputs=inputs)
+        return 201, None, {"Location": f"/executions/{made}"}
+
+    def execution(self, request: Request, execution: Execution, rest: list[str]) -> tuple[int, Any, dict[str, str]]:
+        match (request.method, rest):
+            case ("GET", []):
+                status = {"id": execution.id, "status": execution.status}
+                return 200, status if self.service.old else execution.details(), {}
+            case ("DELETE", []):
+                execution.cancelled = True
+                return 202, None, {}
+            case ("GET", ["logs"]):
+                return 200, self.logs(request, execution), {}
+            case ("GET", ["outputs", name]):
+                return self.output(request, name)
+        return NO_ROUTE
+
+    def logs(self, request: Request, execution: Execution) -> Any:
+        start, size = int(request.query.get("from", 0)), int(request.query.get("size", -1))
+        levels = int(request.query.get("levels", 0)) or 14
+        if request.query.get("timeout") != "0":
+            execution.frame = min(execution.frame + 1, len(execution.frames) - 1)
+        bits = {"DEBUG": 1, "INFO": 2, "WARN": 4, "ERROR": 8}
+        wanted = [entry for entry in execution.entries() if bits[entry[1]] & levels]
+        entries = [
+            {"index": index, "level": level, "timestamp": f"2026-11-23T09:12:{34 + index}.658Z", "content": content}
+            for index, level, content in wanted[start:][: None if size < 0 else size]
+        ]
+        page = {"logs": entries, "total_results": len(wanted), "from": start}
+        if self.service.old:
+            return page
+        return check("Logs", {**page, "status": execution.status, "over": execution.over})
+
+    def output(self, request: Request, name: str) -> tuple[int, Any, dict[str, str]]:
+        content = self.service.contents.get(name + ("?" + request.query["path"] if "path" in request.query else ""))
+        if content is None:
+            return NOT_FOUND
+        ranged = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        if ranged:
+            return 206, content[int(ranged[1]) :], {"Content-Type": "application/octet-stream"}
+        return 200, content, {"Content-Type": "application/octet-stream"}
+
+    def file(self, request: Request, rest: list[str]) -> tuple[int, Any, dict[str, str]]:
+        match (request.method, rest):
+            case ("POST", []):
+                made: dict[str, Any] = {
+                    "id": f"file-{len(self.service.requests)}",
+                    "name": request.query["name"],
+                    "media_type": request.headers["Content-Type"],
+                    "size": len(request.body),
+                    "sha256": hashlib.sha256(request.body).hexdigest(),
+                    "owner": "alice",
+                    "created_at": "2026-11-23T09:25:41.308Z",
+                }
+                self.service.files[made["id"]] = (check("File", made), request.body)
+                return 201, made, {"Location": f"/files/{made['id']}"}
+            case ("GET", []):
+                return self.page("files", "Files", [made for made, _ in self.service.files.values()], request)
+            case ("DELETE", [identity]) if identity in self.service.files:
+                del self.service.files[identity]
+                return 204, None, {}
+        return NOT_FOUND
+
+    def key(self, request: Request, rest: list[str]) -> tuple[int, Any, dict[str, str]]:
+        match (request.method, rest):
+            case ("POST", []):
+                wanted = check("NewSshKey", request.json)
+                made = {
+                    "id": f"9f1d1c36-{len(self.service.keys)}",
+                    "name": wanted.get("name"),
+                    "type": wanted.get("type", "ed25519"),
+                    "bits": wanted.get("bits"),
+                    "public_key": "ssh-ed25519 AAAAC3Nza 9f1d1c36\n",
+                    "fingerprint": "SHA256:7RrVZkqBtx0",
+                    "owner": "alice",
+                    "metadata": wanted.get("metadata") or {},
+                    "created_at": "2026-11-23T09:25:41.308Z",
+                }
+                self.service.keys[made["id"]] = check("SshKey", made)
+                return 201, made, {"Location": f"/ssh_keys/{made['id']}"}
+            case ("GET", []):
+                return 200, check("SshKeys", {"ssh_keys": list(self.service.keys.values())}), {}
+            case ("GET", [identity]) if identity in self.service.keys:
+                return 200, self.service.keys[identity], {}
+            case ("DELETE", [identity]) if identity in self.service.keys:
+                del self.service.keys[identity]
+                return 204, None, {}
+        return NOT_FOUND
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    handler = type("OwnHandler", (Handler,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    handler.service = Service(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield handler.service  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        return json.loads(self.err)
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home directory and no HW_ variables."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith(("HW_", "XDG_")) or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    directory = tmp_path / "home"
+    directory.mkdir()
+    monkeypatch.setenv("HOME", str(directory))
+    return directory
+
+
+@pytest.fixture
+def waas(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process, exactly as given."""
+
+    def run(*arguments: str) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert "\r" not in captured.out + captured.err
+        assert isinstance(end.value.code, int)
+        return Result(end.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def alice(waas: Run, service: Service, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command as a user of the service."""
+    monkeypatch.setenv("HW_API_URL", service.url)
+    monkeypatch.setenv("HW_USER", "alice:alicepw")
+    return waas
+
+
+@pytest.fixture
+def tar() -> Callable[[dict[str, bytes]], bytes]:
+    """Makes a tar file."""
+
+    def make(members: dict[str, bytes]) -> bytes:
+        raw = io.BytesIO()
+        with tarfile.open(fileobj=raw, mode="w") as archive:
+            for name, content in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return raw.getvalue()
+
+    return make
