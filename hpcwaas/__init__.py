@@ -4,5 +4,5 @@ import warnings
 
 __version__ = "0.1.0"
 
-# Connexion imports Starlette's test client with its application; that client's advice concerns nobody who runs a service.
+# Connexion imports Starlette's test client with its application, and that client's advice concerns no operator.
 warnings.filterwarnings("ignore", message="Using `httpx` with `starlette.testclient` is deprecated")

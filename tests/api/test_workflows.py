@@ -52,9 +52,7 @@ def test_shows_inputs_outputs_and_steps(alice: Any) -> None:
     assert {step["name"]: step["after"] for step in details["steps"]} == {"write": [], "count": ["write"]}
 
 
-@pytest.mark.parametrize(
-    "workflow_id", ["private", "nope", "a@b@c", "a%40b%40c", "%00", "%F0%9F%92%A9", "x" * 900]
-)
+@pytest.mark.parametrize("workflow_id", ["private", "nope", "a@b@c", "a%40b%40c", "%00", "%F0%9F%92%A9", "x" * 900])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_foreign_and_unknown_workflows_say_the_same(alice: Any, method: str, workflow_id: str) -> None:
     answer = alice(method, f"/workflows/{workflow_id}")

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TypeAlias
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.entries import Entry
@@ -65,7 +65,7 @@ def describe_entries(
 
 
 @contextmanager
-def _process(directory: Path, entries: Sequence[Entry]) -> Any:
+def _process(directory: Path, entries: Sequence[Entry]) -> Iterator[queue.Queue[bytes | None]]:
     command = [sys.executable, "-I", "-m", "hpcwaas.engines.cwl.describe"]
     # Nothing of the service's environment is any business of a document.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
@@ -87,8 +87,9 @@ def _process(directory: Path, entries: Sequence[Entry]) -> Any:
                 reason = errors.read()[-2000:].decode(errors="replace").strip().rpartition("\n")[2]
                 raise DescriberFailed(f"CWL documents can't be read: {reason or 'cwltool does not start'}")
             assert process.stdin is not None  # noqa: S101 - it is a pipe
-            process.stdin.write(json.dumps([asdict(entry) for entry in entries]).encode())
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it ended already: there will be no answers, which tells as much
+                process.stdin.write(json.dumps([asdict(entry) for entry in entries]).encode())
+                process.stdin.close()
             yield lines
         finally:
             process.kill()

@@ -28,7 +28,7 @@ from hpcwaas.core.models import (
     StepStatus,
 )
 from hpcwaas.engines.cwl import outputs, packing, spool
-from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.job import Job, dump_order
 from hpcwaas.engines.cwl.log import LogIndexes
 from hpcwaas.engines.cwl.site import Site
 from hpcwaas.engines.cwl.watcher import Watcher
@@ -83,7 +83,7 @@ class Executions:
             log=limits.log,
             disk=limits.disk,
         )
-        self._site.submit(execution_id, request, spool.dump(job.order), files)
+        self._site.submit(execution_id, request, dump_order(job.order).encode(), files)
         return execution_id
 
     def state(self, reference: str) -> ExecutionState:
