@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -13,12 +13,15 @@ class BuildPy(build_py):
     """`build_py` that also copies `openapi.yaml` and `examples/` into the package `hpcwaas`."""
 
     def run(self) -> None:
+        """Builds the modules, then copies."""
         super().run()
         if self.editable_mode:
             return  # `hpcwaas.resources` finds them at the top of the tree
         package = Path(self.build_lib, "hpcwaas")
         shutil.copy2(ROOT / "openapi.yaml", package / "openapi.yaml")
-        shutil.copytree(ROOT / "examples", package / "examples", dirs_exist_ok=True)
+        shutil.copytree(
+            ROOT / "examples", package / "examples", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+        )
 
 
-setup(cmdclass={"build_py": BuildPy})
+setup(packages=[*find_packages(include=["hpcwaas", "hpcwaas.*"]), "waas_cli"], cmdclass={"build_py": BuildPy})

@@ -250,7 +250,7 @@ def _add_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:
         if not isinstance(node.get("default"), Mapping) or "secondaryFiles" not in node:
             continue
         place = node["default"].get("location") or node["default"].get("path")
-        patterns = Declarations(()).parameter({**node, "type": "File"}, "")["secondary_files"]
+        patterns = Declarations(()).parameter({**node, "type": "File"}, "").get("secondary_files", ())
         if isinstance(place, str) and place.startswith("file:"):
             primary = files.inside(place)
             for entry in patterns:

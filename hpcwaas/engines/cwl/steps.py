@@ -88,7 +88,7 @@ def finish(steps: Sequence[Step], status: Status, now: datetime) -> tuple[Step, 
     """
     running, pending = {
         Status.SUCCEEDED: (StepStatus.SUCCEEDED, StepStatus.SUCCEEDED),
-        Status.FAILED: (StepStatus.FAILED, StepStatus.CANCELLED),
+        Status.FAILED: (StepStatus.FAILED, StepStatus.SKIPPED),
     }.get(status, (StepStatus.CANCELLED, StepStatus.CANCELLED))
     ends = {StepStatus.RUNNING: running, StepStatus.PENDING: pending}
     return tuple(

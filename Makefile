@@ -1,0 +1,68 @@
+# Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
+# to .venv (and .venv-toil for `make test-system`), and is installed again only when its list changes.
+
+SHELL := /bin/sh
+VENV := .venv
+TOIL := .venv-toil
+# The tools of the examples are started as `python3`: let that be ours.
+WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+PIP := -m pip --disable-pip-version-check --quiet install
+LISTS := setup.cfg setup.py pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo run test lint bench test-system clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "PYTHON=/path/to/python3.x chooses the Python that $(VENV) is made with."
+
+demo: $(VENV)/.installed ## set up, and show the whole job: key, workflows, trigger, follow, outputs
+	@bash examples/demo.sh
+
+run: $(VENV)/.installed ## set up, and start the service for yourself on this machine
+	@$(WITH_VENV) exec hpcwaas-api
+
+test: $(VENV)/.installed-dev ## set up, and pass the tests
+	@$(WITH_VENV) pytest -m "not system"
+
+test-system: $(VENV)/.installed-dev $(TOIL)/.installed ## set up, and pass the tests that need more tools and the package index
+	@$(WITH_VENV) pytest -m system
+
+lint: $(VENV)/.installed-dev ## check style, types and the contract
+	@$(WITH_VENV) && export PATH && set -x \
+	  && ruff format --check . && ruff check . && mypy hpcwaas cli && openapi-spec-validator openapi.yaml
+
+bench: $(VENV)/.installed-dev ## print how fast things are, beside something measured in the same run
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
+
+clean: ## remove everything that make has made
+	rm -rf $(VENV) $(TOIL) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python $(TOIL)/bin/python:
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
+	    "$$python" -m venv --clear $(@D:/bin=) && exit; \
+	    rm -rf $(@D:/bin=); exit 1; \
+	  fi; \
+	done; \
+	echo "No Python >= 3.11 with the module venv was found$(if $(PYTHON), as $(PYTHON))." >&2; \
+	echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+$(VENV)/.installed: $(LISTS) | $(VENV)/bin/python
+	@echo "Installing what the service needs; this takes a minute"
+	@$(VENV)/bin/python $(PIP) -c constraints.txt -e '.[cwl]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(LISTS) | $(VENV)/bin/python
+	@echo "Installing what the service and its tests need; this takes a minute or two"
+	@$(VENV)/bin/python $(PIP) -c constraints.txt -e '.[cwl,dev]'
+	@touch $(VENV)/.installed $@
+
+$(TOIL)/.installed: .ci/toil.txt | $(TOIL)/bin/python
+	@echo "Installing Toil; this takes a minute"
+	@$(TOIL)/bin/python $(PIP) -r .ci/toil.txt
+	@touch $@

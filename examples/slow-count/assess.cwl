@@ -1,0 +1,33 @@
+cwlVersion: v1.2
+class: CommandLineTool
+
+label: Assess ticks
+doc: |
+  Says by how much the ticks were late. The values of the outputs stand in `cwl.output.json`, from which the runner
+  takes them.
+
+baseCommand: python3
+
+inputs:
+  script:
+    type: File
+    default:
+      class: File
+      location: assess.py
+    inputBinding:
+      position: 1
+  ticks:
+    type: File
+    doc: CSV with each count and the seconds since the start.
+    inputBinding:
+      position: 2
+
+stdout: cwl.output.json
+
+outputs:
+  mean_delay:
+    type: double
+    doc: Mean delay in seconds.
+  worst_delay:
+    type: double
+    doc: Largest delay in seconds.
