@@ -154,6 +154,11 @@ class UpstreamTimeout(ServiceError):
     id = "gateway_timeout"
 
 
+class UncertainStart(UpstreamTimeout):
+    """An engine was asked to start an execution and its answer was lost: the execution may run, and must not be
+    started again."""
+
+
 class ConfigurationError(Exception):
     """The service can't start as configured.
 
