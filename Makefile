@@ -1,9 +1,10 @@
 # Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
-# to .venv (and .venv-toil for `make test-system`), and is installed again only when its list changes.
+# to .venv (and .venv-toil, .venv-browser for `make test-system`), and is installed again only when its list changes.
 
 SHELL := /bin/sh
 VENV := .venv
 TOIL := .venv-toil
+BROWSER := .venv-browser
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
@@ -26,7 +27,7 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 test: $(VENV)/.installed-dev ## set up, and pass the tests
 	@$(WITH_VENV) pytest -m "not system"
 
-test-system: $(VENV)/.installed-dev $(TOIL)/.installed ## set up, and pass the tests that need more tools and the package index
+test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system
 
 lint: $(VENV)/.installed-dev ## check style, types and the contract
@@ -37,10 +38,10 @@ bench: $(VENV)/.installed-dev ## print how fast things are, beside something mea
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/bin/python $(TOIL)/bin/python:
+$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python:
 	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
@@ -65,4 +66,9 @@ $(VENV)/.installed-dev: $(LISTS) | $(VENV)/bin/python
 $(TOIL)/.installed: .ci/toil.txt | $(TOIL)/bin/python
 	@echo "Installing Toil; this takes a minute"
 	@$(TOIL)/bin/python $(PIP) -r .ci/toil.txt
+	@touch $@
+
+$(BROWSER)/.installed: .ci/browser.txt | $(BROWSER)/bin/python
+	@echo "Installing what drives a browser"
+	@$(BROWSER)/bin/python $(PIP) -r .ci/browser.txt
 	@touch $@

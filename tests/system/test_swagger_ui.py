@@ -1,0 +1,39 @@
+"""The Swagger UI in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.settings import Settings
+from tests.service import serving
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-browser" / "bin" / "python"
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+
+def test_a_user_tries_an_operation_out(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium, "Chromium isn't installed: on Debian, apt-get install chromium"
+    assert PYTHON.exists(), "playwright isn't installed: use `make test-system`"
+    picture = tmp_path / "swagger-ui.png"
+    with serving(Settings(data_dir=tmp_path / "data")) as address:
+        token = (tmp_path / "data" / "local-token").read_text().strip()
+        command = [PYTHON, Path(__file__).with_name("browser.py"), chromium, address, token, picture]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+
+    assert seen["title"].startswith("Workflow Execution Service")
+    assert seen["operations"] == 18
+    assert seen["answer"].startswith("200")
+    assert "word-statistics" in seen["answer"]
+    assert seen["elsewhere"] == []
+    assert seen["errors"] == []
+    assert picture.stat().st_size > 10_000
