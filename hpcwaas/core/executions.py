@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, Principal, Status, WorkflowDetails
+from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.engines.base import Engine, Prepared, UploadLookup
 from hpcwaas.errors import Conflict, NotFound, ServiceError
 from hpcwaas.store.base import ExecutionRecords
@@ -48,6 +49,7 @@ class Executions:
         self._catalogue = catalogue
         self._records = records
         self._uploads = uploads
+        self._recent = RecentExecutions()
 
     def check(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Checked:
         """Checks everything that starting an execution needs, and starts nothing.
@@ -102,17 +104,27 @@ class Executions:
         Raises:
             NotFound: unknown, or somebody else's.
         """
-        try:
-            return self.refresh(self._records.get(execution_id, principal.subject))
-        except NotFound:
-            raise NotFound(_UNKNOWN) from None
+        execution = self._recent.get(execution_id)
+        if execution is None:
+            try:
+                execution = self._records.get(execution_id, principal.subject)
+            except NotFound:
+                raise NotFound(_UNKNOWN) from None
+            self._recent.put(execution)
+        elif execution.owner != principal.subject:
+            raise NotFound(_UNKNOWN)
+        return self.refresh(execution)
 
     def refresh(self, execution: Execution) -> Execution:
         """Asks the engine for news of an execution and stores them."""
         if execution.state.status.over or execution.reference is None:
             return execution
         state = self._engine.state(execution.reference)
-        return execution if state == execution.state else self._records.save_state(execution.id, state)
+        if state == execution.state:
+            return execution
+        stored = self._records.save_state(execution.id, state)
+        self._recent.put(stored)
+        return stored
 
     def page(
         self,
