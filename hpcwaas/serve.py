@@ -7,11 +7,13 @@ made in each worker after the fork, because threads and database connections don
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,14 @@ from hpcwaas import listening, local, logs
 from hpcwaas.errors import ConfigurationError, ServiceError
 from hpcwaas.identity.local import load_or_create_token
 from hpcwaas.preflight import make_data_dir
+from hpcwaas.protocol import Protocol
 from hpcwaas.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
 _GRACE = 4
 """Seconds that requests have to finish at a stop; after that, parked long polls for instance are cut off."""
+
+_PR_SET_PDEATHSIG = 1
 
 
 def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
@@ -139,10 +144,17 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
             "keepalive": 75,  # longer than a reverse proxy's, so that it never sends into a closing connection
             "forwarded_allow_ips": ",".join(self._settings.server.trusted_proxies),
             "control_socket_disable": True,
-            "post_fork": lambda _arbiter, _worker: os.close(self._lock),  # it is the master's alone
+            "post_fork": lambda _arbiter, _worker: self._part(),
             "on_exit": lambda _arbiter: self.readiness.withdraw(),
         }.items():
             self.cfg.set(name, value)
+
+    def _part(self) -> None:
+        """Makes a forked process a worker: the lock is the master's alone."""
+        os.close(self._lock)
+        if sys.platform == "linux":
+            # When the master is killed the worker leaves at once, and the port is free for a new master.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     def load(self) -> Any:
         """Makes the application, in a worker."""
@@ -197,6 +209,7 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         "timeout_graceful_shutdown": _GRACE,
         "timeout_notify": 1,
         "ws": "none",
+        "http": Protocol,
     }
 
     async def callback_notify(self) -> None:

@@ -16,6 +16,7 @@ import requests
 import uvicorn
 
 from hpcwaas.app import create_app
+from hpcwaas.protocol import Protocol
 from hpcwaas.settings import Settings
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"
@@ -62,7 +63,9 @@ class Client:
 def serving(settings: Settings) -> Iterator[str]:
     """Serves the application on a free port until the block ends; gives its address."""
     server = uvicorn.Server(
-        uvicorn.Config(create_app(settings, validate_responses=True), log_level="warning", lifespan="on")
+        uvicorn.Config(
+            create_app(settings, validate_responses=True), log_level="warning", lifespan="on", http=Protocol, ws="none"
+        )
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -2,24 +2,74 @@
 
 a2wsgi's own middleware hands the start and every chunk of an answer to the event loop one by one and waits each time.
 Here one call in a pool thread makes the whole answer, which is sent at once; only large and streamed answers go chunk
-by chunk.
+by chunk. A handler may `park` its request: it then waits without a thread and is called again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from a2wsgi.wsgi import Body, build_environ
 from starlette.types import Message, Receive, Scope, Send
 
+from hpcwaas.core.slots import Slots
+
+HEAD = "hpcwaas.head"
+"""Extension of the scope: only the head of the answer is wanted."""
+
+SUBJECT = "hpcwaas.subject"
+"""Extension of the scope: who calls."""
+
+STREAMED_BODY = "hpcwaas.streamed_body"
+"""Extension of the scope: the body comes while the call runs, as slowly as the client sends it."""
+
+_PARKED = "hpcwaas.parked"
+_ARRIVED = "hpcwaas.arrived"
+
 _AT_ONCE = 256 * 1024
 """Bytes up to which an answer is collected and sent at once."""
 
+_PATIENCE = 60.0
+"""Seconds for which a client may take nothing of an answer."""
+
+_PROBES = 2
+"""Threads that are kept for the probes, whatever else goes on."""
+
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class _AbandonedError(Exception):
+    """The client takes no more of a streamed answer."""
+
+
+class Waiting(Protocol):
+    """What a parked request waits for."""
+
+    def on_news(self, wake: Callable[[], None]) -> None:
+        """Calls `wake`, from any thread, when the request should be looked at again."""
+
+    def close(self) -> None:
+        """The wait has ended."""
+
+
+def time_left(environ: dict[str, Any], timeout: float) -> float:
+    """Seconds of `timeout` that are left since the request arrived, however often its handler was called."""
+    left: float = environ[_ARRIVED] + timeout - time.monotonic()
+    return left
+
+
+def park(environ: dict[str, Any], waiting: Waiting, timeout: float) -> None:
+    """Lets the request of a handler wait without a thread.
+
+    The handler's answer isn't sent; it is called again when there is news or `timeout` seconds have passed.
+    """
+    environ[_PARKED] = (waiting, timeout)
 
 
 class Bridge:
@@ -28,31 +78,76 @@ class Bridge:
     Args:
         app: the WSGI application.
         threads: calls of it that may run at the same time.
+        streams: places for uploads and streamed answers, each of which holds a thread as long as the client likes.
     """
 
-    def __init__(self, app: WSGIApp, threads: int) -> None:
+    def __init__(self, app: WSGIApp, threads: int, streams: Slots) -> None:
         self._app = app
+        self._streams = streams
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._probes = ThreadPoolExecutor(_PROBES, thread_name_prefix="probe")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             return
         loop = asyncio.get_running_loop()
-        call = _Call(self._app, loop, send)
         environ = build_environ(scope, Body(loop, receive))
+        environ[_ARRIVED] = time.monotonic()
         context = contextvars.copy_context()  # Connexion keeps the request's operation and parameters there
-        for message in await loop.run_in_executor(self._pool, context.run, call.run, environ):
+        pool = self._probes if scope["path"].startswith("/health/") else self._pool
+        while True:
+            call = _Call(self._app, loop, send, scope, self._streams)
+            try:
+                messages = await loop.run_in_executor(pool, context.run, call.run, environ)
+            except _AbandonedError:
+                return  # incomplete: the server closes the connection
+            parked = environ.pop(_PARKED, None)
+            if parked is None:
+                break
+            waiting, timeout = parked
+            if not await _wait(waiting, timeout, loop, receive):
+                return  # nobody is there any more
+        for message in messages:
             await send(message)
+
+
+async def _wait(waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoop, receive: Receive) -> bool:
+    """Waits for news or the end of time. False when the client has gone."""
+    news = asyncio.Event()
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(news.set)
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    waits = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(gone())]
+    try:
+        waiting.on_news(wake)
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return not waits[1].done()
+    finally:
+        waiting.close()
+        for task in waits:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 class _Call:
     """One call of the WSGI application, in a pool thread."""
 
-    def __init__(self, app: WSGIApp, loop: asyncio.AbstractEventLoop, send: Send) -> None:
+    def __init__(self, app: WSGIApp, loop: asyncio.AbstractEventLoop, send: Send, scope: Scope, streams: Slots) -> None:
         self._app = app
         self._loop = loop
         self._send = send
+        self._streams = streams
+        extensions = scope.get("extensions", {})
+        self._subject: str = extensions.get(SUBJECT, "")
+        self._head_only = bool(extensions.get(HEAD))
+        self._streamed_body = bool(extensions.get(STREAMED_BODY))
         self._start: Message | None = None
 
     def run(self, environ: dict[str, Any]) -> list[Message]:
@@ -61,6 +156,20 @@ class _Call:
         Returns:
             what is still to be sent: the whole answer, or the end of one that was too large to collect.
         """
+        if self._streamed_body:
+            with self._slot():
+                return self._answer(environ)
+        return self._answer(environ)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        self._streams.take(self._subject)
+        try:
+            yield
+        finally:
+            self._streams.give(self._subject)
+
+    def _answer(self, environ: dict[str, Any]) -> list[Message]:
         answer = self._app(environ, self._start_response)
         try:
             return self._collect(iter(answer))
@@ -81,7 +190,10 @@ class _Call:
         for chunk in chunks:
             body += chunk
             if len(body) > _AT_ONCE:
-                return self._stream(bytes(body), chunks)
+                if self._head_only:
+                    break
+                with self._slot():
+                    return self._stream(bytes(body), chunks)
         assert self._start is not None  # noqa: S101 - WSGI demands the call before the first chunk
         return [self._start, {"type": "http.response.body", "body": bytes(body)}]
 
@@ -94,4 +206,8 @@ class _Call:
         return [{"type": "http.response.body", "body": b""}]
 
     def _send_now(self, message: Message) -> None:
-        asyncio.run_coroutine_threadsafe(self._send(message), self._loop).result()  # type: ignore[arg-type]
+        sent = asyncio.run_coroutine_threadsafe(asyncio.wait_for(self._send(message), _PATIENCE), self._loop)
+        try:
+            sent.result()
+        except TimeoutError:
+            raise _AbandonedError from None

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hpcwaas.api.bridge import HEAD, STREAMED_BODY, SUBJECT
 from hpcwaas.api.problems import problem
-from hpcwaas.errors import BadRequest, TooLarge
+from hpcwaas.errors import BadRequest, RequestTimeout, TooLarge
 
 _ACCESS = logging.getLogger("hpcwaas.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -22,6 +23,12 @@ _SECURITY_HEADERS: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
+_SEGMENT = r"[^/\x00-\x1f\x7f]+"
+"""A parameter in a path. Control characters are no part of any id, and Connexion's router stumbles over line feeds."""
+
+_PATIENCE = 30.0
+"""Seconds for which a client may send nothing in the middle of a body."""
+
 _UI_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 )
@@ -95,7 +102,7 @@ class Edge:
             extra={
                 "request_id": request_id,
                 "duration_ms": round(seconds * 1000, 1),
-                "subject": scope["extensions"].get("hpcwaas.subject"),
+                "subject": scope["extensions"].get(SUBJECT),
                 "address": (scope.get("client") or ("", 0))[0],
             },
         )
@@ -111,7 +118,7 @@ class Methods:
     def __init__(self, app: ASGIApp, paths: Mapping[str, Sequence[str]]) -> None:
         self._app = app
         self._paths = [
-            (re.compile(re.sub(r"\\\{[^/]+?\\\}", "[^/]+", re.escape(path))), frozenset(methods))
+            (re.compile(re.sub(r"\\\{[^/]+?\\\}", lambda _: _SEGMENT, re.escape(path))), frozenset(methods))
             for path, methods in paths.items()
         ]
 
@@ -121,7 +128,7 @@ class Methods:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        if len(path) > 1 and path.endswith("/") and not path.startswith("/ui"):
+        if len(path) > 1 and path.endswith("/") and not path.startswith("/ui") and not _quoted_slash(scope):
             scope = {**scope, "path": path.rstrip("/") or "/"}
             path = scope["path"]
         if path == "/" and method in ("GET", "HEAD"):
@@ -140,6 +147,7 @@ class Methods:
                 await _refuse(scope, send, 405, f"{method} isn't possible here; {headers['Allow']} are.", headers)
             return
         if method == "HEAD":
+            scope["extensions"][HEAD] = True
             await self._app({**scope, "method": "GET"}, receive, _Bodiless(send))
         else:
             await self._app(scope, receive, send)
@@ -149,6 +157,11 @@ class Methods:
             if pattern.fullmatch(path):
                 return methods | ({"HEAD"} if "GET" in methods else frozenset())
         return frozenset()
+
+
+def _quoted_slash(scope: Scope) -> bool:
+    raw: bytes = scope.get("raw_path") or b""
+    return not raw.partition(b"?")[0].endswith(b"/")
 
 
 class _Bodiless:
@@ -201,9 +214,10 @@ class Bodies:
             media_type = "application/octet-stream"  # what curl says when nobody told it better
         headers[self.UPLOAD_TYPE] = media_type
         headers["content-type"] = "application/octet-stream"
+        scope["extensions"][STREAMED_BODY] = True
 
         async def until_complete() -> Message:
-            message = await receive()
+            message = await _in_time(receive)
             if message["type"] == "http.disconnect":
                 raise BadRequest("The connection was closed before the upload was complete; nothing was stored.")
             return message
@@ -217,17 +231,30 @@ class Bodies:
             return
         if "content-type" not in Headers(scope=scope):  # nobody meant anything else
             scope = {**scope, "headers": [*scope["headers"], (b"content-type", b"application/json")]}
-        received = 0
+        received, complete = 0, False
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            message = await (receive() if complete else _in_time(receive))
+            complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._limit:
                 raise too_large
             return message
 
         await self._app(scope, counted, send)
+
+
+async def _in_time(receive: Receive) -> Message:
+    """The next part of a body.
+
+    Raises:
+        RequestTimeout: the client sends nothing for too long.
+    """
+    try:
+        return await asyncio.wait_for(receive(), _PATIENCE)
+    except TimeoutError:
+        raise RequestTimeout(f"Nothing more of the body came for {_PATIENCE:.0f} seconds.") from None
 
 
 async def _refuse(scope: Scope, send: Send, status: int, detail: str, headers: Mapping[str, str]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -44,7 +44,9 @@ def parse_json(text: str) -> Any:
         raise BadRequest(f"The body is nested deeper than {_DEPTH} levels.") from None
     except ValueError as error:  # an integer of more digits than Python converts
         raise BadRequest(f"The body holds a number that is too long: {error}.") from None
-    _check_storable(value, "", 0)
+    if problem := _unstorable(value, 0):
+        place, reason = problem
+        raise BadRequest(f"`{place.lstrip('.')}` {reason}." if place else f"The body {reason}.")
     return value
 
 
@@ -52,21 +54,29 @@ def _no_constant(name: str) -> None:
     raise BadRequest(f"The body isn't JSON: it holds {name}.")
 
 
-def _check_storable(value: Any, path: str, depth: int) -> None:
+def _unstorable(value: Any, depth: int) -> tuple[str, str] | None:
+    """Where something stands that can't be stored, and what it is; the way to it is only made when there is one."""
     if depth > _DEPTH:
-        raise BadRequest(f"The body is nested deeper than {_DEPTH} levels.")
+        return "", f"is nested deeper than {_DEPTH} levels"
     if isinstance(value, str):
-        if _UNSTORABLE.search(value):
-            raise BadRequest(f"`{path.lstrip('.')}` holds a NUL character or half a surrogate pair.")
-    elif isinstance(value, dict):
+        return ("", "holds a NUL character or half a surrogate pair") if _UNSTORABLE.search(value) else None
+    if isinstance(value, dict):
         for name, member in value.items():
-            _check_storable(name, f"{path} (a name)", depth)
-            _check_storable(member, f"{path}.{name}", depth + 1)
+            if problem := _unstorable(name, depth):
+                return " (a name)", problem[1]
+            if problem := _unstorable(member, depth + 1):
+                return f".{name}{problem[0]}", problem[1]
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_storable(item, f"{path}[{index}]", depth + 1)
+            if problem := _unstorable(item, depth + 1):
+                return f"[{index}]{problem[0]}", problem[1]
     elif isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise BadRequest(f"`{path.lstrip('.')}` is a number out of range.")
+        return "", "is a number out of range"
+    return None
+
+
+_SMALL = 16 * 1024
+"""Bytes of a body that is checked without a detour."""
 
 
 class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
@@ -90,16 +100,19 @@ class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
             chunks += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        self._validate(await self._parse(_once(bytes(chunks)), scope))
+        content = bytes(chunks)
+        if len(content) <= _SMALL:
+            self._check(content)
+        else:  # takes long enough to hold up everybody else
+            await asyncio.to_thread(self._check, content)
         return self._insert_messages(receive, messages=messages), scope
 
-    async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:
-        content = b"".join([chunk async for chunk in stream])
+    def _check(self, content: bytes) -> None:
         try:
             text = content.decode()
         except UnicodeDecodeError as error:
             raise BadRequest(f"The body isn't UTF-8 at byte {error.start}.") from None
-        return parse_json(text) if text.strip() else None
+        self._validate(parse_json(text) if text.strip() else None)
 
     def _validate(self, body: Any) -> None:
         if body is None and self._nullable_schema:
@@ -112,10 +125,6 @@ class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         if error is not None:
             where = ".".join(str(part) for part in error.absolute_path)
             raise BadRequest(f"`{where}`: {_message(error)}." if where else f"The body: {_message(error)}.")
-
-
-async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
-    yield content
 
 
 class PlainParameterValidator(ParameterValidator):  # type: ignore[misc]

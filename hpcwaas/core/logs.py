@@ -3,106 +3,121 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpcwaas.core.executions import Executions
-from hpcwaas.core.models import Execution, Level, LogPage, Principal, Status
+from hpcwaas.core.models import Level, LogPage, Principal, Status
+from hpcwaas.core.slots import Slots
 from hpcwaas.engines.base import Engine
-from hpcwaas.errors import TooManyRequests, Unavailable
 
 LONGEST_WAIT = 120.0
 """Seconds after which a follower is answered even without news: proxies cut longer silences."""
 
-_SLICE = 2.0
-"""Seconds of waiting after which a follower looks whether the service is about to stop."""
-
-_RETRY_AFTER = 5
-
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """A page of a log and how the execution stood when it was read."""
+    """A page of a log and how the execution stood when it was read.
+
+    Attributes:
+        reference: the engine's, to wait by; None when there is nothing to wait for.
+    """
 
     page: LogPage
     status: Status
+    reference: str | None
+
+
+class Follow:
+    """Somebody waits for news of a log, without a thread. Ends with `close`."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._lock = threading.Lock()
+        self._woken = False
+        self._wake: Callable[[], None] | None = None
+        self.cancel: Callable[[], None] | None = None
+
+    def news(self) -> None:
+        """There is news. May be called from any thread."""
+        with self._lock:
+            self._woken = True
+            wake = self._wake
+        if wake is not None:
+            wake()
+
+    def on_news(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` as soon as there is news; at once when there is already."""
+        with self._lock:
+            self._wake = wake
+            woken = self._woken
+        if woken:
+            wake()
+
+    def close(self) -> None:
+        """Ends it."""
+        if self.cancel is not None:
+            self.cancel()
+        self._end()
 
 
 class Logs:
     """The logs of executions.
 
     Args:
-        followers: requests that may wait at the same time.
-        followers_each: the same for one user.
+        slots: places for those who wait.
     """
 
-    def __init__(self, engine: Engine, executions: Executions, followers: int, followers_each: int) -> None:
+    def __init__(self, engine: Engine, executions: Executions, slots: Slots) -> None:
         self._engine = engine
         self._executions = executions
-        self._limit = followers
-        self._limit_each = followers_each
-        self._waiting: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self._slots = slots
+        self._follows: set[Follow] = set()
+        self._closing = False
 
-    def read(
-        self, principal: Principal, execution_id: str, levels: Level, start: int, size: int, timeout: float
-    ) -> LogView:
-        """A part of a log, as soon as there is one.
+    def read(self, principal: Principal, execution_id: str, levels: Level, start: int, size: int) -> LogView:
+        """A part of a log as it is now.
 
         Args:
             levels: which levels to show; `start` and `size` count entries of these.
             size: at most so many; negative for all.
-            timeout: seconds to wait for an entry at `start`; it is answered earlier when the execution is over.
 
         Raises:
             NotFound: unknown, or somebody else's.
-            TooManyRequests: the user waits for too many logs at the same time.
-            Unavailable: too many users do.
         """
         execution = self._executions.get(principal, execution_id)
         if execution.reference is None:
-            return LogView(LogPage((), 0, execution.state.status.over), execution.state.status)
-        page = self._page(execution, levels, start, size)
-        if page.total <= start and not page.over and timeout > 0:
-            self._wait(principal, execution.reference, levels, start, min(timeout, LONGEST_WAIT))
-            page = self._page(execution, levels, start, size)
-        return LogView(page, self._executions.refresh(execution).state.status)
+            return LogView(LogPage((), 0, execution.state.status.over), execution.state.status, None)
+        page = self._engine.log(execution.reference, levels, start, None if size < 0 else size)
+        status = self._executions.refresh(execution).state.status
+        return LogView(page, status, None if page.over or page.total > start else execution.reference)
 
-    def _page(self, execution: Execution, levels: Level, start: int, size: int) -> LogPage:
-        assert execution.reference is not None  # noqa: S101 - for the type checker; `read` has looked
-        return self._engine.log(execution.reference, levels, start, None if size < 0 else size)
+    def follow(self, principal: Principal, reference: str, levels: Level, start: int) -> Follow:
+        """Waits for an entry of these levels at `start`, or the end of the execution.
 
-    def _wait(self, principal: Principal, reference: str, levels: Level, start: int, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        with self._slot(principal):
-            while (left := deadline - time.monotonic()) > 0 and not self._closing.is_set():
-                slice_end = time.monotonic() + min(left, _SLICE)
-                self._engine.wait(reference, levels, start, min(left, _SLICE))
-                if time.monotonic() < slice_end:
-                    return
+        Raises:
+            TooManyRequests: the user waits for too many logs at the same time.
+            Unavailable: too many users do.
+        """
+        self._slots.take(principal.subject)
 
-    @contextmanager
-    def _slot(self, principal: Principal) -> Iterator[None]:
-        with self._lock:
-            if self._waiting.total() >= self._limit:
-                raise Unavailable("Too many logs are being followed just now.", _RETRY_AFTER)
-            if self._waiting[principal.subject] >= self._limit_each:
-                raise TooManyRequests(
-                    f"You wait for {self._limit_each} logs at the same time, which is the limit.", _RETRY_AFTER
-                )
-            self._waiting[principal.subject] += 1
+        def end() -> None:
+            self._follows.discard(follow)
+            self._slots.give(principal.subject)
+
+        follow = Follow(end)
+        self._follows.add(follow)
         try:
-            yield
-        finally:
-            with self._lock:
-                self._waiting[principal.subject] -= 1
-                if not self._waiting[principal.subject]:
-                    del self._waiting[principal.subject]
+            follow.cancel = self._engine.watch(reference, levels, start, follow.news)
+        except BaseException:
+            follow.close()
+            raise
+        if self._closing:
+            follow.news()
+        return follow
 
     def close(self) -> None:
         """Lets everybody who waits go."""
-        self._closing.set()
+        self._closing = True
+        for follow in tuple(self._follows):
+            follow.news()

@@ -97,7 +97,17 @@ def test_head_is_get_without_the_body(alice: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/Workflows", "//workflows", "/executions//logs", "/workflows/a%2Fb", "/auth"]
+    "path",
+    [
+        "/nope",
+        "/Workflows",
+        "//workflows",
+        "/executions//logs",
+        "/workflows/a%2Fb",
+        "/auth",
+        "/workflows/a%0a",
+        "/executions/%00",
+    ],
 )
 def test_unknown_paths(alice: Any, path: str) -> None:
     check_problem(alice("GET", path), 404, "not_found")

@@ -24,6 +24,7 @@ from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.launcher import DIED
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.settings import CWLSettings
+from tests.waiting import wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
@@ -47,7 +48,7 @@ class Service:
         return self.executions.start(execution_id or uuid.uuid4().hex, job(script))
 
     def end(self, reference: str, timeout: float = 40) -> ExecutionState:
-        self.executions.wait(reference, Level(0), 0, timeout)
+        wait(self.executions, reference, Level(0), 0, timeout)
         state = self.executions.state(reference)
         assert state.status.over, state
         return state

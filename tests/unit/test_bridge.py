@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.api.bridge import Bridge
+from hpcwaas.api.bridge import HEAD, Bridge, park, time_left
+from hpcwaas.core.slots import Slots
+from hpcwaas.errors import TooManyRequests
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -20,18 +22,28 @@ SCOPE: dict[str, Any] = {
 }
 
 
-def call(app: Any, messages: list[dict[str, Any]] | None = None, threads: int = 2) -> list[dict[str, Any]]:
+def call(
+    app: Any,
+    messages: list[dict[str, Any]] | None = None,
+    threads: int = 2,
+    streams: int = 2,
+    extensions: dict[str, Any] | None = None,
+) -> list[dict[str, Any]]:
     """Sends one request through a bridge."""
     incoming = iter(messages or [{"type": "http.request", "body": b""}])
     sent: list[dict[str, Any]] = []
 
     async def receive() -> Any:
-        return next(incoming)
+        message = next(incoming, None)
+        if message is None:
+            await asyncio.sleep(60)
+        return message
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Bridge(app, threads)(dict(SCOPE), receive, send))
+    scope = {**SCOPE, "extensions": extensions or {}}
+    asyncio.run(Bridge(app, threads, Slots(streams, streams, "transfers"))(scope, receive, send))
     return sent
 
 
@@ -89,3 +101,70 @@ def test_context_is_carried_into_the_thread() -> None:
 
     variable.set("seen")
     assert call(app)[1]["body"] == b"seen"
+
+
+class Large:
+    """An answer that is too large to be sent at once; counts what was taken of it."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __call__(self, _environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        for _ in range(100):
+            self.taken += 1
+            yield b"x" * 100_000
+
+
+def test_of_a_large_answer_only_the_head_is_made_when_only_that_is_wanted() -> None:
+    large = Large()
+    assert len(call(large, extensions={HEAD: True})) == 2
+    assert large.taken < 10
+
+
+def test_streams_are_limited() -> None:
+    with pytest.raises(TooManyRequests):
+        call(Large(), streams=0)
+
+
+class Waiting:
+    """What a parked request waits for."""
+
+    def __init__(self, news: bool) -> None:
+        self.news = news
+        self.closed = False
+
+    def on_news(self, wake: Any) -> None:
+        if self.news:
+            threading.Thread(target=wake).start()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("news", "timeout"), [(True, 30), (False, 0.2)])
+def test_a_parked_request_is_called_again(news: bool, timeout: float) -> None:
+    waits: list[Waiting] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        left = time_left(environ, timeout)
+        if left > 0 and not (waits and news):
+            waits.append(Waiting(news))
+            park(environ, waits[-1], left)
+        start_response("200 OK", [])
+        return [b"again" if waits[-1].closed else b"first"]
+
+    assert call(app, threads=1)[1]["body"] == b"again"
+    assert len(waits) == 1
+
+
+def test_a_parked_request_whose_client_has_gone_is_dropped() -> None:
+    waiting = Waiting(news=False)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        park(environ, waiting, 30)
+        start_response("200 OK", [])
+        return [b"x"]
+
+    assert call(app, [{"type": "http.request"}, {"type": "http.disconnect"}]) == []
+    assert waiting.closed

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import re
 import sqlite3
@@ -145,13 +146,24 @@ def test_a_full_disk_is_unavailable(database: Database) -> None:
     assert UploadStore(database).ids() == frozenset()
 
 
-def test_a_broken_file_is_unavailable_and_the_log_says_why(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_no_database_is_named_as_that(path: Path) -> None:
     path.write_bytes(b"this is no database" * 1000)
     database = Database(f"sqlite:///{path}")
-    with pytest.raises(Unavailable):
+    with pytest.raises(ConfigurationError, match="isn't an SQLite database"):
         database.upgrade()
-    assert database.check().status == "failed"
-    assert "not a database" in caplog.text
+    check = database.check()
+    assert (check.status, check.problems) == ("failed", ("the file isn't an SQLite database",))
+    database.close()
+
+
+def test_tables_of_another_program_are_left_alone(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE executions (title TEXT)")
+    database = Database(f"sqlite:///{path}")
+    for attempt in (database.check_upgradable, database.upgrade):
+        with pytest.raises(ConfigurationError, match="another program: it has a table executions"):
+            attempt()
+    assert database.current() is None
     database.close()
 
 

@@ -253,8 +253,8 @@ def test_unfinished_ones_oldest_first(store: ExecutionStore) -> None:
     foreign = execution(owner="bob", created_at=START - timedelta(days=1), state=ExecutionState(Status.RUNNING))
     for each in (young, old, foreign, execution(state=ExecutionState(Status.CANCELLED))):
         store.add(each)
-    assert store.unfinished() == [foreign, old, young]
-    assert store.unfinished("alice") == [old, young]
+    assert store.unfinished() == [replace(it, inputs={}) for it in (foreign, old, young)]
+    assert [it.id for it in store.unfinished("alice")] == [old.id, young.id]
 
 
 class TestPages:
@@ -271,7 +271,7 @@ class TestPages:
                 more, cursor = store.page("alice", limit=limit, cursor=cursor)
                 assert more
                 seen += more
-            assert seen == expected
+            assert seen == [replace(it, inputs={}) for it in expected]
 
     def test_filters(self, store: ExecutionStore) -> None:
         hour = timedelta(hours=1)

@@ -1,0 +1,95 @@
+"""Workflows come, change, break and go while the service runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.processes import SCRIPT, Service, eventually, log_text
+
+pytestmark = pytest.mark.timeout(90)
+
+SAYS = """\
+cwlVersion: v1.2
+class: CommandLineTool
+doc: Says {word}.
+baseCommand: [sh, -c, 'echo {word} >&2']
+inputs: []
+outputs: []
+"""
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path, HWA_CWL_MAX_RUNNING="1")
+    yield service.start()
+    service.end()
+
+
+def listed(service: Service) -> set[str]:
+    return {each["id"] for each in service.user("GET", "/workflows").json()["workflows"]}
+
+
+def readiness(service: Service) -> tuple[str, list[str]]:
+    report: dict[str, Any] = service.user("GET", "/health/ready").json()
+    return report["status"], [problem for check in report["checks"] for problem in check["problems"]]
+
+
+def test_a_workflow_is_added_edited_broken_mended_and_deleted(service: Service) -> None:
+    assert listed(service) == {"script"}
+    service.publish("says", SAYS.format(word="hello"))
+    eventually(lambda: listed(service) == {"script", "says"})
+    first = service.user("GET", "/workflows/says").json()
+    assert first["description"] == "Says hello."
+
+    service.publish("says", SAYS.format(word="goodbye"))
+    eventually(lambda: service.user("GET", "/workflows/says").json()["description"] == "Says goodbye.")
+    assert service.user("GET", "/workflows/says").json()["version"] != first["version"]
+
+    service.publish("says", SAYS.format(word="x").replace("inputs: []", "inputs: {n: imt}"))
+    eventually(lambda: readiness(service)[0] == "degraded")
+    assert listed(service) == {"script"}
+    (problem,) = readiness(service)[1]
+    assert "says.cwl:5" in problem
+    assert "says.cwl:5" in service.log.read_text()
+    path = service.user.trigger("script", script="true")
+    assert service.user.finished(path)["status"] == "SUCCEEDED"
+    assert service.user("POST", "/workflows/says", json={}).status_code == 404
+
+    service.publish("says", SAYS.format(word="again"))
+    eventually(lambda: listed(service) == {"script", "says"})
+    assert readiness(service) == ("ok", [])
+    path = service.user.trigger("says")
+    assert service.user.finished(path)["status"] == "SUCCEEDED"
+    assert "again" in log_text(service.user, path)
+
+    (service.catalogue / "says.cwl").unlink()
+    eventually(lambda: listed(service) == {"script"})
+    assert service.user("GET", "/workflows/says").status_code == 404
+    assert service.user("GET", path).json()["workflow_id"] == "says"
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_an_execution_that_waits_runs_what_it_was_started_with(service: Service, tmp_path: Path) -> None:
+    service.publish("says", SAYS.format(word="before"))
+    eventually(lambda: "says" in listed(service))
+    gate = tmp_path / "gate"
+    first = service.user.trigger("script", script=f"while [ ! -e {gate} ]; do sleep 0.1; done")
+    waiting, doomed = service.user.trigger("says"), service.user.trigger("says")
+    execution = service.user("GET", waiting).json()
+    assert execution["status"] == "PENDING"
+    assert "no more than 1" in (execution["reason"] or "") or service.user("GET", first).json()["status"] == "PENDING"
+    service.publish("says", SAYS.format(word="after"))
+    eventually(lambda: service.user("GET", "/workflows/says").json()["description"] == "Says after.")
+    later = service.user.trigger("says")
+    (service.catalogue / "says.cwl").unlink()
+    eventually(lambda: "says" not in listed(service))
+    service.publish("other", SCRIPT)
+    service.kill("launcher")
+    gate.touch()
+    for path, word in ((waiting, "before"), (doomed, "before"), (later, "after")):
+        assert service.user.finished(path)["status"] == "SUCCEEDED"
+        assert word in log_text(service.user, path)

@@ -1,0 +1,18 @@
+"""Waiting in a test."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from hpcwaas.core.models import Level
+
+
+def wait(watched: Any, reference: str, levels: Level, start: int, timeout: float) -> None:
+    """Waits until `watched.watch` calls, or time has run out."""
+    news = threading.Event()
+    end = watched.watch(reference, levels, start, news.set)
+    try:
+        news.wait(timeout)
+    finally:
+        end()
