@@ -107,12 +107,15 @@ def test_inputs_of_every_kind_are_declared_and_checked(api: Api, simulator: Simu
 
     assert launch(name="abc", code="xyz", kind="big", share="0.5", count=4, same="7", flags=[1], pairs={"a": 1}) is None
     wrong: dict[str, list[Any]] = {
-        "name": ["A", "a", "abcde"],
+        "name": ["A", "a", "abcde", ["abc"]],
         "code": ["ab"],
         "kind": ["huge"],
         "share": ["0", "1.1", "x"],
+        "count": ["0", "5", "many"],
+        "same": ["8"],
+        "flags": [{"a": 1}, "true"],
+        "pairs": [["a"]],
     }
-    wrong |= {"count": ["0", "5", "many"], "same": ["8"], "flags": [{"a": 1}], "pairs": [["a"]]}
     for name, values in wrong.items():
         for value in values:
             assert launch(**{name: value})["code"] == 800, (name, value)

@@ -1,0 +1,1 @@
+"""The engine that runs workflows published in Alien4Cloud."""

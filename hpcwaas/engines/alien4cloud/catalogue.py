@@ -1,0 +1,177 @@
+"""What is published: read from Alien4Cloud at once for all applications, and kept for some seconds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hpcwaas.core.models import Workflow, WorkflowDetails
+from hpcwaas.engines.alien4cloud import mapper, topology
+from hpcwaas.engines.alien4cloud.cached import Cached, Held, Run
+from hpcwaas.engines.alien4cloud.client import PAGE, Client
+from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
+from hpcwaas.engines.alien4cloud.references import parse_workflow
+from hpcwaas.errors import NotFound
+
+_LOGGER = logging.getLogger(__name__)
+
+_SERVED_WHILE_REFRESHED = 6
+"""Times `cache_seconds` for which a list is served while a newer one is fetched. An older one is waited for."""
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which an unknown id is looked for in a new list: it may just have been published."""
+
+_TOPOLOGIES = 512
+
+Topology = Mapping[str, Any]
+
+
+class Catalogue:
+    """The workflows that Alien4Cloud's applications publish.
+
+    Args:
+        fresh: seconds for which it counts as fresh.
+    """
+
+    def __init__(self, client: Client, fresh: float, run: Run) -> None:
+        self._client = client
+        self._fresh = fresh
+        self._run = run
+        self._workflows: Cached[dict[str, Workflow]] = Cached(self._fetch, run)
+        self._topologies: OrderedDict[tuple[str, str], Cached[Topology]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def workflows(self) -> Sequence[Workflow]:
+        """All of them, in order of their ids."""
+        return list(self._held().value.values())
+
+    def stale_since(self) -> datetime | None:
+        """When what is served was read, if Alien4Cloud has been asked for newer since and didn't answer."""
+        held = self._workflows.peek()
+        if held is None or not held.failed:
+            return None
+        return datetime.now(UTC) - timedelta(seconds=held.age)
+
+    def workflow(self, workflow_id: str) -> Workflow:
+        """One of them.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        parse_workflow(workflow_id)
+        held = self._held()
+        if workflow_id not in held.value and held.age > _LOOK_AGAIN:
+            held = self._workflows.get(_LOOK_AGAIN, _LOOK_AGAIN)
+        if workflow_id not in held.value:
+            raise NotFound("There is no such workflow.")
+        return held.value[workflow_id]
+
+    def details(self, workflow_id: str) -> WorkflowDetails:
+        """One of them with inputs, outputs and steps.
+
+        Raises:
+            NotFound: there is none of this id, or none of its name is deployed.
+        """
+        workflow = self.workflow(workflow_id)
+        deployed = self.topology(workflow.application_id, workflow.environment_id)
+        with reading("a topology"):
+            if not topology.has_workflow(deployed, workflow.name):
+                _LOGGER.warning("%s is published, but not deployed", workflow_id)
+                raise NotFound("There is no such workflow.")
+            return topology.details(deployed, workflow)
+
+    def topology(self, application: str, environment: str) -> Topology:
+        """What is deployed in an environment.
+
+        Raises:
+            NotFound: nothing is.
+        """
+        with self._lock:
+            cached = self._topologies.get((application, environment))
+            if cached is None:
+                cached = Cached(lambda: self._topology(application, environment), self._run)
+                self._topologies[application, environment] = cached
+                if len(self._topologies) > _TOPOLOGIES:
+                    self._topologies.popitem(last=False)
+            self._topologies.move_to_end((application, environment))
+        held = cached.get(self._fresh, self._fresh)
+        if isinstance(cached.failure, NotFound):  # what was there is gone, not just out of reach
+            raise NotFound(cached.failure.detail)
+        return held.value
+
+    def ensure_runnable(self, workflow: Workflow) -> None:
+        """Looks that a workflow's environment is its application's, which Alien4Cloud doesn't check, and is deployed.
+
+        Raises:
+            NotFound: it isn't.
+        """
+        held = self._workflows.peek()
+        if held is not None and held.age <= self._fresh and workflow.id in held.value:
+            return  # the list comes from just that look; that it is deployed, Alien4Cloud itself checks once more
+        gone = NotFound("The workflow isn't deployed any more.")
+        try:
+            environment = self._client.environment(workflow.application_id, workflow.environment_id)
+        except Refusal as error:
+            raise gone if error.code == NOT_FOUND else error from error
+        with reading("an environment"):
+            if not mapper.belongs(environment, workflow.application_id) or not mapper.deployed(environment):
+                raise gone
+
+    def _held(self) -> Held[dict[str, Workflow]]:
+        return self._workflows.get(self._fresh, self._fresh * _SERVED_WHILE_REFRESHED)
+
+    def _topology(self, application: str, environment: str) -> Topology:
+        try:
+            found = self._client.topology(application, environment)
+        except Refusal as error:
+            raise NotFound("The workflow isn't deployed any more.") if error.code == NOT_FOUND else error from error
+        with reading("a topology"):
+            found["topology"]["workflows"].keys()
+            # A topology has hundreds of kilobytes of types that nobody needs here.
+            return {
+                "topology": {
+                    key: found["topology"].get(key) for key in ("workflows", "outputAttributes", "nodeTemplates")
+                }
+            }
+
+    def _fetch(self) -> dict[str, Workflow]:
+        began = time.perf_counter()
+        found: dict[str, Workflow] = {}
+        start, total = 0, 1
+        while start < total:
+            page, total = self._client.applications(start)
+            start += PAGE
+            with reading("applications"):
+                published = {item["id"]: item for item in page if mapper.publishing(item)}
+            environments = self._environments(list(published))
+            with reading("environments"):
+                for application, items in environments.items():
+                    found.update((it.id, it) for it in mapper.workflows(published[application], items))
+        _LOGGER.debug("read %s workflows in %.0f ms", len(found), (time.perf_counter() - began) * 1000)
+        return dict(sorted(found.items()))
+
+    def _environments(self, applications: list[str]) -> dict[str, Any]:
+        """The environments of applications, without those that have just been deleted or aren't for us: for one of
+        these Alien4Cloud refuses the whole call."""
+        if not applications:
+            return {}
+        try:
+            found = self._client.environments(applications)
+        except Refusal as error:
+            if error.code not in (NOT_FOUND, NO_RIGHTS):
+                raise
+            named = [name for name in applications if f"[{name}]" in error.message]
+            if len(applications) == 1:
+                _LOGGER.warning("left out application %s: Alien4Cloud refuses it", applications[0])
+                return {}
+            if len(named) == 1:
+                return self._environments([name for name in applications if name != named[0]])
+            middle = len(applications) // 2
+            return self._environments(applications[:middle]) | self._environments(applications[middle:])
+        with reading("environments"):
+            return {name: found[name] for name in applications if name in found}

@@ -1,0 +1,267 @@
+"""The engine `alien4cloud`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hpcwaas.core.models import (
+    JSON,
+    Check,
+    ExecutionState,
+    Level,
+    LogPage,
+    Output,
+    OutputValue,
+    Status,
+    Workflow,
+    WorkflowDetails,
+)
+from hpcwaas.engines.alien4cloud.catalogue import Catalogue
+from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.events import Events
+from hpcwaas.engines.alien4cloud.executions import Executions
+from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, ORCHESTRATOR_DOWN, Refusal, reading
+from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
+from hpcwaas.engines.alien4cloud.logs import Logs
+from hpcwaas.engines.alien4cloud.mapper import ENGINE
+from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
+from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.engines.alien4cloud.starting import Starter
+from hpcwaas.engines.base import UploadLookup
+from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
+from hpcwaas.settings import Alien4CloudSettings
+
+_THREADS = 16
+_CHECK = 3.0
+"""Seconds that a check may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Checked inputs as Alien4Cloud takes them.
+
+    Attributes:
+        secret: whether there may be secrets among them.
+    """
+
+    inputs: Mapping[str, JSON]
+    secret: bool
+
+
+class Alien4CloudEngine:
+    """Runs the workflows that Alien4Cloud's applications publish.
+
+    Args:
+        data_dir: of the service; what was started and the lines of followed logs are kept in it.
+    """
+
+    name = ENGINE
+
+    def __init__(self, settings: Alien4CloudSettings, data_dir: Path) -> None:
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
+        self._session = Session(settings)
+        self._client = Client(self._session)
+        self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run)
+        self._executions = Executions(
+            self._client, self._catalogue, self._run, lambda since: self._events.covered(since)
+        )
+        self._events = Events(settings, self._session, self._executions.take)
+        self._starter = Starter(self._client, self._clock_ahead, data_dir / ENGINE / "starts")
+        self._logs = Logs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
+
+    def workflows(self) -> Sequence[Workflow]:
+        """All workflows that are published."""
+        return self._catalogue.workflows()
+
+    def stale_since(self) -> datetime | None:
+        """When the list of workflows was read, if Alien4Cloud hasn't answered since."""
+        return self._catalogue.stale_since()
+
+    def workflow(self, workflow_id: str) -> WorkflowDetails:
+        """The details of one workflow.
+
+        Raises:
+            NotFound: nothing is published under this id.
+        """
+        return self._catalogue.details(workflow_id)
+
+    def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Prepared:
+        """Checks inputs against the workflow completely. Alien4Cloud knows no files: an upload is of no use here.
+
+        Raises:
+            InvalidInputs: with all problems at once.
+        """
+        secret = any(schema.get("writeOnly") for schema in details.inputs["properties"].values())
+        return Prepared(prepare_inputs(details.inputs, inputs), secret)
+
+    def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared) -> str:
+        """Starts an execution, or finds the one that was started before under this id.
+
+        Raises:
+            UncertainStart: it may have been started. Asking again under the same id looks for it once more, and
+                never starts another.
+            NotFound: the workflow isn't deployed any more.
+            BadRequest: Alien4Cloud refuses the inputs.
+        """
+        self._events.start()
+        self._catalogue.ensure_runnable(details.workflow)
+        reference = self._starter.start(execution_id, details.workflow, prepared.inputs, secret=prepared.secret)
+        self._executions.started(reference, details.steps)
+        return str(reference)
+
+    def adopt(self, execution: str) -> str:
+        """The reference of an execution that was started elsewhere.
+
+        Args:
+            execution: Alien4Cloud's id of it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        unknown = NotFound("There is no such execution.")
+        try:
+            with reading("an execution"):
+                deployment = self._client.deployment(self._client.execution(execution)["deploymentId"])["deployment"]
+                return str(parse_reference("@".join((deployment["sourceId"], deployment["environmentId"], execution))))
+        except Refusal as error:
+            raise unknown if error.code == NOT_FOUND else error from error
+
+    def state(self, reference: str) -> ExecutionState:
+        """What is known now. UNKNOWN when Alien4Cloud has no trace of it."""
+        self._events.start()
+        try:
+            return self._executions.state(reference)
+        except NotFound as error:  # another engine's, for instance
+            return ExecutionState(Status.UNKNOWN, reason=error.detail)
+
+    def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
+        """Entries of the given levels; `start` and `limit` count these only."""
+        return self._logs.page(reference, levels, start, limit)
+
+    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` when the log has an entry of these levels at `start` or the execution is over."""
+        return self._logs.watch(reference, levels, start, wake)
+
+    def cancel(self, reference: str) -> None:
+        """Asks for the end of an execution. Harmless when repeated.
+
+        Raises:
+            Conflict: it is over already, or can't be cancelled as it stands.
+        """
+        parsed = parse_reference(reference)
+        if self._ends(reference):
+            return
+        try:
+            self._client.cancel(parsed.environment, parsed.execution)
+        except Refusal as error:
+            if error.code != NOT_FOUND:
+                raise
+            self._not_cancelled(error, parsed)
+        else:
+            self._executions.cancelling(parsed)
+
+    def _ends(self, reference: str) -> bool:
+        """Whether an execution is being cancelled.
+
+        Raises:
+            Conflict: it is over.
+        """
+        status = self._executions.state(reference).status
+        if status.over:
+            raise Conflict(f"The execution has {status} already.")
+        return status is Status.CANCELLING
+
+    def _not_cancelled(self, error: Refusal, reference: Reference) -> None:
+        if error.orchestrator_down:
+            raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
+        if error.status == 404:
+            raise Conflict(
+                "The execution's environment isn't deployed any more: nothing of it can be running."
+            ) from error
+        self._executions.refresh(reference)
+        if self._ends(str(reference)):
+            return
+        if error.message.startswith("404") and self._executions.state(str(reference)).status is Status.PENDING:
+            raise Conflict("The execution is just being started. Try again in a moment.") from error
+        raise Conflict("Alien4Cloud refuses to cancel the execution as it stands now.") from error
+
+    def resume(self, reference: str) -> None:
+        """Goes on with a failed execution where it failed.
+
+        Raises:
+            Conflict: it hasn't failed, or can't be resumed.
+        """
+        parsed = parse_reference(reference)
+        status = self._executions.state(reference).status
+        if status is not Status.FAILED:
+            raise Conflict(f"Only a failed execution can be resumed; this one is {status}.")
+        try:
+            self._client.resume(parsed.execution)
+        except Refusal as error:
+            if error.orchestrator_down:
+                raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
+            raise Conflict("Alien4Cloud can't resume the execution: is its environment still deployed?") from error
+        self._executions.resumed(parsed)
+        self._logs.look_again(reference)
+
+    def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
+        """An output of an ended execution. Alien4Cloud has values only, no files.
+
+        Raises:
+            NotFound: no such output or part.
+        """
+        outputs = self._executions.state(reference).outputs or {}
+        if name not in outputs:
+            raise NotFound(f"The execution has no output {name!r}.")
+        value = outputs[name]
+        try:
+            for part in path.split("/") if path else ():
+                value = value[int(part)] if isinstance(value, list) else value[part]
+        except (LookupError, TypeError, ValueError):
+            raise NotFound(f"The output {name!r} has no part {path!r}.") from None
+        return OutputValue(value)
+
+    def checks(self) -> Sequence[Check]:
+        """Whether Alien4Cloud answers, and whether its events come."""
+        begin = time.perf_counter()
+        problems: list[str] = []
+        try:
+            self._pool.submit(self._client.ping, _CHECK).result(_CHECK)
+        except NotInTime:
+            problems.append(f"Alien4Cloud takes longer than {_CHECK:.0f} seconds to answer.")
+        except ServiceError as error:
+            problems.append(error.detail)
+        latency = time.perf_counter() - begin
+        self._events.start()
+        missed = [self._events.problem] if self._events.problem else []
+        return (
+            Check(ENGINE, "failed" if problems else "ok", latency, problems),
+            Check(f"{ENGINE}-events", "degraded" if missed else "ok", 0.0, missed),
+        )
+
+    def close(self) -> None:
+        """Ends all threads and connections. Executions go on."""
+        self._client.close()
+        self._starter.close()
+        self._logs.close()
+        self._events.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._session.close()
+
+    def _clock_ahead(self) -> float:
+        """Seconds by which the clock that stamps executions is ahead of ours. It is the orchestrator's, as events show
+        it; without any, Alien4Cloud's is the best guess."""
+        ahead = self._events.clock_ahead
+        return self._session.clock_ahead if ahead is None else ahead
+
+    def _run(self, function: Callable[[], None]) -> None:
+        """Runs a function in another thread; drops it when the engine is being closed."""
+        with contextlib.suppress(RuntimeError):
+            self._pool.submit(function)

@@ -1,0 +1,235 @@
+"""What is known of executions: asked for when somebody asks, kept fresh by events, and never asked twice at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from hpcwaas.core.models import JSON, ExecutionState, Status, StepDeclaration
+from hpcwaas.engines.alien4cloud import mapper, topology
+from hpcwaas.engines.alien4cloud.cached import Cached, Run
+from hpcwaas.engines.alien4cloud.catalogue import Catalogue, Topology
+from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal, reading
+from hpcwaas.engines.alien4cloud.known import Known, state, view
+from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
+from hpcwaas.errors import ServiceError
+
+_FRESH_BEGINNING = 0.5
+"""Seconds for which "not there yet" is believed: Alien4Cloud hears of a start after about half a second."""
+
+_FRESH_POLLED = 2.5
+"""Seconds for which a status is believed without events."""
+
+_FRESH_EVENTS = 15.0
+"""Seconds after which it is looked at although events come: one may have been lost."""
+
+_USABLE = 10.0
+"""Seconds for which a status may be shown while a newer one is fetched."""
+
+_SHOWN_WHEN_DOWN = 60.0
+"""Seconds for which a status is shown while Alien4Cloud doesn't answer."""
+
+_GRACE = 60.0
+"""Seconds for which an execution that Alien4Cloud doesn't know yet is pending."""
+
+_OUTPUTS_PATIENCE = 60.0
+"""Seconds for which the outputs of an ended execution are tried to be had; until then it isn't shown as ended."""
+
+_CLOCKS = 10.0
+"""Seconds by which clocks may differ."""
+
+_RESUMING = 5.0
+"""Seconds after it was resumed for which an execution may still be on record as failed."""
+
+_KEPT = 4096
+
+
+class Executions:
+    """The executions that somebody asked for lately.
+
+    Args:
+        covered: whether events have been coming without a gap since this monotonic time.
+    """
+
+    def __init__(self, client: Client, catalogue: Catalogue, run: Run, covered: Callable[[float], bool]) -> None:
+        self._client = client
+        self._catalogue = catalogue
+        self._run = run
+        self._covered = covered
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def started(self, reference: Reference, steps: tuple[StepDeclaration, ...]) -> None:
+        """Notes an execution that has just been started."""
+        self._get(reference).declared = steps
+
+    def state(self, text: str) -> ExecutionState:
+        """What is known now.
+
+        Raises:
+            NotFound: this can't be a reference.
+        """
+        known = self._get(parse_reference(text))
+        if known.final is not None:
+            return known.final
+        held = known.cached.get(self._fresh(known), _USABLE)
+        if held.failed and held.age > _SHOWN_WHEN_DOWN and known.cached.failure is not None:
+            raise known.cached.failure
+        with known.lock:
+            return known.final or view(known)
+
+    def ended_for(self, text: str) -> float | None:
+        """For at least how many seconds an execution has been over; None when it isn't."""
+        state = self.state(text)
+        if not state.status.over:
+            return None
+        known = self._get(parse_reference(text))
+        since = 0.0 if known.over_since is None else time.monotonic() - known.over_since
+        if state.ended_at is not None:
+            since = max(since, (datetime.now(UTC) - state.ended_at).total_seconds() - _CLOCKS)
+        return since
+
+    def take(self, event: mapper.Event) -> None:
+        """Notes news."""
+        with self._lock:
+            known = self._known.get(event.execution)
+        if known is None or known.final is not None:
+            return
+        with known.lock:
+            if event.step is not None:
+                known.set_step(event.step)
+                return
+            assert event.status is not None  # noqa: S101 - for the type checker; an event has one or the other
+            if event.status is Status.RUNNING:
+                known.started_at = known.started_at or event.at
+            if event.status.over:
+                known.ended_at = event.at
+            known.set_status(event.status)
+        if event.status.over:
+            known.cached.expire(refresh=True)  # steps and outputs
+
+    def cancelling(self, reference: Reference) -> None:
+        """Notes that an execution has been asked to end."""
+        known = self._get(reference)
+        with known.lock:
+            known.set_status(Status.CANCELLING)
+
+    def refresh(self, reference: Reference) -> None:
+        """Makes the next one who asks for an execution get news of it."""
+        self._get(reference).cached.expire()
+
+    def resumed(self, reference: Reference) -> None:
+        """Notes that a failed execution goes on."""
+        with self._lock:
+            self._known.pop(reference.execution, None)
+        known = self._get(reference)
+        with known.lock:
+            known.set_status(Status.RUNNING)
+            known.resumed_at = time.monotonic()
+
+    def _get(self, reference: Reference) -> Known:
+        with self._lock:
+            known = self._known.get(reference.execution)
+            if known is None or known.reference != reference:
+                known = fresh = Known(reference)
+                fresh.cached = Cached(lambda: self._fetch(fresh), self._run)
+                self._known[reference.execution] = known
+                if len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(reference.execution)
+            return known
+
+    def _fresh(self, known: Known) -> float:
+        if known.status in (Status.PENDING, Status.UNKNOWN):
+            return _FRESH_BEGINNING if time.monotonic() - known.since < _GRACE else _FRESH_POLLED
+        held = known.cached.peek()
+        return _FRESH_EVENTS if held is not None and self._covered(held.at) else _FRESH_POLLED
+
+    def _fetch(self, known: Known) -> None:
+        try:
+            document, news = self._ask(known)
+        except Refusal as error:
+            if error.code != NOT_FOUND:
+                raise
+            with known.lock:
+                if known.seen or time.monotonic() - known.since > _GRACE:
+                    known.status, known.seen = Status.UNKNOWN, False
+            return
+        with reading("an execution"):
+            run = mapper.run(document)
+        if run.status is Status.FAILED and time.monotonic() - known.resumed_at < _RESUMING:
+            return
+        declared = self._declared(known, run.workflow)
+        with known.lock:
+            known.deployment = run.deployment
+            known.declared = declared or known.declared
+            known.started_at = known.started_at or run.started_at
+            known.ended_at = run.ended_at or known.ended_at
+            known.set_status(run.status)
+            for item in news:
+                known.set_step(item)
+        if known.status.over:
+            self._finish(known)
+
+    def _ask(self, known: Known) -> tuple[Mapping[str, Any], list[mapper.StepNews]]:
+        """Alien4Cloud's record of an execution, and of its steps. One call where it is its deployment's last one."""
+        execution = known.reference.execution
+        document: Any = None if known.deployment else self._client.execution(execution)
+        with reading("an execution"):
+            deployment: str = known.deployment or document["deploymentId"]
+        overview = self._client.last_execution(deployment)
+        with reading("an execution"):
+            last = overview["execution"]
+            if last is not None and last["id"] == execution:
+                return last, list(mapper.overview_steps(overview))
+        if document is None:
+            document = self._client.execution(execution)
+        tasks = self._client.tasks(execution)
+        deployed = self._deployed(known)
+        with reading("an execution"):
+            operations = topology.operations(deployed, document["workflowName"]) if deployed else {}
+            return document, list(mapper.task_steps(tasks, operations))
+
+    def _declared(self, known: Known, workflow: str) -> tuple[StepDeclaration, ...]:
+        if known.declared:
+            return known.declared
+        deployed = self._deployed(known)
+        with reading("a topology"):
+            return topology.steps(deployed, workflow) if deployed else ()
+
+    def _deployed(self, known: Known) -> Topology | None:
+        try:
+            return self._catalogue.topology(known.reference.application, known.reference.environment)
+        except ServiceError:  # undeployed, for instance: the status counts for more than the steps that never began
+            return None
+
+    def _finish(self, known: Known) -> None:
+        """Makes the final state of an execution that has ended, outputs included."""
+        outputs: Mapping[str, JSON] = {}
+        reason = None
+        if known.status is Status.SUCCEEDED:
+            try:
+                outputs = self._outputs(known.reference)
+            except ServiceError:
+                if time.monotonic() - (known.over_since or 0) < _OUTPUTS_PATIENCE:
+                    raise
+                reason = "The execution has ended well, but Alien4Cloud doesn't give its outputs."
+        with known.lock:
+            known.final = state(known, known.status, outputs, reason)
+
+    def _outputs(self, reference: Reference) -> Mapping[str, JSON]:
+        """The values that the deployment's output attributes have now."""
+        deployed = self._catalogue.topology(reference.application, reference.environment)
+        with reading("a topology"):
+            places = topology.output_attributes(deployed)
+        if not places:
+            return {}
+        instances = self._client.instances(reference.application, reference.environment)
+        with reading("instances"):
+            values = {name: mapper.attribute_values(instances, *place) for name, place in places.items()}
+        return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,87 @@
+"""What can go wrong between this service and Alien4Cloud.
+
+Nothing that Alien4Cloud or a proxy before it wrote becomes part of an error's text: it may hold stack traces or
+secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed
+
+MAINTENANCE = 0
+NOT_LOGGED_IN = 100
+NO_RIGHTS = 102
+ORCHESTRATOR_DISABLED = 370
+UNCATEGORISED = 500
+ILLEGAL_PARAMETER = 501
+NOT_FOUND = 504
+WORKFLOW_FAILED = 619
+CONSTRAINT = 800
+BAD_OPERATION = 850
+
+ORCHESTRATOR_DOWN = "The orchestrator behind Alien4Cloud can't be reached."
+"""What users are told then."""
+
+
+class Refusal(UpstreamFailed):
+    """Alien4Cloud understood the request and answered with an error.
+
+    Attributes:
+        status: of HTTP; may be 200.
+        code: Alien4Cloud's own.
+        message: in its words. For decisions and the log, never for users.
+    """
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        if code == NO_RIGHTS:
+            detail = (
+                "Alien4Cloud doesn't let this service's account do that: the roles of alien_config.user need a look."
+            )
+        else:
+            detail = "Alien4Cloud failed to answer the request."
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.message = message
+
+    @property
+    def orchestrator_down(self) -> bool:
+        """Whether Alien4Cloud could not reach its orchestrator at all."""
+        return self.message.startswith("Connection refused")
+
+
+class NoAnswer(Exception):
+    """There is no answer, or none that can be understood.
+
+    Attributes:
+        error: what to tell the caller.
+        sent: whether Alien4Cloud may have got the request, and may have done what it asks for.
+        again: whether another try makes sense.
+    """
+
+    def __init__(self, error: ServiceError, *, sent: bool, again: bool) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.sent = sent
+        self.again = again
+
+
+def refusal(status: int, code: int, message: str) -> ServiceError:
+    """The error for an answer with `error` set."""
+    if code == MAINTENANCE:
+        return Unavailable("Alien4Cloud is in maintenance.", 60)
+    if code == ORCHESTRATOR_DISABLED:
+        return Unavailable("The orchestrator behind Alien4Cloud is switched off.", 60)
+    return Refusal(status, code, message)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Around code that takes an answer apart: an answer of another shape is the other side's failure, not ours."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UpstreamFailed(f"Alien4Cloud gave an answer about {what} that makes no sense.") from error

@@ -1,0 +1,237 @@
+"""Checks the inputs of an execution against the workflow's schema, and writes them as Alien4Cloud takes them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.problems import Problems
+from hpcwaas.errors import InputProblem
+
+_LARGEST_INTEGER = 2**31 - 1
+"""Alien4Cloud takes whole numbers of Java's `int` as they are, and larger ones as text."""
+
+_HIDDEN = "(hidden)"
+
+_WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def prepare_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Checks inputs completely, because Alien4Cloud answers many mistakes with a stack trace or with a run that fails.
+
+    Texts stand for numbers and the like: some clients can send nothing else.
+
+    Args:
+        schema: of the `inputs` object, as `topology.details` makes it.
+
+    Returns:
+        the inputs to send, defaults included.
+
+    Raises:
+        InvalidInputs: with all problems at once.
+    """
+    problems = Problems()
+    declared: Mapping[str, Mapping[str, Any]] = schema["properties"]
+    for name in inputs:
+        if name not in declared and not problems.enough(0):
+            problems.add_unknown(name, name, declared, "input")
+    order: dict[str, JSON] = {}
+    for name, definition in declared.items():
+        given = inputs.get(name)
+        if given is None:
+            if name in schema["required"]:
+                problems.add_missing(name, _in_words(definition))
+            elif "default" in definition:
+                order[name] = _sent(definition["default"])
+            elif definition.get("writeOnly"):
+                order[name] = None  # its default, if any, isn't known here; Alien4Cloud takes it for null
+            continue
+        start = len(problems)
+        order[name] = _sent(_checked(problems, definition, given, name))
+        if definition.get("writeOnly"):
+            problems.put_back([_hidden(problem) for problem in problems.take_back(start)])
+    problems.throw()
+    return order
+
+
+def _hidden(problem: InputProblem) -> InputProblem:
+    """A problem with a secret, without the secret."""
+    expected = problem.expected or "another value"
+    return InputProblem(
+        problem.input, f"{problem.input}: the value given isn't {expected}.", given=_HIDDEN, expected=expected
+    )
+
+
+def _checked(problems: Problems, schema: Mapping[str, Any], given: JSON, way: str) -> JSON:
+    """A value as its type has it. Problems are noted, not raised."""
+    kind = schema.get("type")
+    try:
+        value = _READERS[kind](given) if kind else given
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        problems.add_wrong(way, given, _in_words(schema))
+        return None
+    start = len(problems)
+    if isinstance(value, list) and "items" in schema:
+        value = [_checked(problems, schema["items"], item, f"{way}[{index}]") for index, item in enumerate(value)]
+    elif isinstance(value, dict):
+        if "function" in value:
+            # Alien4Cloud would evaluate it, `get_secret` included, with the rights of this service.
+            problems.add(way, 'a member called "function" isn\'t allowed.')
+            return None
+        inner = schema.get("additionalProperties")
+        if isinstance(inner, Mapping):
+            value = {name: _checked(problems, inner, item, f"{way}.{name}") for name, item in value.items()}
+    if len(problems) == start and not all(_holds(schema, value)):
+        problems.add_wrong(way, given, _in_words(schema))
+    return value
+
+
+def _holds(schema: Mapping[str, Any], value: JSON) -> Iterator[bool]:
+    """Whether each constraint holds."""
+    for word, holds in _CONSTRAINTS.items():
+        if word in schema:
+            yield holds(value, schema[word])
+    if schema.get("format") == "date-time":
+        yield _is_time(value)
+
+
+_CONSTRAINTS: dict[str, Callable[[Any, Any], bool]] = {
+    "minimum": lambda value, bound: value >= bound,
+    "maximum": lambda value, bound: value <= bound,
+    "exclusiveMinimum": lambda value, bound: value > bound,
+    "exclusiveMaximum": lambda value, bound: value < bound,
+    "const": lambda value, only: bool(value == only),
+    "enum": lambda value, words: value in words,
+    "minLength": lambda value, bound: len(value) >= bound,
+    "maxLength": lambda value, bound: len(value) <= bound,
+    "minItems": lambda value, bound: len(value) >= bound,
+    "maxItems": lambda value, bound: len(value) <= bound,
+    "minProperties": lambda value, bound: len(value) >= bound,
+    "maxProperties": lambda value, bound: len(value) <= bound,
+    "pattern": lambda value, pattern: re.fullmatch(pattern, value) is not None,
+}
+
+
+def _is_time(value: str) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _integer(given: JSON) -> int:
+    if isinstance(given, str):
+        if not re.fullmatch(r"\s*[+-]?[0-9]{1,4000}\s*", given):
+            raise ValueError
+        return int(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or given != int(given):
+        raise TypeError
+    return int(given)
+
+
+def _number(given: JSON) -> float | int:
+    if isinstance(given, str):
+        given = float(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError
+    return given
+
+
+def _boolean(given: JSON) -> bool:
+    if isinstance(given, str) and given.strip().lower() in ("true", "false"):
+        return given.strip().lower() == "true"
+    if not isinstance(given, bool):
+        raise TypeError
+    return given
+
+
+def _string(given: JSON) -> str:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)  # Alien4Cloud takes a whole number for a text
+    if not isinstance(given, str):
+        raise TypeError
+    given.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
+    return given
+
+
+def _parsed(kind: type) -> Callable[[JSON], JSON]:
+    def read(given: JSON) -> JSON:
+        value = json.loads(given) if isinstance(given, str) else given
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return read
+
+
+_READERS: dict[str, Callable[[JSON], JSON]] = {
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "string": _string,
+    "array": _parsed(list),
+    "object": _parsed(dict),
+}
+
+
+def _sent(value: JSON) -> JSON:
+    """A value in a form that Alien4Cloud takes: texts, small whole numbers, lists and objects."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return json.dumps(value)
+        case int() if abs(value) > _LARGEST_INTEGER:
+            return str(value)
+        case list():
+            return [_sent(item) for item in value]
+        case Mapping():
+            return {name: _sent(item) for name, item in value.items()}
+    return value
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    """What is expected, in a few words."""
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return f"one of {', '.join(json.dumps(word, ensure_ascii=False) for word in schema['enum'])}"
+    kind = schema.get("type")
+    if schema.get("format") == "date-time":
+        words = "a time such as 2026-11-01T12:00:00Z"
+    else:
+        words = _WORDS.get(kind or "", "a value")
+    if "items" in schema:
+        words += f" whose items are each {_in_words(schema['items'])}"
+    limits = [text.format(schema[word]) for word, text in _LIMITS.items() if word in schema]
+    return f"{words}, {' and '.join(limits)}" if limits else words
+
+
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "minLength": "of at least {} characters",
+    "maxLength": "of at most {} characters",
+    "minItems": "of at least {} items",
+    "maxItems": "of at most {} items",
+    "minProperties": "of at least {} members",
+    "maxProperties": "of at most {} members",
+    "pattern": "matching {}",
+}

@@ -1,0 +1,160 @@
+"""The logs of executions and their followers: one reader for each execution, however many follow."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from hpcwaas.core.models import Level, LogPage
+from hpcwaas.engines.alien4cloud.cached import Run
+from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.executions import Executions
+from hpcwaas.engines.alien4cloud.reader import Reader, Watcher
+from hpcwaas.engines.alien4cloud.references import parse_reference
+from hpcwaas.engines.alien4cloud.spool import Spool, remove_old
+from hpcwaas.errors import ServiceError
+
+_LOGGER = logging.getLogger(__name__)
+
+_FEW = 4
+_FEW_PAUSE = 0.7
+_SHORTEST_PAUSE = 1.3
+_LONGEST_PAUSE = 1.6
+_TICK = 0.05
+_KEPT = 1024
+
+
+class Logs:
+    """The logs that somebody asked for lately.
+
+    Args:
+        directory: for the lines; made when missing.
+    """
+
+    def __init__(self, client: Client, executions: Executions, directory: Path, run: Run) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_old(directory)
+        self._client = client
+        self._executions = executions
+        self._directory = directory
+        self._run = run
+        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._followed: dict[Reader, float] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def page(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
+        """A part of a log.
+
+        Raises:
+            NotFound: this can't be a reference.
+            ServiceError: Alien4Cloud doesn't answer, and nothing is known yet.
+        """
+        reader = self._reader(reference)
+        if not reader.complete and time.monotonic() - reader.read_at > self._pause():
+            try:
+                reader.look(0)
+            except ServiceError:
+                if not len(reader.spool):
+                    raise
+        ended = reader.complete or reader.lost  # before the entries are counted
+        return LogPage(reader.spool.entries(levels, start, limit), reader.spool.total(levels), ended)
+
+    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` when there is an entry of these levels at `start`, or the execution is over.
+
+        Returns:
+            what ends the watch.
+        """
+        reader = self._reader(reference)
+        watcher = Watcher(levels, start, wake)
+        self._follow(reader, watcher)
+        if reader.has(watcher):  # after it was added: what comes from here on, the readers tell
+            wake()
+        return lambda: self._unfollow(reader, watcher)
+
+    def look_again(self, reference: str) -> None:
+        """Takes a log that was complete for incomplete: the execution goes on."""
+        with self._changed:
+            self._readers.pop(reference, None)
+
+    def close(self) -> None:
+        """Lets all who wait go."""
+        with self._changed:
+            self._closing = True
+            watchers, thread = [watcher for reader in self._followed for watcher in reader.watchers], self._thread
+            self._changed.notify_all()
+        for watcher in watchers:
+            watcher.wake()
+        if thread is not None:
+            thread.join(timeout=5)
+
+    def _reader(self, reference: str) -> Reader:
+        with self._changed:
+            reader = self._readers.get(reference)
+            if reader is None:
+                spool = Spool(self._directory, parse_reference(reference).execution)
+                reader = Reader(self._client, self._executions, reference, spool)
+                self._readers[reference] = reader
+                if len(self._readers) > _KEPT:
+                    idle = next((name for name, it in self._readers.items() if not it.watchers), None)
+                    self._readers.pop(idle or "", None)
+            self._readers.move_to_end(reference)
+            return reader
+
+    def _follow(self, reader: Reader, watcher: Watcher) -> None:
+        with self._changed:
+            reader.watchers = reader.watchers | {watcher}
+            if reader not in self._followed:
+                self._followed[reader] = max(time.monotonic(), reader.read_at + self._pause())
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._watch, name="alien4cloud-logs", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _unfollow(self, reader: Reader, watcher: Watcher) -> None:
+        with self._changed:
+            reader.watchers = reader.watchers - {watcher}
+            if not reader.watchers:
+                self._followed.pop(reader, None)
+
+    def _pause(self) -> float:
+        """Seconds between two looks at a log: few are looked at more often than many."""
+        count = len(self._followed)
+        return _FEW_PAUSE if count <= _FEW else min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, count / 300))
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                while not self._followed and not self._closing:
+                    self._changed.wait()
+                if self._closing:
+                    return
+                now = time.monotonic()
+                due = [reader for reader, at in self._followed.items() if at <= now]
+                for reader in due:
+                    self._followed[reader] = float("inf")  # until it has been looked at
+            for reader in due:
+                self._run(lambda reader=reader: self._look(reader))  # type: ignore[misc]
+            time.sleep(_TICK)
+
+    def _look(self, reader: Reader) -> None:
+        began = time.monotonic()
+        pause = self._pause()
+        try:
+            reader.look(pause)
+        except ServiceError as error:
+            _LOGGER.warning("can't read the log of %s: %s", reader.reference, error.detail)
+            pause *= 4
+        except Exception:  # one log must not keep the others from being read
+            _LOGGER.exception("unexpected error in the log of %s", reader.reference)
+            pause *= 4
+        with self._changed:
+            if reader in self._followed:
+                self._followed[reader] = began + pause * random.uniform(0.95, 1.05)  # noqa: S311 - no secret

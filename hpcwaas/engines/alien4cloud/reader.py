@@ -1,0 +1,147 @@
+"""Reads the log of one execution: all of it, each line once, in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpcwaas.core.models import Level, Status
+from hpcwaas.engines.alien4cloud import mapper
+from hpcwaas.engines.alien4cloud.client import PAGE, WINDOW, Client
+from hpcwaas.engines.alien4cloud.executions import Executions
+from hpcwaas.engines.alien4cloud.faults import reading
+from hpcwaas.engines.alien4cloud.references import parse_reference
+from hpcwaas.engines.alien4cloud.spool import Spool
+
+_LOGGER = logging.getLogger(__name__)
+
+_OVERLAP = 2000
+"""Milliseconds before the newest line from which on lines are read again: they don't always come in order."""
+
+_SECOND = 1_000_000_000
+
+_COUNT_EVERY = 10.0
+"""Seconds between two looks whether Alien4Cloud has more lines than were read: some may have come very late."""
+
+_SETTLED = 2.0
+"""Seconds after the end of an execution for which lines may still come in."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Watcher:
+    """Somebody who waits for a line of these levels at `start`."""
+
+    levels: Level
+    start: int
+    wake: Callable[[], None]
+
+
+class Reader:
+    """The log of one execution, and those who wait for more of it.
+
+    Lines are numbered in the order of their stamps, as far as they are there when they are read. One that comes after
+    a later one has been numbered gets the next number: what was served never changes its place.
+
+    Args:
+        reference: of the execution.
+    """
+
+    def __init__(self, client: Client, executions: Executions, reference: str, spool: Spool) -> None:
+        self.reference = reference
+        self.watchers: frozenset[Watcher] = frozenset()
+        self.read_at = float("-inf")
+        """Monotonic time of the last look."""
+        self.complete = False
+        """Whether the execution has ended and all its lines are here."""
+        self.lost = False
+        """Whether Alien4Cloud has no trace of the execution: nobody need wait for more."""
+        self._client = client
+        self._executions = executions
+        self._execution = parse_reference(reference).execution
+        self._spool = spool
+        self._counted_at = float("-inf")
+        self._lock = threading.Lock()
+
+    @property
+    def spool(self) -> Spool:
+        """The lines that are here."""
+        return self._spool
+
+    def look(self, pause: float) -> None:
+        """Reads what is new. One thread does it, however many ask; one process, if another looked within `pause`.
+
+        Raises:
+            ServiceError: Alien4Cloud doesn't answer.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            if self.complete or self.read_at >= asked:
+                return
+            with self._spool.writing() as age:
+                self.lost = self._executions.state(self.reference).status is Status.UNKNOWN
+                ended_for = self._executions.ended_for(self.reference)
+                if age is not None and (age > pause / 2 or age < 0 or ended_for is not None):
+                    self._read(ended_for)
+            self.read_at = time.monotonic()
+        for watcher in self.watchers:
+            if self.has(watcher):
+                watcher.wake()
+
+    def has(self, watcher: Watcher) -> bool:
+        """Whether what somebody waits for is there, or never will be."""
+        return self.complete or self.lost or self._spool.total(watcher.levels) > watcher.start
+
+    def _read(self, ended_for: float | None) -> None:
+        began = time.monotonic()
+        whole = self._spool.newest < 0
+        total = self._fetch(None if whole else self._spool.newest - _OVERLAP)
+        settled = ended_for is not None and ended_for >= _SETTLED
+        if settled or began - self._counted_at >= _COUNT_EVERY:
+            if not whole:
+                total = self._client.log_lines(self._execution, size=1)[1]
+            if total > len(self._spool):
+                self._spool.remember_all()
+                total = self._fetch(None)
+            self._counted_at = began
+            self.complete = settled
+            if settled and total > len(self._spool):
+                _LOGGER.warning(
+                    "Alien4Cloud counts %s log lines of %s and gives %s", total, self.reference, len(self._spool)
+                )
+        self._spool.touch()
+        self._spool.forget_before(self._spool.newest - 2 * _OVERLAP)
+
+    def _fetch(self, since: int | None) -> int:
+        """Adds the lines from a time on.
+
+        Returns:
+            how many Alien4Cloud counts in the first window.
+        """
+        start, first_total = 0, None
+        waiting: list[mapper.Line] = []
+        while True:
+            page, total = self._client.log_lines(self._execution, start=start, since=since)
+            first_total = total if first_total is None else first_total
+            with reading("a log"):
+                lines = [mapper.line(item) for item in page]
+            waiting = sorted({line.id: line for line in waiting + lines}.values(), key=lambda line: line.time)
+            if len(page) < PAGE:
+                self._spool.add(waiting)
+                return first_total
+            # Alien4Cloud sorts stamps as texts, which is wrong within a second.
+            limit = max(line.time for line in lines) - _SECOND
+            self._spool.add([line for line in waiting if line.time <= limit])
+            waiting = [line for line in waiting if line.time > limit]
+            start += PAGE
+            if start + PAGE > WINDOW:
+                since, start = self._next_window(since, lines), 0
+
+    def _next_window(self, since: int | None, lines: list[mapper.Line]) -> int:
+        newest = max(line.search_time for line in lines)
+        if since is None or newest - _OVERLAP > since:
+            return newest - _OVERLAP
+        _LOGGER.warning("more than %s log lines of %s within moments: some may be missing", WINDOW, self.reference)
+        return max(newest, since + 1)

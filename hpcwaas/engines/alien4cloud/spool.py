@@ -1,0 +1,174 @@
+"""The lines of an execution's log as this service numbers them: files, so that a number never changes, whichever
+process serves it and however often the service is started again.
+
+A log is a file with one JSON array `[level, time, content]` a line, as `LogIndex` reads them, and beside it one with
+Alien4Cloud's time and id of each line, by which a line that is read twice is known again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hpcwaas.core.models import Level, LogEntry
+from hpcwaas.engines.alien4cloud.mapper import Line
+from hpcwaas.engines.cwl.log import LogIndex
+
+_KEPT = 30 * 24 * 3600
+"""Seconds after which a log that nobody has read is removed. Alien4Cloud forgets its own ten days after the end."""
+
+
+class Spool:
+    """The log of one execution.
+
+    Args:
+        directory: of all logs.
+        execution: Alien4Cloud's id.
+    """
+
+    def __init__(self, directory: Path, execution: str) -> None:
+        name = hashlib.sha256(execution.encode()).hexdigest()[:32]
+        self._lines = directory / f"{name}.log"
+        self._ids = directory / f"{name}.ids"
+        self._reset()
+
+    def _reset(self) -> None:
+        self._index = LogIndex(self._read)
+        self._recent: dict[str, int] = {}
+        self._taken = 0
+        self._count = 0
+        self._mended = False
+        self.newest = -1
+        """The latest of Alien4Cloud's times of a line, in milliseconds; -1 without lines."""
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def total(self, levels: Level) -> int:
+        """Entries of these levels."""
+        return self._index.total(levels)
+
+    def entries(self, levels: Level, start: int, limit: int | None) -> tuple[LogEntry, ...]:
+        """Entries of these levels; `start` and `limit` count these only."""
+        return self._index.entries(levels, start, limit)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[float | None]:
+        """While inside, no other process adds lines. What others have added is known.
+
+        Yields:
+            seconds since some process has read Alien4Cloud's log the last time; None when another one does just now.
+        """
+        if not self._ids.exists():
+            self._ids.touch(0o600)
+            os.utime(self._ids, (0, 0))  # nobody has read anything
+        with self._ids.open("r+b", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._index.extend()
+                yield None
+                return
+            self._take_in(file.fileno())
+            self._mend(file.fileno())
+            yield time.time() - os.fstat(file.fileno()).st_mtime
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Appends those lines that aren't there yet. Only while writing."""
+        new = {line.id: line for line in lines if line.id not in self._recent}
+        if new:
+            content = "".join(_encode(line) for line in new.values()).encode(errors="replace")
+            with self._lines.open("ab", buffering=0) as file:
+                file.write(content)
+            ids = "".join(f"{line.search_time} {line.id}\n" for line in new.values()).encode()
+            with self._ids.open("ab", buffering=0) as file:
+                file.write(ids)
+            self._taken += len(ids)
+            self._count += len(new)
+            for line in new.values():
+                self._remember(line.id, line.search_time)
+            self._index.extend()
+
+    def touch(self) -> None:
+        """Notes that Alien4Cloud's log was read just now. Only while writing."""
+        os.utime(self._ids)
+
+    def forget_before(self, milliseconds: int) -> None:
+        """Keeps only the ids of later lines in memory."""
+        if len(self._recent) > 1000 or milliseconds > self.newest:
+            self._recent = {name: at for name, at in self._recent.items() if at >= milliseconds}
+
+    def remember_all(self) -> None:
+        """Takes the ids of all lines into memory again. Only while writing."""
+        self._recent.clear()
+        self._taken = self._count = 0
+        with self._ids.open("rb") as file:
+            self._take_in(file.fileno())
+
+    def _take_in(self, descriptor: int) -> None:
+        """Takes in what other processes have written."""
+        size = os.fstat(descriptor).st_size
+        if size < self._taken:  # another process has begun anew
+            self._reset()
+        self._index.extend()
+        while self._taken < size:
+            chunk = os.pread(descriptor, 1 << 20, self._taken)
+            whole = chunk[: chunk.rfind(b"\n") + 1]
+            if not whole:
+                break
+            items = whole.decode().splitlines()
+            for item in items:
+                stamp, _, name = item.partition(" ")
+                self._remember(name, int(stamp))
+            self._taken += len(whole)
+            self._count += len(items)
+
+    def _mend(self, descriptor: int) -> None:
+        """Begins anew where a process was killed while it wrote: the lines are all still in Alien4Cloud."""
+        if self._mended:
+            return
+        torn = (
+            self._lines.exists()
+            and self._lines.stat().st_size
+            and self._read(self._lines.stat().st_size - 1, 1) != b"\n"
+        )
+        if torn or self._count != len(self._index) or self._taken != os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, 0)
+            os.utime(self._ids, (0, 0))
+            self._lines.unlink(missing_ok=True)
+            self._reset()
+        self._mended = True
+
+    def _remember(self, name: str, at: int) -> None:
+        self._recent[name] = at
+        self.newest = max(self.newest, at)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        try:
+            with self._lines.open("rb", buffering=0) as file:
+                return os.pread(file.fileno(), size, offset)
+        except FileNotFoundError:
+            return b""
+
+
+def remove_old(directory: Path) -> None:
+    """Removes the logs that nobody has read for long."""
+    limit = time.time() - _KEPT
+    for ids in directory.glob("*.ids"):
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            if ids.stat().st_mtime < limit:
+                ids.with_suffix(".log").unlink(missing_ok=True)
+                ids.unlink()
+
+
+def _encode(line: Line) -> str:
+    seconds, rest = divmod(line.time, 1_000_000_000)
+    stamp = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return f'[{int(line.level)},"{stamp.isoformat()}",{json.dumps(line.content, ensure_ascii=False)}]\n'

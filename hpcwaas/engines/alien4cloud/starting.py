@@ -1,0 +1,196 @@
+"""Starts executions, and finds those whose start was asked for without an answer. None is started twice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hpcwaas.core.models import JSON, Workflow
+from hpcwaas.engines.alien4cloud import faults, mapper
+from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, NoAnswer, Refusal, reading
+from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
+from hpcwaas.engines.alien4cloud.starts import Earlier, Starts
+from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, Unavailable, UncertainStart
+
+_LOGGER = logging.getLogger(__name__)
+
+_SEARCH = 8.0
+"""Seconds for which a start without an answer is looked for: Alien4Cloud knows it after about one."""
+
+_SEARCH_EVERY = 0.5
+
+_SKEW = timedelta(seconds=3)
+"""By which that clock may still differ."""
+
+_LATEST = timedelta(minutes=2)
+"""After which no start that was asked for can begin any more."""
+
+_UNCERTAIN = (
+    "Alien4Cloud didn't answer whether the execution has been started. It may have been: "
+    "before starting it again, look whether it shows up."
+)
+
+
+class Starter:
+    """Starts executions.
+
+    Args:
+        clock_ahead: seconds by which the clock that stamps executions is ahead of ours, about.
+        directory: to note in what was asked for.
+    """
+
+    def __init__(self, client: Client, clock_ahead: Callable[[], float], directory: Path) -> None:
+        self._client = client
+        self._clock_ahead = clock_ahead
+        self._starts = Starts(directory)
+        self._under_way: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+
+    def start(self, execution_id: str, workflow: Workflow, inputs: Mapping[str, JSON], *, secret: bool) -> Reference:
+        """Starts an execution; one that was started before under this id is looked for and never started again.
+
+        Args:
+            secret: whether there are secrets among the inputs, which errors must not quote.
+
+        Raises:
+            UncertainStart: it may have been started.
+            ServiceError: it hasn't.
+        """
+        if (earlier := self._starts.begin(execution_id)) is not None:
+            reference = self._resolved(earlier, workflow)
+        else:
+            try:
+                reference = self._launch(workflow, inputs, secret=secret)
+            except UncertainStart:
+                raise
+            except ServiceError:
+                self._starts.drop(execution_id)
+                raise
+        self._starts.end(execution_id, str(reference))
+        return reference
+
+    def _resolved(self, earlier: Earlier, workflow: Workflow) -> Reference:
+        if earlier.reference is not None:
+            return parse_reference(earlier.reference)
+        found = self._find(workflow, earlier.asked_at)
+        if found is None:
+            raise UncertainStart(_UNCERTAIN)
+        return found
+
+    def _launch(self, workflow: Workflow, inputs: Mapping[str, JSON], *, secret: bool) -> Reference:
+        asked_at = datetime.now(UTC)
+        with self._one_more(workflow):
+            failure: ServiceError
+            try:
+                execution = self._client.launch(workflow.application_id, workflow.environment_id, workflow.name, inputs)
+            except NoAnswer as error:
+                if not error.sent:
+                    raise error.error from error
+                _LOGGER.warning("the start of %s has no answer; looking for it", workflow.id)
+                failure = UncertainStart(_UNCERTAIN)
+            except Refusal as error:
+                refused = _refused(error, workflow, secret=secret)
+                if refused is not None:
+                    raise refused from error
+                failure = error
+            else:
+                if isinstance(execution, str) and usable(execution):
+                    self._starts.claim(execution)
+                    return Reference(workflow.application_id, workflow.environment_id, execution)
+                failure = UncertainStart("Alien4Cloud has started the execution without saying its id.")
+            found = self._search(workflow, asked_at)
+            if found is None:
+                raise failure
+            return found
+
+    def _find(self, workflow: Workflow, asked_at: datetime) -> Reference | None:
+        """The execution of a start that was asked for at about this time and has no known outcome.
+
+        None when there is none, or when several could be it.
+        """
+        deployment = self._client.active_deployment(workflow.application_id, workflow.environment_id)
+        if deployment is None:
+            return None
+        since = asked_at + timedelta(seconds=self._clock_ahead()) - _SKEW
+        with reading("executions"):
+            runs = [mapper.run(item) for item in self._client.executions(deployment["id"], 50)]
+        candidates = [
+            run
+            for run in runs
+            if run.workflow == workflow.name
+            and run.started_at is not None
+            and since <= run.started_at <= since + _LATEST
+            and not self._starts.claimed(run.id)
+        ]
+        if len(candidates) != 1 or self._under_way[workflow.environment_id, workflow.name] > 1:
+            return None
+        if not self._starts.claim(candidates[0].id):
+            return None
+        return Reference(workflow.application_id, workflow.environment_id, candidates[0].id)
+
+    def close(self) -> None:
+        """Ends all searches."""
+        self._closing.set()
+
+    @contextmanager
+    def _one_more(self, workflow: Workflow) -> Iterator[None]:
+        """Counts the starts of a workflow that are under way: with several, a run that is found can be any one's."""
+        key = (workflow.environment_id, workflow.name)
+        with self._lock:
+            self._under_way[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way[key] -= 1
+                if not self._under_way[key]:
+                    del self._under_way[key]
+
+    def _search(self, workflow: Workflow, asked_at: datetime) -> Reference | None:
+        deadline = time.monotonic() + _SEARCH
+        while not self._closing.wait(_SEARCH_EVERY) and time.monotonic() < deadline:
+            try:
+                if (found := self._find(workflow, asked_at)) is not None:
+                    _LOGGER.info("found the start of %s that had no answer", workflow.id)
+                    return found
+            except ServiceError as error:
+                _LOGGER.info("can't look for the start of %s: %s", workflow.id, error.detail)
+        return None
+
+
+def _refused(error: Refusal, workflow: Workflow, *, secret: bool) -> ServiceError | None:
+    """What a refused start means to the user; None when it may have been started all the same."""
+    match error.code:
+        case faults.NOT_FOUND:
+            return NotFound("The workflow isn't deployed any more.")
+        case faults.CONSTRAINT:  # the one text of Alien4Cloud's that a user can act on
+            why = "it breaks a constraint." if secret else error.message[:200]
+            return BadRequest(f"Alien4Cloud refuses an input: {why}")
+        case faults.ILLEGAL_PARAMETER:
+            return BadRequest("Alien4Cloud refuses the type of an input.")
+        case faults.BAD_OPERATION:
+            return Conflict(f"Alien4Cloud doesn't run the workflow {workflow.name!r} on demand.")
+        case faults.WORKFLOW_FAILED:
+            return _refused_by_orchestrator(error)
+    return error if error.status in (400, 401, 403, 404) else None
+
+
+def _refused_by_orchestrator(error: Refusal) -> ServiceError | None:
+    if error.orchestrator_down:
+        return Unavailable(ORCHESTRATOR_DOWN, 30)
+    match error.message[:4]:
+        case "404 ":
+            return NotFound("The orchestrator behind Alien4Cloud doesn't know this workflow.")
+        case "409 ":
+            return Conflict("Something else runs in the workflow's environment, which has to end first.")
+        case "400 ":
+            return BadRequest("The orchestrator behind Alien4Cloud refuses the inputs: is a required one missing?")
+    return None

@@ -1,0 +1,222 @@
+"""What a deployed topology says about its workflows: inputs as JSON Schema, steps, outputs. Pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hpcwaas.core.models import JSON, OutputDeclaration, StepDeclaration, Workflow, WorkflowDetails
+
+Schema = dict[str, Any]
+
+_TYPES: dict[str, Schema] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "float": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "timestamp": {"type": "string", "format": "date-time"},
+    "list": {"type": "array"},
+    "map": {"type": "object"},
+    "version": {"type": "string"},
+}
+"""Types of TOSCA. Sizes and the like are strings with a unit; a type of somebody's own can be anything."""
+
+_NUMBERS = {
+    "greaterThan": "exclusiveMinimum",
+    "greaterOrEqual": "minimum",
+    "lessThan": "exclusiveMaximum",
+    "lessOrEqual": "maximum",
+}
+
+_LENGTHS = {
+    "string": ("minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
+    "object": ("minProperties", "maxProperties"),
+}
+
+
+def has_workflow(topology: Mapping[str, Any], name: str) -> bool:
+    """Whether there is a workflow of this name."""
+    return name in topology["topology"]["workflows"]
+
+
+def details(topology: Mapping[str, Any], workflow: Workflow) -> WorkflowDetails:
+    """A workflow with its inputs, outputs and steps."""
+    definition = topology["topology"]["workflows"][workflow.name]
+    inputs = definition.get("inputs") or {}
+    outputs = output_attributes(topology)
+    content = json.dumps([inputs, definition.get("steps"), sorted(outputs)], sort_keys=True)
+    return WorkflowDetails(
+        workflow=workflow,
+        inputs=_inputs(inputs),
+        outputs=tuple(_output(topology, name, *place) for name, place in outputs.items()),
+        steps=steps(topology, workflow.name),
+        version=hashlib.sha256(content.encode()).hexdigest()[:16],
+    )
+
+
+def steps(topology: Mapping[str, Any], workflow: str) -> tuple[StepDeclaration, ...]:
+    """The steps of a workflow, each after those it follows."""
+    declared = (topology["topology"]["workflows"].get(workflow) or {}).get("steps") or {}
+    after = {
+        name: tuple(
+            sorted(
+                other
+                for other in {*(step.get("precedingSteps") or ()), *(step.get("precedingFailSteps") or ())}
+                if other in declared
+            )
+        )
+        for name, step in declared.items()
+    }
+    ordered: dict[str, StepDeclaration] = {}
+    while len(ordered) < len(after):
+        ready = [name for name, others in after.items() if name not in ordered and all(it in ordered for it in others)]
+        # A cycle can't be ordered: take the rest as it comes.
+        for name in ready or [name for name in after if name not in ordered]:
+            ordered[name] = StepDeclaration(name, description=_activity(declared[name]), after=after[name])
+    return tuple(ordered.values())
+
+
+def operations(topology: Mapping[str, Any], workflow: str) -> dict[tuple[str, str], str]:
+    """Names of the steps by the node and the operation (`interface.operation` in lower case) that they call."""
+    found = {}
+    for name, step in ((topology["topology"]["workflows"].get(workflow) or {}).get("steps") or {}).items():
+        for activity in step.get("activities") or ():
+            if activity.get("operationName"):
+                operation = f"{activity.get('interfaceName')}.{activity['operationName']}"
+                found[step.get("target") or "", operation.lower()] = name
+    return found
+
+
+def output_attributes(topology: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The outputs' nodes and attributes. An output is called like its attribute, with the node before it where several
+    nodes have one of that name: the names that their author gave them, Alien4Cloud doesn't tell."""
+    declared = topology["topology"].get("outputAttributes") or {}
+    places = [(node, attribute) for node in sorted(declared) for attribute in sorted(declared[node])]
+    names = [attribute for _, attribute in places]
+    return {
+        attribute if names.count(attribute) == 1 else f"{node}.{attribute}": (node, attribute)
+        for node, attribute in places
+    }
+
+
+def _activity(step: Mapping[str, Any]) -> str | None:
+    for activity in step.get("activities") or ():
+        if activity.get("operationName"):
+            return f"{activity.get('interfaceName')}.{activity['operationName']} of {step.get('target')}"
+        if activity.get("stateName"):
+            return f"{step.get('target')} becomes {activity['stateName']}"
+    return None
+
+
+def _output(topology: Mapping[str, Any], name: str, node: str, attribute: str) -> OutputDeclaration:
+    template = (topology["topology"].get("nodeTemplates") or {}).get(node) or {}
+    declared: Mapping[str, Any] = next(
+        (item.get("value") or {} for item in template.get("attributes") or () if item["key"] == attribute), {}
+    )
+    kind = declared.get("type") or "string"
+    return OutputDeclaration(name, kind, description=declared.get("description"), schema=_typed(kind, {}))
+
+
+def _inputs(declared: Mapping[str, Mapping[str, Any]]) -> Schema:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {name: _input(definition) for name, definition in declared.items()},
+        "required": [name for name, it in declared.items() if it.get("required") and it.get("default") is None],
+        "additionalProperties": False,
+    }
+
+
+def _input(definition: Mapping[str, Any]) -> Schema:
+    kind = definition["type"]
+    schema = _typed(kind, definition)
+    if definition.get("description"):
+        schema["description"] = definition["description"]
+    default = definition.get("default")
+    # A default that is a function (`get_input`, say) is for Alien4Cloud to work out.
+    if isinstance(default, Mapping) and default.get("value") is not None:
+        value = _value(kind, default["value"])
+        if value is not None:
+            schema["default"] = value
+    if definition.get("password"):
+        schema["writeOnly"] = True
+        schema["format"] = "password"
+        schema.pop("default", None)
+    schema["x-type"] = kind
+    return schema
+
+
+def _typed(kind: str, definition: Mapping[str, Any]) -> Schema:
+    schema = dict(_TYPES.get(kind, {"type": "string"} if kind.startswith("scalar-unit.") else {}))
+    entry = definition.get("entrySchema")
+    if entry and schema.get("type") in ("array", "object"):
+        inner = {**_typed(entry["type"], entry), "x-type": entry["type"]}
+        schema["items" if schema["type"] == "array" else "additionalProperties"] = inner
+    for constraint in definition.get("constraints") or ():
+        schema |= {key: it for key, it in _constraint(schema.get("type"), kind, constraint) if it is not None}
+    return schema
+
+
+def _constraint(shape: str | None, kind: str, constraint: Mapping[str, Any]) -> Iterator[tuple[str, JSON]]:
+    """A constraint of TOSCA in the words of JSON Schema. Alien4Cloud writes all values as strings."""
+    lower, upper = _LENGTHS.get(shape or "", (None, None))
+    for word, value in constraint.items():
+        if value is None:
+            continue
+        if word in _NUMBERS and shape in ("integer", "number"):
+            yield _NUMBERS[word], _number(value)
+        elif word == "inRange" and shape in ("integer", "number"):
+            for key, bound in zip(("minimum", "maximum"), value, strict=True):
+                yield key, _number(bound)  # None for UNBOUNDED
+        elif word == "equal":
+            yield "const", _value(kind, value)
+        elif word == "validValues":
+            yield "enum", [_value(kind, item) for item in value]
+        elif word == "pattern" and shape == "string":
+            whole = f"^(?:{value})$"  # in TOSCA it is the whole that has to match
+            yield ("pattern" if _compiles(whole) else "x-pattern"), whole
+        elif lower and upper and word in ("length", "minLength", "maxLength"):
+            if word != "maxLength":
+                yield lower, int(value)
+            if word != "minLength":
+                yield upper, int(value)
+
+
+def _compiles(pattern: str) -> bool:
+    """Whether a pattern means something here: Java's dialect knows more. Alien4Cloud checks it in any case."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+def _number(value: JSON) -> int | float | None:
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+_READERS: dict[str, Callable[[JSON], JSON]] = {
+    "integer": int,
+    "float": _number,
+    "boolean": lambda value: str(value).lower() == "true",
+}
+
+
+def _value(kind: str, value: JSON) -> JSON:
+    """A value as its type has it. Alien4Cloud writes scalars as strings."""
+    if isinstance(value, str) and kind in _READERS:
+        return _READERS[kind](value)
+    return value

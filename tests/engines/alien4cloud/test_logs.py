@@ -1,0 +1,102 @@
+"""Logs: complete, in order, with numbers that stay, and one reader for all."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.core.models import Level, Status
+from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
+from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, log_line, made, start, until, wait, whole_log
+from tests.simulators.alien4cloud import Simulator
+from tests.simulators.alien4cloud_state import Workflow
+from tests.simulators.alien4cloud_worlds import many
+
+
+def test_a_log_of_many_lines_is_complete_and_in_order(engine: Alien4CloudEngine, simulator: Simulator) -> None:
+    execution = simulator.remember("5de4279f-d629-47ca-ac92-586a8cc534fd", "exec_job", ago=3600)
+    begin = time.time() - 3000
+    for number in range(12_000):
+        log_line(simulator, execution, number, begin + number * 0.01)
+    reference = engine.adopt(execution)
+    page = whole_log(engine, reference)
+    assert page.total == 12_005
+    assert [entry.content for entry in page.entries if entry.content.startswith("line ")] == [
+        f"line {number}" for number in range(12_000)
+    ]
+    assert [entry.index for entry in page.entries] == list(range(12_005))
+    errors = engine.log(reference, Level.ERROR, 2990, 5)
+    assert errors.total == 3000
+    assert [entry.content for entry in errors.entries] == [
+        f"line {number}" for number in (11963, 11967, 11971, 11975, 11979)
+    ]
+    assert engine.log(reference, ALL, 0, 0).entries == ()
+
+
+def test_numbers_never_change(
+    simulator: Simulator, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{ENGINE}.reader._COUNT_EVERY", 1)
+    engine = make(simulator)
+    reference = start(engine, f"{RUN}slow_job")
+    until(engine, reference, Status.RUNNING)
+    execution = reference.rpartition("@")[2]
+    now = time.time()
+    for number in (1, 3):
+        log_line(simulator, execution, number, now + number)
+    time.sleep(0.8)
+    before = engine.log(reference, ALL, 0, None).entries
+    log_line(simulator, execution, 2, now + 2)  # a little late
+    log_line(simulator, execution, 0, now - 100)  # very late
+    log_line(simulator, execution, 4, now + 4)
+    deadline = time.monotonic() + 5
+    while engine.log(reference, ALL, 0, None).total < len(before) + 3:
+        assert time.monotonic() < deadline
+        wait(engine, reference, len(before) + 2, 1)
+    after = engine.log(reference, ALL, 0, None).entries
+    assert after[: len(before)] == before
+    assert {entry.content for entry in after[len(before) :]} == {"line 0", "line 2", "line 4"}
+    engine.close()
+    # Another process, or this one after a restart, numbers them alike.
+    assert make(simulator, tmp_path).log(reference, ALL, 0, None).entries == after
+
+
+def test_one_reader_for_all_followers(simulator: Simulator, make: Make) -> None:
+    workflow = Workflow(name="w", duration=4, log_rate=5)
+    with Simulator(many(1, workflow), lag=0.1) as simulator:
+        engine = make(simulator)
+        reference = start(engine, "App0000@env-0000@w")
+        until(engine, reference, Status.RUNNING)
+        simulator.forget_calls()
+        began = time.monotonic()
+        with ThreadPoolExecutor(50) as pool:
+            pages = list(pool.map(lambda _: whole_log(engine, reference), range(50)))
+        seconds = time.monotonic() - began
+        assert {page.total for page in pages} == {len(pages[0].entries)}
+        assert pages[0].total > 18
+        assert made(simulator, "logs/search") <= 2 * seconds + 2
+        # Who comes afterwards is told at once.
+        simulator.forget_calls()
+        began = time.monotonic()
+        wait(engine, reference, pages[0].total, 30)
+        assert engine.log(reference, ALL, pages[0].total, None).over
+        assert time.monotonic() - began < 0.1
+        assert simulator.call_count() == 0
+
+
+def test_a_log_is_served_while_alien4cloud_is_down(engine: Alien4CloudEngine, simulator: Simulator) -> None:
+    reference = start(engine)
+    until(engine, reference, Status.SUCCEEDED)
+    total = whole_log(engine, reference).total
+    slow = start(engine, f"{RUN}slow_job")
+    until(engine, slow, Status.RUNNING)
+    lines = engine.log(slow, ALL, 0, None).total
+    simulator.down()
+    assert engine.log(reference, ALL, 0, None).total == total
+    time.sleep(0.8)
+    assert engine.log(slow, ALL, 0, None).total == lines
+    assert engine.state(slow).status is Status.RUNNING
+    simulator.up()

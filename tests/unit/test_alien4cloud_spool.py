@@ -1,0 +1,192 @@
+"""Numbered log lines in files, and values that are fetched by one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.core.models import Level
+from hpcwaas.engines.alien4cloud.cached import Cached
+from hpcwaas.engines.alien4cloud.mapper import Line
+from hpcwaas.engines.alien4cloud.spool import Spool, remove_old
+from hpcwaas.errors import NotFound, Unavailable
+
+ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
+
+
+def lines(*numbers: int) -> list[Line]:
+    return [Line(f"id{number}", Level.INFO, number * 10**9 + 5, number * 1000, f"line {number}") for number in numbers]
+
+
+def contents(spool: Spool) -> list[str]:
+    return [entry.content for entry in spool.entries(ALL, 0, None)]
+
+
+def add(spool: Spool, *numbers: int) -> float | None:
+    with spool.writing() as age:
+        spool.add(lines(*numbers))
+        spool.touch()
+    return age
+
+
+def test_lines_are_kept_once_and_across_processes(tmp_path: Path) -> None:
+    first, second = Spool(tmp_path, "a/../b"), Spool(tmp_path, "a/../b")
+    age = add(first, 1, 2)
+    assert age is not None
+    assert age > 1e6
+    again = add(second, 2, 3)
+    assert again is not None
+    assert again < 5
+    assert contents(second) == ["line 1", "line 2", "line 3"]
+    assert second.newest == 3000
+    add(first, 3, 4)
+    assert contents(first) == ["line 1", "line 2", "line 3", "line 4"]
+    assert len(Spool(tmp_path, "other")) == 0
+    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}
+
+
+def test_only_one_process_writes_at_a_time(tmp_path: Path) -> None:
+    first, second = Spool(tmp_path, "x"), Spool(tmp_path, "x")
+    with first.writing() as age:
+        assert age is not None
+        first.add(lines(1))
+        with second.writing() as other:
+            assert other is None
+        assert contents(second) == ["line 1"]
+
+
+def test_lines_are_known_again_after_they_were_forgotten(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "x")
+    add(spool, 1, 2, 3)
+    spool.forget_before(4000)
+    with spool.writing():
+        spool.remember_all()
+        spool.add(lines(1, 2, 3, 4))
+    assert contents(spool) == [f"line {number}" for number in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("torn", ["log", "ids", "log-line"])
+def test_a_log_left_half_written_is_read_anew(tmp_path: Path, torn: str) -> None:
+    spool = Spool(tmp_path, "x")
+    add(spool, 1, 2)
+    suffix, text = {"log": (".log", '[2,"2026'), "ids": (".ids", "30"), "log-line": (".log", '[2,"2026-01-01","x"]\n')}[
+        torn
+    ]
+    (path,) = tmp_path.glob(f"*{suffix}")
+    with path.open("a") as file:
+        file.write(text)
+    fresh = Spool(tmp_path, "x")
+    age = add(fresh, 1, 2, 3)
+    assert age is not None
+    assert age > 1e6  # as if nobody had read it
+    assert contents(fresh) == ["line 1", "line 2", "line 3"]
+    add(spool, 3)
+    assert contents(spool) == contents(fresh)
+
+
+def test_odd_content(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "x")
+    text = 'a\u2028b\n"\ud800\\'
+    with spool.writing():
+        spool.add([Line("1", Level.ERROR, 1, 0, text)])
+    assert [entry.content for entry in spool.entries(Level.ERROR, 0, None)] == ['a\u2028b\n"?\\']
+    assert spool.total(Level.INFO) == 0
+
+
+def test_old_logs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(Spool(tmp_path, "x"), 1)
+    remove_old(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr("hpcwaas.engines.alien4cloud.spool._KEPT", -1)
+    remove_old(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Source:
+    """Something slow that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.down = False
+
+    def fetch(self) -> int:
+        self.asked += 1
+        number = self.asked
+        time.sleep(0.05)
+        if self.down:
+            raise Unavailable("down")
+        return number
+
+
+def in_a_thread(function: object) -> None:
+    threading.Thread(target=function).start()  # type: ignore[arg-type]
+
+
+def test_one_thread_fetches() -> None:
+    source = Source()
+    cached = Cached(source.fetch, in_a_thread)
+    with ThreadPoolExecutor(16) as pool:
+        assert {held.value for held in pool.map(lambda _: cached.get(1, 1), range(64))} == {1}
+    assert source.asked == 1
+
+
+def test_an_old_value_is_served_while_a_newer_one_is_fetched() -> None:
+    source = Source()
+    cached = Cached(source.fetch, in_a_thread)
+    cached.get(0, 10)
+    assert [cached.get(0, 10).value for _ in range(5)] == [1] * 5
+    time.sleep(0.15)
+    held = cached.get(1, 10)
+    assert (held.value, held.failed, source.asked) == (2, False, 2)
+    assert cached.get(0, 0).value == 3
+
+
+def test_an_old_value_is_served_when_there_is_no_newer_one() -> None:
+    source = Source()
+    cached = Cached(source.fetch, in_a_thread)
+    cached.get(1, 1)
+    source.down = True
+    held = cached.get(0, 0)
+    assert (held.value, held.failed) == (1, True)
+    assert cached.failure is not None
+    source.down = False
+    cached.expire()
+    assert cached.get(1, 1).value == 3
+
+
+def test_a_failure_answers_for_all_for_a_while() -> None:
+    source = Source()
+    source.down = True
+    cached = Cached(source.fetch, in_a_thread)
+
+    def ask(_: int) -> str:
+        with pytest.raises(Unavailable) as caught:
+            cached.get(1, 1)
+        return caught.value.detail
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(32))) == {"down"}
+    assert source.asked == 1
+
+
+def test_what_was_under_way_when_it_expired_is_out_of_date() -> None:
+    source = Source()
+    cached = Cached(source.fetch, in_a_thread)
+    fetching = threading.Thread(target=cached.get, args=(10, 10))
+    fetching.start()
+    time.sleep(0.02)
+    cached.expire()
+    fetching.join()
+    assert cached.get(10, 10).value == 2
+
+
+def test_a_value_that_is_gone_is_an_error_when_there_never_was_one() -> None:
+    def fetch() -> int:
+        raise NotFound("gone")
+
+    with pytest.raises(NotFound):
+        Cached(fetch, in_a_thread).get(1, 1)
