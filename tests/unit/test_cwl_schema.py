@@ -144,7 +144,13 @@ def test_outputs_are_declared() -> None:
         load_parameter({"name": "o", "type": {"type": "array", "items": "File"}, "label": "L"})
     )
     assert (declared.name, declared.type, declared.label) == ("o", "File[]", "L")
-    shown = {"class": "File", "basename": "a", "size": 1, "checksum": "sha1$0", "path": "o/0"}
+    shown = {
+        "class": "File",
+        "basename": "a",
+        "size": 1,
+        "checksum": "sha1$0",
+        "location": "/executions/1/outputs/o?path=0",
+    }
     jsonschema.Draft202012Validator(declared.schema).validate([shown])
 
 

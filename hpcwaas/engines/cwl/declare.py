@@ -56,8 +56,8 @@ class Declarations:
             declared["doc"] = document
         if "default" in node:
             declared["default"] = node["default"]
-        formats = _as_list(node.get("format"))
-        if formats and not any(_is_expression(item) for item in formats):
+        formats = as_list(node.get("format"))
+        if formats and not any(is_expression(item) for item in formats):
             declared["formats"] = formats
         if secondary := [*_secondary_files(node)]:
             declared["secondary_files"] = secondary
@@ -117,7 +117,7 @@ def steps(process: Node, written: Sequence[str], lone_name: str) -> list[JSON]:
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(declared, ()))
     after: dict[str, list[str]] = {}
     for key, step in declared.items():
-        sources = [source for port in step["in"] for source in _as_list(port.get("source"))]
+        sources = [source for port in step["in"] for source in as_list(port.get("source"))]
         after[key] = list(_unique(maker[source] for source in sources if source in maker))
         order.add(key, *after[key])
     return [
@@ -133,18 +133,19 @@ def steps(process: Node, written: Sequence[str], lone_name: str) -> list[JSON]:
 
 def text(value: Any) -> str | None:
     """CWL's `doc`: a string or a list of lines."""
-    return "\n".join(str(line) for line in _as_list(value)).strip() or None
+    return "\n".join(str(line) for line in as_list(value)).strip() or None
 
 
 def _secondary_files(node: Node) -> Iterable[JSON]:
-    for entry in _as_list(node.get("secondaryFiles")):
-        if not _is_expression(entry["pattern"]):
+    for entry in as_list(node.get("secondaryFiles")):
+        if not is_expression(entry["pattern"]):
             required = entry.get("required")
             # An expression may say either; only the runner can tell.
             yield {"pattern": entry["pattern"], "required": required is None or required is True}
 
 
-def _is_expression(value: str) -> bool:
+def is_expression(value: str) -> bool:
+    """Whether something has to be evaluated in it."""
     return "$(" in value or "${" in value
 
 
@@ -152,7 +153,8 @@ def _identifier(node: Any) -> str:
     return node if isinstance(node, str) else str(node["id"])
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """CWL's short form undone: a lone value stands for a list of one."""
     if value is None:
         return []
     return list(value) if isinstance(value, list) else [value]

@@ -7,6 +7,7 @@ then one line of JSON for each entry, in order: `{"description": …}` or `{"err
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -25,7 +26,15 @@ from schema_salad.exceptions import SchemaSaladException, ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.declare import Declarations, in_written_order, short, steps, text
+from hpcwaas.engines.cwl.declare import (
+    Declarations,
+    as_list,
+    in_written_order,
+    is_expression,
+    short,
+    steps,
+    text,
+)
 from hpcwaas.engines.cwl.parameters import Secondary
 
 DOCUMENT_LIMIT = 16 * 2**20
@@ -35,6 +44,8 @@ MEMORY_LIMIT = 2 * 2**30
 """Address space of this process, in bytes, so that a document that swells when it is read harms nothing else."""
 
 _POSITION = re.compile(r"^\s*(?P<file>\S[^:\n]*):(?P<line>\d+):(?:\d+:)?\s*", re.MULTILINE)
+
+_WRONG_CLASS = re.compile(r"Expected class '\S+' but this is (?P<given>'\S+')")
 
 
 class _Files:
@@ -46,6 +57,7 @@ class _Files:
         self.files: set[Path] = set()
         self.directories: set[Path] = set()
         self.missing: set[Path] = set()
+        self.in_place = False
         self.refused: str | None = None
 
     def refuse(self, reference: str, reason: str) -> ValidationException:
@@ -110,7 +122,9 @@ def _fetcher(files: _Files) -> type[DefaultFetcher]:
             if path.is_file() and path.stat().st_size > DOCUMENT_LIMIT:
                 raise ValidationException(f"{path.relative_to(files.root)} is over {DOCUMENT_LIMIT >> 20} MiB")
             files.add(path)
-            return str(super().fetch_text(url, content_types))
+            content = str(super().fetch_text(url, content_types))
+            files.in_place |= "InplaceUpdateRequirement" in content
+            return content
 
         def check_exists(self, url: str) -> bool:
             if urlsplit(url).scheme != "file":
@@ -153,11 +167,10 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
     context, uri = resolve_and_validate_document(context, document, f"{url}#{fragment}" if fragment else url)
     tool = make_tool(uri, context)
     process = tool.tool
-    if process["class"] == "Operation":
-        raise ValidationException("an Operation is abstract and can't be run")
+    tool.visit(lambda node: _refuse_abstract(files, node))
     warnings: list[str] = []
     tool.visit(lambda node: warnings.extend(files.add_referenced(node)))
-    tool.visit(lambda node: _add_secondary_files(files, node))
+    tool.visit(lambda node: _add_default_secondary_files(files, node))
     for place, loaded in list(context.loader.idx.items()):
         if isinstance(loaded, Mapping):
             _add_ontologies(files, place, loaded)
@@ -180,6 +193,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "doc": text(process.get("doc")),
         **described,
         "steps": steps(process, written["steps"], entry["id"]),
+        "in_place": files.in_place,
         "files": _relative(files.files, root),
         "directories": _relative(files.directories, root),
         "missing": _relative(files.missing, root),
@@ -194,6 +208,8 @@ def problem(error: Exception, main: str, files: _Files) -> str:
         leaf = leaves[0]
         reason, where, line = str(leaf.message), leaf.file, leaf.start[0] if leaf.start else None
         more = len(leaves) - 1
+        if match := _WRONG_CLASS.fullmatch(reason):  # said of every class that would be right
+            reason, more = f"{match['given']} is nothing that is known here", 0
     else:
         reason, where, line, more = _reason(error), None, None, 0
     if where is None and (match := _POSITION.search(reason)):
@@ -244,17 +260,47 @@ def _written(document: Mapping[str, Any], fragment: str | None) -> dict[str, lis
     return {name: [*section] if isinstance(section, Mapping) else [] for name, section in sections.items()}
 
 
-def _add_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:
-    """Files that a runner looks for beside a default file by the declared patterns."""
+def _refuse_abstract(files: _Files, process: Mapping[str, Any]) -> None:
+    if process["class"] == "Operation":
+        document = urldefrag(process["id"])[0].rpartition("/")[2]
+        raise files.refuse(document, "an Operation is abstract and can't be run")
+
+
+def _add_default_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:
     for node in process.get("inputs", ()):
-        if not isinstance(node.get("default"), Mapping) or "secondaryFiles" not in node:
-            continue
-        place = node["default"].get("location") or node["default"].get("path")
-        patterns = Declarations(()).parameter({**node, "type": "File"}, "").get("secondary_files", ())
-        if isinstance(place, str) and place.startswith("file:"):
-            primary = files.inside(place)
-            for entry in patterns:
-                files.add(files.inside(primary.with_name(Secondary(**entry).name(primary.name)).as_uri()))
+        _add_secondary_files(files, node, node.get("default"))
+
+
+def _add_secondary_files(files: _Files, node: Mapping[str, Any], default: Any) -> None:
+    """Files that a runner looks for beside a default file by the declared patterns."""
+    match default:
+        case list():
+            for item in default:
+                _add_secondary_files(files, node, item)
+        case {"class": "File", "location": str(place)} | {"class": "File", "path": str(place)}:
+            if place.startswith("file:"):
+                _add_beside(files, files.inside(place), as_list(node.get("secondaryFiles")))
+        case Mapping():
+            for field in _fields(node["type"]):
+                _add_secondary_files(files, field, default.get(short(field["name"])))
+
+
+def _add_beside(files: _Files, primary: Path, patterns: list[Mapping[str, Any]]) -> None:
+    for entry in patterns:
+        if not is_expression(entry["pattern"]):
+            name = Secondary(entry["pattern"], required=False).name(primary.name)
+            files.add(files.inside(primary.with_name(name).as_uri()))
+        elif primary.parent.is_dir():
+            # Only the runner can evaluate it; what begins alike is what it may name.
+            for path in primary.parent.glob(glob.escape(primary.name.partition(".")[0]) + "*"):
+                files.add(files.inside(path.as_uri()))
+
+
+def _fields(kind: Any) -> Iterator[Mapping[str, Any]]:
+    """The members of a record type, and of one inside a union or an array."""
+    for option in as_list(kind):
+        if isinstance(option, Mapping):
+            yield from option.get("fields") or _fields(option.get("items"))
 
 
 def _add_ontologies(files: _Files, place: str, document: Mapping[str, Any]) -> None:

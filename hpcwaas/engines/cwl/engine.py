@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from hpcwaas.core.models import (
@@ -21,6 +22,7 @@ from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.inputs import prepare_job
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.site import LocalSite
+from hpcwaas.errors import Conflict
 from hpcwaas.resources import resource
 from hpcwaas.settings import CWLSettings
 
@@ -43,6 +45,10 @@ class CWLEngine:
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published, in order of their ids."""
         return self._catalogue.workflows()
+
+    def stale_since(self) -> datetime | None:
+        """The catalogue is on this machine: never stale."""
+        return None
 
     def workflow(self, workflow_id: str) -> WorkflowDetails:
         """The details of one workflow.
@@ -72,9 +78,9 @@ class CWLEngine:
         """Entries of the given levels; `start` and `limit` count entries of these levels only."""
         return self._executions.log(reference, levels, start, limit)
 
-    def wait(self, reference: str, levels: Level, start: int, timeout: float) -> None:
-        """Returns when the log has an entry of these levels at `start`, the execution is over, or time has run out."""
-        self._executions.wait(reference, levels, start, timeout)
+    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` when the log has an entry of these levels at `start` or the execution is over."""
+        return self._executions.watch(reference, levels, start, wake)
 
     def cancel(self, reference: str) -> None:
         """Asks for the end of an execution and returns at once.
@@ -84,6 +90,14 @@ class CWLEngine:
             NotFound: there is no trace of it.
         """
         self._executions.cancel(reference)
+
+    def resume(self, reference: str) -> None:
+        """Runners of CWL can't.
+
+        Raises:
+            Conflict: always.
+        """
+        raise Conflict("Executions of this engine can't be resumed. Trigger a new one.")
 
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
         """An output of an ended execution, or a part of it.

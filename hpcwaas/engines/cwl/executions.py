@@ -83,7 +83,7 @@ class Executions:
             log=limits.log,
             disk=limits.disk,
         )
-        self._site.submit(execution_id, request, dump_order(job.order).encode(), files)
+        self._site.submit(execution_id, request, dump_order(job.order).encode(), files, copy=job.in_place)
         return execution_id
 
     def state(self, reference: str) -> ExecutionState:
@@ -139,9 +139,13 @@ class Executions:
         index = self._logs.get(reference)
         return LogPage(index.entries(levels, start, limit), index.total(levels), over)
 
-    def wait(self, reference: str, levels: Level, start: int, timeout: float) -> None:
-        """Returns when the log has an entry of these levels at `start`, the execution is over, or time has run out."""
-        self._watcher.wait(reference, levels, start, timeout)
+    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` when the log has an entry of these levels at `start` or the execution is over.
+
+        Returns:
+            what ends the watch.
+        """
+        return self._watcher.watch(reference, levels, start, wake)
 
     def cancel(self, reference: str) -> None:
         """Asks for the end of an execution and returns at once.

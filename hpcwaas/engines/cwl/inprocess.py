@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
+import cwltool.main
 from cwltool.argparser import arg_parser
-from cwltool.context import RuntimeContext
+from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import MultithreadedJobExecutor
-from cwltool.main import main
+from cwltool.load_tool import default_loader
 from cwltool.process import get_schema
+from cwltool.utils import visit_class
+from schema_salad.fetcher import DefaultFetcher
+
+from hpcwaas.core.models import JSON
 
 _ASSUMED_MEMORY = 1024
 """MiB that CWL assumes at most of a tool that doesn't say what it needs; no reason to refuse it."""
@@ -63,6 +70,30 @@ class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's ty
             raise self.exceptions[0]
 
 
+class _Fetcher(DefaultFetcher):  # type: ignore[misc]
+    """Reads files only: ontologies elsewhere (`$schemas`) are done without, with a warning in the log."""
+
+    def __init__(self, cache: Any, session: Any) -> None:
+        super().__init__(cache, None)
+
+    def check_exists(self, url: str) -> bool:
+        return not url.startswith("file:") or bool(super().check_exists(url))
+
+
+def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
+    """Reads the order as the JSON that it is. cwltool would take it for a linked YAML document, in which strings called
+    `path` or `location` are resolved wherever they stand, and the locations of files are decoded once too often."""
+    path = Path(arguments.job_order[0])
+    order: dict[str, JSON] = json.loads(path.read_bytes())
+
+    def locate(item: dict[str, JSON]) -> None:
+        if "location" in item:
+            item["location"] = f"{path.parent.as_uri()}/{item['location']}"
+
+    visit_class(order, ("File", "Directory"), locate)
+    return order, str(path.parent), default_loader()
+
+
 def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, *, cores: int, memory: int) -> int:
     """Runs a workflow as the `cwltool` command would.
 
@@ -80,14 +111,16 @@ def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, 
     executor = _Executor(cores, max(1, math.floor(memory / 2**20)))
     context = RuntimeContext(vars(parsed))
     context.select_resources = executor.select_resources
+    cwltool.main.load_job_order = _load_order
     # Without the callback cwltool throws away the schemas that have been loaded.
-    status: int = main(
+    status: int = cwltool.main.main(
         args=parsed,
         stdout=output,
         stderr=os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace"),
         logger_handler=handler,
         custom_schema_callback=lambda: None,
         executor=executor,
+        loadingContext=LoadingContext(vars(parsed) | {"fetcher_constructor": _Fetcher}),
         runtimeContext=context,
     )
     return status

@@ -71,6 +71,7 @@ def prepare_job(
         fetched=tuple(checker.files.fetched),
         steps=snapshot.steps,
         version=snapshot.version,
+        in_place=snapshot.in_place,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from hpcwaas.core.models import JSON
 
@@ -41,10 +42,15 @@ def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str
     def keep(part: JSON, name: str) -> JSON:
         if isinstance(part, list):
             return [keep(item, f"{name}[{index}]") for index, item in enumerate(part)]
+        if isinstance(part, float) and not math.isfinite(part):
+            warnings.append(f"Output {name} is given as null: JSON knows no {part}.")
+            return None
+        if isinstance(part, str):
+            return _valid(part)
         if not isinstance(part, dict):
             return part
         if part.get("class") not in ("File", "Directory"):
-            return {key: keep(item, f"{name}.{key}") for key, item in part.items()}
+            return {_valid(key): keep(item, f"{name}.{key}") for key, item in part.items()}
         path = _path(part)
         target = real(path) if path else None
         right = (
@@ -69,6 +75,11 @@ def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str
     return {name: keep(part, name) for name, part in (value or {}).items()}, warnings
 
 
+def _valid(text: str) -> str:
+    """A text without halves of surrogate pairs, which JSON can escape and nobody can encode."""
+    return text.encode(errors="replace").decode()
+
+
 def _path(part: Mapping[str, JSON]) -> Path | None:
     location = part.get("location") or part.get("path")
     if not isinstance(location, str):
@@ -83,18 +94,23 @@ def show(value: JSON, path: str) -> JSON:
     """A kept value as users see it.
 
     Args:
-        path: the way to it, which stands in its files in place of their location.
+        path: the way to it, which stands in its files in place of their location. Names in it are percent-encoded
+            where they hold a slash.
     """
     if isinstance(value, list):
         return [show(item, f"{path}/{index}") for index, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     if not is_path(value):
-        return {key: show(item, f"{path}/{key}") for key, item in value.items()}
+        return {key: show(item, f"{path}/{_part(key)}") for key, item in value.items()}
     shown = {key: item for key, item in value.items() if key != _LOCATION} | {"path": path}
     if "secondaryFiles" in value:
         shown["secondaryFiles"] = show(value["secondaryFiles"], f"{path}/secondaryFiles")
     return shown
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="") if "/" in name or "%" in name else name
 
 
 def is_path(value: JSON) -> bool:
@@ -140,7 +156,7 @@ def find(value: JSON, path: str | None) -> Place | JSON:
                 raise LookupError(path)
             value = value[int(part)]
         elif isinstance(value, dict):
-            value = value[part]
+            value = value[unquote(part)]
         else:  # a number or a string has no parts
             raise LookupError(path)  # noqa: TRY004
 

@@ -25,7 +25,6 @@ FETCH_TIMEOUT = 600.0
 _CWLTOOL_ARGUMENTS = (
     "--disable-color",
     "--relax-path-checks",  # names of uploads may have spaces; arguments never pass a shell unless a tool asks for one
-    "--skip-schemas",  # ontologies would be fetched from the network
     "--tmpdir-prefix={tmpdir}/",
     "--tmp-outdir-prefix={tmpdir}/",
 )
@@ -137,7 +136,8 @@ class Runner:
     def _run_cwltool(self, arguments: list[str], handler: logging.Handler) -> int:
         from hpcwaas.engines.cwl.inprocess import run_cwltool  # an optional dependency
 
-        with os.fdopen(self.output, "w", encoding="utf-8") as output:
+        # Names of files may be no valid Unicode.
+        with os.fdopen(self.output, "w", encoding="utf-8", errors="replace") as output:
             return run_cwltool(arguments, output, handler, cores=self.request.cores, memory=self.request.memory)
 
     def _execute(self, line: list[str]) -> None:

@@ -99,14 +99,14 @@ _OUTPUT_FILE: Schema = {
         "basename": {"type": "string"},
         "size": {"type": "integer"},
         "checksum": {"type": "string"},
-        "path": {"type": "string"},
+        "location": {"type": "string"},
     },
-    "required": ["class", "basename", "path"],
+    "required": ["class", "basename", "location"],
 }
 _OUTPUT_DIRECTORY: Schema = {
     "type": "object",
-    "properties": {"class": {"const": "Directory"}, "basename": {"type": "string"}, "path": {"type": "string"}},
-    "required": ["class", "basename", "path"],
+    "properties": {"class": {"const": "Directory"}, "basename": {"type": "string"}, "location": {"type": "string"}},
+    "required": ["class", "basename", "location"],
 }
 
 
@@ -130,7 +130,7 @@ def inputs_schema(parameters: Iterable[Parameter]) -> Schema:
 
 
 def output_declaration(parameter: Parameter) -> OutputDeclaration:
-    """An output as the service's own value; files look as `ExecutionState.outputs` shows them."""
+    """An output as the service's own value; files look as users see them, with a `location`."""
     return OutputDeclaration(
         name=parameter.name,
         type=spelling(parameter.type),

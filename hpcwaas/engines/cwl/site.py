@@ -29,12 +29,15 @@ _PATIENCE = 10.0
 class Site(Protocol):
     """What the engine needs of the place where executions live. Names are those of `spool`'s files."""
 
-    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
+    def submit(
+        self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path], *, copy: bool
+    ) -> None:
         """Makes and queues an execution, unless that was done before.
 
         Args:
             order: the CWL input object.
             files: for each path in the execution's directory the file on this machine that becomes it.
+            copy: whether it has to have its own copies, because it may change them.
         """
 
     def cancel(self, execution_id: str) -> None:
@@ -92,7 +95,9 @@ class LocalSite:
             else:
                 self._launcher.reap()
 
-    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
+    def submit(
+        self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path], *, copy: bool
+    ) -> None:
         """Makes and queues an execution, unless that was done before.
 
         Raises:
@@ -104,7 +109,7 @@ class LocalSite:
             spool.write_durably(draft / spool.ORDER, order)
             for target, source in files.items():
                 (draft / target).parent.mkdir(parents=True, exist_ok=True)
-                _place(source, draft / target)
+                _place(source, draft / target, copy)
 
         try:
             self._spool.submit(execution_id, request, fill)
@@ -245,12 +250,15 @@ class _LauncherProcess:
         )
 
 
-def _place(source: Path, target: Path) -> None:
-    """Puts a file to another place, read-only: as a link where that is possible, as a copy elsewhere."""
+def _place(source: Path, target: Path, copy: bool) -> None:
+    """Puts a file to another place, read-only: as a link where that is possible and right, as a copy elsewhere."""
     if not source.exists():
         raise Conflict(f"The file {target.name}, an input of the execution, has been deleted meanwhile.")
     try:
-        target.hardlink_to(source)
+        if copy:
+            shutil.copyfile(source, target)
+        else:
+            target.hardlink_to(source)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
             raise

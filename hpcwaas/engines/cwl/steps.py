@@ -20,8 +20,14 @@ _JOB_END = re.compile(
 )
 _NOISE = re.compile(
     r", try again with --debug for more information(?=[:.])|^Got workflow error:? *|^Workflow error(?:, [^:]*)?:\s*"
-    r"|^I'm sorry, I couldn't load this CWL file[^\n]*\n?The error was:\s*"
+    r"|^I'm sorry, I couldn't load this CWL file[^\n]*\n?The error was:\s*|^\[workflow [^\]]*\] "
+    r"|, try --no-container to disable Docker, or install a user space Docker replacement[^:]*--user-space-docker-cmd\."
 )
+# cwltool lays messages out in columns, the right one of which begins far out.
+_COLUMN = re.compile(r"\s*\n {20,}")
+# What cwltool writes of a script that failed: the script, what it wrote, and in the middle of that what is wrong.
+_SCRIPT = re.compile(r"(?:script|Javascript expression) was:")
+_SCRIPT_ERROR = re.compile(r"(?:Uncaught )?(?P<error>\w*Error\b.*)")
 # In the words of cwltool, of the C library and of shells.
 _FILE_TOO_LARGE = re.compile(r"SIGXFSZ|File too large|File size limit exceeded|exited with status: 153$")
 _MAX_REASON = 1000
@@ -106,11 +112,14 @@ class Diagnosis:
         self._failure: str | None = None
         self._error: str | None = None
         self._last_raw = ""
+        self._in_script = False
+        self._script_error: str | None = None
         self.file_too_large = False
 
     def observe(self, line: Line) -> None:
         """Takes a line of the log."""
         self.file_too_large |= bool(_FILE_TOO_LARGE.search(line.text))
+        self._observe_script(line.text)
         if not line.message:
             self._last_raw = line.text.strip() or self._last_raw
             return
@@ -126,6 +135,14 @@ class Diagnosis:
         elif line.level is Level.ERROR:
             self._error = _NOISE.sub("", line.text).strip() or self._error
 
+    def _observe_script(self, text: str) -> None:
+        for part in text.split("\n"):
+            if _SCRIPT.search(part):
+                self._in_script = True
+            elif self._in_script and (match := _SCRIPT_ERROR.match(part)):
+                self._in_script = False
+                self._script_error = self._script_error or f"an expression in JavaScript failed: {match['error']}"
+
     def reason(self, step: str | None, status: int) -> str:
         """Why the run failed, in plain words.
 
@@ -134,6 +151,8 @@ class Diagnosis:
             status: exit status of the runner; negative when a signal ended it.
         """
         cause = self._failure or self._error
+        if self._script_error and (cause is None or _SCRIPT.search(cause)):
+            cause = self._script_error
         if cause is None:
             end = f"exited with status {status}" if status >= 0 else f"was ended by signal {-status}"
             cause = f"The runner {end}" + (f": {self._last_raw}" if self._last_raw else ".")
@@ -141,5 +160,6 @@ class Diagnosis:
             cause = f"Step {step} failed: {cause}"
         elif self._failure:
             cause = f"The tool failed: {cause}"
+        cause = _COLUMN.sub(" ", cause)
         cause = "\n".join(line.rstrip() for line in cause.splitlines() if line.strip())
         return cause if len(cause) <= _MAX_REASON else cause[:_MAX_REASON] + "…"

@@ -270,6 +270,8 @@ def _short_names(directory: Path, document: Path) -> list[tuple[str, str]]:
     names = []
     for path, short in ((directory, "."), (document.parent, "workflow")):
         names += [(f"file://{quote(str(path))}", short), (str(path), short)]
+    # Messages about a document name it as seen from where the runner works.
+    names.append((os.path.relpath(document.parent, directory / spool.TEMPORARY), "workflow"))
     return names
 
 

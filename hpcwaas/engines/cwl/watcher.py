@@ -1,10 +1,10 @@
-"""Waits for news of executions: one thread of this process looks at all that somebody waits for."""
+"""Looks for news of executions: one thread of this process looks at all that somebody waits for."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hpcwaas.core.models import Level
 
@@ -15,11 +15,11 @@ _TICK = 0.1
 class _Waiter:
     levels: Level
     start: int
-    event: threading.Event = field(default_factory=threading.Event)
+    wake: Callable[[], None]
 
 
 class Watcher:
-    """Lets any number of threads wait.
+    """Tells any number of watchers.
 
     Args:
         stamp: something that changes when there may be news of an execution; cheap.
@@ -37,29 +37,30 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def wait(self, execution_id: str, levels: Level, start: int, timeout: float) -> None:
-        """Waits until the log has an entry of these levels at `start`, the execution is over, or time has run out.
+    def watch(self, execution_id: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` when the log has an entry of these levels at `start` or the execution is over.
 
-        Args:
-            timeout: seconds.
+        Returns:
+            what ends the watch.
         """
-        waiter = _Waiter(levels, start)
+        waiter = _Waiter(levels, start, wake)
         with self._lock:
             self._waiters.setdefault(execution_id, set()).add(waiter)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="cwl-watcher", daemon=True)
                 self._thread.start()
-        try:
-            # After the registration: what happens from here on, the thread sees.
-            over, total = self._news(execution_id)
-            if not over and total(levels) <= start:
-                waiter.event.wait(timeout)
-        finally:
-            with self._lock:
-                waiters = self._waiters[execution_id]
-                waiters.discard(waiter)
-                if not waiters:
-                    del self._waiters[execution_id]
+        # After the registration: what happens from here on, the thread sees.
+        over, total = self._news(execution_id)
+        if over or total(levels) > start:
+            wake()
+        return lambda: self._end(execution_id, waiter)
+
+    def _end(self, execution_id: str, waiter: _Waiter) -> None:
+        with self._lock:
+            waiters = self._waiters.get(execution_id, set())
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiters.pop(execution_id, None)
 
     def _watch(self) -> None:
         stamps: dict[str, object] = {}
@@ -82,5 +83,5 @@ class Watcher:
                 stamps[execution_id] = stamp
                 for waiter in waiters:
                     if over or total(waiter.levels) > waiter.start:
-                        waiter.event.set()
+                        waiter.wake()
             pause.wait(_TICK)

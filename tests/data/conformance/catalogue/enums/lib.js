@@ -1,0 +1,1 @@
+function join(a, b) { return a + "-" + b; }

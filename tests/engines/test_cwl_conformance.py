@@ -1,0 +1,260 @@
+"""Other people's CWL through the API: what the standard allows, in a table of documents, inputs and outcomes.
+
+The same documents and inputs are given to the bare cwltool, whose outputs have to be the same.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from hpcwaas.engines.cwl.job import dump_order
+from hpcwaas.store.database import Database
+from tests.service import Client, as_user, make_settings, serving
+
+DATA = Path(__file__).parent.parent / "data" / "conformance"
+CATALOGUE = DATA / "catalogue"
+CASES: list[dict[str, Any]] = yaml.safe_load((DATA / "cases.yaml").read_text("utf-8"))
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What came of the cases: for each the answer that refused it, or the execution."""
+
+    client: Client
+    answers: tuple[Any, ...]
+
+
+def _content(given: Any) -> bytes:
+    """Content of an upload: as written, so many bytes, or a zip archive of these members."""
+    if isinstance(given, int):
+        return b"x" * given
+    if isinstance(given, str):
+        return given.encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in given.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _with_uploads(value: Any, replace: Callable[[str], Any]) -> Any:
+    """Puts something in place of each `upload:NAME`."""
+    if isinstance(value, Mapping):
+        return {name: _with_uploads(item, replace) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_uploads(item, replace) for item in value]
+    if isinstance(value, str) and value.startswith("upload:"):
+        return replace(value.removeprefix("upload:"))
+    return value
+
+
+def _run(client: Client, case: Mapping[str, Any]) -> Any:
+    uploads = {name: client.upload(name, _content(content)) for name, content in case.get("uploads", {}).items()}
+    inputs = _with_uploads(case.get("inputs", {}), uploads.__getitem__)
+    answer = client("POST", f"/workflows/{case['workflow']}", json={"inputs": inputs})
+    if answer.status_code != 201:
+        return answer
+    return client.finished(answer.headers["Location"], within=100)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
+    settings = make_settings(
+        tmp_path_factory.mktemp("conformance"), cwl={"catalogue": CATALOGUE, "max_running": 4, "limits": {"cores": 2}}
+    )
+    Database(settings.database_url).upgrade()
+    with serving(settings) as url, ThreadPoolExecutor(8) as pool:
+        client = as_user(url, "alice")
+        yield Results(client, tuple(pool.map(lambda case: _run(client, case), CASES)))
+
+
+def _download(client: Client, value: Any) -> Any:
+    """Outputs with what is downloaded from their locations."""
+    if isinstance(value, list):
+        return [_download(client, item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "location" not in value or value.get("class") not in ("File", "Directory"):
+        return {name: _download(client, item) for name, item in value.items()}
+    answer = client("GET", value["location"])
+    assert answer.status_code == 200, (value, answer.text)
+    found = {name: value[name] for name in ("class", "basename", "format") if name in value}
+    if value["class"] == "File":
+        assert len(answer.content) == value["size"]
+        found["contents"] = answer.content.decode()
+        if "secondaryFiles" in value:
+            found["secondaryFiles"] = _download(client, value["secondaryFiles"])
+        return found
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return found | {"members": {name: archive.read(name).decode() for name in archive.namelist()}}
+
+
+def _like(expected: Any, found: Any) -> Any:
+    """What was found, with `*` for the names that nobody can foretell."""
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        return [_like(*pair) for pair in zip(expected, found, strict=True)]
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        found = {name: _like(expected.get(name), item) for name, item in found.items()}
+        return found | ({"basename": "*"} if expected.get("basename") == "*" else {})
+    return found
+
+
+def _name(number: int) -> str:
+    return f"{number}-{CASES[number]['workflow']}"
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=_name)
+def test_outcome(results: Results, number: int) -> None:
+    case, answer = CASES[number], results.answers[number]
+    if "refused" in case:
+        assert answer.status_code == 400
+        for pattern in case["refused"]:
+            assert re.search(pattern, answer.json()["detail"]), answer.text
+        return
+    assert isinstance(answer, dict), answer.text
+    if "fails" in case:
+        assert answer["status"] == "FAILED"
+        assert re.search(case["fails"], answer["reason"]), answer["reason"]
+        return
+    assert answer["status"] == "SUCCEEDED", answer["reason"]
+    assert all(step["status"] in ("SUCCEEDED", "SKIPPED") for step in answer["steps"])
+    found = _download(results.client, answer["outputs"])
+    assert _like(case["outputs"], found) == case["outputs"]
+
+
+@pytest.mark.parametrize("workflow", sorted({case["workflow"] for case in CASES}))
+def test_schemas_fit_what_is_accepted_and_what_comes_out(results: Results, workflow: str) -> None:
+    details = results.client("GET", f"/workflows/{workflow}").json()
+    Draft202012Validator.check_schema(details["inputs"])
+    inputs = Draft202012Validator(details["inputs"])
+    outputs = {output["name"]: output["schema"] for output in details["outputs"]}
+    for case, answer in zip(CASES, results.answers, strict=True):
+        if case["workflow"] == workflow and isinstance(answer, dict):
+            inputs.validate(answer["inputs"])
+            if answer["status"] == "SUCCEEDED":
+                assert set(answer["outputs"]) == set(outputs)
+                for name, value in answer["outputs"].items():
+                    if value is not None:  # JSON's only word for NaN
+                        Draft202012Validator(outputs[name]).validate(value)
+
+
+def test_what_cannot_run_is_not_published(results: Results) -> None:
+    checks = {check["name"]: check for check in results.client("GET", "/health/ready").json()["checks"]}
+    assert checks["catalogue"]["problems"] == [
+        "operation.cwl: an Operation is abstract and can't be run",
+        "unknown-requirement.cwl:4: 'http://example.org/Impossible' is nothing that is known here",
+        "with-operation.cwl:6: an Operation is abstract and can't be run",
+    ]
+
+
+def test_an_update_in_place_leaves_the_upload_as_it_was(results: Results) -> None:
+    client = results.client
+    upload = client.upload("f.txt", b"once\n")
+
+    for _ in range(2):
+        execution = client.finished(client.trigger("in-place", file=upload))
+        assert client("GET", execution["outputs"]["result"]["location"]).text == "once\nmore\nmore\n"
+
+
+@pytest.mark.parametrize(("length", "status"), [(100_000, "SUCCEEDED"), (200_000, "FAILED")])
+def test_very_long_strings(results: Results, length: int, status: str) -> None:
+    client = results.client
+    long = "ü" * (length // 2)
+
+    kept = client.finished(client.trigger("exact", given={long: long}))
+    said = client.finished(client.trigger("echo", text=long))
+
+    assert kept["outputs"] == {"same": {long: long}}
+    assert said["status"] == status  # Linux takes no longer argument than 128 KiB
+    assert status == "SUCCEEDED" or "Argument list too long" in said["reason"]
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the plain cwltool makes of each case, in a folder of the case's number."""
+    root = tmp_path_factory.mktemp("bare")
+    runs = []
+    for number, case in enumerate(CASES):
+        if not _comparable(case):
+            continue
+        folder = root / f"in-{number}"
+        folder.mkdir()
+        for name, content in case.get("uploads", {}).items():
+            (folder / name).write_bytes(_content(content))
+        order = _located(case.get("inputs", {}), folder)
+        (folder / "job.json").write_text(dump_order(order), "utf-8")
+        document = CATALOGUE / f"{case['workflow']}.cwl"
+        if not document.exists():
+            document = CATALOGUE / case["workflow"] / "main.cwl"
+        options = ["--quiet", "--relax-path-checks", "--skip-schemas", "--outdir", str(root / str(number))]
+        runs.append([*options, str(document), str(folder / "job.json")])
+    program = Path(__file__).with_name("bare_cwltool.py")
+    subprocess.run([sys.executable, program], input=json.dumps(runs), text=True, check=True, timeout=110)
+    return root
+
+
+def _comparable(case: Mapping[str, Any]) -> bool:
+    return "refused" not in case and case.get("bare", True)
+
+
+def _located(value: Any, folder: Path) -> Any:
+    """Inputs as cwltool takes them."""
+    if isinstance(value, Mapping):
+        located = {name: _located(item, folder) for name, item in value.items()}
+        if isinstance(located.get("location"), Mapping):
+            return located["location"] | {name: item for name, item in located.items() if name != "location"}
+        return located
+    if isinstance(value, list):
+        return [_located(item, folder) for item in value]
+    return _with_uploads(value, lambda name: {"class": "File", "location": (folder / name).as_uri()})
+
+
+def _read(value: Any) -> Any:
+    """Outputs of the plain cwltool with their contents."""
+    if isinstance(value, list):
+        return [_read(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.get("class") not in ("File", "Directory"):
+        return {name: _read(item) for name, item in value.items()}
+    found = {name: value[name] for name in ("class", "basename", "format") if name in value}
+    path = Path(value["path"])
+    if value["class"] == "File":
+        found["contents"] = path.read_bytes().decode()
+        if "secondaryFiles" in value:
+            found["secondaryFiles"] = _read(value["secondaryFiles"])
+        return found
+    members = {}
+    for directory, folders, files in os.walk(path):
+        way = Path(directory).relative_to(path)
+        members |= {f"{way / name}/": "" for name in folders}
+        members |= {str(way / name): Path(directory, name).read_bytes().decode() for name in files}
+    return found | {"members": members}
+
+
+@pytest.mark.parametrize("number", [number for number, case in enumerate(CASES) if _comparable(case)], ids=_name)
+def test_the_plain_cwltool_does_the_same(bare: Path, number: int) -> None:
+    case, folder = CASES[number], bare / str(number)
+    if "fails" in case:
+        assert (folder / "status").read_text() != "0"
+        return
+    assert (folder / "status").read_text() == "0", (folder / "stderr").read_text()
+    found = _read(json.loads((folder / "stdout").read_bytes()))
+    assert _like(case["outputs"], found) == case["outputs"]
