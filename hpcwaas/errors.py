@@ -88,10 +88,37 @@ class Conflict(ServiceError):
     id = "conflict"
 
 
+class KeyInUse(Conflict):
+    """Executions that use an SSH key haven't ended.
+
+    Args:
+        executions: their ids, at least one.
+    """
+
+    def __init__(self, executions: Sequence[str]) -> None:
+        some = ", ".join(executions[:5]) + (", …" if len(executions) > 5 else "")
+        super().__init__(
+            f"Executions that use this key haven't ended: {some}. Wait for them, cancel them, or force the deletion."
+        )
+        self.executions = tuple(executions)
+
+
+class PreconditionFailed(ServiceError):
+    """The caller made the request depend on a state that the object isn't in."""
+
+    id = "precondition_failed"
+
+
 class TooLarge(ServiceError):
     """A body is over the limit."""
 
     id = "payload_too_large"
+
+
+class RequestTimeout(ServiceError):
+    """The caller began a body and doesn't go on with it."""
+
+    id = "request_timeout"
 
 
 class UnsupportedMediaType(ServiceError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import flask
 from flask import Response
@@ -11,10 +13,11 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from hpcwaas.api import durations, views
+from hpcwaas.api.bridge import park, time_left
 from hpcwaas.core.executions import Executions
-from hpcwaas.core.logs import Logs
+from hpcwaas.core.logs import LONGEST_WAIT, Logs
 from hpcwaas.core.models import Level, OutputArchive, OutputFile, OutputValue, Status
-from hpcwaas.errors import BadRequest, RangeNotSatisfiable
+from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 
 _ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 _USUAL = _ALL & ~Level.DEBUG
@@ -58,12 +61,22 @@ class ExecutionHandlers:
         self._executions.cancel(token_info["principal"], execution_id)
         return views.empty(202)
 
+    def resume(self, token_info: dict[str, Any], execution_id: str) -> Response:
+        """Resumes a failed execution."""
+        self._executions.resume(token_info["principal"], execution_id)
+        return views.empty(202)
+
     def logs(
         self, token_info: dict[str, Any], execution_id: str, from_: int, size: int, timeout: str, levels: int
     ) -> Response:
         """Reads or follows a log."""
-        wait = durations.seconds(timeout)
-        view = self._logs.read(token_info["principal"], execution_id, _levels(levels), from_, size, wait)
+        wait = min(durations.seconds(timeout), LONGEST_WAIT)
+        wanted = _levels(levels)
+        view = self._logs.read(token_info["principal"], execution_id, wanted, from_, size)
+        environ = flask.request.environ
+        left = time_left(environ, wait)
+        if view.reference is not None and left > 0:
+            park(environ, self._logs.follow(token_info["principal"], view.reference, wanted, from_), left)
         return views.answer(views.logs(view, from_))
 
     def output(
@@ -76,7 +89,7 @@ class ExecutionHandlers:
                 return views.answer(value)
             case OutputArchive(name, media_type, chunks):
                 response = Response(chunks, mimetype=media_type)
-                response.headers.set("Content-Disposition", "attachment", filename=name)
+                _attach(response, name)
                 return response
             case OutputFile():
                 return _file(output)
@@ -88,18 +101,35 @@ def _file(file: OutputFile) -> Response:
     response = Response(
         wrap_file(request.environ, file.stream, 256 * 1024), mimetype=file.media_type, direct_passthrough=True
     )
-    response.headers.set("Content-Disposition", "attachment", filename=file.name)
+    _attach(response, file.name)
     response.content_length = file.size
     response.last_modified = file.modified_at
     response.set_etag(file.etag)
     response.cache_control.private = True
     response.cache_control.no_cache = True
+    # Units other than bytes and lists of parts may be ignored (RFC 9110, 14.2), and what hasn't changed has no parts.
+    parts = request.headers.get("Range", "").startswith("bytes=") and "," not in request.headers["Range"]
+    if parts and request.if_none_match.contains_weak(file.etag):
+        parts = False
     try:
-        response.make_conditional(request, accept_ranges=True, complete_length=file.size)
+        response.make_conditional(request, accept_ranges=parts, complete_length=file.size if parts else None)
     except RequestedRangeNotSatisfiable:
         file.stream.close()
         raise RangeNotSatisfiable(file.size) from None
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        file.stream.close()
+        raise PreconditionFailed("The file has changed: its `ETag` isn't the one of `If-Match`.")
+    response.headers["Accept-Ranges"] = "bytes"
     return response
+
+
+def _attach(response: Response, name: str) -> None:
+    """Offers the answer for download under a name. A tool may have put any character into it (RFC 6266, RFC 8187)."""
+    printable = "".join(character if character.isprintable() else "_" for character in name)
+    options = {"filename": printable.encode("ascii", "replace").decode()}
+    if not printable.isascii():
+        options["filename*"] = f"UTF-8''{quote(printable, safe='', errors='replace')}"
+    response.headers.set("Content-Disposition", "attachment", **options)
 
 
 def _levels(mask: int) -> Level:
@@ -112,7 +142,7 @@ def _moment(name: str, text: str | None) -> datetime | None:
         return None
     try:
         # A `+` in a query is a blank unless it is encoded, which people forget.
-        value = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        value = datetime.fromisoformat(text.upper().replace(" ", "+") if "T" in text.upper() else text)
     except ValueError:
         value = None
     if value is None or value.tzinfo is None:

@@ -13,7 +13,7 @@ from connexion.exceptions import ProblemException
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from hpcwaas.errors import InvalidInputs, RangeNotSatisfiable, ServiceError
+from hpcwaas.errors import InvalidInputs, KeyInUse, RangeNotSatisfiable, ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,10 +30,13 @@ _STATUS: Mapping[str, int] = {
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "conflict": 409,
+    "request_timeout": 408,
+    "precondition_failed": 412,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
     "too_many_requests": 429,
+    "request_header_fields_too_large": 431,
     "internal_server_error": 500,
     "bad_gateway": 502,
     "service_unavailable": 503,
@@ -95,6 +98,8 @@ async def _service_error(request: ConnexionRequest, error: ServiceError) -> Conn
             }
             for found in error.problems
         ]
+    if isinstance(error, KeyInUse):
+        members["executions"] = list(error.executions)
     headers = {}
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:

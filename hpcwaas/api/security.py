@@ -10,6 +10,7 @@ from typing import Any
 from connexion.lifecycle import ConnexionRequest
 from connexion.security import NO_VALUE, AbstractSecurityHandler
 
+from hpcwaas.api.bridge import SUBJECT
 from hpcwaas.core.models import Principal
 from hpcwaas.errors import Unauthorized
 from hpcwaas.identity.base import Identity
@@ -42,7 +43,7 @@ def _verify(request: ConnexionRequest, scheme: str, verify: Callable[[str], Prin
     principal = verify(credentials.strip())
     if principal is None:
         raise Unauthorized(_REFUSED)
-    request.scope.setdefault("extensions", {})["hpcwaas.subject"] = principal.subject
+    request.scope.setdefault("extensions", {})[SUBJECT] = principal.subject
     return {"sub": principal.subject, "principal": principal}
 
 

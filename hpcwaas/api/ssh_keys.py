@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import flask
 from flask import Response
 
 from hpcwaas.api import views
-from hpcwaas.core.keys import Keys
+from hpcwaas.core.keys import RESERVED, Keys
+from hpcwaas.core.models import SSHKey
 
 
 class SSHKeyHandlers:
@@ -23,20 +25,50 @@ class SSHKeyHandlers:
     def create(self, token_info: dict[str, Any], body: Any = None) -> Response:
         """Makes a key pair."""
         wanted = body or {}
+        metadata = wanted.get("metadata") or {}
         key = self._keys.create(
             token_info["principal"],
             wanted.get("type", "ed25519"),
             wanted.get("bits"),
             wanted.get("name"),
-            wanted.get("metadata") or {},
+            metadata,
+            wanted.get("comment"),
         )
-        return views.answer(views.ssh_key(key), 201, {"Location": f"/ssh_keys/{key.id}"})
+        document = views.ssh_key(key)
+        if ignored := [word for word in RESERVED if word in metadata]:
+            document["warnings"] = [
+                f"`metadata.{word}` was ignored: the vault uses this name itself." for word in ignored
+            ]
+        return views.answer(document, 201, {"Location": f"/ssh_keys/{key.id}"})
 
-    def get(self, token_info: dict[str, Any], key_id: str) -> Response:
-        """Shows a key."""
-        return views.answer(views.ssh_key(self._keys.get(token_info["principal"], key_id)))
+    def get(
+        self, token_info: dict[str, Any], key_id: str, from_: str | None = None, restrict: bool = False
+    ) -> Response:
+        """Shows a key: all about it, or the line for `authorized_keys`."""
+        key = self._keys.get(token_info["principal"], key_id)
+        wanted = flask.request.accept_mimetypes.best_match(["application/json", "text/plain"])
+        if wanted == "text/plain":
+            response = Response(_line(key, from_, restrict), mimetype=wanted)
+        else:
+            response = views.answer(views.ssh_key(key))
+        response.vary.add("Accept")
+        return response
 
-    def delete(self, token_info: dict[str, Any], key_id: str) -> Response:
+    def rotate(self, token_info: dict[str, Any], key_id: str) -> Response:
+        """Exchanges a key pair for a new one."""
+        return views.answer(views.ssh_key(self._keys.rotate(token_info["principal"], key_id)))
+
+    def confirm(self, token_info: dict[str, Any], key_id: str) -> Response:
+        """Notes that the present public half is installed."""
+        return views.answer(views.ssh_key(self._keys.confirm(token_info["principal"], key_id)))
+
+    def delete(self, token_info: dict[str, Any], key_id: str, force: bool = False) -> Response:
         """Destroys a key."""
-        self._keys.delete(token_info["principal"], key_id)
+        self._keys.delete(token_info["principal"], key_id, force=force)
         return views.empty(204)
+
+
+def _line(key: SSHKey, sources: str | None, restrict: bool) -> str:
+    """The line for `authorized_keys`. The contract lets nothing into `sources` that could end the quotes."""
+    options = [*(["restrict"] if restrict else []), *([f'from="{sources}"'] if sources else [])]
+    return f"{','.join(options)} {key.public_key}".lstrip()

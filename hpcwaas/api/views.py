@@ -181,6 +181,16 @@ def ssh_key(value: SSHKey) -> dict[str, Any]:
         "owner": value.owner,
         "metadata": dict(value.metadata),
         "created_at": moment(value.created_at),
+        "rotated_at": moment(value.rotated_at),
+        "last_used_at": moment(value.last_used_at),
+        "replaced": [
+            {
+                "public_key": half.public_key,
+                "fingerprint": half.fingerprint,
+                "replaced_at": moment(half.replaced_at),
+            }
+            for half in value.replaced
+        ],
     }
 
 

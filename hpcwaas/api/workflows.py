@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import format_datetime
 from typing import Any
 
 import flask
@@ -24,7 +25,10 @@ class WorkflowHandlers:
     ) -> Response:
         """Lists workflows."""
         found, following = self._catalogue.page(token_info["principal"], q, limit, cursor)
-        return views.answer({"workflows": [views.workflow(item) for item in found], "next_cursor": following})
+        stale = self._catalogue.stale_since()
+        headers = {"Warning": f'110 - "Response is Stale" "{format_datetime(stale, usegmt=True)}"'} if stale else {}
+        document = {"workflows": [views.workflow(item) for item in found], "next_cursor": following}
+        return views.answer(document, headers=headers)
 
     def get(self, token_info: dict[str, Any], workflow_id: str) -> Response:
         """Shows a workflow."""

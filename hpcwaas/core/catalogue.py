@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from hpcwaas import cursors
 from hpcwaas.core.models import Principal, Workflow, WorkflowDetails
@@ -45,6 +46,10 @@ class Catalogue:
         if limit is None or len(found) <= limit:
             return found, None
         return found[:limit], cursors.encode(found[limit - 1].id)
+
+    def stale_since(self) -> datetime | None:
+        """Since when the list couldn't be read anew; None when it is fresh."""
+        return self._engine.stale_since()
 
     def details(self, principal: Principal, workflow_id: str) -> WorkflowDetails:
         """One workflow with its inputs.

@@ -8,17 +8,22 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.catalogue import Catalogue
-from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, Principal, Status, WorkflowDetails
+from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Principal, Status, WorkflowDetails
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.engines.base import Engine, Prepared, UploadLookup
-from hpcwaas.errors import Conflict, NotFound, ServiceError
+from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, UncertainStart
 from hpcwaas.store.base import ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
 _UNKNOWN = "There is no such execution."
+_UNCERTAIN = timedelta(minutes=10)
+"""Age up to which it is worth while to look for an execution that may have been started."""
+
+_MASK = "********"
+"""Stands in the records for an input that the workflow declares secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,13 @@ class Checked:
     Attributes:
         inputs: as the user gave them.
         prepared: the engine's own form of them.
+        ssh_keys: ids of the SSH keys that they name.
     """
 
     details: WorkflowDetails
     inputs: Mapping[str, JSON]
     prepared: Prepared
+    ssh_keys: Collection[str]
 
 
 class Executions:
@@ -40,15 +47,22 @@ class Executions:
 
     Args:
         uploads: finds an owner's uploads.
+        keys: finds the user's SSH keys that inputs name; see `Keys.used_by`.
     """
 
     def __init__(
-        self, engine: Engine, catalogue: Catalogue, records: ExecutionRecords, uploads: Callable[[str], UploadLookup]
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        records: ExecutionRecords,
+        uploads: Callable[[str], UploadLookup],
+        keys: Callable[[Principal, WorkflowDetails, Mapping[str, JSON]], Collection[str]],
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._records = records
         self._uploads = uploads
+        self._keys = keys
         self._recent = RecentExecutions()
 
     def check(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Checked:
@@ -59,7 +73,8 @@ class Executions:
             InvalidInputs: all that is wrong with the inputs.
         """
         details = self._catalogue.details(principal, workflow_id)
-        return Checked(details, inputs, self._engine.prepare(details, inputs, self._uploads(principal.subject)))
+        prepared = self._engine.prepare(details, inputs, self._uploads(principal.subject))
+        return Checked(details, inputs, prepared, self._keys(principal, details, inputs))
 
     def trigger(
         self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON], idempotency_key: str | None
@@ -71,6 +86,10 @@ class Executions:
             InvalidInputs: all that is wrong with the inputs.
             Conflict: the key was used for another request.
         """
+        idempotency = (idempotency_key, _fingerprint(workflow_id, inputs)) if idempotency_key else None
+        # Before the checks: what it was started with may have changed since.
+        if idempotency and (earlier := self._records.of_key(principal.subject, *idempotency, datetime.now(UTC))):
+            return earlier
         checked = self.check(principal, workflow_id, inputs)
         workflow = checked.details.workflow
         execution, new = self._records.add(
@@ -80,17 +99,21 @@ class Executions:
                 workflow_id=workflow.id,
                 workflow_name=workflow.name,
                 engine=self._engine.name,
-                inputs=inputs,
+                inputs=_masked(checked.details, inputs),
                 created_at=datetime.now(UTC),
                 state=ExecutionState(Status.PENDING),
             ),
-            (idempotency_key, _fingerprint(workflow_id, inputs)) if idempotency_key else None,
+            idempotency,
+            checked.ssh_keys,
         )
-        return self._start(execution, checked) if new else execution
-
-    def _start(self, execution: Execution, checked: Checked) -> Execution:
+        if not new:
+            return execution
         try:
             reference = self._engine.start(execution.id, checked.details, checked.prepared)
+        except UncertainStart as error:
+            # It may run: the record stays, and the keeper finds out.
+            _LOGGER.warning("execution %s may have been started: %s", execution.id, error.detail)
+            return execution
         except ServiceError:
             # The engine promises that nothing was started: the user sees the error, a retry begins anew.
             self._records.discard(execution.id)
@@ -139,7 +162,10 @@ class Executions:
     ) -> tuple[Sequence[Execution], str | None]:
         """The user's executions, newest first, and the cursor of the next page when there is one."""
         for execution in self._records.unfinished(principal.subject):
-            self.refresh(execution)  # so that the filter by status sees what is true now
+            try:
+                self.refresh(execution)  # so that the filter by status sees what is true now
+            except ServiceError as error:  # what is stored is better than no list
+                _LOGGER.warning("no news of execution %s: %s", execution.id, error.detail)
         return self._records.page(
             principal.subject,
             limit=limit,
@@ -181,24 +207,61 @@ class Executions:
         execution = self.get(principal, execution_id)
         if not execution.state.status.over:
             raise Conflict(f"The execution is {execution.state.status}; it has outputs when it has ended.")
-        if execution.reference is None or name not in (execution.state.outputs or {}):
+        outputs = execution.state.outputs or {}
+        if execution.reference is None or name not in outputs:
             raise NotFound(f"The execution has no output `{name}`.")
+        if path is None and not isinstance(outputs[name], Mapping | list):
+            return OutputValue(outputs[name])
         return self._engine.output(execution.reference, name, path, archive)
 
-    def resume(self, execution: Execution) -> None:
+    def resume(self, principal: Principal, execution_id: str) -> None:
+        """Lets a failed execution go on where it failed, where the engine can.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+            Conflict: it hasn't failed, or can't go on.
+        """
+        execution = self.get(principal, execution_id)
+        if execution.state.status is not Status.FAILED or execution.reference is None:
+            raise Conflict(f"The execution is {execution.state.status}; only one that has FAILED can be resumed.")
+        self._engine.resume(execution.reference)
+        self._records.reopen(execution.id)
+        self._recent.forget(execution.id)
+
+    def _check_again(self, principal: Principal, execution: Execution) -> Checked:
+        if _MASK in execution.inputs.values():
+            raise Conflict("its secret inputs aren't kept. Trigger it again.")
+        return self.check(principal, execution.workflow_id, execution.inputs)
+
+    def recover(self, execution: Execution) -> None:
         """Starts an execution of which only the intent is stored, as a crash between the two leaves it.
 
         An engine that was reached before the crash finds the execution under its id and starts no other.
+        The record stays whatever happens: its user may have been told of it by a retry with the idempotency key.
+
+        Raises:
+            ServiceError: it can't be started just now.
         """
         principal = Principal(execution.owner, execution.owner)
         try:
-            self._start(execution, self.check(principal, execution.workflow_id, execution.inputs))
-        except (NotFound, Conflict) as error:
+            checked = self._check_again(principal, execution)
+            reference = self._engine.start(execution.id, checked.details, checked.prepared)
+        except UncertainStart as error:
+            if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
+                raise
+            reason = f"Nobody can tell whether the execution was started. {error.detail}"
+        except (NotFound, Conflict, BadRequest) as error:  # it never will start: the catalogue or uploads have changed
             reason = f"The service was restarted before the execution began, and then: {error.detail}"
         else:
+            self._records.set_reference(execution.id, reference)
             _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)
             return
         self._records.save_state(execution.id, ExecutionState(Status.FAILED, ended_at=datetime.now(UTC), reason=reason))
+
+
+def _masked(details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    secret = {name for name, schema in details.inputs.get("properties", {}).items() if schema.get("writeOnly")}
+    return {name: _MASK if name in secret else value for name, value in inputs.items()}
 
 
 def _fingerprint(workflow_id: str, inputs: Mapping[str, JSON]) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
-from hpcwaas.core.models import Execution
+from hpcwaas.core.models import JSON, Execution
+
+_LARGE = 64 * 1024
+"""Bytes, more or less, from which an execution's inputs and outputs are too much to be kept in memory."""
 
 
 class RecentExecutions:
-    """Keeps the executions used last. Only what another process can't change any more, or what the engine tells anew
-    each time, may be put here: executions that have their reference.
+    """Keeps the executions used last, the small ones among them.
+
+    Only what another process can't change any more, or what the engine tells anew each time, may be put here: those
+    executions that have their reference.
 
     Args:
         size: at most so many.
@@ -31,7 +37,7 @@ class RecentExecutions:
 
     def put(self, execution: Execution) -> None:
         """Keeps an execution, unless a later state of it is kept."""
-        if execution.reference is None:
+        if execution.reference is None or _large(execution):
             return
         with self._lock:
             kept = self._kept.get(execution.id)
@@ -40,3 +46,22 @@ class RecentExecutions:
                 self._kept.move_to_end(execution.id)
                 if len(self._kept) > self._size:
                     self._kept.popitem(last=False)
+
+    def forget(self, execution_id: str) -> None:
+        """Keeps an execution no longer: its state is going back."""
+        with self._lock:
+            self._kept.pop(execution_id, None)
+
+
+def _large(execution: Execution) -> bool:
+    weight = 0
+    waiting: list[JSON] = [execution.inputs, execution.state.outputs]
+    while waiting and weight <= _LARGE:
+        value = waiting.pop()
+        weight += 64 + (len(value) if isinstance(value, str) else 0)
+        if isinstance(value, Mapping):
+            weight += 64 * len(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value[: _LARGE // 64]
+    return weight > _LARGE

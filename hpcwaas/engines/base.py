@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from hpcwaas.core.models import (
@@ -36,6 +37,9 @@ class Engine(Protocol):
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published, in a stable order, whoever may run them."""
 
+    def stale_since(self) -> datetime | None:
+        """Since when the list of workflows couldn't be read anew; None when it is fresh."""
+
     def workflow(self, workflow_id: str) -> WorkflowDetails:
         """The details of one workflow.
 
@@ -55,6 +59,10 @@ class Engine(Protocol):
 
         Returns:
             the reference by which the engine knows it.
+
+        Raises:
+            UncertainStart: it may have been started. Asked again for the same id, the engine looks for it.
+            ServiceError: any other means that nothing was started.
         """
 
     def state(self, reference: str) -> ExecutionState:
@@ -63,15 +71,27 @@ class Engine(Protocol):
     def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
         """Entries of the given levels; `start` and `limit` count entries of these levels only."""
 
-    def wait(self, reference: str, levels: Level, start: int, timeout: float) -> None:
-        """Returns when the log has an entry of these levels at `start`, the execution is over, or `timeout` seconds
-        have passed, whichever comes first."""
+    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` when the log has an entry of these levels at `start` or the execution is over.
+
+        At once if that is so already, from any thread, and maybe more than once. No watcher costs a thread.
+
+        Returns:
+            what ends the watch; harmless when repeated.
+        """
 
     def cancel(self, reference: str) -> None:
         """Asks for the end of an execution and returns at once. Harmless when repeated.
 
         Raises:
             Conflict: it is over already.
+        """
+
+    def resume(self, reference: str) -> None:
+        """Lets a failed execution go on where it failed.
+
+        Raises:
+            Conflict: this engine or this execution can't.
         """
 
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:

@@ -38,6 +38,7 @@ def test_life_of_a_key(alice: Any, bob: Any) -> None:
     metadata = {"project": "climate", "privateKey": "evil", "publicKey": "evil"}
     key = alice("POST", "/ssh_keys", json={"name": "life", "metadata": metadata}).json()
     assert key["metadata"] == {"project": "climate"}
+    assert [word.split("`")[1] for word in key.pop("warnings")] == ["metadata.privateKey", "metadata.publicKey"]
     path = f"/ssh_keys/{key['id']}"
     assert alice("GET", path).json() == key
     assert key in alice("GET", "/ssh_keys").json()["ssh_keys"]
@@ -65,11 +66,62 @@ def test_life_of_a_key(alice: Any, bob: Any) -> None:
         {"name": ""},
         {"name": "a\nb"},
         {"name": 5},
+        {"metadata": {"k": "é" * 257}},
+        {"metadata": {"é" * 65: "v"}},
+        {"metadata": {"": "v"}},
+        {"comment": "a\nssh-rsa AAAA mallory"},
+        {"comment": "\u2028"},
         [1],
     ],
 )
 def test_bad_requests(alice: Any, body: Any) -> None:
     assert alice("POST", "/ssh_keys", json=body).status_code == 400
+
+
+def test_rotate_and_confirm(alice: Any, bob: Any) -> None:
+    made = alice("POST", "/ssh_keys", json={"metadata": {"a": "b"}}).json()
+    path = f"/ssh_keys/{made['id']}"
+    assert (made["rotated_at"], made["last_used_at"], made["replaced"]) == (None, None, [])
+    assert bob("POST", f"{path}/rotate").status_code == bob("POST", f"{path}/confirm").status_code == 404
+    seen = [made["public_key"]]
+    for _ in range(9):
+        rotated = alice("POST", f"{path}/rotate").json()
+        assert [half["public_key"] for half in rotated["replaced"]] == seen
+        assert rotated["public_key"].endswith(" alice\n")
+        seen.append(rotated["public_key"])
+    assert len(set(seen)) == 10
+    assert alice("POST", f"{path}/rotate").status_code == 409
+    assert alice("POST", f"{path}/confirm").json()["replaced"] == []
+    assert alice("POST", f"{path}/rotate").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ({}, "ssh-ed25519 "),
+        ({"restrict": "true"}, "restrict ssh-ed25519 "),
+        (
+            {"from": "192.0.2.0/24,*.example.org,!x,2001:db8::1"},
+            'from="192.0.2.0/24,*.example.org,!x,2001:db8::1" ssh-',
+        ),
+        ({"from": "192.0.2.1", "restrict": "true"}, 'restrict,from="192.0.2.1" ssh-ed25519 '),
+    ],
+)
+def test_line_for_authorized_keys(alice: Any, query: dict[str, str], start: str) -> None:
+    path = f"/ssh_keys/{alice('POST', '/ssh_keys', json={'comment': 'a comment'}).json()['id']}"
+    answer = alice("GET", path, params=query, headers={"Accept": "text/plain"})
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.text.startswith(start)
+    assert answer.text.endswith(" a comment\n")
+    assert alice("GET", path, params=query, headers={"Accept": "*/*"}).json()["id"] in path
+
+
+@pytest.mark.parametrize("sources", ['a" command="x', "a b", "", "a\nb", "ä"])
+def test_nothing_else_gets_into_the_line(alice: Any, sources: str) -> None:
+    path = f"/ssh_keys/{alice('POST', '/ssh_keys').json()['id']}"
+    answer = alice("GET", path, params={"from": sources}, headers={"Accept": "text/plain"})
+    assert answer.status_code == 400
 
 
 def test_no_private_half_rests_in_the_clear(tmp_path: Path) -> None:

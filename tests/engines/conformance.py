@@ -23,6 +23,7 @@ from hpcwaas.core.models import (
 )
 from hpcwaas.engines.base import Engine
 from hpcwaas.errors import Conflict, InvalidInputs, NotFound
+from tests.waiting import wait
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -38,6 +39,7 @@ class World:
         failing: id of one that fails, the same.
         output: an output of `quick`.
         within: seconds in which `quick` ends.
+        others: threads that were there before the engine.
     """
 
     engine: Engine
@@ -49,6 +51,7 @@ class World:
     output: str | None
     slow_inputs: Mapping[str, Any] = field(default_factory=dict)
     within: float = 20
+    others: frozenset[threading.Thread] = frozenset()
 
     def start(self, workflow_id: str, inputs: Mapping[str, Any] | None = None) -> str:
         """Starts an execution as the core does."""
@@ -69,7 +72,7 @@ class World:
         """Waits until an execution has logged something."""
         deadline = time.monotonic() + self.within
         while time.monotonic() < deadline and not self.engine.log(reference, ALL, 0, 1).total:
-            self.engine.wait(reference, ALL, 0, 1)
+            wait(self.engine, reference, ALL, 0, 1)
         assert self.engine.state(reference).status is Status.RUNNING
 
 
@@ -159,14 +162,14 @@ class EngineConformance:
         try:
             world.running(reference)
             started = time.monotonic()
-            world.engine.wait(reference, ALL, 10**9, 0.5)
+            wait(world.engine, reference, ALL, 10**9, 0.5)
             assert 0.4 < time.monotonic() - started < 5
             total = world.engine.log(reference, ALL, 0, 0).total
-            world.engine.wait(reference, ALL, total, 15)
+            wait(world.engine, reference, ALL, total, 15)
             assert world.engine.log(reference, ALL, 0, 0).total > total
             with ThreadPoolExecutor(20) as pool:
                 started = time.monotonic()
-                followers = [pool.submit(world.engine.wait, reference, ALL, 10**9, 60) for _ in range(20)]
+                followers = [pool.submit(wait, world.engine, reference, ALL, 10**9, 60) for _ in range(20)]
                 world.engine.cancel(reference)
                 for follower in followers:
                     follower.result(timeout=30)
@@ -175,7 +178,7 @@ class EngineConformance:
             if not world.engine.state(reference).status.over:
                 world.engine.cancel(reference)
         started = time.monotonic()
-        world.engine.wait(reference, ALL, 10**9, 30)
+        wait(world.engine, reference, ALL, 10**9, 30)
         assert time.monotonic() - started < 5
 
     def test_cancel(self, world: World) -> None:
@@ -216,6 +219,6 @@ class EngineConformance:
         world.engine.workflows()
         world.engine.close()
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and any(world.engine.name in thread.name for thread in threading.enumerate()):
+        while time.monotonic() < deadline and set(threading.enumerate()) - world.others:
             time.sleep(0.05)
-        assert [thread.name for thread in threading.enumerate() if world.engine.name in thread.name] == []
+        assert set(threading.enumerate()) - world.others == set()

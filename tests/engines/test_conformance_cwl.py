@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class TestCWLEngine(EngineConformance):
     @pytest.fixture
     def world(self, shared: Path) -> Iterator[World]:
         """The engine with the tests' catalogue."""
+        others = frozenset(threading.enumerate())
         engine = CWLEngine(CWLSettings(catalogue=CATALOGUE, max_running=4), shared)
         yield World(
             engine=engine,
@@ -35,5 +37,6 @@ class TestCWLEngine(EngineConformance):
             slow_inputs={"seconds": 60},
             failing="fails",
             output="text",
+            others=others,
         )
         engine.close()

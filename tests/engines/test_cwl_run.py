@@ -33,6 +33,7 @@ from hpcwaas.engines.cwl.job import FetchedFile, Job, StagedFile
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.settings import CWLSettings
+from tests.waiting import wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
@@ -62,7 +63,7 @@ class Bench:
         return self.start("shell", {"script": script})
 
     def end(self, reference: str, timeout: float = 30) -> ExecutionState:
-        self.executions.wait(reference, Level(0), 0, timeout)
+        wait(self.executions, reference, Level(0), 0, timeout)
         state = self.executions.state(reference)
         assert state.status.over, state
         return state
@@ -410,7 +411,7 @@ def test_many_threads_wait_cheaply(bench: Bench) -> None:
     woken: list[float] = []
 
     def wait() -> None:
-        bench.executions.wait(reference, Level.ERROR, 0, 20)
+        wait(bench.executions, reference, Level.ERROR, 0, 20)
         woken.append(time.monotonic())
 
     threads = [threading.Thread(target=wait) for _ in range(500)]
@@ -424,7 +425,7 @@ def test_many_threads_wait_cheaply(bench: Bench) -> None:
     assert max(woken) - min(woken) < 1
     assert time.process_time() - cpu < 1
     begin = time.monotonic()
-    bench.executions.wait(reference, ALL, 10**6, 10)
+    wait(bench.executions, reference, ALL, 10**6, 10)
     assert time.monotonic() - begin < 0.5  # over
 
 
