@@ -110,7 +110,7 @@ class Client:
             if response.status_code < 300:
                 return response
             with response:
-                failure_of_service = self._failure(response)
+                failure_of_service = self._failure(response, where)
             wait = retry_after(response.headers.get("Retry-After"))
             if isinstance(failure_of_service, Unreachable):
                 failure_of_service.retry_after = wait
@@ -124,14 +124,21 @@ class Client:
         return self.decode(self.request("GET", where, params=params))
 
     def pages(self, where: str, member: str, *, everything: bool, **params: Any) -> Iterator[dict[str, Any]]:
-        """The members of a listing, page after page when `everything` is wanted."""
+        """The members of a listing, page after page when `everything` is wanted.
+
+        Raises:
+            WaasError: a page leads back to an earlier one.
+        """
         cursor: str | None = None
-        while True:
+        seen: set[str | None] = set()
+        while cursor not in seen:
+            seen.add(cursor)
             page = self.json(where, cursor=cursor, **params)
             yield from page.get(member) or ()
             cursor = page.get("next_cursor") if everything else None
             if not cursor:
                 return
+        raise WaasError(f"The service's list of {member} goes round in a circle.")
 
     def decode(self, response: requests.Response) -> Any:
         """The JSON in an answer."""
@@ -165,12 +172,12 @@ class Client:
         for name, value in response.headers.items():
             self._note(f"< {name}: {'***' if name.lower() == 'set-cookie' else value}")
 
-    def _failure(self, response: requests.Response) -> WaasError:
+    def _failure(self, response: requests.Response, where: str) -> WaasError:
         """What an answer of 300 or more means."""
         status = response.status_code
         try:
             body = response.json()
-        except (ValueError, requests.RequestException):
+        except (ValueError, RecursionError, requests.RequestException):
             body = None
         problem = body if isinstance(body, dict) else None
         detail = _detail(problem) or f"The service answered {status} {response.reason}."
@@ -189,7 +196,9 @@ class Client:
         if status == 403:
             return WaasError(detail, code=ExitCode.UNAUTHORIZED, problem=problem)
         if status == 404:
-            return NotFound(detail, problem=problem)
+            # Only a service that knows the path sends a problem; every group of paths is a group of commands.
+            hint = f"`waas {where.split('/')[1]} list` shows what there is." if problem else None
+            return NotFound(detail, hint=hint, problem=problem)
         if status == 400:
             return WaasError(detail, code=ExitCode.USAGE, problem=problem)
         request_id = (problem or {}).get("request_id") or response.headers.get("X-Request-ID")
@@ -202,8 +211,11 @@ def _detail(problem: Mapping[str, Any] | None) -> str | None:
     """The sentence in a problem, in the service's present form or its older one."""
     if not problem:
         return None
-    older = [error.get("detail") for error in problem.get("errors") or () if isinstance(error, dict)]
-    return problem.get("detail") or "; ".join(filter(None, older)) or None
+    detail, errors = problem.get("detail"), problem.get("errors")
+    if isinstance(detail, str) and detail:
+        return detail
+    older = [error.get("detail") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return "; ".join(each for each in older if isinstance(each, str)) or None
 
 
 def _how_to_sign_in(config: Config) -> str:

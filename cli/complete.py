@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from .errors import WaasError
+from .errors import MALFORMED, WaasError
 from .state import State
 
 
@@ -18,13 +18,13 @@ def _ids(ctx: click.Context, where: str, member: str, incomplete: str, describe:
         if user is not None and ":" not in user:
             return []  # a password can't be asked for in the middle of a line
         found: list[dict[str, Any]] = state.client.json(where).get(member) or []
-    except WaasError:
+        return [
+            CompletionItem(item["id"], help=str(item.get(describe) or ""))
+            for item in found
+            if item["id"].startswith(incomplete)
+        ]
+    except (WaasError, *MALFORMED):
         return []
-    return [
-        CompletionItem(item["id"], help=str(item.get(describe) or ""))
-        for item in found
-        if str(item.get("id")).startswith(incomplete)
-    ]
 
 
 def complete_workflow(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

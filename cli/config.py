@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from .errors import UsageError
 
 DEFAULT_API_URL = "https://127.0.0.1:9090"
+DEFAULT = "the default"
+"""Said to be the source of a value that nobody gave."""
 KEYS = (
     "output",
     "api_url",
@@ -86,7 +88,7 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     def find(key: str) -> tuple[object, str]:
         return next(
             ((source[key], name) for name, source in sources if source.get(key) not in (None, "")),
-            (None, "the default"),
+            (None, DEFAULT),
         )
 
     def path_of(key: str) -> Path | None:

@@ -18,7 +18,6 @@ from .follow import OVER, Follower, Wanted, outcome
 from .state import State
 from .text import clean, duration, log_line, one_line
 
-_STYLES = {"RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "CANCELLING": "yellow", "CANCELLED": "yellow"}
 _MARKS = {"SUCCEEDED": "✓", "FAILED": "✗", "CANCELLED": "■", "SKIPPED": "-", "RUNNING": "●"}
 
 
@@ -85,7 +84,12 @@ class Picture(Plain):
         self._execution: dict[str, Any] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._console = Console(stderr=True, highlight=False)
-        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=8, redirect_stdout=False)
+        self._live = Live(
+            get_renderable=lambda: self._draw(self._execution),
+            console=self._console,
+            refresh_per_second=8,
+            redirect_stdout=False,
+        )
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -97,8 +101,11 @@ class Picture(Plain):
 
     def execution(self, execution: dict[str, Any]) -> None:
         """Draws it as it is now."""
+        # Once here: what can't be drawn is to fail in this thread, not in that of the picture.
+        self._draw(execution)
         self._execution = execution
-        super().execution(execution)
+        if not sys.stdout.isatty():
+            super().execution(execution)
 
     def line(self, text: str) -> None:
         """Shows a line of the result above the picture."""
@@ -114,20 +121,22 @@ class Picture(Plain):
         """Shows something beside the result above the picture."""
         self._console.print(Text(clean(message), style="yellow"), soft_wrap=True)
 
-    def _draw(self) -> Group:
-        execution = self._execution
+    def _draw(self, execution: dict[str, Any]) -> Group:
         status = str(execution.get("status", ""))
         head = Table.grid(padding=(0, 1))
         time = duration(execution.get("started_at") or execution.get("created_at"), execution.get("ended_at"))
         mark = Text(_MARKS.get(status, " ")) if status in OVER else self._spinner
-        head.add_row(mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", _STYLES.get(status, "")), time)
+        head.add_row(
+            mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", output.STYLES.get(status, "")), time
+        )
         steps = Table.grid(padding=(0, 1))
         for step in execution.get("steps") or ():
             state = one_line(step.get("status"))
-            sign = self._spinner if state == "RUNNING" else Text(_MARKS.get(state, "·"), _STYLES.get(state, "dim"))
+            style = output.STYLES.get(state, "dim")
+            sign = self._spinner if state == "RUNNING" else Text(_MARKS.get(state, "·"), style)
             label = one_line(step.get("label") or step.get("name"))
             spent = duration(step.get("started_at"), step.get("ended_at"))
-            steps.add_row(" ", sign, Text(label), Text(state, _STYLES.get(state, "dim")), Text(spent, "dim"))
+            steps.add_row(" ", sign, Text(label), Text(state, style), Text(spent, "dim"))
         return Group(head, steps)
 
 
@@ -157,4 +166,8 @@ def watch(state: State, execution_id: str, *, status: bool, wanted: Wanted) -> E
         output.note(last, json=False)
     if execution.get("reason"):
         output.note(f"Reason: {execution['reason']}", json=False)
+    if code == ExitCode.OK and execution.get("outputs"):
+        output.note(f"Fetch its outputs: waas executions outputs {execution_id} --download DIR", json=False)
+    elif code != ExitCode.OK and not wanted.logs:
+        output.note(f"See its log: waas executions logs {execution_id}", json=False)
     return code

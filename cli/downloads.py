@@ -20,7 +20,9 @@ from urllib3.exceptions import HTTPError
 
 from .client import Client
 from .errors import UsageError, WaasError
+from .outputs import files_in
 from .progress import Progress
+from .text import to_json
 
 _CHUNK = 1 << 16
 _LONGEST_NAME = 200
@@ -52,13 +54,13 @@ def plan(outputs: Mapping[str, Any], directory: Path) -> list[Item]:
     into a subdirectory with the output's name; no two meet, and none leaves the directory."""
     items: list[Item] = []
     taken: set[str] = set()
+    numbers: dict[Path, int] = {}
 
     def add(value: Any, target: Path) -> None:
-        number = 1
         unique = target
         while str(unique).casefold() in taken:
-            number += 1
-            unique = target.with_name(f"{target.stem}-{number}{target.suffix}")
+            numbers[target] = numbers.get(target, 1) + 1
+            unique = target.with_name(f"{target.stem}-{numbers[target]}{target.suffix}")
         taken.add(str(unique).casefold())
         items.append(Item(unique, value))
 
@@ -66,7 +68,7 @@ def plan(outputs: Mapping[str, Any], directory: Path) -> list[Item]:
         if value is None:
             continue
         own = safe_name(name, "output")
-        files = list(_files(value))
+        files = list(files_in(value))
         if not files:
             add(value, directory / f"{own}.json")
         single = isinstance(value, dict) and "class" in value
@@ -75,25 +77,14 @@ def plan(outputs: Mapping[str, Any], directory: Path) -> list[Item]:
     return items
 
 
-def _files(value: Any) -> Iterator[dict[str, Any]]:
-    """All File and Directory objects in an output."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _files(item)
-    elif isinstance(value, dict):
-        if value.get("class") in ("File", "Directory"):
-            yield value
-            yield from _files(value.get("secondaryFiles"))
-        else:
-            yield from _files(list(value.values()))
-
-
 def safe_name(name: object, otherwise: str) -> str:
-    """`name` as the name of a file in the directory where it is put, whatever it holds."""
-    base = re.sub(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|]', "_", str(name or ""))
-    while len(base.encode()) > _LONGEST_NAME:
-        base = base[1:]
-    return base if base.strip(". ") else otherwise
+    """`name` as the name of a file in the directory where it is put, whatever it holds. Never a hidden one: programs
+    take what they find under such names, `waas` its own configuration."""
+    base = re.sub(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?"<>|]', "_", str(name or ""))
+    base = base.encode()[-_LONGEST_NAME:].decode(errors="ignore")
+    if not base.strip(". "):
+        return otherwise
+    return f"_{base}" if base.startswith(".") else base
 
 
 class Downloader:
@@ -148,7 +139,7 @@ class Downloader:
             try:
                 self._rest(item, part)
                 break
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.Timeout):
+            except requests.RequestException:
                 if attempt == _TRIES:
                     raise WaasError(
                         f"The connection was lost while {item.target.name} came in.",
@@ -161,10 +152,10 @@ class Downloader:
         part.replace(item.target)
 
     def _rest(self, item: Item, part: Path) -> None:
-        size = item.value.get("size")
+        size = _announced(item.value)
         # Without a size nobody could tell whether the beginning belongs to it.
         have = part.stat().st_size if size is not None and part.exists() else 0
-        if have and have >= size:
+        if size is not None and have and have >= size:
             if not _wrong(part, item.value):
                 return
             have = 0
@@ -178,6 +169,8 @@ class Downloader:
             for chunk in response.iter_content(_CHUNK):
                 sink.write(chunk)
                 progress.advance(len(chunk))
+                if size is not None and sink.tell() > size:
+                    return  # whatever else comes, it is wrong by now
 
     def _directory(self, item: Item) -> None:
         """Fetches a directory and unpacks it beside its place while it comes in."""
@@ -192,10 +185,10 @@ class Downloader:
                     stream=True,
                 ) as response,
                 Progress(f"Downloading {item.target.name}", None) as progress,
-                tarfile.open(fileobj=_Stream(response, progress), mode="r|*") as archive,
+                # Not compressed: so what is unpacked is never larger than what came in.
+                tarfile.open(fileobj=_Stream(response, progress), mode="r|") as archive,
             ):
-                # The filter refuses whatever would leave the directory.
-                archive.extractall(fresh, filter="data")
+                archive.extractall(fresh, filter=_plain)  # noqa: S202 - stricter than `data`
             fresh.chmod(0o755)
             if item.target.is_dir() and not item.target.is_symlink():
                 shutil.rmtree(item.target)
@@ -208,6 +201,19 @@ class Downloader:
             raise WaasError(f"The connection was lost while {item.target.name} came in. Try again.") from None
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _plain(member: tarfile.TarInfo, top: str) -> tarfile.TarInfo | None:
+    """A filter for members of an archive: files and directories below `top`, as the service packs them.
+
+    Raises:
+        tarfile.TarError: it is something else: a link, a device, a file with holes, or it would be put elsewhere.
+    """
+    if member.issparse() or not (member.isreg() or member.isdir()):
+        raise tarfile.ReadError(f"{member.name!r} is neither a plain file nor a directory")
+    if Path(member.name).is_absolute():
+        raise tarfile.AbsolutePathError(member)
+    return tarfile.data_filter(member, top)
 
 
 class _Stream(io.RawIOBase):
@@ -231,6 +237,12 @@ def _location(value: Mapping[str, Any]) -> str:
     return location
 
 
+def _announced(value: Mapping[str, Any]) -> int | None:
+    """How many bytes a file has, says the service; None when it doesn't."""
+    size = value.get("size")
+    return None if size is None else int(size)
+
+
 def _part(item: Item) -> Path:
     """Where a download grows. The name depends on what is fetched, so that no other file is taken for its beginning."""
     identity = json.dumps(item.value, sort_keys=True, default=str)
@@ -246,14 +258,14 @@ def _same(item: Item) -> bool:
 
 
 def _as_json(item: Item) -> str:
-    return json.dumps(item.value, indent=2, ensure_ascii=False) + "\n"
+    return to_json(item.value, indent=2) + "\n"
 
 
 def _wrong(file: Path, value: Mapping[str, Any]) -> str | None:
     """In which way a file differs from what the service says of it; None when it doesn't."""
     if not file.is_file():
         return "it is no file"
-    length, size = file.stat().st_size, value.get("size")
+    length, size = file.stat().st_size, _announced(value)
     if size is not None and length != size:
         return f"it has {length} bytes instead of {size}"
     algorithm, _, expected = str(value.get("checksum") or "").partition("$")

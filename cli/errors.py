@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What comes of using an answer of the service that hasn't the form that the contract promises."""
+
 
 class ExitCode(IntEnum):
     """How the command ended. Documented for scripts; never change a number."""
@@ -55,8 +58,8 @@ class UsageError(WaasError):
 class NotFound(WaasError):
     """The service has no such thing for this user. `problem` is None when it doesn't even know the path."""
 
-    def __init__(self, message: str, *, problem: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message, code=ExitCode.NOT_FOUND, problem=problem)
+    def __init__(self, message: str, *, hint: str | None = None, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, code=ExitCode.NOT_FOUND, hint=hint, problem=problem)
 
 
 class Unreachable(WaasError):

@@ -12,8 +12,9 @@ from .commands import Group
 from .complete import complete_execution, complete_workflow
 from .errors import ExitCode, NotFound
 from .many import each
+from .outputs import COLUMNS, rows_of
 from .state import State, pass_state
-from .text import compact, described, duration, log_line, one_line, show_time
+from .text import compact, described, duration, log_line, show_time
 from .urls import path
 
 _STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
@@ -155,7 +156,7 @@ def show(state: State, execution_id: str) -> None:
             ("Name", "Status", "Time"),
             [(step["name"], step["status"], duration(step.get("started_at"), step.get("ended_at"))) for step in steps],
         ),
-        ("Outputs", ("Name", "Type", "Value"), _rows(execution.get("outputs") or {})),
+        ("Outputs", COLUMNS, rows_of(execution.get("outputs") or {})),
     )
     for title, columns, rows in sections:
         if rows:
@@ -234,10 +235,12 @@ def outputs(state: State, execution_id: str, names: tuple[str, ...], directory: 
 
     Files keep their names; directories are unpacked; other values become NAME.json; the files of a list go into a
     directory with the output's name. A download that was cut off goes on when it is started again; checksums are
-    verified. With `-o json` the outputs are printed as an object, with --download the list of files.
+    verified. The list has a line for each file or other value: name of the output, type, name of the file or the
+    value itself, size. With `-o json` the outputs are printed as an object, with --download the list of files.
 
     Examples:
       waas executions outputs EXECUTION_ID
+      waas executions outputs EXECUTION_ID total | cut -f 3
       waas executions outputs EXECUTION_ID table --download .
       waas executions outputs EXECUTION_ID --download results --force
     """
@@ -254,7 +257,7 @@ def outputs(state: State, execution_id: str, names: tuple[str, ...], directory: 
     elif not wanted:
         state.note("No outputs found.")
     else:
-        output.table(("Name", "Type", "Value"), _rows(wanted))
+        output.table(COLUMNS, rows_of(wanted))
 
 
 def _download(state: State, wanted: dict[str, Any], directory: Path, force: bool) -> None:
@@ -279,18 +282,3 @@ def _execution(state: State, execution_id: str) -> dict[str, Any]:
         # That is how an older service says it.
         raise NotFound(f"There is no such execution: {execution_id}")
     return execution
-
-
-def _rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, type and value of each output."""
-    return [(name, _json_type(value), described(value)) for name, value in found.items()]
-
-
-def _json_type(value: Any) -> str:
-    if isinstance(value, dict) and "class" in value:
-        return one_line(value["class"])
-    if isinstance(value, list) and value:
-        kinds = {_json_type(item) for item in value}
-        return f"{kinds.pop()}[]" if len(kinds) == 1 else "array"
-    names = {bool: "boolean", int: "int", float: "double", str: "string", list: "array", dict: "record"}
-    return names.get(type(value), "null")

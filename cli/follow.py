@@ -17,6 +17,8 @@ _POLL = "30s"
 _POLL_SECONDS = 30.0
 _OLD_POLL = "3s"
 _PATIENCE_SECONDS = 600.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_SHORTEST_POLL_SECONDS = 0.1
 
 
 def outcome(execution: dict[str, Any]) -> ExitCode:
@@ -109,7 +111,8 @@ class Follower:
 
     def _poll(self, execution: dict[str, Any]) -> bool:
         """Waits for something new and shows it. True when the execution and its log are over."""
-        ended = str(execution.get("status")).upper() in OVER
+        ended = execution["status"].upper() in OVER
+        started = self._clock()
         page = self._ask(
             path("executions", self._id, "logs"),
             **{"from": self._next, "timeout": "0" if ended else self._timeout, "levels": self._wanted.levels},
@@ -123,6 +126,8 @@ class Follower:
             self._next += len(entries)
         else:
             self._next = max(self._next + len(entries), int(page.get("total_results") or 0))
+        if not entries and self._timeout != "0" and self._clock() - started < _SHORTEST_POLL_SECONDS:
+            self._sleep(_SHORTEST_POLL_SECONDS)  # a service that doesn't wait itself isn't to be overrun
         if "over" in page:
             self._timeout = _POLL
             # `over` speaks of the log as it is now, and a page may hold a part of it only.
@@ -154,7 +159,7 @@ class Follower:
                 if attempt == 0:
                     self._reporter.note(f"{failure.message} Trying again for {_PATIENCE_SECONDS / 60:.0f} minutes.")
                 attempt += 1
-                self._sleep(max(pause(attempt), failure.retry_after or 0))
+                self._sleep(min(max(pause(attempt), failure.retry_after or 0), _LONGEST_PAUSE_SECONDS))
                 continue
             if lost is not None:
                 self._reporter.note("The service answers again.")

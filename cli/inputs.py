@@ -89,11 +89,10 @@ def _value(item: Given, own: Schema, several: Schema | None, root: Schema, uploa
         except ValueError as error:
             raise UsageError(f"--inputs {item.name}:=…: not JSON: {error}.") from None
     if item.text.startswith("@") and takes_files(own):
-        path = Path(item.text[1:]).expanduser()
-        if not path.exists():
-            raise UsageError(f"--inputs {item.name}=@…: there is no file {path}.")
-        value = upload(path, "Directory" if path.is_dir() or _takes_directories_only(own) else "File")
+        value = _uploaded(item, own, upload)
         return value if several is None else [value]
+    if _takes_only("File|Directory", own) and _is_local(item.text):
+        raise UsageError(f"--inputs {item.name}={item.text}: put an @ before a local file: {item.name}=@{item.text}")
     if several is None:
         return convert(item.text, own, root)
     if item.text.lstrip().startswith("["):
@@ -108,15 +107,41 @@ def _value(item: Given, own: Schema, several: Schema | None, root: Schema, uploa
     return [convert(item.text, several, root)]
 
 
+def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
+    """What stands for the local file or directory that an input names with `@`.
+
+    Raises:
+        UsageError: there is no such file, or the input takes none of its kind.
+    """
+    here = f"--inputs {item.name}={item.text}"
+    path = Path(item.text[1:]).expanduser()
+    if not item.text[1:]:
+        raise UsageError(f"{here}: the name of the file is missing.")
+    if not path.exists():
+        hint = f"Give -i {item.name}=@FILE once for each file." if set("*?,") & set(path.name) else None
+        raise UsageError(f"{here}: there is no file {path}.", hint=hint)
+    if path.is_dir() and _takes_only("File", own):
+        hint = "Give its files one by one." if "[]" in str(own.get("x-type")) else None
+        raise UsageError(f"{here}: {path} is a directory, and a file is expected.", hint=hint)
+    return upload(path, "Directory" if path.is_dir() or _takes_only("Directory", own) else "File")
+
+
+def _is_local(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False  # no name that a file could have
+
+
 def takes_files(own: Schema) -> bool:
     """Whether an input takes files or directories, as far as its type tells."""
     declared = own.get("x-type")
     return not own or (isinstance(declared, str) and bool(re.search(r"\b(File|Directory|Any|stdin)\b", declared)))
 
 
-def _takes_directories_only(own: Schema) -> bool:
-    """Whether a file that is given must be a packed directory."""
-    return bool(re.fullmatch(r"Directory(\[\])?\??", str(own.get("x-type"))))
+def _takes_only(kinds: str, own: Schema) -> bool:
+    """Whether an input takes nothing but these (`File|Directory`), one or a list of them."""
+    return bool(re.fullmatch(rf"({kinds})(\[\])*\??", str(own.get("x-type"))))
 
 
 def convert(text: str, own: Schema, root: Schema) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from . import output
 from .commands import Group, Lazy
-from .errors import ExitCode, Interrupted, UsageError, WaasError
+from .errors import MALFORMED, ExitCode, Interrupted, UsageError, WaasError
 from .state import State
 
 
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     state = State()
+    output.never_fail_to_encode()
     try:
         result = cli.main(given, prog_name="waas", complete_var="_WAAS_COMPLETE", standalone_mode=False, obj=state)
     except WaasError as failure:
@@ -97,7 +99,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result = _fail(WaasError(failure.format_message()), state, given)
     except click.Abort:
         result = _fail(Interrupted(), state, given)
+    except MALFORMED:
+        result = _fail(_unexpected(state), state, given)
+    except OSError as failure:
+        result = _fail(WaasError(f"{failure.strerror or failure}."), state, given)
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
+
+
+def _unexpected(state: State) -> WaasError:
+    """The error to show for an exception that nobody foresaw; called while it is handled."""
+    debug, hint = False, "Add --debug before the command to see where this `waas` stumbled."
+    try:
+        debug = state.config.debug
+        hint = f"Is {state.config.api_url} the address of the service? {hint}"
+    except WaasError:
+        pass  # without a configuration the rest of the sentence holds
+    if debug:
+        state.note(traceback.format_exc())
+    return WaasError("The service's answer isn't what is expected.", hint=None if debug else hint)
 
 
 def _fail(failure: WaasError, state: State, given: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json as _json
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,10 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .text import clean, one_line
+from .text import clean, one_line, to_json
 
 if TYPE_CHECKING:
     from .errors import WaasError
+
+
+STYLES = {"RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "CANCELLING": "yellow", "CANCELLED": "yellow"}
+_NARROWEST = 10
+
+
+def never_fail_to_encode() -> None:
+    """Has what the encoding of stdout or stderr lacks shown as `?`, half of a surrogate pair say."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def line(message: str) -> None:
@@ -26,7 +38,7 @@ def json(value: Any) -> None:
         # ASCII: what could steer the terminal is escaped.
         click.echo(_json.dumps(value, indent=2))
     else:
-        click.echo(_json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        click.echo(to_json(value, encoding=sys.stdout.encoding, separators=(",", ":")))
 
 
 def note(message: str, *, json: bool) -> None:
@@ -41,7 +53,8 @@ def error(failure: WaasError, *, json: bool) -> None:
         members = {key: value for key, value in extras.items() if value}
         click.echo(_json.dumps({"error": failure.message, "exit_code": int(failure.code), **members}), err=True)
         return
-    wrong = (failure.problem or {}).get("inputs") or ()
+    listed = (failure.problem or {}).get("inputs")
+    wrong = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     # The service's sentence may consist of those about the inputs, which follow one a line.
     repeated = wrong and all(str(each.get("detail")) in failure.message for each in wrong)
     click.echo(clean("Error: the inputs are wrong:" if repeated else f"Error: {failure.message}"), err=True)
@@ -64,8 +77,12 @@ def _input_problem(wrong: dict[str, Any]) -> str:
     return said
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table: drawn at a terminal; elsewhere a line for each row, tabs between the cells, without the headings."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, brief: bool = False) -> None:
+    """A table: drawn at a terminal; elsewhere a line for each row, tabs between the cells, without the headings.
+
+    Args:
+        brief: whether columns are left out at a terminal that only repeat an earlier one, or are empty.
+    """
     cells = [[one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in cells:
@@ -76,10 +93,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for index, column in enumerate(columns):
-        # Ids stand in the first column and must stay whole to be copied.
-        drawn.add_column(column, overflow="fold", no_wrap=index == 0)
+    content = list(zip(*cells, strict=True))
+    kept = [
+        index for index, column in enumerate(content) if not brief or (any(column) and column not in content[:index])
+    ]
+    console = Console(highlight=False)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    words = [[len(word) for cell in (columns[index], *content[index]) for word in cell.split()] for index in kept]
+    narrowest = [min(max(lengths, default=0), _NARROWEST) for lengths in words]
+    whole = max(map(len, content[0]), default=0) + sum(narrowest[1:]) + 2 * len(kept) <= console.width
+    for index, width in zip(kept, narrowest, strict=True):
+        # Ids stand in the first column and must stay whole to be copied; dates in the others where there is room.
+        drawn.add_column(columns[index], overflow="fold", no_wrap=index == 0, min_width=width if whole else None)
     for row in cells:
-        drawn.add_row(*map(Text, row))
-    Console(highlight=False).print(drawn)
+        drawn.add_row(*(Text(row[index], STYLES.get(row[index], "")) for index in kept))
+    console.print(drawn)

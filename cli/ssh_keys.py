@@ -24,6 +24,7 @@ def command(ctx: click.Context) -> None:
     Examples:
       waas ssh_keys key-gen --name marenostrum
       waas ssh_keys show KEY_ID
+      waas ssh_keys rotate KEY_ID
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -33,9 +34,12 @@ def command(ctx: click.Context) -> None:
 @click.option("--type", "kind", type=click.Choice(["ed25519", "rsa", "ecdsa"]), help="Kind of key. [default: ed25519]")
 @click.option("-b", "--bits", metavar="N", type=int, help="rsa: 3072 or 4096; ecdsa: 256, 384 or 521.")
 @click.option("-n", "--name", help="Your name for it.")
+@click.option("-c", "--comment", help="End of the public line. [default: the name, else your user id]")
 @click.option("-m", "--metadata", metavar="NAME=VALUE", multiple=True, help="Your own words about it; may be repeated.")
 @pass_state
-def key_gen(state: State, kind: str | None, bits: int | None, name: str | None, metadata: tuple[str, ...]) -> None:
+def key_gen(
+    state: State, kind: str | None, bits: int | None, name: str | None, comment: str | None, metadata: tuple[str, ...]
+) -> None:
     """Make a new SSH key pair.
 
     The private half stays in the service's vault and is never shown. Add the public half that is printed to the file
@@ -46,12 +50,14 @@ def key_gen(state: State, kind: str | None, bits: int | None, name: str | None, 
       waas ssh_keys key-gen --type rsa --bits 4096
     """
     words = _metadata(metadata)
-    wanted = {"type": kind, "bits": bits, "name": name, "metadata": words}
+    wanted = {"type": kind, "bits": bits, "name": name, "comment": comment, "metadata": words}
     body = {member: value for member, value in wanted.items() if value}
     key = state.client.decode(state.client.request("POST", "/ssh_keys", json=body))
     if state.json:
         output.json(key)
         return
+    for warning in key.get("warnings") or ():
+        state.note(f"WARNING: {warning}")
     output.line("INFO: Below is your newly generated SSH public key.")
     output.line(
         "INFO: You are responsible for adding it to the authorized_keys file on the systems you want to run your "
@@ -103,27 +109,85 @@ def _type(key: dict[str, Any]) -> str:
 
 @command.command("show", aliases=("get",))
 @click.argument("key_id", shell_complete=complete_ssh_key)
+@click.option("--from", "sources", metavar="LIST", help="Add from=: who may log in with it, separated by commas.")
+@click.option("--restrict", is_flag=True, help="Add restrict: no terminal, no forwarding.")
 @pass_state
-def show(state: State, key_id: str) -> None:
+def show(state: State, key_id: str, sources: str | None, restrict: bool) -> None:
     """Print the public half of an SSH key as a line for authorized_keys.
 
-    `-o json` tells the rest: type, fingerprint, owner, metadata, time.
+    `-o json` tells the rest: type, fingerprint, owner, metadata, times, public halves that it has replaced.
 
     Examples:
       waas ssh_keys show KEY_ID
+      waas ssh_keys show KEY_ID --restrict --from 192.0.2.0/24
       waas ssh_keys show KEY_ID | ssh me@login.example.org 'cat >> ~/.ssh/authorized_keys'
     """
-    key = state.client.json(path("ssh_keys", key_id))
+    if not (sources or restrict):
+        key = state.client.json(path("ssh_keys", key_id))
+        if state.json:
+            output.json(key)
+        else:
+            output.line(compact(key["public_key"]))
+        return
+    if state.json:
+        raise UsageError("--from and --restrict are for the line alone: leave out -o json.")
+    options = {"restrict": "true" if restrict else None, "from": sources}
+    answer = state.client.request(
+        "GET",
+        path("ssh_keys", key_id),
+        params={name: value for name, value in options.items() if value},
+        headers={"Accept": "text/plain"},
+    )
+    output.line(compact(answer.text))
+
+
+@command.command("rotate", aliases=("renew",))
+@click.argument("key_id", shell_complete=complete_ssh_key)
+@pass_state
+def rotate(state: State, key_id: str) -> None:
+    """Exchange an SSH key for a new one under the same id.
+
+    Workflows that name the key go on, with the new private half: add the new public half to authorized_keys at once,
+    then say so with `waas ssh_keys confirm`.
+
+    Example:
+      waas ssh_keys rotate KEY_ID
+    """
+    key = state.client.decode(state.client.request("POST", path("ssh_keys", key_id, "rotate")))
     if state.json:
         output.json(key)
-    else:
-        output.line(compact(key["public_key"]))
+        return
+    output.line("INFO: Add this new public key to authorized_keys, then run")
+    output.line(f"INFO: waas ssh_keys confirm {key_id}")
+    output.line(f"INFO: SSH Public key: {compact(key['public_key'])}")
+    for half in key["replaced"]:
+        output.line(f"INFO: It replaces:    {compact(half['public_key'])}")
+
+
+@command.command("confirm")
+@click.argument("key_id", shell_complete=complete_ssh_key)
+@pass_state
+def confirm(state: State, key_id: str) -> None:
+    """Say that the new public half of a rotated key is installed. Replaced ones aren't shown any more then.
+
+    Example:
+      waas ssh_keys confirm KEY_ID
+    """
+    replaced = state.client.json(path("ssh_keys", key_id))["replaced"]
+    key = state.client.decode(state.client.request("POST", path("ssh_keys", key_id, "confirm")))
+    if state.json:
+        output.json(key)
+        return
+    output.line(f'SUCCESS: Confirmed SSH key "{key_id}"')
+    for half in replaced:
+        output.line(f"INFO: Remove from authorized_keys: {compact(half['public_key'])}")
 
 
 @command.command("delete", aliases=("del", "rm"))
 @click.argument("ids", metavar="KEY_ID...", nargs=-1, required=True, shell_complete=complete_ssh_key)
+@click.option("--force", is_flag=True, help="Also while executions that use it haven't ended.")
 @pass_state
-def delete(state: State, ids: tuple[str, ...]) -> None:
+def delete(state: State, ids: tuple[str, ...], force: bool) -> None:
     """Destroy SSH keys. Remember to take their public halves out of authorized_keys.
 
     Example:
@@ -132,7 +196,7 @@ def delete(state: State, ids: tuple[str, ...]) -> None:
     each(
         state,
         ids,
-        lambda one: state.client.request("DELETE", path("ssh_keys", one)),
+        lambda one: state.client.request("DELETE", path("ssh_keys", one), params={"force": "true"} if force else None),
         done="Deleted SSH key",
         fail="delete SSH key",
     )

@@ -15,6 +15,20 @@ _ESCAPES = re.compile(
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+def to_json(value: Any, *, encoding: str = "utf-8", **layout: Any) -> str:
+    """JSON with letters as they are, or with all but ASCII escaped when the encoding can't hold them.
+
+    Args:
+        layout: `indent`, `separators`.
+    """
+    text = json.dumps(value, ensure_ascii=False, **layout)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(value, **layout)
+    return text
+
+
 def clean(value: object) -> str:
     """`value` as text without anything that a terminal would obey; tabs and newlines stay."""
     return _CONTROLS.sub("", _ESCAPES.sub("", str(value)))
@@ -32,16 +46,17 @@ def compact(value: Any) -> str:
 
 def described(value: Any) -> str:
     """A value in one line, files and directories by their names and sizes."""
-    if isinstance(value, list) and value and all(map(_is_file, value)):
+    if isinstance(value, list) and value and all(map(is_file, value)):
         return ", ".join(map(described, value))
-    if not _is_file(value):
+    if not is_file(value):
         return compact(value)
     length = value.get("size")
     name = one_line(value.get("basename") or value.get("location"))
     return f"{name} ({size(length)})" if isinstance(length, int) else name
 
 
-def _is_file(value: Any) -> bool:
+def is_file(value: Any) -> bool:
+    """Whether a value is a CWL File or Directory object."""
     return isinstance(value, dict) and value.get("class") in ("File", "Directory")
 
 
@@ -51,7 +66,7 @@ def parse_time(value: object) -> datetime | None:
         return None
     try:
         return datetime.fromisoformat(value).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

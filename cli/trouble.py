@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import requests
 
-from .config import Config
+from .config import DEFAULT, Config
 from .errors import Unreachable
 
 
@@ -44,9 +44,11 @@ def unreachable(error: Exception, config: Config) -> NoConnection:
     unknown = any(type(cause).__name__ == "NameResolutionError" for cause in causes)
     if refused or unknown:
         reason = "connection refused" if refused else "the name of the host is unknown"
-        start = (
-            "Start the service again; it ended." if config.local else "Is the service running, and the address right?"
-        )
+        start = "Is the service running, and the address right?"
+        if config.local:
+            start = "Start the service again; it ended."
+        elif config.api_url_from == DEFAULT:
+            start = "Name the service with --api_url, HW_API_URL, or api_url in $HOME/.waas; or start one of your own."
         failure = NoConnection(f"Can't connect to {where}: {reason}.", hint=start)
         failure.refused = True
         return failure

@@ -64,6 +64,9 @@ class Uploader:
         if local.is_dir():
             with _packed(local) as stream:
                 return self._send(stream, f"{_name(local)}.tar.gz")
+        if local.exists() and not local.is_file():
+            # A pipe would look empty.
+            raise UsageError(f"{local} is neither a file nor a directory.")
         try:
             with local.open("rb") as stream:
                 return self._send(stream, _name(local))
@@ -117,7 +120,8 @@ class Uploader:
 
 def _name(local: Path) -> str:
     """The name of a file or directory, also of `.`."""
-    return local.name or local.resolve().name or "directory"
+    name = local.name or local.resolve().name or "directory"
+    return os.fsencode(name).decode(errors="replace")
 
 
 @contextmanager

@@ -16,4 +16,4 @@ def path(*parts: str) -> str:
     for part in parts:
         if part in ("", ".", ".."):
             raise NotFound(f'There is nothing with the id "{part}".')
-    return "/" + "/".join(quote(part, safe="@") for part in parts)
+    return "/" + "/".join(quote(part, safe="@", errors="replace") for part in parts)

@@ -62,6 +62,7 @@ def _list(state: State, query: str | None) -> None:
         output.table(
             ("Workflow ID", "Workflow Name", "Application", "Environment ID", "Environment Name", "Label"),
             ([workflow.get(member) for member in members] for workflow in found),
+            brief=True,
         )
 
 
@@ -147,7 +148,7 @@ def _example(workflow_id: str, properties: Mapping[str, Mapping[str, Any]], requ
     return shlex.join([*map(one_line, words), "--follow"])
 
 
-@command.command("trigger", aliases=("run", "r", "t"))
+@command.command("trigger", aliases=("run", "r", "t"), context_settings={"allow_extra_args": True})
 @click.argument("workflow_id", shell_complete=complete_workflow)
 @click.option("-i", "--inputs", "arguments", metavar="NAME=VALUE", multiple=True, help="An input; may be repeated.")
 @click.option(
@@ -158,7 +159,9 @@ def _example(workflow_id: str, properties: Mapping[str, Mapping[str, Any]], requ
 @click.option("--dry-run", is_flag=True, help="Check the inputs and start nothing.")
 @click.option("--idempotency-key", metavar="WORD", help="Start at most once with this word, however often it is given.")
 @pass_state
+@click.pass_context
 def trigger(
+    ctx: click.Context,
     state: State,
     workflow_id: str,
     arguments: tuple[str, ...],
@@ -190,6 +193,9 @@ def trigger(
     from . import inputs
     from .uploads import Uploader
 
+    if ctx.args:
+        hint = f"Inputs are given with -i: {shlex.join(word for each in ctx.args for word in ('-i', each))}"
+        raise UsageError(f"Unexpected: {' '.join(ctx.args)}", hint=hint)
     if dry_run and (follow or logs):
         raise UsageError("--dry-run starts nothing that could be followed.")
     given = inputs.split(arguments)

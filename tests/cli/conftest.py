@@ -115,6 +115,7 @@ class Service:
         self.executions: dict[str, Execution] = {}
         self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
         self.keys: dict[str, dict[str, Any]] = {}
+        self.used_keys: set[str] = set()
         self.contents: dict[str, bytes] = {}
         self.requests: list[Request] = []
         self.trouble: list[tuple[str, str, int | str, dict[str, str]]] = []
@@ -302,14 +303,30 @@ class Handler(BaseHTTPRequestHandler):
                     "owner": "alice",
                     "metadata": wanted.get("metadata") or {},
                     "created_at": "2026-11-23T09:25:41.308Z",
+                    "rotated_at": None,
+                    "last_used_at": None,
+                    "replaced": [],
                 }
                 self.service.keys[made["id"]] = check("SshKey", made)
                 return 201, made, {"Location": f"/ssh_keys/{made['id']}"}
             case ("GET", []):
                 return 200, check("SshKeys", {"ssh_keys": list(self.service.keys.values())}), {}
             case ("GET", [identity]) if identity in self.service.keys:
-                return 200, self.service.keys[identity], {}
+                key = self.service.keys[identity]
+                if request.headers.get("Accept") == "text/plain":
+                    words = ",".join(f"{name}={value}" for name, value in sorted(request.query.items()))
+                    return 200, f"{words} {key['public_key']}".encode(), {"Content-Type": "text/plain"}
+                return 200, key, {}
+            case ("POST", [identity, "rotate" | "confirm" as change]) if identity in self.service.keys:
+                key = self.service.keys[identity]
+                old = {"public_key": key["public_key"], "fingerprint": key["fingerprint"]}
+                old["replaced_at"] = "2026-11-24T09:00:00.000Z"
+                rotated = {"public_key": "ssh-ed25519 BBBBC3Nza 9f1d1c36\n", "replaced": [old]}
+                key |= rotated if change == "rotate" else {"replaced": []}
+                return 200, check("SshKey", key), {}
             case ("DELETE", [identity]) if identity in self.service.keys:
+                if identity in self.service.used_keys and "force" not in request.query:
+                    return problem(409, "conflict", "Executions that use this key haven't ended: e-1.")
                 del self.service.keys[identity]
                 return 204, None, {}
         return NOT_FOUND
@@ -320,6 +337,7 @@ def service() -> Iterator[Service]:
     handler = type("OwnHandler", (Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that hangs up is no trouble
     handler.service = Service(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

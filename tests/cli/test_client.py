@@ -195,6 +195,15 @@ def test_no_service(waas: Any, url: str, message: str) -> None:
     assert message in as_json.error["error"]
 
 
+def test_no_service_named(waas: Any, answers: responses.RequestsMock) -> None:
+    refused = requests.ConnectionError()
+    refused.__cause__ = ConnectionRefusedError("nothing listens")
+    answers.get("https://127.0.0.1:9090/workflows", body=refused)
+    result = waas("workflows", "list", "-t", "t")
+    assert "Can't connect to https://127.0.0.1:9090 (from the default): connection refused." in result.err
+    assert "HW_API_URL" in result.err
+
+
 def test_https_to_a_plain_server(waas: Any, service: Any) -> None:
     result = waas("w", "--api_url", service.url.replace("http:", "https:"), "-u", "alice:alicepw")
     assert result.code == 1

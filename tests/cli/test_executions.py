@@ -107,8 +107,8 @@ def test_show(alice: Any, service: Any) -> None:
         "Time:      2.5s",
         "top\t5",
         "count\tFAILED\t2m01s",
-        "t\tFile\ttable.csv (1.3 kB)",
-        "n\tint\t3",
+        "t\tFile\ttable.csv\t1.3 kB",
+        "n\tint\t3\t",
     ):
         assert line in out.splitlines()
 
@@ -136,6 +136,7 @@ def test_cancel_goes_on_after_a_failure(alice: Any, service: Any) -> None:
     assert result.err.splitlines() == [
         'ERROR: Failed to cancel execution "unknown-id"...',
         "Error: unknown-id: There is no such thing.",
+        "`waas executions list` shows what there is.",
     ]
 
 

@@ -83,12 +83,15 @@ def test_key_gen(alice: Any, words: list[str]) -> None:
 
 def test_key_gen_with_everything(alice: Any, service: Any) -> None:
     metadata = ["-m", "a=b,c=d", "-m", "privateKey=x", "-m", "text=a,b"]
-    made = alice("keys", "gen", "--type", "rsa", "-b", "4096", "-n", "mine", *metadata, "-o", "json").json
+    made = alice(
+        "keys", "gen", "--type", "rsa", "-b", "4096", "-n", "mine", "-c", "my key", *metadata, "-o", "json"
+    ).json
     assert made["public_key"].endswith("\n")
     assert service.requests[-1].json == {
         "type": "rsa",
         "bits": 4096,
         "name": "mine",
+        "comment": "my key",
         "metadata": {"a": "b", "c": "d", "privateKey": "x", "text": "a,b"},
     }
     assert alice("keys", "gen", "-m", "novalue").code == 2
@@ -103,3 +106,31 @@ def test_the_other_commands_of_keys(alice: Any, service: Any) -> None:
     assert alice("ssh_keys", "show", "9f1d1c36-0", "-o", "json").json["fingerprint"] == "SHA256:7RrVZkqBtx0"
     assert alice("ssh_keys", "delete", "9f1d1c36-0").out == 'SUCCESS: Deleted SSH key "9f1d1c36-0"\n'
     assert alice("ssh_keys", "delete", "9f1d1c36-0").code == 5
+
+
+def test_line_with_options(alice: Any) -> None:
+    alice("ssh_keys", "key-gen")
+    result = alice("ssh_keys", "show", "9f1d1c36-0", "--restrict", "--from", "192.0.2.0/24")
+    assert result.out == "from=192.0.2.0/24,restrict=true ssh-ed25519 AAAAC3Nza 9f1d1c36\n"
+    assert alice("ssh_keys", "show", "9f1d1c36-0", "--restrict", "-o", "json").code == 2
+
+
+def test_rotate_and_confirm(alice: Any, service: Any) -> None:
+    alice("ssh_keys", "key-gen")
+    lines = alice("keys", "rotate", "9f1d1c36-0").out.splitlines()
+    assert lines[1] == "INFO: waas ssh_keys confirm 9f1d1c36-0"
+    assert lines[2].endswith("ssh-ed25519 BBBBC3Nza 9f1d1c36")
+    assert lines[3].endswith("ssh-ed25519 AAAAC3Nza 9f1d1c36")
+    assert "Remove from authorized_keys: ssh-ed25519 AAAAC3Nza 9f1d1c36" in alice("keys", "confirm", "9f1d1c36-0").out
+    assert alice("keys", "rotate", "9f1d1c36-0", "-o", "json").json["replaced"]
+    assert alice("keys", "confirm", "9f1d1c36-0", "-o", "json").json["replaced"] == []
+    assert alice("keys", "rotate", "nope").code == alice("keys", "confirm", "nope").code == 5
+
+
+def test_a_key_in_use_is_deleted_by_force(alice: Any, service: Any) -> None:
+    alice("ssh_keys", "key-gen")
+    service.used_keys = {"9f1d1c36-0"}
+    result = alice("ssh_keys", "delete", "9f1d1c36-0")
+    assert result.code != 0
+    assert "e-1" in result.err
+    assert alice("ssh_keys", "delete", "--force", "9f1d1c36-0").code == 0

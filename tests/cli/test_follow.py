@@ -17,6 +17,7 @@ from waas_cli import config
 from waas_cli.client import Client
 from waas_cli.errors import Unreachable
 from waas_cli.follow import Follower, Wanted
+from waas_cli.text import clean
 
 WAAS = [sys.executable, "-c", "from waas_cli.main import main; main()"]
 ID = "00000001-0000-4000-8000-0123456789ab"
@@ -75,7 +76,18 @@ def test_reason_and_steps(alice: Any, service: Any) -> None:
     steps = [{"name": "count", "status": "FAILED"}, {"name": "merge", "status": "PENDING"}]
     execution = service.add(("RUNNING", []), ("FAILED", []), steps=steps, reason="step count: no such word")
     result = alice("executions", "status", execution, "--follow")
-    assert result.err.splitlines() == ["step count: FAILED", "Reason: step count: no such word"]
+    assert result.err.splitlines() == [
+        "step count: FAILED",
+        "Reason: step count: no such word",
+        f"See its log: waas executions logs {execution}",
+    ]
+
+
+def test_the_end_says_how_to_fetch_the_outputs(alice: Any, service: Any) -> None:
+    execution = service.add(("RUNNING", []), ("SUCCEEDED", []), outputs={"total": 1})
+    how = f"Fetch its outputs: waas executions outputs {execution} --download DIR"
+    assert alice("executions", "status", execution, "-f").err.splitlines()[-1] == how
+    assert how not in alice("executions", "status", execution, "-f", "-o", "json").err
 
 
 def test_trigger_with_logs(alice: Any, service: Any) -> None:
@@ -179,11 +191,11 @@ def test_ctrl_c_stops_following_and_not_the_execution(alice: Any, service: Any) 
     assert service.sent("DELETE", "/") == []
 
 
-def terminal(*arguments: str) -> tuple[int, str]:
-    """Runs the command at a terminal of 100 columns; the exit code and all that appears on it."""
+def terminal(*arguments: str, columns: int = 100) -> tuple[int, str]:
+    """Runs the command at a terminal; the exit code and all that appears on it."""
     child, descriptor = pty.fork()
     if child == 0:
-        os.environ.update(TERM="xterm", COLUMNS="100", NO_COLOR="1")
+        os.environ.update(TERM="xterm", COLUMNS=str(columns), NO_COLOR="1")
         os.execv(WAAS[0], [*WAAS, *arguments])  # noqa: S606
     shown = b""
     limit = time.monotonic() + 30
@@ -227,6 +239,37 @@ def test_at_a_terminal_tables_are_drawn(alice: Any, service: Any) -> None:
     assert "AliceOnly@env-alice@exec_job" in shown
     assert "─" in shown
     assert terminal("workflows", "list", "-o", "json")[1].startswith("[\r\n  {")
+
+
+def test_at_a_terminal_what_only_repeats_is_left_out(alice: Any, service: Any) -> None:
+    members = ("id", "name", "application_id")
+    service.workflows = [
+        {**service.workflows[0], **dict.fromkeys(members, name), "environment_name": "env-pub", "label": f"My {name}"}
+        for name in ("word-statistics", "slow-count")
+    ]
+    shown = terminal("workflows", "list")[1]
+    assert [heading in shown for heading in ("Workflow ID", "Environment ID", "Label")] == [True] * 3
+    assert [heading in shown for heading in ("Workflow Name", "Application", "Environment Name")] == [False] * 3
+
+
+def test_at_a_terminal_tables_fit(alice: Any, service: Any) -> None:
+    service.add(("SUCCEEDED", []), workflow="parameter-sweep-of-an-epidemic")
+    shown = terminal("executions", "list", columns=80)[1]
+    lines = [clean(line).rstrip() for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[2].endswith("2.5s")
+    for whole in ("Triggered", "2026-11-23", "SUCCEEDED", ID):
+        assert whole in shown
+    assert ID in terminal("executions", "list", columns=45)[1]
+
+
+def test_at_a_terminal_an_answer_of_another_form_is_no_trace(alice: Any, service: Any) -> None:
+    execution = service.add(*FRAMES)
+    service.executions[execution].details = lambda: {"id": execution, "status": "RUNNING", "steps": [7]}
+    code, shown = terminal("executions", "logs", execution, "--follow")
+    assert code == 1
+    assert "isn't what is expected" in shown
+    assert "Traceback" not in shown
 
 
 def test_at_a_terminal_the_password_is_asked_for(home: Any, service: Any) -> None:

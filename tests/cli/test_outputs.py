@@ -74,9 +74,28 @@ def test_list(alice: Any, execution: str) -> None:
     result = alice("executions", "outputs", execution)
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert lines[0] == "table\tFile\ttable.csv (1.1 kB)"
-    assert lines[1] == "plots\tFile[]\tp.svg (6 B), p.svg (11 B)"
-    assert lines[2:] == ["folder\tDirectory\tresults", "total\tint\t42", "nothing\tnull\tnull"]
+    assert lines == [
+        "table\tFile\ttable.csv\t1.1 kB",
+        "plots\tFile\tp.svg\t6 B",
+        "plots\tFile\tp.svg\t11 B",
+        "plots\tFile\tp.idx\t5 B",
+        "folder\tDirectory\tresults\t",
+        "total\tint\t42\t",
+        "nothing\tnull\tnull\t",
+    ]
+
+
+def test_list_of_records_and_of_plain_values(alice: Any, service: Any) -> None:
+    record = {"count": 3, "map": [file("a.map", b"a", "r"), file("b.map", b"b", "r")]}
+    execution = service.add(("SUCCEEDED", []), outputs={"r": record, "words": ["a", "b"], "plain": {"x": 1}, "no": []})
+    assert alice("executions", "outputs", execution).out.splitlines() == [
+        "r.count\tint\t3\t",
+        "r.map\tFile\ta.map\t1 B",
+        "r.map\tFile\tb.map\t1 B",
+        'words\tstring[]\t["a", "b"]\t',
+        'plain\trecord\t{"x": 1}\t',
+        "no\tarray\t[]\t",
+    ]
 
 
 def test_list_in_json(alice: Any, service: Any, execution: str) -> None:

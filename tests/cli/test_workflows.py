@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def test_show_in_json(alice: Any, service: Any) -> None:
 
 def test_show_what_does_not_exist(alice: Any) -> None:
     result = alice("workflows", "show", "nope")
-    assert (result.code, result.out, result.err) == (5, "", "Error: There is no such thing.\n")
+    assert (result.code, result.out) == (5, "")
+    assert result.err == "Error: There is no such thing.\n`waas workflows list` shows what there is.\n"
     assert alice("workflows", "show", "..").code == 5
 
 
@@ -208,3 +210,37 @@ def test_trigger_what_does_not_exist(alice: Any, service: Any, output: str) -> N
 def test_forbidden(alice: Any, service: Any) -> None:
     service.trouble = [("POST", "/workflows/", 403, {})]
     assert alice("workflows", "trigger", WORKFLOW, "-o", "json").error["exit_code"] == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-i", "texts={top}/a b.txt"], "put an @ before a local file: texts=@{top}/a b.txt"),
+        (["-i", "folder={top}"], "put an @ before a local file: folder=@{top}"),
+        (["-i", "texts=@{top}"], "{top} is a directory, and a file is expected.\nGive its files one by one."),
+        (["-i", "texts=@{top}/*.txt"], "there is no file {top}/*.txt.\nGive -i texts=@FILE once for each file."),
+        (["-i", "texts=@"], "the name of the file is missing"),
+        (["-i", "texts=@/dev/null"], "/dev/null is neither a file nor a directory"),
+        (["texts=@{top}/a b.txt", "top=5"], "Inputs are given with -i: -i 'texts=@{top}/a b.txt' -i top=5"),
+    ],
+)
+def test_mistakes_of_newcomers(alice: Any, service: Any, tmp_path: Path, words: list[str], message: str) -> None:
+    (tmp_path / "a b.txt").write_text("a")
+    result = alice("workflows", "trigger", "word-statistics", *(word.format(top=tmp_path) for word in words))
+    assert (result.code, result.out) == (2, "")
+    assert message.format(top=tmp_path) in result.err
+    assert service.sent("POST", "/") == []
+
+
+def test_a_word_that_no_file_has_is_an_id(alice: Any, service: Any) -> None:
+    for word in ("file-1", "\x00", "x" * 5000, "~nobody-of-that-name/x"):
+        assert alice("workflows", "trigger", "word-statistics", "-i", f"texts={word}").code == 0
+        assert service.sent("POST", "/")[-1].json["inputs"] == {"texts": [word]}
+
+
+def test_names_that_are_not_unicode(alice: Any, service: Any, tmp_path: Path) -> None:
+    name = os.fsdecode(b"gr\xf6\xdfe.txt")
+    (tmp_path / name).write_text("a")
+    assert alice("workflows", "trigger", "word-statistics", "-i", f"texts=@{tmp_path / name}").code == 0
+    assert service.sent("POST", "/files")[0].query["name"] == "gr\ufffd\ufffde.txt"
+    assert alice("workflows", "show", name).code == 5
