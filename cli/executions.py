@@ -222,6 +222,24 @@ def cancel(state: State, ids: tuple[str, ...]) -> None:
         output.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")
 
 
+@command.command("resume")
+@click.argument("ids", metavar="EXECUTION_ID...", nargs=-1, required=True, shell_complete=complete_execution)
+@pass_state
+def resume(state: State, ids: tuple[str, ...]) -> None:
+    """Resume failed executions where they failed, if their engine can.
+
+    Examples:
+      waas executions resume EXECUTION_ID
+    """
+    each(
+        state,
+        ids,
+        lambda one: state.client.request("POST", path("executions", one, "resume")),
+        done="Resumed execution",
+        fail="resume execution",
+    )
+
+
 @command.command("outputs", aliases=("output", "out", "o"))
 @click.argument("execution_id", shell_complete=complete_execution)
 @click.argument("names", metavar="[NAME]...", nargs=-1)

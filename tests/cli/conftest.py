@@ -237,6 +237,11 @@ class Handler(BaseHTTPRequestHandler):
             case ("DELETE", []):
                 execution.cancelled = True
                 return 202, None, {}
+            case ("POST", ["resume"]) if execution.status == "FAILED":
+                execution.frames, execution.frame = [("RUNNING", [])], 0
+                return 202, None, {}
+            case ("POST", ["resume"]):
+                return problem(409, "conflict", f"The execution is {execution.status}.")
             case ("GET", ["logs"]):
                 return 200, self.logs(request, execution), {}
             case ("GET", ["outputs", name]):

@@ -36,6 +36,7 @@ def test_a_group_alone_explains_itself(waas: Any, group: str) -> None:
         "executions status",
         "executions logs",
         "executions cancel",
+        "executions resume",
         "ssh_keys key-gen",
         "completion",
     ],

@@ -126,6 +126,15 @@ def test_cancel(alice: Any, service: Any, word: str) -> None:
     ]
 
 
+def test_resume(alice: Any, service: Any) -> None:
+    failed, running = service.add(("FAILED", [])), service.add(("RUNNING", []))
+    result = alice("executions", "resume", failed, running)
+    assert result.code == 1
+    assert f'SUCCESS: Resumed execution "{failed}"' in result.out
+    assert f"{running}: The execution is RUNNING." in result.err
+    assert service.executions[failed].status == "RUNNING"
+
+
 def test_cancel_goes_on_after_a_failure(alice: Any, service: Any) -> None:
     first, second = service.add(("RUNNING", [])), service.add(("RUNNING", []))
     result = alice("executions", "cancel", first, "unknown-id", second)
