@@ -1,10 +1,13 @@
 # Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
-# to .venv (and .venv-toil, .venv-browser for `make test-system`), and is installed again only when its list changes.
+# to .venv (and .venv-toil, .venv-browser, .venv-rustyvault for `make test-system`), and is installed again only when its
+# list changes.
 
 SHELL := /bin/sh
 VENV := .venv
 TOIL := .venv-toil
 BROWSER := .venv-browser
+RUSTYVAULT := .venv-rustyvault
+RUSTYVAULT_VERSION := 0.2.1
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
@@ -27,7 +30,7 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 test: $(VENV)/.installed-dev ## set up, and pass the tests
 	@$(WITH_VENV) pytest -m "not system"
 
-test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed ## set up, and pass the tests that need more tools and the package index
+test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION) ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system
 
 lint: $(VENV)/.installed-dev ## check style, types and the contract
@@ -38,7 +41,7 @@ bench: $(VENV)/.installed-dev ## print how fast things are, beside something mea
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(RUSTYVAULT) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python:
@@ -71,4 +74,13 @@ $(TOIL)/.installed: .ci/toil.txt | $(TOIL)/bin/python
 $(BROWSER)/.installed: .ci/browser.txt | $(BROWSER)/bin/python
 	@echo "Installing what drives a browser"
 	@$(BROWSER)/bin/python $(PIP) -r .ci/browser.txt
+	@touch $@
+
+# A server in Rust that speaks a part of HashiCorp Vault's API. Hardly optimised: it is built in half the time then.
+$(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION):
+	@command -v cargo >/dev/null || { \
+	  echo "RustyVault is built with cargo, libssl-dev and pkg-config: apt-get install cargo libssl-dev pkg-config" >&2; exit 1; }
+	@echo "Building RustyVault; this takes five minutes"
+	@CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	  cargo install rusty_vault --version $(RUSTYVAULT_VERSION) --locked --quiet --root $(RUSTYVAULT)
 	@touch $@

@@ -27,9 +27,6 @@ SYSTEM_FILE = Path("/etc/hpcwaas-api/hpcwaas-api.yml")
 USER_FILE = ".hpcwaas-api.yaml"
 
 UNAVAILABLE: Mapping[str, str] = {
-    "alien_config": "the engine alien4cloud isn't available in this version",
-    "vault_config": "HashiCorp Vault isn't available in this version; keys rest in the embedded vault (`vault`)",
-} | {
     f"auth.{name}": "single sign-on isn't available in this version; `auth.auth_type: basic` is"
     for name in (
         *("auth_url", "token_url", "user_info_url", "redirect_url"),

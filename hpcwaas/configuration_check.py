@@ -11,7 +11,7 @@ from pathlib import Path
 from hpcwaas import listening
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.resources import resource
-from hpcwaas.settings import LimitSettings, RunnerSettings, Settings
+from hpcwaas.settings import HashiCorpSettings, LimitSettings, RunnerSettings, Settings
 
 _LEAST_MEMORY = 16 * 2**20
 _LEAST_LOG = 4 * 2**10
@@ -44,6 +44,12 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
     if problem := _runner(settings.cwl.runner):
         yield ConfigurationError("cwl.runner.command", problem)
     yield from _limits(settings.cwl.limits)
+    if settings.vault_config is not None:
+        yield from _vault(settings.vault_config)
+        if settings.vault.key is not None:
+            yield ConfigurationError(
+                "vault.key", "is for the embedded vault, which `vault_config` turns off: remove it"
+            )
 
 
 def _directory(path: Path) -> str | None:
@@ -76,3 +82,31 @@ def _limits(limits: LimitSettings) -> Iterator[ConfigurationError]:
             yield ConfigurationError(
                 f"cwl.limits.{name}", f"nothing runs within {given} bytes; expected {unit} or more, with a unit"
             )
+
+
+def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:
+    """What the chosen way to log in lacks, and what it doesn't use."""
+    method = vault.auth_method
+    uses = {
+        "approle": ("role_id", "secret_id"),
+        "token": ("token", "token_file"),
+        "kubernetes": ("role", "token_file"),
+        "jwt": ("role", "token_file"),
+    }
+    given = {
+        name for name in ("role_id", "secret_id", "role", "token", "token_file") if getattr(vault, name) is not None
+    }
+    for name in sorted(given - {*uses[method]}):
+        yield ConfigurationError(f"vault_config.{name}", f"isn't used by `auth_method: {method}`")
+    missing = [name for name in uses[method] if name not in given]
+    if method == "token":
+        if len(missing) != 1:
+            yield ConfigurationError("vault_config.token", "give either this or `vault_config.token_file`")
+    else:
+        for name in missing:
+            yield ConfigurationError(f"vault_config.{name}", f"is required by `auth_method: {method}`")
+    if vault.is_secret_wrapped and method != "approle":
+        yield ConfigurationError("vault_config.is_secret_wrapped", f"isn't used by `auth_method: {method}`")
+    for name, path in (("ca_file", vault.ca_file), ("token_file", vault.token_file)):
+        if path is not None and not os.access(path, os.R_OK):
+            yield ConfigurationError(f"vault_config.{name}", f"{path} can't be read")

@@ -19,6 +19,12 @@ from hpcwaas.settings import Settings
 _MASK = "********"
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("kiB", 2**10))
 
+_WITHOUT = {
+    "auth": "local mode, for one user with a token",
+    "alien_config": "the embedded engine runs the workflows",
+    "vault_config": "private keys rest in the embedded vault",
+}
+
 _INTRODUCTION = """\
 # Configuration
 
@@ -74,7 +80,7 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
             yield f"{indent}{name}:\n"
             yield from _section(found, here, value)
         elif section_of(info) is not None:
-            yield f"{indent}# {name}: not given; local mode, for one user with a token\n"
+            yield f"{indent}# {name}: not given; {_WITHOUT[name]}\n"
         else:
             leaf = Leaf(here, info)
             if leaf.key == "listen_address":

@@ -27,14 +27,15 @@ FLAGS = (
     Flag("--listen_address", "listen_address", "HOST:PORT to listen on.", "-l"),
     Flag("--data_dir", "data_dir", "Directory of everything the service keeps."),
     Flag("--cwl_catalogue", "cwl.catalogue", "Directory whose CWL workflows are published."),
-    # Known from the service that this one replaces, so that they are refused with the reason.
-    Flag("--a4c_address", "alien_config.address"),
-    Flag("--a4c_user", "alien_config.user"),
-    Flag("--a4c_password", "alien_config.password"),
-    Flag("--a4c_ca_file", "alien_config.ca_file"),
-    Flag("--a4c_skip_secure", "alien_config.skip_secure", switch=True),
-    Flag("--vault_address", "vault_config.address"),
-    Flag("--vault_role_id", "vault_config.role_id"),
-    Flag("--vault_secret_id", "vault_config.secret_id"),
-    Flag("--vault_is_secret_wrapped", "vault_config.is_secret_wrapped", switch=True),
+    Flag("--a4c_address", "alien_config.address", "URL of Alien4Cloud."),
+    Flag("--a4c_user", "alien_config.user", "Account of this service in Alien4Cloud."),
+    Flag("--a4c_password", "alien_config.password", "Its password. Better in a variable: processes can be listed."),
+    Flag("--a4c_ca_file", "alien_config.ca_file", "Certificates to trust for Alien4Cloud."),
+    Flag("--a4c_skip_secure", "alien_config.skip_secure", "Accept any certificate of Alien4Cloud.", switch=True),
+    Flag("--vault_address", "vault_config.address", "URL of HashiCorp Vault."),
+    Flag("--vault_role_id", "vault_config.role_id", "Role id to log in with at the vault."),
+    Flag(
+        "--vault_secret_id", "vault_config.secret_id", "Its secret id. Better in a variable: processes can be listed."
+    ),
+    Flag("--vault_is_secret_wrapped", "vault_config.is_secret_wrapped", "The secret id is wrapped.", switch=True),
 )

@@ -56,6 +56,10 @@ def _secrets(settings: Settings) -> Iterator[str]:
             yield base64.b64encode(f"{account.username}:{password}".encode()).decode()
     if settings.vault.key is not None:
         yield settings.vault.key.get_secret_value()
+    if settings.vault_config is not None:
+        for secret in (settings.vault_config.secret_id, settings.vault_config.token):
+            if secret is not None:
+                yield secret.get_secret_value()
     if in_url := urlsplit(settings.store.url or "").password:
         yield in_url
 

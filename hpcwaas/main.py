@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -97,12 +98,12 @@ def main(context: click.Context) -> None:
 
 
 def _run(settings: Settings) -> None:
-    from hpcwaas.app import create_app
+    from hpcwaas.app import create_app, prepare_vault
     from hpcwaas.preflight import preflight
     from hpcwaas.serve import serve
 
     preflight(settings)
-    serve(settings, create_app)
+    serve(settings, partial(create_app, secret_id=prepare_vault(settings)))
 
 
 @main.group()

@@ -41,16 +41,17 @@ def preflight(settings: Settings) -> None:
     """
     key_file = settings.data_dir / "vault.key"
     key = settings.vault.key
-    opened = load_key(key.get_secret_value() if key else None, key_file) if key or key_file.exists() else None
+    embedded = settings.vault_config is None and (key or key_file.exists())
+    opened = load_key(key.get_secret_value() if key else None, key_file) if embedded else None
     if not has_database(settings):
-        if not settings.local:
-            raise ConfigurationError("store.url", OUTDATED)
-        return
+        return  # the start makes it
     database = Database(settings.database_url)
     try:
         if not database.is_current():
-            if not settings.local:  # the local mode upgrades by itself
+            # The local mode upgrades by itself, and an empty database is filled in any mode.
+            if not settings.local and database.current() is not None:
                 raise ConfigurationError("store.url", OUTDATED)
+            database.check_upgradable()
         elif opened:
             EmbeddedVault(SecretStore(database), opened)
     except Unavailable as error:

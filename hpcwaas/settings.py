@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -131,6 +132,9 @@ class LimitSettings(_Section):
     memory: Size = Field(4 * 2**30, description="Memory of all its processes together.")
     log: Size = Field(32 * 2**20, description="Log.")
     disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
+    time: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Seconds that it may run, without its waiting. Default: no limit."
+    )
 
 
 class CWLSettings(_Section):
@@ -152,6 +156,71 @@ class CWLSettings(_Section):
     )
     runner: RunnerSettings = Field(default_factory=RunnerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("expected a URL such as https://a4c.example.org:8088")
+    if parts.username is not None:
+        raise ValueError("holds credentials: they have settings of their own")
+    return value.rstrip("/")
+
+
+def _mount_path(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("expected a path such as secret or teams/hpc, without a slash at its ends")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+MountPath = Annotated[str, AfterValidator(_mount_path)]
+
+
+class Alien4CloudSettings(_Section):
+    """The engine `alien4cloud`, which is chosen when any of these is set."""
+
+    address: Url = Field("http://127.0.0.1:8088", description="URL of Alien4Cloud.")
+    user: str = Field("admin", min_length=1, description="Account that this service uses there.")
+    password: SecretStr = Field(SecretStr("admin"), description="Password of that account.")
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Default: those that come with Python.")
+    skip_secure: bool = Field(False, description="Whether to accept any certificate. For trials only.")
+    cache_seconds: float = Field(10.0, gt=0, description="Seconds for which the list of workflows counts as fresh.")
+    connect_timeout: float = Field(3.0, gt=0, description="Seconds to wait for a connection.")
+    read_timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")
+
+
+class HashiCorpSettings(_Section):
+    """HashiCorp Vault or OpenBao, where private keys rest when any of these is set. Otherwise they rest in the embedded
+    vault."""
+
+    address: Url = Field("http://127.0.0.1:8200", description="URL of the vault.")
+    namespace: str | None = Field(None, min_length=1, description="Namespace, where the vault has them.")
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Default: those that come with Python.")
+    auth_method: Literal["approle", "token", "kubernetes", "jwt"] = Field(
+        "approle", description="How the service logs in."
+    )
+    auth_mount: MountPath | None = Field(
+        None, description="Where that method is mounted below `auth/`. Default: its name."
+    )
+    role_id: str | None = Field(None, min_length=1, description="For `approle`.")
+    secret_id: SecretStr | None = Field(
+        None, description="For `approle`: the secret id, or a wrapping token around it."
+    )
+    is_secret_wrapped: bool = Field(
+        False, description="Whether `secret_id` is a wrapping token. It is opened once, when the service starts."
+    )
+    role: str | None = Field(None, min_length=1, description="For `kubernetes` and `jwt`: role to log in with.")
+    token: SecretStr | None = Field(None, description="For `token`.")
+    token_file: Path | None = Field(
+        None,
+        description=(
+            "File with the token for `token`, or with the JSON Web Token for `jwt` and `kubernetes`; read anew at "
+            "every login."
+        ),
+    )
+    mount: MountPath = Field("secret", description="Where the engine for keys and values is mounted; version 1 or 2.")
+    path: MountPath = Field("ssh-credentials", description="Path in it below which keys are stored by their ids.")
 
 
 class ServerSettings(_Section):
@@ -183,6 +252,12 @@ class Settings(_Section):
     files: FileSettings = Field(default_factory=FileSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     cwl: CWLSettings = Field(default_factory=CWLSettings)
+    alien_config: Alien4CloudSettings | None = Field(
+        None, description="Alien4Cloud, which then runs the workflows. Without it: the embedded engine."
+    )
+    vault_config: HashiCorpSettings | None = Field(
+        None, description="HashiCorp Vault or OpenBao for private keys. Without it: the embedded vault."
+    )
     server: ServerSettings = Field(default_factory=ServerSettings)
 
     @property

@@ -41,6 +41,9 @@ _PATIENCE = 60.0
 _PROBES = 2
 """Threads that are kept for the probes, whatever else goes on."""
 
+_WOKEN = 4
+"""Parked requests that are answered at the same time: one line of a log wakes hundreds, and others go on meanwhile."""
+
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -86,6 +89,7 @@ class Bridge:
         self._streams = streams
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._probes = ThreadPoolExecutor(_PROBES, thread_name_prefix="probe")
+        self._woken = asyncio.Semaphore(_WOKEN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -96,12 +100,15 @@ class Bridge:
         environ[_ARRIVED] = time.monotonic()
         context = contextvars.copy_context()  # Connexion keeps the request's operation and parameters there
         pool = self._probes if scope["path"].startswith("/health/") else self._pool
+        turn: contextlib.AbstractAsyncContextManager[object] = contextlib.nullcontext()
         while True:
             call = _Call(self._app, loop, send, scope, self._streams)
             try:
-                messages = await loop.run_in_executor(pool, context.run, call.run, environ)
+                async with turn:
+                    messages = await loop.run_in_executor(pool, context.run, call.run, environ)
             except _AbandonedError:
                 return  # incomplete: the server closes the connection
+            turn = self._woken
             parked = environ.pop(_PARKED, None)
             if parked is None:
                 break

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from connexion.datastructures import MediaTypeDict
 from connexion.json_schema import Draft4RequestValidator
 from connexion.lifecycle import ConnexionRequest
+from connexion.uri_parsing import OpenAPIURIParser
 from connexion.utils import is_null, is_nullable
 from connexion.validators import AbstractRequestBodyValidator, ParameterValidator
 from jsonschema import Draft4Validator, ValidationError
@@ -73,6 +74,17 @@ def _unstorable(value: Any, depth: int) -> tuple[str, str] | None:
     elif isinstance(value, float) and value in (float("inf"), float("-inf")):
         return "", "is a number out of range"
     return None
+
+
+class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no types
+    """Takes the first of several values of a parameter that has one, as existing clients know it."""
+
+    def resolve_params(self, params: dict[str, Any], _in: str) -> Any:
+        """See `connexion.uri_parsing.AbstractURIParser`."""
+        if _in == "query":
+            arrays = {name for name, schema in self.param_schemas.items() if schema.get("type") == "array"}
+            params = {name: values if name in arrays else values[:1] for name, values in params.items()}
+        return super().resolve_params(params, _in)
 
 
 _SMALL = 16 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.executions import Executions
@@ -20,16 +20,20 @@ class Keeper:
     """A thread that starts what a crash left half-started, stores how executions ended, and sweeps.
 
     Args:
-        sweep: removes what nobody owns.
+        sweeps: each removes what nobody owns, or ends what was left half-done.
         interval: seconds between two rounds.
     """
 
     def __init__(
-        self, executions: Executions, records: ExecutionRecords, sweep: Callable[[], object], interval: float = 5.0
+        self,
+        executions: Executions,
+        records: ExecutionRecords,
+        sweeps: Sequence[Callable[[], object]],
+        interval: float = 5.0,
     ) -> None:
         self._executions = executions
         self._records = records
-        self._sweep = sweep
+        self._sweeps = sweeps
         self._interval = interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -47,10 +51,11 @@ class Keeper:
     def round(self) -> None:
         """One round."""
         for execution in self._records.without_reference(datetime.now(UTC) - _GRACE):
-            self._attempt(self._executions.resume, execution)
+            self._attempt(self._executions.recover, execution)
         for execution in self._records.unfinished():
             self._attempt(self._executions.refresh, execution)
-        self._attempt(self._sweep)
+        for sweep in self._sweeps:
+            self._attempt(sweep)
 
     def _run(self) -> None:
         while not self._stop.is_set():

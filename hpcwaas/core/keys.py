@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from hpcwaas.core.models import Principal, SSHKey
+from hpcwaas.core.models import JSON, Principal, ReplacedKey, SSHKey, WorkflowDetails
+from hpcwaas.errors import (
+    BadRequest,
+    Conflict,
+    InputProblem,
+    InvalidInputs,
+    NotFound,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+)
 from hpcwaas.store.base import SSHKeyRecords
-from hpcwaas.vault.base import Vault
+from hpcwaas.vault.base import NotDone, Vault
+
+_LOGGER = logging.getLogger(__name__)
 
 RESERVED = ("privateKey", "publicKey")
 """Words that the vault's records use themselves; as metadata they are ignored."""
+
+KEY_INPUT = "vault_id"
+"""Input that names a key by its name alone; any other does by `x-ssh-key: true` in its schema."""
+
+_PATIENCE = timedelta(seconds=60)
+"""How long making or changing a key may take. What is older by far is what a crash left."""
+_STALE = 2 * _PATIENCE
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_REPLACED = 9
+"""Public halves that may wait for a confirmation: with the present one as many as KV v2 keeps versions."""
+_MOST_WORDS, _LONGEST_NAME, _LONGEST_VALUE = 64, 128, 512
+"""How many members metadata has, and the bytes of each, as KV v2 limits its own."""
 
 
 class KeyPair(Protocol):
@@ -31,7 +57,7 @@ class KeyPair(Protocol):
 
 
 class Keys:
-    """Makes, lists and destroys key pairs.
+    """Makes, lists, rotates and destroys key pairs.
 
     Args:
         generate: makes a key pair of a type, size (None: the usual one) and comment.
@@ -45,15 +71,28 @@ class Keys:
         self._generate = generate
 
     def create(
-        self, principal: Principal, key_type: str, bits: int | None, name: str | None, metadata: Mapping[str, str]
+        self,
+        principal: Principal,
+        key_type: str,
+        bits: int | None,
+        name: str | None,
+        metadata: Mapping[str, str],
+        comment: str | None = None,
     ) -> SSHKey:
         """Makes a key pair; the private half goes into the vault and nowhere else.
 
+        Args:
+            comment: ends the public line. Default: the key's name, else the user.
+
         Raises:
             BadRequest: no such type or size.
+            TooLarge: the metadata is.
             Conflict: the user has a key of this name.
         """
-        pair = self._generate(key_type, bits, name or principal.subject)
+        _check_metadata(metadata)
+        if name is not None and self._records.has_name(principal.subject, name):
+            raise Conflict("You have an SSH key of this name already.")
+        pair = self._generate(key_type, bits, comment if comment is not None else name or principal.subject)
         key = SSHKey(
             id=str(uuid.uuid4()),
             owner=principal.subject,
@@ -65,11 +104,20 @@ class Keys:
             metadata={word: text for word, text in metadata.items() if word not in RESERVED},
             created_at=datetime.now(UTC),
         )
-        self._vault.write(key.id, pair.private_key, key.public_key, key.metadata)
+        try:
+            self._vault.write(key, pair.private_key)
+        except (NotDone, Conflict):  # nothing of ours is there
+            raise
+        except ServiceError:
+            self._discard(key.id)
+            raise
+        if datetime.now(UTC) - key.created_at > _PATIENCE:  # the sweep may be at work on it
+            self._discard(key.id)
+            raise Unavailable("The vault took too long. Try again.")
         try:
             self._records.add(key)
         except Exception:  # whatever it was, the private half must not stay behind without an owner
-            self._vault.delete(key.id)
+            self._discard(key.id)
             raise
         return key
 
@@ -85,12 +133,152 @@ class Keys:
         """
         return self._records.get(key_id, principal.subject)
 
-    def delete(self, principal: Principal, key_id: str) -> None:
-        """Destroys both halves of a key. If the vault fails, the key stays listed and can be deleted again.
+    def rotate(self, principal: Principal, key_id: str) -> SSHKey:
+        """Exchanges a key pair for a new one of the same kind under the same id.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+            Conflict: it is being changed, or too many replaced halves wait for a confirmation.
+        """
+        if len(self._records.get(key_id, principal.subject).replaced) >= _MOST_REPLACED:
+            raise Conflict("Confirm first that the present public half is installed: too many replaced ones wait.")
+        return self._rotate(self._begin("rotate", key_id, principal.subject))
+
+    def confirm(self, principal: Principal, key_id: str) -> SSHKey:
+        """Notes that the present public half is installed: replaced ones aren't shown any more.
 
         Raises:
             NotFound: unknown, or somebody else's.
         """
-        self._records.get(key_id, principal.subject)
-        self._vault.delete(key_id)
-        self._records.delete(key_id, principal.subject)
+        return self._records.confirm(key_id, principal.subject)
+
+    def delete(self, principal: Principal, key_id: str, *, force: bool = False) -> None:
+        """Destroys both halves of a key. If the vault can't, the key stays listed and can be deleted again.
+
+        Args:
+            force: also while executions that use it haven't ended.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+            KeyInUse: executions that use it haven't ended.
+            Conflict: it is being changed.
+        """
+        self._delete(self._begin("delete", key_id, principal.subject, even_in_use=force))
+
+    def used_by(self, principal: Principal, details: WorkflowDetails, inputs: Mapping[str, JSON]) -> frozenset[str]:
+        """Ids of the user's keys that the inputs of an execution name.
+
+        Raises:
+            InvalidInputs: they name a key that is unknown or somebody else's.
+        """
+        schemas = details.inputs.get("properties", {})
+        named = {
+            name: value
+            for name, value in inputs.items()
+            if (name == KEY_INPUT or schemas.get(name, {}).get("x-ssh-key") is True)
+            and isinstance(value, str)
+            and value
+        }
+        known = {key.id for key in self._records.of(principal.subject)} if named else set()
+        problems = [
+            InputProblem(
+                name,
+                f"`{name}` is {value[:64]!r}, which isn't an SSH key of yours.",
+                value[:64],
+                "the id of an SSH key",
+            )
+            for name, value in named.items()
+            if value not in known
+        ]
+        if problems:
+            raise InvalidInputs(problems)
+        return frozenset(named.values())
+
+    def sweep(self) -> None:
+        """Ends what a crash or a failing vault has left half-done."""
+        before = datetime.now(UTC) - _STALE
+        failure: ServiceError | None = None
+        for key_id in self._vault.unowned(before):
+            try:
+                self._vault.delete(key_id)
+            except NotDone:
+                raise
+            except ServiceError as error:  # the others may fare better
+                failure = error
+            else:
+                _LOGGER.info("removed the private half %s, which an earlier failure had left behind", key_id)
+        for change, key in self._records.left(before):
+            try:
+                self._resume(change, key)
+            except NotDone:
+                raise
+            except (NotFound, Conflict):  # somebody else has just done it
+                continue
+            except ServiceError as error:
+                failure = error
+            else:
+                _LOGGER.info("ended the change (%s) of key %s, which had been left half-done", change, key.id)
+        if failure:
+            raise failure
+
+    def _resume(self, change: str, key: SSHKey) -> None:
+        taken = self._begin(change, key.id, key.owner)
+        if change == "delete":
+            self._delete(taken)
+        else:
+            # Which pair the vault has nobody can tell: it isn't readable. A new one makes both sides agree.
+            self._rotate(taken)
+
+    def _begin(self, change: str, key_id: str, owner: str, *, even_in_use: bool = True) -> SSHKey:
+        now = datetime.now(UTC)
+        return self._records.begin(change, key_id, owner, now, now - _STALE, even_in_use=even_in_use)
+
+    def _rotate(self, key: SSHKey) -> SSHKey:
+        pair = self._generate(key.type, key.bits, _comment(key.public_key))
+        now = datetime.now(UTC)
+        rotated = replace(
+            key,
+            public_key=pair.public_key,
+            fingerprint=pair.fingerprint,
+            rotated_at=now,
+            replaced=(*key.replaced, ReplacedKey(key.public_key, key.fingerprint, now)),
+        )
+        self._change(key.id, lambda: self._vault.replace(rotated, pair.private_key))
+        self._records.rotated(key.id, rotated)
+        return rotated
+
+    def _delete(self, key: SSHKey) -> None:
+        self._change(key.id, lambda: self._vault.delete(key.id))
+        self._records.delete(key.id, key.owner)
+
+    def _change(self, key_id: str, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except NotDone:
+            self._records.leave(key_id, None)
+            raise
+        except ServiceError:  # it may be done: the user may try again at once, else the sweep does
+            self._records.leave(key_id, _LONG_AGO)
+            raise
+
+    def _discard(self, key_id: str) -> None:
+        try:
+            self._vault.delete(key_id)
+        except ServiceError as error:
+            _LOGGER.warning("the sweep will remove the private half %s: %s", key_id, error.detail)
+
+
+def _comment(public_key: str) -> str:
+    return (*public_key.rstrip("\n").split(" ", 2), "")[2]
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    if len(metadata) > _MOST_WORDS:
+        raise TooLarge(f"`metadata` has {len(metadata)} members; at most {_MOST_WORDS} are kept.")
+    for name, text in metadata.items():
+        if not name:
+            raise BadRequest("`metadata` has a member without a name.")
+        if len(name.encode()) > _LONGEST_NAME:
+            raise TooLarge(f"`metadata`: the name `{name[:32]}…` has more than {_LONGEST_NAME} bytes.")
+        if len(text.encode()) > _LONGEST_VALUE:
+            raise TooLarge(f"`metadata.{name}` has more than {_LONGEST_VALUE} bytes.")

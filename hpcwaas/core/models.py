@@ -284,6 +284,15 @@ Output: TypeAlias = OutputValue | OutputFile | OutputArchive
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacedKey:
+    """A public half that a rotation has replaced, and that may still stand in `authorized_keys` files."""
+
+    public_key: str
+    fingerprint: str
+    replaced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SSHKey:
     """A key pair. The private half exists in the vault only and is no part of this.
 
@@ -293,6 +302,9 @@ class SSHKey:
         public_key: the OpenSSH line, ending with a newline.
         fingerprint: `SHA256:…` as `ssh-keygen -l` prints it.
         metadata: the user's own words about it.
+        rotated_at: when the pair was last exchanged for another.
+        last_used_at: when an execution that names it was last started.
+        replaced: earlier public halves, oldest first, until the user confirms that the present one is installed.
     """
 
     id: str
@@ -304,6 +316,9 @@ class SSHKey:
     fingerprint: str
     metadata: Mapping[str, str]
     created_at: datetime
+    rotated_at: datetime | None = None
+    last_used_at: datetime | None = None
+    replaced: tuple[ReplacedKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

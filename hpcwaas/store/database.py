@@ -14,8 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -23,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from hpcwaas.core.models import Check
 from hpcwaas.errors import BadRequest, ConfigurationError, Conflict, Unavailable
+from hpcwaas.store.models import Base
 
 _LOGGER = logging.getLogger(__name__)
 _BUSY_SECONDS = 10.0
@@ -71,20 +71,26 @@ class Database:
         """Brings the schema to this version's. Processes that start at once take turns; all but one find nothing to do.
 
         Raises:
-            ConfigurationError: a later version of the service has upgraded it already.
+            ConfigurationError: as for `check_upgradable`.
             Unavailable: as for `read`.
         """
         # One transaction around everything: on SQLite it is exclusive from its first moment, so nobody else migrates
         # meanwhile, and a crash half-way leaves the old schema.
         with _translated(None), self._writing.begin() as connection:
+            _check_ours(connection)
             config = _alembic()
             config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise ConfigurationError(
-                    "store.url", f"the database has a schema that this version doesn't know ({error})"
-                ) from error
+            command.upgrade(config, "head")
+
+    def check_upgradable(self) -> None:
+        """Finds out whether `upgrade` would work, and changes nothing.
+
+        Raises:
+            ConfigurationError: a later version of the service has upgraded it, or it is somebody else's.
+            Unavailable: as for `read`.
+        """
+        with _translated(None), self._engine.connect() as connection:
+            _check_ours(connection)
 
     def current(self) -> str | None:
         """The revision of the schema in the database; None when there is none yet."""
@@ -100,7 +106,7 @@ class Database:
         started = time.perf_counter()
         try:
             problems = () if self.is_current() else ("The schema is of another version: run `hpcwaas-api db upgrade`.",)
-        except Unavailable as error:
+        except (Unavailable, ConfigurationError) as error:
             problems = (error.detail,)
         return Check("store", "failed" if problems else "ok", time.perf_counter() - started, problems)
 
@@ -117,6 +123,20 @@ def _alembic() -> Config:
     config = Config()
     config.set_main_option("script_location", "hpcwaas.store:migrations")
     return config
+
+
+def _check_ours(connection: Connection) -> None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None:
+        taken = sorted(Base.metadata.tables.keys() & set(inspect(connection).get_table_names()))
+        if taken:
+            raise ConfigurationError(
+                "store.url", f"the database belongs to another program: it has a table {taken[0]} that isn't ours"
+            )
+    elif revision not in {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}:
+        raise ConfigurationError(
+            "store.url", f"the database has a schema that this version doesn't know ({revision}): a later one made it"
+        )
 
 
 def _engine(url: str) -> Engine:
@@ -186,6 +206,8 @@ def _translated(taken: str | None) -> Iterator[None]:
             raise
         raise Conflict(taken) from error
     except (DBAPIError, PoolTimeout) as error:
+        if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise ConfigurationError("store.url", "the file isn't an SQLite database") from error
         _LOGGER.error("The database can't be used: %s", getattr(error, "orig", error))  # noqa: TRY400 # no trace needed
         raise Unavailable("The service's database can't be used at the moment.") from error
     except UnicodeEncodeError as error:  # half a surrogate pair, which JSON can spell and no database stores

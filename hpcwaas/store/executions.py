@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import Select, and_, delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Status, Step, StepStatus
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.models import ExecutionRow, IdempotencyRow
+from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, SSHKeyRow
 from hpcwaas.store.paging import newest_first
 
 _IDEMPOTENCY_LIFE = timedelta(hours=24)
@@ -38,17 +39,21 @@ class ExecutionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, execution: Execution, idempotency: tuple[str, str] | None = None) -> tuple[Execution, bool]:
+    def add(
+        self, execution: Execution, idempotency: tuple[str, str] | None = None, ssh_keys: Collection[str] = ()
+    ) -> tuple[Execution, bool]:
         """Stores the intent to start an execution, once for each idempotency key of an owner.
 
         Args:
             idempotency: the key that the user sent, and a fingerprint of what they asked for with it.
+            ssh_keys: ids of the owner's SSH keys that it uses.
 
         Returns:
             the execution and True; or, when the key was used before for the same, the execution of that time and False.
 
         Raises:
             Conflict: the key was used before for something else.
+            NotFound: one of the SSH keys has been deleted.
         """
         try:
             with self._database.write(taken="There is an execution with this id already.") as session:
@@ -57,6 +62,7 @@ class ExecutionStore:
                 )
                 session.add(_row(execution))
                 session.flush()
+                _use_keys(session, execution, ssh_keys)
                 if idempotency is not None:
                     key, fingerprint = idempotency
                     session.add(
@@ -69,11 +75,28 @@ class ExecutionStore:
                         )
                     )
         except Conflict:
-            earlier = self._of_key(execution.owner, *idempotency) if idempotency else None
+            earlier = self.of_key(execution.owner, *idempotency, execution.created_at) if idempotency else None
             if earlier is None:
                 raise
             return earlier, False
         return execution, True
+
+    def of_key(self, owner: str, key: str, fingerprint: str, now: datetime) -> Execution | None:
+        """The execution that was started with an idempotency key, if any.
+
+        Raises:
+            Conflict: the key was used for something else.
+        """
+        with self._database.read() as session:
+            used = session.get(IdempotencyRow, (owner, key))
+            if used is None or used.created_at < now - _IDEMPOTENCY_LIFE:
+                return None
+            if used.fingerprint != fingerprint:
+                raise Conflict(
+                    "This Idempotency-Key was used for another request in the last 24 hours: "
+                    "use a new one for each execution."
+                )
+            return _get(session, used.execution_id, owner)
 
     def discard(self, execution_id: str) -> None:
         """Forgets an intent that never reached the engine, with its idempotency key. One that has a reference stays."""
@@ -116,6 +139,16 @@ class ExecutionStore:
             )
             return _get(session, execution_id, None)
 
+    def reopen(self, execution_id: str) -> None:
+        """Takes a failed execution for a running one again: it has been resumed."""
+        with self._database.write() as session:
+            session.execute(
+                update(ExecutionRow)
+                .where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
+                .values(status=Status.RUNNING.value, ended_at=None, reason=None, outputs=None)
+                .execution_options(synchronize_session=False)
+            )
+
     def get(self, execution_id: str, owner: str | None) -> Execution:
         """One execution.
 
@@ -136,7 +169,9 @@ class ExecutionStore:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> tuple[list[Execution], str | None]:
-        """A part of the executions, newest first. New ones that arrive in between shift nothing.
+        """A part of the executions, newest first, without their inputs, outputs and steps, which may be large.
+
+        New ones that arrive in between shift nothing.
 
         Args:
             limit: at most so many, at least 1.
@@ -161,19 +196,25 @@ class ExecutionStore:
         if created_before is not None:
             query = query.where(ExecutionRow.created_at < created_before)
         with self._database.read() as session:
+            query = query.options(*map(defer, (ExecutionRow.inputs, ExecutionRow.outputs, ExecutionRow.steps)))
             rows, following = newest_first(session, query, ExecutionRow, limit, cursor)
-            return [_execution(row) for row in rows], following
+            return [_execution(row, _Parts.SUMMARY) for row in rows], following
 
     def unfinished(self, owner: str | None = None) -> list[Execution]:
-        """The executions that aren't over as far as is stored, oldest first."""
-        return self._all(
-            _select(owner).where(ExecutionRow.status.in_(_NOT_OVER)).order_by(ExecutionRow.created_at, ExecutionRow.id)
+        """The executions that aren't over as far as is stored, oldest first; without their inputs."""
+        query = (
+            _select(owner)
+            .where(ExecutionRow.status.in_(_NOT_OVER))
+            .order_by(ExecutionRow.created_at, ExecutionRow.id)
+            .options(defer(ExecutionRow.inputs))
         )
+        with self._database.read() as session:
+            return [_execution(row, _Parts.STATE) for row in session.scalars(query)]
 
     def without_reference(self, older_than: datetime) -> list[Execution]:
         """The executions from before this moment that were to be started, and nothing tells that they were, oldest
         first: what a crash between the stored intent and the engine's answer leaves."""
-        return self._all(
+        query = (
             _select(None)
             .where(
                 ExecutionRow.status.in_(_NOT_OVER),
@@ -182,22 +223,27 @@ class ExecutionStore:
             )
             .order_by(ExecutionRow.created_at, ExecutionRow.id)
         )
-
-    def _all(self, query: Select[ExecutionRow]) -> list[Execution]:
         with self._database.read() as session:
             return [_execution(row) for row in session.scalars(query)]
 
-    def _of_key(self, owner: str, key: str, fingerprint: str) -> Execution | None:
-        with self._database.read() as session:
-            used = session.get(IdempotencyRow, (owner, key))
-            if used is None:
-                return None
-            if used.fingerprint != fingerprint:
-                raise Conflict(
-                    "This Idempotency-Key was used for another request in the last 24 hours: "
-                    "use a new one for each execution."
-                )
-            return _get(session, used.execution_id, owner)
+
+class _Parts(Enum):
+    """How much of an execution is read."""
+
+    ALL = auto()
+    STATE = auto()
+    SUMMARY = auto()
+
+
+def _use_keys(session: Session, execution: Execution, key_ids: Collection[str]) -> None:
+    """Records that an execution uses SSH keys."""
+    query = select(SSHKeyRow).where(SSHKeyRow.id.in_(key_ids), SSHKeyRow.owner == execution.owner).with_for_update()
+    keys = list(session.scalars(query)) if key_ids else []
+    if len(keys) < len(key_ids) or any(key.change == "delete" for key in keys):
+        raise NotFound("An SSH key that the inputs name has just been deleted.")
+    for key in keys:
+        key.last_used_at = execution.created_at
+        session.add(ExecutionKeyRow(execution_id=execution.id, key_id=key.id))
 
 
 def _select(owner: str | None) -> Select[ExecutionRow]:
@@ -226,22 +272,22 @@ def _row(execution: Execution) -> ExecutionRow:
     )
 
 
-def _execution(row: ExecutionRow) -> Execution:
+def _execution(row: ExecutionRow, parts: _Parts = _Parts.ALL) -> Execution:
     return Execution(
         id=row.id,
         owner=row.owner,
         workflow_id=row.workflow_id,
         workflow_name=row.workflow_name,
         engine=row.engine,
-        inputs=row.inputs,
+        inputs=row.inputs if parts is _Parts.ALL else {},
         created_at=row.created_at,
         state=ExecutionState(
             status=Status(row.status),
             started_at=row.started_at,
             ended_at=row.ended_at,
             reason=row.reason,
-            steps=tuple(_step(step) for step in row.steps),
-            outputs=row.outputs,
+            steps=() if parts is _Parts.SUMMARY else tuple(_step(step) for step in row.steps),
+            outputs=None if parts is _Parts.SUMMARY else row.outputs,
         ),
         reference=row.reference,
     )

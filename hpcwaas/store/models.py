@@ -114,6 +114,30 @@ class SSHKeyRow(Base):
     # `metadata` is SQLAlchemy's own word on a mapped class.
     details: Mapped[Any] = mapped_column("metadata")
     created_at: Mapped[datetime]
+    rotated_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    replaced: Mapped[Any | None]
+    change: Mapped[str | None]
+    """What is being done to it, `rotate` or `delete`, since `changing_since`."""
+    changing_since: Mapped[datetime | None]
+
+
+class ExecutionKeyRow(Base):
+    """That an execution was started with an SSH key. It stays when the key is deleted."""
+
+    __tablename__ = "execution_keys"
+
+    execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
+    key_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class IntentRow(Base):
+    """An SSH key that is about to be written to a vault elsewhere."""
+
+    __tablename__ = "vault_intents"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
 
 
 class SecretRow(Base):

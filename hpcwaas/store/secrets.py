@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
+from hpcwaas.errors import NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.models import SecretRow
+from hpcwaas.store.models import SecretRow, SSHKeyRow
 
 
 class SecretStore:
@@ -29,6 +30,25 @@ class SecretStore:
         """The ciphertext stored under this id, if any."""
         with self._database.read() as session:
             return session.scalar(select(SecretRow.ciphertext).where(SecretRow.key_id == key_id))
+
+    def replace(self, key_id: str, ciphertext: bytes) -> None:
+        """Stores another secret in place of one.
+
+        Raises:
+            NotFound: there is none under this id.
+        """
+        with self._database.write() as session:
+            query = update(SecretRow).where(SecretRow.key_id == key_id).values(ciphertext=ciphertext)
+            if session.connection().execute(query).rowcount == 0:
+                raise NotFound("There is no secret with this id.")
+
+    def unowned(self, before: datetime) -> list[str]:
+        """Ids of the secrets from before this moment that belong to no SSH key."""
+        with self._database.read() as session:
+            query = select(SecretRow.key_id).where(
+                SecretRow.created_at < before, SecretRow.key_id.not_in(select(SSHKeyRow.id))
+            )
+            return list(session.scalars(query))
 
     def delete(self, key_id: str) -> None:
         """Removes a secret. Harmless when there is none."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from hpcwaas.core.models import SSHKey
-from hpcwaas.errors import NotFound
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from hpcwaas.core.models import ReplacedKey, SSHKey, Status
+from hpcwaas.errors import Conflict, KeyInUse, NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.models import SSHKeyRow
+from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IntentRow, SSHKeyRow
 
 _UNKNOWN = "There is no SSH key with this id."
+_NOT_OVER = tuple(status for status in Status if not status.over)
 
 
 class SSHKeyStore:
@@ -19,12 +25,13 @@ class SSHKeyStore:
         self._database = database
 
     def add(self, key: SSHKey) -> None:
-        """Stores a new key.
+        """Stores a new key, and forgets the intent to make it.
 
         Raises:
             Conflict: its owner has a key of this name, or the id is taken.
         """
         with self._database.write(taken="You have an SSH key of this name already.") as session:
+            session.execute(delete(IntentRow).where(IntentRow.key_id == key.id))
             session.add(
                 SSHKeyRow(
                     id=key.id,
@@ -39,6 +46,12 @@ class SSHKeyStore:
                 )
             )
 
+    def has_name(self, owner: str, name: str) -> bool:
+        """Whether the user has a key of this name."""
+        with self._database.read() as session:
+            query = select(SSHKeyRow.id).where(SSHKeyRow.owner == owner, SSHKeyRow.name == name)
+            return session.scalar(query) is not None
+
     def of(self, owner: str) -> list[SSHKey]:
         """The keys of a user, oldest first."""
         with self._database.read() as session:
@@ -52,10 +65,71 @@ class SSHKeyStore:
             NotFound: unknown, or somebody else's.
         """
         with self._database.read() as session:
-            row = session.scalar(select(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner))
-            if row is None:
-                raise NotFound(_UNKNOWN)
+            return _key(_row(session, key_id, owner))
+
+    def begin(
+        self, change: str, key_id: str, owner: str, now: datetime, stale: datetime, *, even_in_use: bool = True
+    ) -> SSHKey:
+        """Takes a key for a change, so that nobody else changes it meanwhile and a crash is noticed.
+
+        Args:
+            change: `rotate` or `delete`.
+            stale: a change that was begun before this moment counts as left behind.
+            even_in_use: also while executions that use it haven't ended.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+            Conflict: it is being changed.
+            KeyInUse: by executions that haven't ended.
+        """
+        with self._database.write() as session:
+            row = _row(session, key_id, owner, lock=True)
+            if row.changing_since is not None and row.changing_since >= stale:
+                raise Conflict("The SSH key is being changed at this moment. Try again soon.")
+            if not even_in_use and (executions := _using(session, key_id)):
+                raise KeyInUse(executions)
+            row.change, row.changing_since = change, now
             return _key(row)
+
+    def leave(self, key_id: str, since: datetime | None) -> None:
+        """Ends a change that came to nothing.
+
+        Args:
+            since: None when nothing was changed for certain; else a moment long ago, so that it is taken up again.
+        """
+        values = {"changing_since": since} | ({"change": None} if since is None else {})
+        self._update(key_id, values)
+
+    def rotated(self, key_id: str, key: SSHKey) -> None:
+        """Stores the new public half and ends the change."""
+        self._update(
+            key_id,
+            {
+                "public_key": key.public_key,
+                "fingerprint": key.fingerprint,
+                "rotated_at": key.rotated_at,
+                "replaced": [_stored(each) for each in key.replaced],
+                "change": None,
+                "changing_since": None,
+            },
+        )
+
+    def confirm(self, key_id: str, owner: str) -> SSHKey:
+        """Forgets the replaced public halves.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+        """
+        with self._database.write() as session:
+            row = _row(session, key_id, owner, lock=True)
+            row.replaced = None
+            return _key(row)
+
+    def left(self, before: datetime) -> Sequence[tuple[str, SSHKey]]:
+        """Changes that were begun before this moment and have not ended."""
+        with self._database.read() as session:
+            query = select(SSHKeyRow).where(SSHKeyRow.changing_since < before).order_by(SSHKeyRow.changing_since)
+            return [(row.change or "", _key(row)) for row in session.scalars(query)]
 
     def delete(self, key_id: str, owner: str) -> None:
         """Forgets a key.
@@ -67,6 +141,28 @@ class SSHKeyStore:
             query = delete(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner)
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
+
+    def _update(self, key_id: str, values: Mapping[str, Any]) -> None:
+        with self._database.write() as session:
+            session.execute(update(SSHKeyRow).where(SSHKeyRow.id == key_id).values(**values))
+
+
+def _row(session: Session, key_id: str, owner: str, *, lock: bool = False) -> SSHKeyRow:
+    query = select(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner)
+    row = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        raise NotFound(_UNKNOWN)
+    return row
+
+
+def _using(session: Session, key_id: str) -> Sequence[str]:
+    query = (
+        select(ExecutionRow.id)
+        .join(ExecutionKeyRow, ExecutionKeyRow.execution_id == ExecutionRow.id)
+        .where(ExecutionKeyRow.key_id == key_id, ExecutionRow.status.in_(_NOT_OVER))
+        .order_by(ExecutionRow.created_at, ExecutionRow.id)
+    )
+    return list(session.scalars(query))
 
 
 def _key(row: SSHKeyRow) -> SSHKey:
@@ -80,4 +176,18 @@ def _key(row: SSHKeyRow) -> SSHKey:
         fingerprint=row.fingerprint,
         metadata=row.details,
         created_at=row.created_at,
+        rotated_at=row.rotated_at,
+        last_used_at=row.last_used_at,
+        replaced=tuple(
+            ReplacedKey(each["public_key"], each["fingerprint"], datetime.fromisoformat(each["replaced_at"]))
+            for each in row.replaced or ()
+        ),
     )
+
+
+def _stored(half: ReplacedKey) -> dict[str, str]:
+    return {
+        "public_key": half.public_key,
+        "fingerprint": half.fingerprint,
+        "replaced_at": half.replaced_at.isoformat(),
+    }

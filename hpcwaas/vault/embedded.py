@@ -7,14 +7,15 @@ import binascii
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hpcwaas.core.models import Check
+from hpcwaas.core.models import Check, SSHKey
 from hpcwaas.durable import read_or_create_secret
 from hpcwaas.errors import ConfigurationError, Conflict, Unavailable
 
@@ -34,8 +35,14 @@ class Secrets(Protocol):
     def get(self, key_id: str) -> bytes | None:
         """The one stored under this id, if any."""
 
+    def replace(self, key_id: str, ciphertext: bytes) -> None:
+        """Stores another in place of one; `NotFound` when there is none."""
+
     def delete(self, key_id: str) -> None:
         """Removes one; harmless when there is none."""
+
+    def unowned(self, before: datetime) -> Sequence[str]:
+        """Ids of those from before this moment that belong to no key."""
 
 
 def load_key(setting: str | None, path: Path) -> bytes:
@@ -85,14 +92,24 @@ class EmbeddedVault:
         self._cipher = AESGCM(key)
         self._probe()
 
-    def write(self, key_id: str, private_key: str, public_key: str, metadata: Mapping[str, str]) -> None:
-        """Stores a new key pair under a fresh id; see `Vault`."""
-        record = {**metadata, "privateKey": private_key, "publicKey": public_key}
-        self._secrets.add(key_id, self._seal(key_id, json.dumps(record).encode()))
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def write(self, key: SSHKey, private_key: str) -> None:
+        """Stores a new key pair; see `Vault`."""
+        self._secrets.add(key.id, self._record(key, private_key))
+
+    def replace(self, key: SSHKey, private_key: str) -> None:
+        """Stores another key pair; see `Vault`. No history is kept."""
+        self._secrets.replace(key.id, self._record(key, private_key))
 
     def delete(self, key_id: str) -> None:
         """Destroys a key pair; see `Vault`."""
         self._secrets.delete(key_id)
+
+    def unowned(self, before: datetime) -> Sequence[str]:
+        """What a crash left behind; see `Vault`."""
+        return [key_id for key_id in self._secrets.unowned(before) if key_id != _PROBE]
 
     def check(self) -> Check:
         """State of the vault: its store answers and the key still opens what is there."""
@@ -123,6 +140,10 @@ class EmbeddedVault:
             raise ConfigurationError(
                 _SETTING, "this isn't the key that the stored private keys were encrypted with: bring that one back"
             ) from error
+
+    def _record(self, key: SSHKey, private_key: str) -> bytes:
+        record = {**key.metadata, "privateKey": private_key, "publicKey": key.public_key}
+        return self._seal(key.id, json.dumps(record).encode())
 
     def _seal(self, key_id: str, content: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ baseCommand: [sleep]
 inputs:
   seconds: {type: float, inputBinding: {position: 1}}
   vault_id: string?
+  login_key: string?
 outputs: []
 """
 
@@ -25,6 +25,7 @@ outputs: []
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     catalogue = tmp_path_factory.mktemp("catalogue")
     (catalogue / "job.cwl").write_text(WORKFLOW)
+    (catalogue / "job.meta.yaml").write_text("ssh_keys: [login_key]")
     settings = make_settings(tmp_path_factory.mktemp("service"), cwl={"catalogue": catalogue})
     Database(settings.database_url).upgrade()
     with serving(settings) as url:
@@ -88,3 +89,12 @@ def test_a_foreign_key_is_refused_like_an_unknown_one(url: str, alice: Client, k
 def test_without_a_key_nothing_is_asked(alice: Client) -> None:
     assert alice.finished(alice.trigger("job", seconds=0, vault_id=""))["status"] == "SUCCEEDED"
     assert alice.finished(alice.trigger("job", seconds=0))["status"] == "SUCCEEDED"
+
+
+def test_an_input_may_be_marked(alice: Client, key: str) -> None:
+    properties = alice("GET", "/workflows/job").json()["inputs"]["properties"]
+    assert {name for name, schema in properties.items() if schema.get("x-ssh-key")} == {"login_key"}
+    alice.finished(alice.trigger("job", seconds=0, login_key=key))
+    assert alice("GET", f"/ssh_keys/{key}").json()["last_used_at"]
+    answer = alice("POST", "/workflows/job", json={"inputs": {"seconds": 0, "login_key": "nothing"}})
+    assert [problem["input"] for problem in answer.json()["inputs"]] == ["login_key"]

@@ -7,8 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import paramiko
 import pytest
@@ -168,11 +166,9 @@ def test_a_changed_key_is_not_changed_by_two(alice: Client, vault: Vault) -> Non
     assert statuses == {200: 1, 409: 3}
 
 
-def test_other_answers_than_the_service_expects(
-    alice: Client, vault: Vault, settings: Settings, tmp_path: Path
-) -> None:
+def test_other_answers_than_the_service_expects(alice: Client, vault: Vault) -> None:
     for what in ("nonsense", "echo", "500"):
         vault.faults = [Fault("POST", "secret/data", what)]
-        answer: Any = alice("POST", "/ssh_keys")
+        answer = alice("POST", "/ssh_keys")
         assert answer.status_code == 502
         assert "PRIVATE" not in answer.text

@@ -99,6 +99,7 @@ def test_metadata(tmp_path: Path) -> None:
         ("name: A\nauthorized_users: [a\n", "a.meta.yaml:3: "),
         ("authorised_users: [a]", "unknown key 'authorised_users'"),
         ("authorized_users: alice", "list of user ids"),
+        ("ssh_keys: vault_id", "list of names of inputs"),
         ("authorized_users:", "list of user ids"),
         ("authorized_users: [1]", "list of user ids"),
         ("authorized_users: ['']", "list of user ids"),

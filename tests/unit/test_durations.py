@@ -32,7 +32,9 @@ def test_reads_durations(text: str, expected: float) -> None:
     assert seconds(text) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["", "5", "abc", "1d", "1.5", ".s", "s", "1 s", "1s ", "1s-1s", "--1s", "1S", "\u0661s"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "abc", "1d", "1.5", ".s", "s", "1 s", "1s ", "1s-1s", "--1s", "1S", "\u0661s"]
+)
 def test_refuses_what_is_no_duration(text: str) -> None:
     with pytest.raises(BadRequest, match="timeout"):
         seconds(text)

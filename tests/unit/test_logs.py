@@ -145,3 +145,11 @@ def test_any_secret_in_a_plain_message_is_masked(secret: str, around: str) -> No
     logging.getLogger("hpcwaas.test").info("%s", around + secret + around)
     message = json.loads(stream.getvalue())["message"]
     assert secret not in message.replace("********", "")
+
+
+def test_secrets_of_the_vault_are_masked() -> None:
+    stream = io.StringIO()
+    vault = {"role_id": "role-1", "secret_id": "secret-of-the-role", "token": "s.token-of-the-vault"}
+    logs.configure(Settings.model_validate({"vault_config": vault}), stream=stream)
+    logging.getLogger("x").warning("role-1 secret-of-the-role s.token-of-the-vault")
+    assert json.loads(stream.getvalue())["message"] == "role-1 ******** ********"

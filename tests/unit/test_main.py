@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_shows_what_can_be_used_only() -> None:
     shown = call("--help").output
     assert "--listen_address" in shown
-    assert "a4c" not in shown
+    assert "--a4c_address" in shown
 
 
 def test_version() -> None:
@@ -56,7 +56,7 @@ def test_check_names_every_problem() -> None:
 
 
 def test_one_problem_is_one_line() -> None:
-    result = call("--a4c-password", "geheim", "config", "check")
+    result = call("--a4c-password", "geheim", "--a4c-address", "ftp://x", "config", "check")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert "geheim" not in result.stderr

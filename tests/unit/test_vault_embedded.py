@@ -5,19 +5,26 @@ import json
 import multiprocessing
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from hpcwaas.errors import ConfigurationError, Conflict
+from hpcwaas.core.models import SSHKey
+from hpcwaas.errors import ConfigurationError, Conflict, NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.vault.base import Vault
 from hpcwaas.vault.embedded import EmbeddedVault, load_key
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
+
+
+def ssh_key(key_id: str, public: str = "b", metadata: Mapping[str, str] = MappingProxyType({})) -> SSHKey:
+    return SSHKey(key_id, "alice", None, "ed25519", None, public, "SHA256:x", metadata, datetime.now(UTC))
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def test_it_is_a_vault(vault: EmbeddedVault) -> None:
 
 def test_a_pair_rests_sealed(vault: EmbeddedVault, secrets: SecretStore, tmp_path: Path) -> None:
     metadata = {"site": "somewhere", "privateKey": "mine", "publicKey": "mine too"}
-    vault.write("key-1", "the private half", "the public half", metadata)
+    vault.write(ssh_key("key-1", "the public half", metadata), "the private half")
     assert opened(vault, secrets, "key-1") == {
         "privateKey": "the private half",
         "publicKey": "the public half",
@@ -65,27 +72,35 @@ def test_a_pair_rests_sealed(vault: EmbeddedVault, secrets: SecretStore, tmp_pat
 
 
 def test_equal_pairs_are_sealed_differently(vault: EmbeddedVault, secrets: SecretStore) -> None:
-    vault.write("key-1", "a", "b", {})
-    vault.write("key-2", "a", "b", {})
+    vault.write(ssh_key("key-1"), "a")
+    vault.write(ssh_key("key-2"), "a")
     assert secrets.get("key-1") != secrets.get("key-2")
 
 
 def test_an_id_is_used_once(vault: EmbeddedVault, secrets: SecretStore) -> None:
-    vault.write("key-1", "first", "b", {})
+    vault.write(ssh_key("key-1"), "first")
     with pytest.raises(Conflict):
-        vault.write("key-1", "second", "b", {})
+        vault.write(ssh_key("key-1"), "second")
     assert opened(vault, secrets, "key-1")["privateKey"] == "first"
 
 
+def test_replace(vault: EmbeddedVault, secrets: SecretStore) -> None:
+    with pytest.raises(NotFound):
+        vault.replace(ssh_key("key-1"), "new")
+    vault.write(ssh_key("key-1"), "first")
+    vault.replace(ssh_key("key-1", "c"), "second")
+    assert opened(vault, secrets, "key-1") == {"privateKey": "second", "publicKey": "c"}
+
+
 def test_delete_destroys_and_may_be_repeated(vault: EmbeddedVault, secrets: SecretStore) -> None:
-    vault.write("key-1", "a", "b", {})
+    vault.write(ssh_key("key-1"), "a")
     vault.delete("key-1")
     vault.delete("key-1")
     assert secrets.get("key-1") is None
 
 
 def test_records_cannot_be_exchanged_or_changed(vault: EmbeddedVault, secrets: SecretStore) -> None:
-    vault.write("key-1", "a", "b", {})
+    vault.write(ssh_key("key-1"), "a")
     sealed = secrets.get("key-1")
     assert sealed is not None
     with pytest.raises(InvalidTag):
@@ -95,7 +110,7 @@ def test_records_cannot_be_exchanged_or_changed(vault: EmbeddedVault, secrets: S
 
 
 def test_the_same_key_opens_it_again(vault: EmbeddedVault, secrets: SecretStore) -> None:
-    vault.write("key-1", "a", "b", {})
+    vault.write(ssh_key("key-1"), "a")
     assert opened(EmbeddedVault(secrets, KEY), secrets, "key-1")["privateKey"] == "a"
 
 

@@ -1,0 +1,13 @@
+# What the Workflow Execution Service needs: to write key pairs, never to read one back.
+# KV version 2, mounted at secret/; see docs/how-to/vault.md for other mounts and for version 1.
+#
+#   vault policy write hpcwaas-service hpcwaas-service.hcl
+
+path "secret/data/ssh-credentials/*" {
+  capabilities = ["create", "update"]
+}
+
+# Custom metadata, the version that a rotation replaces, and deletion with all versions. No secret is in it.
+path "secret/metadata/ssh-credentials/*" {
+  capabilities = ["create", "update", "read", "list", "delete"]
+}

@@ -1,0 +1,128 @@
+"""Vault's engine for keys and values, in its two versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import quote
+
+import hvac
+from hvac.exceptions import InvalidPath, InvalidRequest
+
+from hpcwaas.errors import Conflict, NotFound, UpstreamFailed
+
+_NONSENSE = "The vault didn't confirm that it stored the key."
+_LONGEST = 512
+
+
+class KeyValue(Protocol):
+    """Key pairs at `path/ID` below a mount. Methods raise what hvac raises, besides what is named."""
+
+    def create(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
+        """Stores a record under a fresh id.
+
+        Raises:
+            Conflict: there is one.
+        """
+
+    def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
+        """Stores another record under an id.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
+        """Stores what may be read without the secret, where that is possible."""
+
+    def delete(self, client: hvac.Client, key_id: str) -> None:
+        """Destroys a record with all its versions."""
+
+
+class Versioned:
+    """Version 2."""
+
+    def __init__(self, mount: str, path: str) -> None:
+        self._mount = mount
+        self._path = path
+
+    def create(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
+        """See `KeyValue`."""
+        self._write(client, key_id, record, 0)
+
+    def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
+        """See `KeyValue`. What was there stays in the history."""
+        try:
+            found = client.secrets.kv.v2.read_secret_metadata(self._at(key_id), mount_point=self._mount)
+        except InvalidPath:
+            raise NotFound("The vault has no such key any more.") from None
+        self._write(client, key_id, record, found["data"]["current_version"])
+
+    def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
+        """See `KeyValue`."""
+        fitting = {name: text for name, text in notes.items() if 0 < len(text.encode()) <= _LONGEST}
+        client.secrets.kv.v2.update_metadata(self._at(key_id), mount_point=self._mount, custom_metadata=fitting)
+
+    def delete(self, client: hvac.Client, key_id: str) -> None:
+        """See `KeyValue`."""
+        client.secrets.kv.v2.delete_metadata_and_all_versions(self._at(key_id), mount_point=self._mount)
+
+    def _write(self, client: hvac.Client, key_id: str, record: Mapping[str, str], cas: int) -> None:
+        try:
+            answer = client.secrets.kv.v2.create_or_update_secret(
+                self._at(key_id), dict(record), cas=cas, mount_point=self._mount
+            )
+        except InvalidRequest as error:
+            if any("check-and-set" in text for text in error.errors or ()):
+                raise Conflict("The vault has another version of this key.") from None
+            raise
+        if not (isinstance(answer, dict) and answer["data"]["version"] == cas + 1):
+            raise UpstreamFailed(_NONSENSE)
+
+    def _at(self, key_id: str) -> str:
+        return f"{self._path}/{key_id}"
+
+
+class Plain:
+    """Version 1: no history, no check for what is there, no metadata."""
+
+    def __init__(self, mount: str, path: str) -> None:
+        self._mount = mount
+        self._path = path
+
+    def create(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
+        """See `KeyValue`."""
+        answer = client.secrets.kv.v1.create_or_update_secret(
+            f"{self._path}/{key_id}", dict(record), method="POST", mount_point=self._mount
+        )
+        if isinstance(answer, dict) or answer.status_code != 204:
+            raise UpstreamFailed(_NONSENSE)
+
+    def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
+        """See `KeyValue`."""
+        self.create(client, key_id, record)
+
+    def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
+        """Nothing to do."""
+
+    def delete(self, client: hvac.Client, key_id: str) -> None:
+        """See `KeyValue`."""
+        client.secrets.kv.v1.delete_secret(f"{self._path}/{key_id}", mount_point=self._mount)
+
+
+def find(client: hvac.Client, mount: str, path: str) -> KeyValue:
+    """The engine that is mounted there.
+
+    Raises:
+        UpstreamFailed: there is none, or the vault tells nothing of it.
+    """
+    at = quote(f"{mount}/{path}")
+    try:
+        data = client.adapter.get(f"/v1/sys/internal/ui/mounts/{at}")["data"]
+    except InvalidPath:  # a server without this question, such as RustyVault, has no version 2 either
+        return Plain(mount, path)
+    except InvalidRequest:
+        raise UpstreamFailed(f"The vault has no mount `{mount}` for the service.") from None
+    if data["type"] not in ("kv", "generic"):
+        raise UpstreamFailed(f"The vault's mount `{mount}` isn't of the type kv.")
+    return Versioned(mount, path) if (data.get("options") or {}).get("version") == "2" else Plain(mount, path)

@@ -1,0 +1,118 @@
+"""Which inputs name SSH keys, and the race between using a key and deleting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcwaas.core.keys import Keys
+from hpcwaas.core.models import Execution, ExecutionState, Principal, SSHKey, Status, Workflow, WorkflowDetails
+from hpcwaas.errors import Conflict, InvalidInputs, KeyInUse, NotFound
+from hpcwaas.store.database import Database
+from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.secrets import SecretStore
+from hpcwaas.store.ssh_keys import SSHKeyStore
+from hpcwaas.vault.embedded import EmbeddedVault
+from hpcwaas.vault.keygen import generate
+
+NOW = datetime.now(UTC)
+ALICE = Principal("alice", "Alice")
+KEY = SSHKey("key-1", "alice", None, "ed25519", None, "ssh-ed25519 A\n", "SHA256:x", {}, NOW)
+EXECUTION = Execution("e-1", "alice", "w", "w", "cwl", {}, NOW, ExecutionState(Status.PENDING))
+STALE = NOW - timedelta(minutes=2)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/store.db")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def records(database: Database) -> SSHKeyStore:
+    records = SSHKeyStore(database)
+    records.add(KEY)
+    return records
+
+
+@pytest.fixture
+def keys(database: Database, records: SSHKeyStore) -> Keys:
+    return Keys(records, EmbeddedVault(SecretStore(database), bytes(32)), generate)
+
+
+def details(**properties: Any) -> WorkflowDetails:
+    workflow = Workflow("w", "w", "cwl", "a", "e", "e")
+    return WorkflowDetails(workflow, {"type": "object", "properties": properties}, (), (), "1")
+
+
+def test_inputs_that_name_keys(keys: Keys) -> None:
+    marked = details(identity={"type": "string", "x-ssh-key": True}, plain={"type": "string"})
+    assert keys.used_by(ALICE, marked, {"identity": "key-1", "plain": "nothing"}) == {"key-1"}
+    assert keys.used_by(ALICE, details(), {"vault_id": "key-1"}) == {"key-1"}
+    assert keys.used_by(ALICE, marked, {"vault_id": None, "identity": ""}) == frozenset()
+    with pytest.raises(InvalidInputs) as caught:
+        keys.used_by(ALICE, marked, {"vault_id": "x", "identity": "y"})
+    assert {problem.input for problem in caught.value.problems} == {"vault_id", "identity"}
+    with pytest.raises(InvalidInputs):
+        keys.used_by(Principal("bob", "Bob"), marked, {"vault_id": "key-1"})
+
+
+def test_who_comes_first_wins(database: Database, records: SSHKeyStore) -> None:
+    executions = ExecutionStore(database)
+    executions.add(EXECUTION, None, ["key-1"])
+    assert records.get("key-1", "alice").last_used_at == NOW
+    with pytest.raises(KeyInUse) as caught:
+        records.begin("delete", "key-1", "alice", NOW, STALE, even_in_use=False)
+    assert caught.value.executions == ("e-1",)
+    executions.discard("e-1")  # it never began, and its link goes with it
+    records.begin("delete", "key-1", "alice", NOW, STALE, even_in_use=False)
+    with pytest.raises(NotFound):
+        executions.add(EXECUTION, None, ["key-1"])
+    with pytest.raises(NotFound):
+        executions.get("e-1", "alice")
+
+
+@pytest.mark.parametrize("owner", ["alice", "bob"])
+def test_an_execution_is_not_recorded_with_a_key_that_is_not_its_owners(database: Database, owner: str) -> None:
+    records, executions = SSHKeyStore(database), ExecutionStore(database)
+    records.add(replace(KEY, owner="carol"))
+    with pytest.raises(NotFound):
+        executions.add(replace(EXECUTION, owner=owner), None, ["key-1"])
+
+
+def test_a_change_is_taken_by_one_until_it_is_stale(records: SSHKeyStore) -> None:
+    records.begin("rotate", "key-1", "alice", NOW, STALE)
+    with pytest.raises(Conflict):
+        records.begin("delete", "key-1", "alice", NOW, STALE)
+    assert records.left(STALE) == []
+    later = NOW + timedelta(minutes=3)
+    assert records.left(later - timedelta(minutes=2)) == [("rotate", KEY)]
+    records.begin("delete", "key-1", "alice", later, later - timedelta(minutes=2))
+    records.leave("key-1", None)
+    assert records.left(later + timedelta(days=1)) == []
+    for method in (records.get, records.confirm):
+        with pytest.raises(NotFound):
+            method("key-1", "bob")
+
+
+def test_what_the_embedded_vault_holds_without_a_record_is_swept(database: Database, keys: Keys) -> None:
+    made = keys.create(ALICE, "ed25519", None, None, {})
+    vault = EmbeddedVault(SecretStore(database), bytes(32))
+    vault.write(KEY, "PEM")
+    vault.write(replace(KEY, id="orphan"), "PEM")
+    with database.write() as session:
+        session.connection().exec_driver_sql("UPDATE secrets SET created_at = '2026-01-01 00:00:00'")
+    keys.sweep()
+    secrets = SecretStore(database)
+    assert secrets.get("orphan") is None
+    assert secrets.get("key-1") is not None
+    assert secrets.get(made.id) is not None
+    vault.check()
+    assert vault.check().status == "ok"
