@@ -100,11 +100,12 @@ class _Readiness:
         self._looked = True
         if not os.read(self._turn, 1):
             return
-        _LOGGER.info("Ready at %s", self._url)
         if self._token is None:
+            _LOGGER.info("Ready at %s", self._url)
             return
         try:
             local.write_profile(self._profile, self._url, self._token)
+            _LOGGER.info("Ready at %s", self._url)
             print(local.welcome(self._url, self._token, self._data_dir), flush=True)  # noqa: T201 # for people, no log
         except OSError as error:  # a full disk or a closed pipe: the service works all the same
             _LOGGER.warning("Couldn't tell how to log in: %s", error)

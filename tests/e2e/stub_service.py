@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hpcwaas.errors import ConfigurationError
 
 
-def create_app(_settings: object) -> ASGIApp:
+def create_app(_settings: object, **_: Any) -> ASGIApp:
     if os.environ.get("STUB") == "broken":
         raise ConfigurationError("vault.key", "isn't the one")
     alone = threading.active_count() == 1
@@ -38,6 +38,7 @@ def create_app(_settings: object) -> ASGIApp:
 if __name__ == "__main__":
     stub = types.ModuleType("hpcwaas.app")
     stub.create_app = create_app  # type: ignore[attr-defined]
+    stub.prepare_vault = lambda _settings: None  # type: ignore[attr-defined]
     sys.modules["hpcwaas.app"] = stub
     from hpcwaas.main import main
 

@@ -410,11 +410,11 @@ def test_many_threads_wait_cheaply(bench: Bench) -> None:
     reference = bench.shell("sleep 1; echo now >&2; sleep 0.5")
     woken: list[float] = []
 
-    def wait() -> None:
+    def follow() -> None:
         wait(bench.executions, reference, Level.ERROR, 0, 20)
         woken.append(time.monotonic())
 
-    threads = [threading.Thread(target=wait) for _ in range(500)]
+    threads = [threading.Thread(target=follow) for _ in range(500)]
     for thread in threads:
         thread.start()
     cpu = time.process_time()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from hpcwaas.core.models import Level
 from hpcwaas.engines.cwl.channel import Demultiplexer, FrameHandler, Line, interpret, new_token
-from hpcwaas.engines.cwl.log import LogIndex, LogIndexes, LogWriter, clean
+from hpcwaas.engines.cwl.log import LogIndexes, LogWriter, clean
+from hpcwaas.engines.log_index import LogIndex
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 

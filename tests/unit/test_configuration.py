@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -346,11 +348,15 @@ def test_preflight_wants_the_schema_only_when_users_share_the_service(write: Wri
     preflight(local)
     assert not local.data_dir.exists()
     shared = load(write(ACCOUNT), {"HWA_DATA_DIR": str(tmp_path / "d")}, {})
-    with pytest.raises(ConfigurationError, match="hpcwaas-api db upgrade"):
-        preflight(shared)
+    preflight(shared)  # none yet: the start makes it
     shared.data_dir.mkdir()
     Database(shared.database_url).upgrade()
     preflight(shared)
+    with contextlib.closing(sqlite3.connect(shared.data_dir / "hpcwaas.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(ConfigurationError, match="hpcwaas-api db upgrade"):
+        preflight(shared)
+    preflight(local)
 
 
 def test_preflight_finds_a_useless_key(tmp_path: Path) -> None:
