@@ -179,7 +179,7 @@ def _kind(leaf: Leaf) -> str:
         return "list of sections" if _is_model(leaf.item) else "list of text"
     if _is_size(leaf):
         return "size"
-    words = {bool: "true or false", int: "number", Path: "path", SecretStr: "secret text"}
+    words = {bool: "true or false", int: "number", float: "number", Path: "path", SecretStr: "secret text"}
     kinds = (leaf.field.annotation, *get_args(leaf.field.annotation))
     return next((word for kind, word in words.items() if kind in kinds), "text")
 

@@ -13,6 +13,7 @@ import pytest
 from hpcwaas.core.models import ExecutionState, Level, OutputArchive, OutputFile, Status, StoredUpload, Upload
 from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.settings import CWLSettings
+from tests.waiting import wait
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / ".venv-toil" / "bin"
@@ -63,7 +64,7 @@ def run(engine: CWLEngine, workflow_id: str, inputs: dict[str, object], *uploads
     }
     details = engine.workflow(workflow_id)
     reference = engine.start(uuid4().hex, details, engine.prepare(details, inputs, stored.get))
-    engine.wait(reference, Level(0), 0, 150)
+    wait(engine, reference, Level(0), 0, 150)
     return reference, engine.state(reference)
 
 

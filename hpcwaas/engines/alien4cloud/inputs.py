@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.problems import Problems
+from hpcwaas.engines.problems import Problems
 from hpcwaas.errors import InputProblem
 
 _LARGEST_INTEGER = 2**31 - 1

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hpcwaas.core.models import Level, LogEntry
 from hpcwaas.engines.alien4cloud.mapper import Line
-from hpcwaas.engines.cwl.log import LogIndex
+from hpcwaas.engines.log_index import LogIndex
 
 _KEPT = 30 * 24 * 3600
 """Seconds after which a log that nobody has read is removed. Alien4Cloud forgets its own ten days after the end."""

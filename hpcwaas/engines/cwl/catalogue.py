@@ -69,7 +69,7 @@ class Catalogue:
         snapshot = self._load(item.version)
         return WorkflowDetails(
             workflow=self._workflow(item),
-            inputs=inputs_schema(snapshot.inputs),
+            inputs=inputs_schema(snapshot.inputs, item.entry.ssh_keys),
             outputs=tuple(output_declaration(output) for output in snapshot.outputs),
             steps=snapshot.steps,
             version=item.version,

@@ -57,7 +57,6 @@ class _Files:
         self.files: set[Path] = set()
         self.directories: set[Path] = set()
         self.missing: set[Path] = set()
-        self.in_place = False
         self.refused: str | None = None
 
     def refuse(self, reference: str, reason: str) -> ValidationException:
@@ -122,9 +121,7 @@ def _fetcher(files: _Files) -> type[DefaultFetcher]:
             if path.is_file() and path.stat().st_size > DOCUMENT_LIMIT:
                 raise ValidationException(f"{path.relative_to(files.root)} is over {DOCUMENT_LIMIT >> 20} MiB")
             files.add(path)
-            content = str(super().fetch_text(url, content_types))
-            files.in_place |= "InplaceUpdateRequirement" in content
-            return content
+            return str(super().fetch_text(url, content_types))
 
         def check_exists(self, url: str) -> bool:
             if urlsplit(url).scheme != "file":
@@ -193,7 +190,6 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "doc": text(process.get("doc")),
         **described,
         "steps": steps(process, written["steps"], entry["id"]),
-        "in_place": files.in_place,
         "files": _relative(files.files, root),
         "directories": _relative(files.directories, root),
         "missing": _relative(files.missing, root),

@@ -18,7 +18,7 @@ Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _META = ".meta.yaml"
 _MAIN_NAMES = ("main.cwl", "workflow.cwl")
-_KEYS = ("authorized_users", "main", "name")
+_KEYS = ("authorized_users", "main", "name", "ssh_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Entry:
         main: path of its main document, relative to the catalogue.
         fragment: process to run inside that document, without `#`; None for the only one or `main`.
         authorized_users: who may run it; None means everybody.
+        ssh_keys: names of the inputs that take ids of SSH keys.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Entry:
     fragment: str | None = None
     name: str | None = None
     authorized_users: tuple[str, ...] | None = None
+    ssh_keys: tuple[str, ...] = ()
 
 
 class _Unusable(Exception):
@@ -115,6 +117,7 @@ def _entry(source: str, documents: list[PurePosixPath], directory: Path, stamps:
         fragment=fragment or None,
         name=metadata.get("name"),
         authorized_users=None if users is None else tuple(users),
+        ssh_keys=tuple(metadata.get("ssh_keys", ())),
     )
 
 
@@ -156,10 +159,11 @@ def _checked(meta: str, content: Any) -> Iterator[tuple[str, Any]]:
         match key, value:
             case (("name" | "main"), str()) if value.strip():
                 yield key, value
-            case "authorized_users", list() if all(isinstance(user, str) and user for user in value):
+            case (("authorized_users" | "ssh_keys"), list()) if all(isinstance(item, str) and item for item in value):
                 yield key, value
-            case (("name" | "main" | "authorized_users"), _):
-                expected = "a list of user ids, each a string" if key == "authorized_users" else "a string"
+            case (("name" | "main" | "authorized_users" | "ssh_keys"), _):
+                lists = {"authorized_users": "user ids", "ssh_keys": "names of inputs"}
+                expected = f"a list of {lists[key]}, each a string" if key in lists else "a string"
                 raise _Unusable(f"{meta}: {key} must be {expected}; the workflow is not published")
             case _:
                 raise _Unusable(

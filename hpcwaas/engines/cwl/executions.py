@@ -36,6 +36,8 @@ from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.settings import CWLSettings
 
 _CACHED_STATES = 512
+_CACHED_OUTPUTS = 64 << 10
+"""Bytes of the largest output object that is kept in memory."""
 
 _Stamp = tuple[int, int, int]
 
@@ -59,14 +61,16 @@ class Executions:
         Returns:
             its reference.
         """
-        archives = []
+        archives, copies = [], []
         files = {}
         for number, staged in enumerate(job.staged):
-            target = staged.target
             if staged.unpack:
-                target = f"{spool.ARCHIVES}/{number}"
-                archives.append((target, staged.target, staged.unpack))
-            files[target] = staged.source
+                place = f"{spool.ARCHIVES}/{number}"
+                archives.append((place, staged.target, staged.unpack))
+            else:
+                place = f"{spool.UPLOADS}/{number}"
+                copies.append((place, staged.target))
+            files[place] = staged.source
         limits = self._settings.limits
         request = spool.Request(
             ticket=spool.Spool.new_ticket(execution_id),
@@ -82,8 +86,10 @@ class Executions:
             memory=limits.memory,
             log=limits.log,
             disk=limits.disk,
+            time=limits.time,
+            copies=tuple(copies),
         )
-        self._site.submit(execution_id, request, dump_order(job.order).encode(), files, copy=job.in_place)
+        self._site.submit(execution_id, request, dump_order(job.order).encode(), files)
         return execution_id
 
     def state(self, reference: str) -> ExecutionState:
@@ -116,7 +122,14 @@ class Executions:
         state = spool.decode_state(self._site.read(reference, spool.STATE))
         if state.status.over:
             kept = self._kept_outputs(reference)
-            state = replace(state, outputs={name: outputs.show(value, name) for name, value in kept.items()})
+            state = replace(
+                state,
+                ended_at=state.ended_at or datetime.fromtimestamp(stamp[1] / 1e9, UTC),
+                outputs={name: outputs.show(value, name) for name, value in kept.items()},
+            )
+            size = self._site.stamp(reference, spool.OUTPUT_OBJECT)
+            if size and size[2] > _CACHED_OUTPUTS:
+                return state
         with self._lock:
             self._states[reference] = (stamp, state)
             self._states.move_to_end(reference)
@@ -125,8 +138,11 @@ class Executions:
         return state
 
     def _kept_outputs(self, reference: str) -> Mapping[str, JSON]:
-        kept: dict[str, JSON] = json.loads(self._site.read(reference, spool.OUTPUT_OBJECT) or b"{}")
-        return kept
+        try:
+            kept = json.loads(self._site.read(reference, spool.OUTPUT_OBJECT))
+        except ValueError:  # none, or a disk that did not keep it whole
+            return {}
+        return kept if isinstance(kept, dict) else {}
 
     def _news(self, reference: str) -> tuple[bool, Callable[[Level], int]]:
         stamp = self._site.stamp(reference, spool.STATE)

@@ -21,6 +21,7 @@ REDIRECT_LIMIT = 5
 
 _CHUNK = 2**16
 _IDLE_TIMEOUT = 60.0
+_MOST_ADDRESSES = 3
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -47,8 +48,7 @@ def public(address: str) -> bool:
 def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Callable[[str], bool] = public) -> None:
     """Downloads a file, completely or not at all.
 
-    The address is checked on each connected socket, before a byte is sent: no name server can change its mind between
-    check and use.
+    Names are resolved once: no name server can change its mind between check and use.
 
     Args:
         url: http or https.
@@ -138,25 +138,43 @@ def _session(sockets: list[socket.socket], allowed: Callable[[str], bool]) -> re
     return session
 
 
+def _connect(host: str, port: int, timeout: float, allowed: Callable[[str], bool]) -> socket.socket:
+    """Connects to one of the allowed addresses of a host, and doesn't even knock at the others.
+
+    Raises:
+        FetchError: there is none, and no more: nobody is to find out which private addresses and ports answer.
+    """
+    with contextlib.suppress(OSError, UnicodeError):
+        found = dict.fromkeys(
+            entry[4][0] for entry in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        )
+        addresses = [str(address) for address in found if allowed(str(address))]
+        for address in addresses[:_MOST_ADDRESSES]:
+            with contextlib.suppress(OSError):
+                connected = socket.create_connection((address, port), timeout)
+                if connected.getpeername()[0] in addresses:
+                    return connected
+                connected.close()
+    raise FetchError("no connection, or the address is not a public one")
+
+
 class _Adapter(HTTPAdapter):
-    """Looks at whom each new connection really leads to."""
+    """Makes connections to allowed addresses only."""
 
     def __init__(self, sockets: list[socket.socket], allowed: Callable[[str], bool]) -> None:
-        def admit(connected: socket.socket) -> socket.socket:
-            if not allowed(connected.getpeername()[0]):
-                connected.close()
-                raise FetchError("the address is not a public one")
+        def connect(host: str, port: int, timeout: Any) -> socket.socket:
+            connected = _connect(host, port, timeout, allowed)
             # A duplicate: TLS takes the socket itself over.
             sockets.append(connected.dup())
             return connected
 
         class PlainConnection(HTTPConnection):
             def _new_conn(self) -> socket.socket:
-                return admit(super()._new_conn())
+                return connect(self.host, self.port, self.timeout)
 
         class SecureConnection(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                return admit(super()._new_conn())
+                return connect(self.host, self.port, self.timeout)
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = PlainConnection

@@ -16,8 +16,8 @@ from hpcwaas.engines.cwl.fetch import public
 from hpcwaas.engines.cwl.job import FetchedFile, StagedFile
 from hpcwaas.engines.cwl.names import unusable_name
 from hpcwaas.engines.cwl.parameters import Secondary
-from hpcwaas.engines.cwl.problems import Problems, shown
 from hpcwaas.engines.cwl.schema import CONTENTS_LIMIT
+from hpcwaas.engines.problems import Problems, shown
 
 DEPTH_LIMIT = 50
 """How deep values may be nested."""

@@ -24,9 +24,9 @@ from hpcwaas.engines.cwl.parameters import (
     nullable,
     without_null,
 )
-from hpcwaas.engines.cwl.problems import Problems, closest, shown
 from hpcwaas.engines.cwl.schema import INTEGERS
 from hpcwaas.engines.cwl.snapshot import Snapshot
+from hpcwaas.engines.problems import Problems, closest, shown
 
 _STRING = Primitive("string")
 _FILES = (Primitive("File"), Primitive("Directory"))
@@ -71,7 +71,6 @@ def prepare_job(
         fetched=tuple(checker.files.fetched),
         steps=snapshot.steps,
         version=snapshot.version,
-        in_place=snapshot.in_place,
     )
 
 

@@ -49,7 +49,6 @@ class Job:
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
         steps: the steps of the workflow; a lone tool is one step.
         version: digest of the published content.
-        in_place: tools may change their input files, which must be nobody else's.
     """
 
     workflow_id: str
@@ -60,7 +59,6 @@ class Job:
     fetched: tuple[FetchedFile, ...]
     steps: tuple[StepDeclaration, ...]
     version: str
-    in_place: bool = False
 
 
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")

@@ -26,6 +26,7 @@ from hpcwaas.engines.cwl import processes, spool
 from hpcwaas.engines.cwl.log import LogWriter
 from hpcwaas.engines.cwl.steps import finish
 from hpcwaas.engines.cwl.supervisor import CANCELLED, Supervisor
+from hpcwaas.engines.cwl.trees import remove_tree
 
 LAUNCHER_LOCK = "launcher.lock"
 SERVICE_LOCK = "service.lock"
@@ -35,8 +36,6 @@ DIGEST = "launcher.digest"
 
 WAKE = b"\0"
 LEAVE = b"Q"
-
-DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
 
 _TICK = 1.0
 _MAX_ATTEMPTS = 3
@@ -94,15 +93,21 @@ class Launcher:
 
     def _reconcile(self) -> None:
         for ticket, execution_id in spool.Spool.tickets(self._spool.active):
-            descriptor = spool.lock(self._spool.execution(execution_id) / spool.LOCK)
-            if descriptor is None:
-                continue  # its supervisor lives
             try:
-                self._put_right(ticket, execution_id)
+                descriptor = spool.lock(self._spool.execution(execution_id) / spool.LOCK)
+                if descriptor is None:
+                    continue  # its supervisor lives
+                try:
+                    self._put_right(ticket, execution_id)
+                finally:
+                    os.close(descriptor)
+            except FileNotFoundError:
+                if self._spool.execution(execution_id).is_dir():
+                    traceback.print_exc()
+                else:  # somebody removed it by hand
+                    (self._spool.active / ticket).unlink(missing_ok=True)
             except Exception:  # a full disk, say: it stops no other execution, and is tried again
                 traceback.print_exc()
-            finally:
-                os.close(descriptor)
 
     def _put_right(self, ticket: str, execution_id: str) -> None:
         """Moves on an execution whose supervisor is dead."""
@@ -116,10 +121,12 @@ class Launcher:
         processes.kill_strays(self._spool.execution(execution_id))
         if state is None:
             self._finish(execution_id, ExecutionState(Status.FAILED, reason="The execution could not be started."))
-        elif (self._spool.execution(execution_id) / spool.CANCEL).exists() and not state.status.over:
+        elif state.ended_at:
+            pass
+        elif (self._spool.execution(execution_id) / spool.CANCEL).exists():
             self._finish(execution_id, replace(state, status=Status.CANCELLED, reason=CANCELLED))
-        elif not state.status.over:
-            self._finish(execution_id, replace(state, status=Status.FAILED, reason=DIED))
+        else:
+            self._finish(execution_id, replace(state, status=Status.FAILED, reason=spool.DIED))
         self._spool.tidy(execution_id)
         marker.unlink(missing_ok=True)
 
@@ -227,7 +234,7 @@ def main(arguments: list[str]) -> None:
     lock = _take_place(place.directory, float(patience))
     if lock is None:
         return
-    spool.replace(place.directory / DIGEST, digest.encode(), durably=False)
+    spool.replace(place.directory / DIGEST, digest.encode())
     with contextlib.suppress(FileExistsError):
         os.mkfifo(FIFO, 0o600)
     fifo = os.open(FIFO, os.O_RDWR | os.O_NONBLOCK)
@@ -236,7 +243,7 @@ def main(arguments: list[str]) -> None:
     signal.set_wakeup_fd(fifo, warn_on_full_buffer=False)  # a signal's number arrives as a poke
     for draft in place.incoming.iterdir():
         if draft.stat().st_mtime < time.time() - 3600:  # left by a service that was killed while it wrote
-            spool.remove_tree(draft)
+            remove_tree(draft)
     if warm == "1":
         from hpcwaas.engines.cwl.inprocess import warm_up  # an optional dependency
 

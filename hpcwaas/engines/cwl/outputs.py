@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.trees import DEPTH_LIMIT, walk
 
-_KEPT = ("class", "basename", "size", "checksum", "format")
+_KEPT = ("class", "basename", "checksum", "format")
 _LOCATION = "location"
 
 
@@ -39,9 +39,12 @@ def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str
     warnings: list[str] = []
     root = real(directory)
 
-    def keep(part: JSON, name: str) -> JSON:
+    def keep(part: JSON, name: str, level: int = 1) -> JSON:
+        if level > DEPTH_LIMIT:
+            warnings.append(f"Output {name[:80]}… is cut off: it is nested in more than {DEPTH_LIMIT} levels.")
+            return None
         if isinstance(part, list):
-            return [keep(item, f"{name}[{index}]") for index, item in enumerate(part)]
+            return [keep(item, f"{name}[{index}]", level + 1) for index, item in enumerate(part)]
         if isinstance(part, float) and not math.isfinite(part):
             warnings.append(f"Output {name} is given as null: JSON knows no {part}.")
             return None
@@ -50,7 +53,7 @@ def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str
         if not isinstance(part, dict):
             return part
         if part.get("class") not in ("File", "Directory"):
-            return {_valid(key): keep(item, f"{name}.{key}") for key, item in part.items()}
+            return {_valid(key): keep(item, f"{name}.{key}", level + 1) for key, item in part.items()}
         path = _path(part)
         target = real(path) if path else None
         right = (
@@ -63,13 +66,20 @@ def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str
                 f"Output {name} is dropped: it is no {part['class'].lower()} among the execution's outputs."
             )
             return None
-        kept = {key: part[key] for key in _KEPT if key in part} | {_LOCATION: str(target.relative_to(root))}
+        kept: dict[str, JSON] = {key: _valid(part[key]) for key in _KEPT if isinstance(part.get(key), str)}
+        kept[_LOCATION] = str(target.relative_to(root))
         kept.setdefault("basename", path.name)
         if part["class"] == "File":
             kept["size"] = target.stat().st_size
             if secondary := part.get("secondaryFiles"):
-                files = [keep(item, f"{name}.secondaryFiles[{index}]") for index, item in enumerate(secondary)]
+                files = [
+                    keep(item, f"{name}.secondaryFiles[{index}]", level + 1) for index, item in enumerate(secondary)
+                ]
                 kept["secondaryFiles"] = [item for item in files if item]
+        elif any(depth > DEPTH_LIMIT for depth, _ in walk(target)):
+            warnings.append(
+                f"Output {name}: what lies deeper than {DEPTH_LIMIT} levels of directories will not be in its archive."
+            )
         return kept
 
     return {name: keep(part, name) for name, part in (value or {}).items()}, warnings
@@ -161,16 +171,6 @@ def find(value: JSON, path: str | None) -> Place | JSON:
             raise LookupError(path)  # noqa: TRY004
 
 
-@contextmanager
-def _descriptor(path: str | Path, parent: int | None = None) -> Iterator[int]:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
-    descriptor = os.open(path, flags, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def open_inside(root: Path, path: str) -> int:
     """Opens a file or directory below a directory in which somebody may plant links.
 
@@ -191,19 +191,25 @@ def open_inside(root: Path, path: str) -> int:
     if not target.is_relative_to(base):
         raise OutsideError(path)
     try:
-        return _walk(base, target.relative_to(base).parts)
+        return _open(base, target.relative_to(base).parts)
     except OSError as error:
         raise OutsideError(path) from error
 
 
-def _walk(root: Path | str, parts: tuple[str, ...], parent: int | None = None) -> int:
-    if parts:
-        with _descriptor(root, parent) as descriptor:
-            return _walk(parts[0], parts[1:], descriptor)
+def _open(root: Path, parts: tuple[str, ...]) -> int:
     # A FIFO would block whoever opens it.
-    descriptor = os.open(root, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(root, flags)
+    try:
+        for part in parts:
+            inner = os.open(part, flags, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+    except OSError:
+        os.close(descriptor)
+        raise
     mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         os.close(descriptor)
-        raise OutsideError(str(root))
+        raise OutsideError("/".join(parts))
     return descriptor

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hpcwaas.engines.cwl.outputs import OutsideError, open_inside, real
+from hpcwaas.engines.cwl.trees import DEPTH_LIMIT
 
 MEDIA_TYPES = {"zip": "application/zip", "tar": "application/x-tar"}
 
 _CHUNK = 1 << 18
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
+_LATEST = (2107, 12, 31, 23, 59, 58)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ def pack(root: Path, path: str, kind: str) -> Iterator[bytes]:
     """The bytes of an archive of a directory.
 
     Links to files that stay inside the directory are packed as these files; other links, and what is neither file nor
-    directory, are left out.
+    directory, are left out, and so is what lies deeper than `DEPTH_LIMIT` levels.
 
     Args:
         root: beyond which nothing is read.
@@ -69,7 +71,8 @@ def _members(directory: Path) -> Iterator[_Member]:
                     yield _Member(_encodable(name), status, descriptor)
                 elif not (directory / name).is_symlink():  # a link to a directory may lead round in circles
                     yield _Member(_encodable(name), status, None)
-                    pending.append(name)
+                    if name.count("/") < DEPTH_LIMIT - 1:
+                        pending.append(name)
             finally:
                 os.close(descriptor)
 
@@ -107,7 +110,9 @@ def _zip(members: Iterator[_Member]) -> Iterator[bytes]:
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for member in members:
-            moment = max(_EARLIEST, time.localtime(member.status.st_mtime)[:6])
+            # Cut to what `localtime` takes, then to what a zip can say.
+            seconds = min(max(member.status.st_mtime, 0), 1 << 33)
+            moment = min(max(_EARLIEST, time.localtime(seconds)[:6]), _LATEST)
             if member.descriptor is None:
                 info = zipfile.ZipInfo(member.name + "/", moment)
                 info.external_attr = (member.status.st_mode & 0xFFFF) << 16 | 0x10

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
+import stat
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
+from hpcwaas.engines.cwl.trees import walk
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_BLOCK = 4096
 
 
 def _prctl(option: int, value: int) -> None:
@@ -110,23 +115,40 @@ def _share(process: psutil.Process, resident: int) -> int:
         return 0
 
 
-def disk_use(directories: Iterable[Path]) -> int:
-    """Bytes that the files in some directories occupy on the disk, hard links counted once."""
+def disk_use(directories: Sequence[Path], processes: Iterable[psutil.Process] = ()) -> int:
+    """Bytes that files occupy on the disk. Hard links count once, and each file as a block at least, for its inode.
+
+    Args:
+        directories: in which they are, with all that is below.
+        processes: whose open files count that have been removed, if they are on the same file systems.
+    """
     total = 0
     seen: set[tuple[int, int]] = set()
-    pending = [str(directory) for directory in directories]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        if (status.st_dev, status.st_ino) in seen:
-                            continue
-                        seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except OSError:
-            continue  # removed while we look, or closed to us
+    devices = set()
+    for directory in directories:
+        for _, status in walk(directory):
+            devices.add(status.st_dev)
+            if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+            total += max(_BLOCK, status.st_blocks * 512)
+    for status in _open_files(processes):
+        if status.st_nlink == 0 and status.st_dev in devices and (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            total += max(_BLOCK, status.st_blocks * 512)
     return total
+
+
+def _open_files(processes: Iterable[psutil.Process]) -> Iterator[os.stat_result]:
+    """Of the regular files that processes have open (Linux)."""
+    for process in processes:
+        try:
+            with os.scandir(f"/proc/{process.pid}/fd") as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):  # closed meanwhile
+                        status = entry.stat()
+                        if stat.S_ISREG(status.st_mode):
+                            yield status
+        except OSError:
+            continue  # it ended meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import logging
 import os
@@ -21,6 +22,8 @@ IN_PROCESS = ("cwltool",)
 
 FETCH_TIMEOUT = 600.0
 """Seconds that the download of one input may take."""
+
+_COPY_CHUNK = 1 << 24
 
 _CWLTOOL_ARGUMENTS = (
     "--disable-color",
@@ -63,6 +66,18 @@ def command_line(request: spool.Request, directory: Path) -> list[str]:
     return [*line, "--outdir", str(directory / spool.OUTPUTS), document, str(directory / spool.ORDER)]
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file inside the kernel, and only by reference where the file system can do that."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), _COPY_CHUNK):
+                pass
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            shutil.copyfileobj(reader, writer, _COPY_CHUNK)
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Stages the inputs of an execution and runs its workflow. Lives in a forked process of its own.
@@ -85,6 +100,7 @@ class Runner:
         log.addHandler(handler)
         status = 1
         try:
+            self._copy()
             self._settle()
             self._stage()
             line = command_line(self.request, self.directory)
@@ -98,6 +114,18 @@ class Runner:
             log.error("%s", error)  # noqa: TRY400  (a stack trace says nothing to a user)
         finally:
             os._exit(status)
+
+    def _copy(self) -> None:
+        """Makes the inputs of uploads, which are links until now: a tool may write to its inputs, and never to them.
+
+        Not before the execution begins, when nobody waits for it and a loss of power leaves no half of a copy behind;
+        and not under a limit for the size of files, which is for what tools write.
+        """
+        for source, target in self.request.copies:
+            copy = self.directory / target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(self.directory / source, copy)
+            copy.chmod(0o400)
 
     def _settle(self) -> None:
         temporary = self.directory / spool.TEMPORARY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -110,8 +110,11 @@ _OUTPUT_DIRECTORY: Schema = {
 }
 
 
-def inputs_schema(parameters: Iterable[Parameter]) -> Schema:
+def inputs_schema(parameters: Iterable[Parameter], ssh_keys: Collection[str] = ()) -> Schema:
     """JSON Schema of the whole `inputs` object.
+
+    Args:
+        ssh_keys: names of the inputs that take ids of SSH keys.
 
     Returns:
         `type: object` with `properties`, `required` and, where files occur, `$defs`.
@@ -124,6 +127,8 @@ def inputs_schema(parameters: Iterable[Parameter]) -> Schema:
         "required": [parameter.name for parameter in parameters if parameter.required],
         "additionalProperties": False,
     }
+    for name in schema["properties"].keys() & set(ssh_keys):
+        schema["properties"][name]["x-ssh-key"] = True
     if any(_holds_files(parameter.type) for parameter in parameters):
         schema["$defs"] = dict(_DEFINITIONS)
     return schema

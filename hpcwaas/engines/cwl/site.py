@@ -19,7 +19,7 @@ import hpcwaas
 from hpcwaas.engines.cwl import launcher, packing, spool
 from hpcwaas.engines.cwl.outputs import open_inside
 from hpcwaas.engines.cwl.runner import IN_PROCESS, kept_environment
-from hpcwaas.errors import Conflict, Unavailable
+from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 from hpcwaas.settings import CWLSettings
 
 _KEEPER_TICK = 1.0
@@ -29,15 +29,12 @@ _PATIENCE = 10.0
 class Site(Protocol):
     """What the engine needs of the place where executions live. Names are those of `spool`'s files."""
 
-    def submit(
-        self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path], *, copy: bool
-    ) -> None:
+    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
         """Makes and queues an execution, unless that was done before.
 
         Args:
             order: the CWL input object.
             files: for each path in the execution's directory the file on this machine that becomes it.
-            copy: whether it has to have its own copies, because it may change them.
         """
 
     def cancel(self, execution_id: str) -> None:
@@ -95,28 +92,32 @@ class LocalSite:
             else:
                 self._launcher.reap()
 
-    def submit(
-        self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path], *, copy: bool
-    ) -> None:
+    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
         """Makes and queues an execution, unless that was done before.
 
         Raises:
             Conflict: an input has been deleted since it was checked.
-            Unavailable: the disk is full.
+            Unavailable: the disk is full or broken, and nothing was made.
+            UncertainStart: the execution was made, and may be queued or not.
         """
 
         def fill(draft: Path) -> None:
             spool.write_durably(draft / spool.ORDER, order)
             for target, source in files.items():
                 (draft / target).parent.mkdir(parents=True, exist_ok=True)
-                _place(source, draft / target, copy)
+                if not source.exists():
+                    inputs = {place: Path(name).name for place, name, *_ in (*request.copies, *request.archives)}
+                    raise Conflict(f"The file {inputs[target]}, an input of the execution, has been deleted meanwhile.")
+                _place(source, draft / target)
 
         try:
             self._spool.submit(execution_id, request, fill)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Unavailable("The disk of the service is full.", retry_after=60) from error
-            raise
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
+            if self.stamp(execution_id, spool.REQUEST):
+                raise UncertainStart(detail) from error
+            raise Unavailable(detail, retry_after=60) from error
         self._launcher.ensure()
 
     def cancel(self, execution_id: str) -> None:
@@ -250,17 +251,13 @@ class _LauncherProcess:
         )
 
 
-def _place(source: Path, target: Path, copy: bool) -> None:
-    """Puts a file to another place, read-only: as a link where that is possible and right, as a copy elsewhere."""
-    if not source.exists():
-        raise Conflict(f"The file {target.name}, an input of the execution, has been deleted meanwhile.")
+def _place(source: Path, target: Path) -> None:
+    """Puts a file to another place: as a link where that is possible, as a copy elsewhere."""
     try:
-        if copy:
-            shutil.copyfile(source, target)
-        else:
-            target.hardlink_to(source)
+        target.hardlink_to(source)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
             raise
         shutil.copyfile(source, target)
-    target.chmod(0o400)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())

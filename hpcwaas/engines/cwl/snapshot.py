@@ -25,7 +25,6 @@ class Snapshot:
         version: digest of the content.
         path: main document of the copy.
         fragment: process to run inside it, without `#`; None for the only one or `main`.
-        in_place: its tools may change their input files in place.
     """
 
     version: str
@@ -36,7 +35,6 @@ class Snapshot:
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...]
     steps: tuple[StepDeclaration, ...]
-    in_place: bool = False
 
 
 class SnapshotStore:
@@ -101,7 +99,6 @@ class SnapshotStore:
                 StepDeclaration(item["name"], item["label"], item["doc"], tuple(item["after"]))
                 for item in description["steps"]
             ),
-            in_place=description["in_place"],
         )
 
 

@@ -3,7 +3,8 @@
     queue/TICKET            a marker for each execution that waits; the ticket sorts by the time of its start
     active/TICKET           the same marker, moved here when the launcher claims it
     incoming/               executions that are being written
-    executions/ID/          request.json job.json inputs/ state.json outputs.json log.jsonl outputs/ tmp/ cancel
+    executions/ID/          request.json job.json uploads/ inputs/ state.json outputs.json log.jsonl outputs/ tmp/
+                            cancel
 
 Everything is done by renaming, so that a process killed between any two calls leaves something that the next one
 understands. An execution is moved on by one process at a time: the launcher while it is queued, its supervisor (who
@@ -16,8 +17,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from pathlib import Path
 
 from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
 from hpcwaas.durable import sync_directory
+from hpcwaas.engines.cwl.trees import remove_tree
 from hpcwaas.errors import ServiceError
 
 REQUEST = "request.json"
@@ -36,12 +36,16 @@ OUTPUT_OBJECT = "outputs.json"
 OUTPUTS = "outputs"
 LOG = "log.jsonl"
 INPUTS = "inputs"
+UPLOADS = "uploads"
 TEMPORARY = "tmp"
 ARCHIVES = "archives"
 CANCEL = "cancel"
 LOCK = "supervisor.lock"
 
+DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_TICKET = re.compile(rf"[0-9]{{20}}-{_ID.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Request:
         downloads: (URL, target) of each file to fetch.
         command, arguments, environment: as in the settings.
         memory, log, disk: limits in bytes.
+        time: limit in seconds; None for none.
+        copies: (path, target) of each upload that has to be copied before it is an input.
     """
 
     ticket: str
@@ -70,6 +76,8 @@ class Request:
     memory: int
     log: int
     disk: int
+    time: float | None = None
+    copies: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> bytes:
         """The content of request.json."""
@@ -84,6 +92,7 @@ class Request:
             "steps": tuple(StepDeclaration(**{**step, "after": tuple(step["after"])}) for step in values["steps"]),
             "archives": tuple(tuple(archive) for archive in values["archives"]),
             "downloads": tuple(tuple(download) for download in values["downloads"]),
+            "copies": tuple(tuple(copy) for copy in values.get("copies", ())),
             "command": tuple(values["command"]),
             "arguments": None if arguments is None else tuple(arguments),
             "environment": tuple(values["environment"]),
@@ -108,18 +117,21 @@ def encode_state(state: ExecutionState) -> bytes:
 
 
 def decode_state(content: bytes) -> ExecutionState:
-    """Reads state.json."""
-    values = json.loads(content)
-    return ExecutionState(
-        status=Status(values["status"]),
-        started_at=_time(values["started_at"]),
-        ended_at=_time(values["ended_at"]),
-        reason=values["reason"],
-        steps=tuple(
-            Step(name, StepStatus(status), label, _time(started_at), _time(ended_at))
-            for name, status, label, started_at, ended_at in values["steps"]
-        ),
-    )
+    """Reads state.json. One that the disk did not keep whole belongs to an execution that died, and has no end yet."""
+    try:
+        values = json.loads(content)
+        return ExecutionState(
+            status=Status(values["status"]),
+            started_at=_time(values["started_at"]),
+            ended_at=_time(values["ended_at"]),
+            reason=values["reason"],
+            steps=tuple(
+                Step(name, StepStatus(status), label, _time(started_at), _time(ended_at))
+                for name, status, label, started_at, ended_at in values["steps"]
+            ),
+        )
+    except (ValueError, LookupError, TypeError):
+        return ExecutionState(Status.FAILED, reason=DIED)
 
 
 def _text(moment: datetime | None) -> str | None:
@@ -160,12 +172,12 @@ class Spool:
     @staticmethod
     def tickets(folder: Path) -> list[tuple[str, str]]:
         """(ticket, execution's id) of all markers in `queue` or `active`, in order."""
-        names = sorted(entry for entry in os.listdir(folder) if entry[:20].isdecimal())  # noqa: PTH208  (names are wanted)
+        names = sorted(entry for entry in os.listdir(folder) if _TICKET.fullmatch(entry))  # noqa: PTH208  (names are wanted)
         return [(name, name[21:]) for name in names]
 
     def busy(self) -> bool:
         """Whether anything waits or runs."""
-        return any(any(folder.iterdir()) for folder in (self.queue, self.active))
+        return any(self.tickets(folder) for folder in (self.queue, self.active))
 
     def submit(self, execution_id: str, request: Request, fill: Callable[[Path], None]) -> None:
         """Makes an execution and queues it; one that was made before is left alone, and queued if it was not.
@@ -199,8 +211,10 @@ class Spool:
         sync_directory(self.queue)
 
     def claim(self, ticket: str, execution_id: str) -> bool:
-        """Moves a marker from `queue` to `active`. False, and the marker gone, when the execution began before."""
-        if (self.execution(execution_id) / STATE).exists() or (self.active / ticket).exists():
+        """Moves a marker from `queue` to `active`. False, and the marker gone, when the execution began before, or when
+        somebody removed its directory."""
+        directory = self.execution(execution_id)
+        if not directory.is_dir() or (directory / STATE).exists() or (self.active / ticket).exists():
             (self.queue / ticket).unlink(missing_ok=True)
             return False
         (self.queue / ticket).rename(self.active / ticket)
@@ -217,14 +231,14 @@ class Spool:
         except FileNotFoundError:
             return None
 
-    def write_state(self, execution_id: str, state: ExecutionState, *, durably: bool = True) -> None:
+    def write_state(self, execution_id: str, state: ExecutionState) -> None:
         """Replaces the state of an execution at once."""
-        replace(self.execution(execution_id) / STATE, encode_state(state), durably=durably)
+        replace(self.execution(execution_id) / STATE, encode_state(state))
 
     def tidy(self, execution_id: str) -> None:
         """Removes what an execution that is over needs no more."""
         directory = self.execution(execution_id)
-        for name in (TEMPORARY, INPUTS, ARCHIVES):
+        for name in (TEMPORARY, INPUTS, UPLOADS, ARCHIVES):
             remove_tree(directory / name)
 
 
@@ -251,37 +265,14 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace(path: Path, content: bytes, *, durably: bool) -> None:
-    """Replaces a file at once: readers see the old content or the new one."""
+def replace(path: Path, content: bytes) -> None:
+    """Replaces a file at once: readers, and whoever comes after a loss of power, see the old content or the new one."""
     draft = path.with_name(path.name + ".new")
-    if durably:
-        write_durably(draft, content)
-    else:
-        draft.write_bytes(content)
+    write_durably(draft, content)
     draft.rename(path)
-    if durably:
-        sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def dump(value: Mapping[str, JSON]) -> bytes:
     """A JSON object as it is kept in a file."""
     return json.dumps(value).encode()
-
-
-def remove_tree(path: Path) -> None:
-    """Removes a directory with all that is in it, whatever rights a tool took away from its parts."""
-
-    def allow(function: Callable[[str], object], name: str, _: object) -> None:
-        target = Path(name)
-        try:
-            if not target.parent.is_symlink():
-                target.parent.chmod(stat.S_IRWXU)
-            if target.is_dir() and not target.is_symlink():
-                target.chmod(stat.S_IRWXU)
-                shutil.rmtree(target, ignore_errors=True)
-            else:
-                target.unlink()
-        except OSError:
-            return  # gone already, or not ours: leaving it behind is all that can be done
-
-    shutil.rmtree(path, onerror=allow)

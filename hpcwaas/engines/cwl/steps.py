@@ -28,6 +28,7 @@ _COLUMN = re.compile(r"\s*\n {20,}")
 # What cwltool writes of a script that failed: the script, what it wrote, and in the middle of that what is wrong.
 _SCRIPT = re.compile(r"(?:script|Javascript expression) was:")
 _SCRIPT_ERROR = re.compile(r"(?:Uncaught )?(?P<error>\w*Error\b.*)")
+_TOO_DEEP = "maximum recursion depth exceeded"
 # In the words of cwltool, of the C library and of shells.
 _FILE_TOO_LARGE = re.compile(r"SIGXFSZ|File too large|File size limit exceeded|exited with status: 153$")
 _MAX_REASON = 1000
@@ -151,6 +152,8 @@ class Diagnosis:
             status: exit status of the runner; negative when a signal ended it.
         """
         cause = self._failure or self._error
+        if not self._failure and _TOO_DEEP in (self._error or ""):  # it speaks of itself, not of the tool
+            return "The runner gave up: directories or values are nested too deeply."
         if self._script_error and (cause is None or _SCRIPT.search(cause)):
             cause = self._script_error
         if cause is None:

@@ -22,6 +22,7 @@ from hpcwaas.engines.cwl.log import MAX_LINE, LogWriter, clean
 from hpcwaas.engines.cwl.outputs import collect
 from hpcwaas.engines.cwl.runner import IN_PROCESS, Runner
 from hpcwaas.engines.cwl.steps import Diagnosis, StepTracker, finish
+from hpcwaas.engines.cwl.trees import remove_tree
 
 GRACE = 5.0
 """Seconds between asking the processes of a cancelled execution to end and killing them."""
@@ -67,6 +68,7 @@ class Supervisor:
         self._stop: tuple[Status, str] | None = None
         self._kill_at = 0.0
         self._next_look = 0.0
+        self._begin = time.monotonic()
         self._names = _short_names(self._directory, Path(self._request.document))
 
     def run(self) -> None:
@@ -96,8 +98,8 @@ class Supervisor:
         for name in (spool.OUTPUTS, spool.TEMPORARY):
             (self._directory / name).mkdir(mode=0o700, exist_ok=True)
         self._log = LogWriter(self._directory / spool.LOG, self._request.log)
-        # Links to uploads are not the execution's own use of the disk.
-        self._given = processes.disk_use([self._directory / spool.INPUTS])
+        # Uploads, of which the inputs become copies, are not the execution's own use of the disk.
+        self._given = processes.disk_use([self._directory / name for name in (spool.INPUTS, spool.UPLOADS)])
         token = new_token()
         self._demultiplexer = Demultiplexer(token)
         with selectors.DefaultSelector() as selector:
@@ -194,7 +196,7 @@ class Supervisor:
         self._log.write(entries)
         if changed:
             self._state = replace(self._state, steps=self._steps.steps)
-            self._spool.write_state(self._id, self._state, durably=False)
+            self._spool.write_state(self._id, self._state)
         if self._log.full:
             limit = size_text(self._request.log)
             self._end(
@@ -212,6 +214,12 @@ class Supervisor:
             return
         if self._disk_exceeded():
             self._end(Status.FAILED, self._disk_reason())
+        elif self._request.time is not None and begin - self._begin > self._request.time:
+            self._end(
+                Status.FAILED,
+                f"The execution ran for more than {self._request.time:g} seconds; the limit is the setting "
+                "cwl.limits.time.",
+            )
         elif processes.memory_above(processes.descendants(), self._request.memory):
             limit = size_text(self._request.memory)
             self._end(
@@ -223,7 +231,7 @@ class Supervisor:
 
     def _disk_exceeded(self) -> bool:
         names = (spool.OUTPUTS, spool.TEMPORARY, spool.INPUTS)
-        used = processes.disk_use(self._directory / name for name in names)
+        used = processes.disk_use([self._directory / name for name in names], processes.descendants())
         return used - self._given > self._request.disk
 
     def _disk_reason(self) -> str:
@@ -240,10 +248,13 @@ class Supervisor:
 
     def _conclude(self) -> ExecutionState:
         status, reason = self._stop or self._result()
+        if reason == self._disk_reason():  # the disk is given back
+            remove_tree(self._directory / spool.OUTPUTS)
+            self._output.clear()
         outputs, warnings = collect(self._output_object(), self._directory / spool.OUTPUTS)
         if not self._log.full:
             self._log.write((Level.WARN, warning) for warning in warnings)
-        spool.write_durably(self._directory / spool.OUTPUT_OBJECT, spool.dump(outputs))
+        spool.replace(self._directory / spool.OUTPUT_OBJECT, spool.dump(outputs))
         if reason:
             self._log.end(Level.WARN if status is Status.CANCELLED else Level.ERROR, reason.replace("\n", " "))
         return replace(self._state, status=status, reason=reason)
@@ -260,7 +271,7 @@ class Supervisor:
     def _output_object(self) -> dict[str, JSON] | None:
         try:
             value = json.loads(self._output)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
