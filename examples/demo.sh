@@ -16,7 +16,7 @@ hpcwaas-api --listen-address 127.0.0.1:0 >"$HOME_OF_DEMO/service.log" 2>&1 &
 SERVICE=$!
 stop() {
   kill "$SERVICE" 2>/dev/null && wait "$SERVICE" 2>/dev/null
-  rm -rf "$HOME_OF_DEMO"
+  rm -rf "$HOME_OF_DEMO" demo-results
 }
 trap 'status=$?; if [ $status -ne 0 ]; then tail -n 50 "$HOME_OF_DEMO/service.log" >&2; fi; stop; exit $status' EXIT
 until [ -s "$XDG_STATE_HOME/waas/local.yaml" ]; do
@@ -33,23 +33,23 @@ run "waas workflows list"
 run "waas workflows show word-statistics"
 run "waas workflows trigger word-statistics -i texts=@examples/data/alice.txt -i texts=@examples/data/moby-dick.txt -i texts=@examples/data/pride-and-prejudice.txt -i top=5 --follow --logs"
 run "waas executions list"
-ID=$(waas -o json executions list --limit 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')
-run "waas executions status $ID"
-run "waas executions outputs $ID"
-run "waas executions outputs $ID --download $HOME_OF_DEMO/results"
-run "head -n 6 $HOME_OF_DEMO/results/*.csv"
+run 'ID=$(waas executions list --limit 1 | cut -f 1)'
+run 'waas executions status $ID'
+run 'waas executions outputs $ID'
+run 'waas executions outputs $ID --download demo-results'
+run "head -n 6 demo-results/*.csv"
 
 bold "The same with curl:"
-run "curl -s -H \"Authorization: Bearer \$HW_ACCESS_TOKEN\" \$HW_API_URL/executions/$ID/outputs/total"
+run "curl -s -H \"Authorization: Bearer \$HW_ACCESS_TOKEN\" \$HW_API_URL/executions/\$ID/outputs/total"
 echo
 run "curl -s -H \"Authorization: Bearer \$HW_ACCESS_TOKEN\" \$HW_API_URL/health/ready"
 
 bold "A long one, cancelled:"
 run "waas workflows trigger slow-count -i seconds=60"
-ID=$(waas -o json executions list --limit 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')
+run 'ID=$(waas executions list --limit 1 | cut -f 1)'
 sleep 3
-run "waas executions logs $ID"
-run "waas executions cancel $ID"
+run 'waas executions logs $ID'
+run 'waas executions cancel $ID'
 
 bold "One that fails half-way and says why:"
 run "waas workflows trigger failing-halfway -i records=@examples/data/measurements.csv --follow || echo \"exit code \$?\""
