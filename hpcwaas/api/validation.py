@@ -139,10 +139,6 @@ class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
             raise BadRequest(f"`{where}`: {_message(error)}." if where else f"The body: {_message(error)}.")
 
 
-_QUERY = "hpcwaas.query"
-"""Extension of the scope: the values of the query's parameters."""
-
-
 class PlainParameterValidator(ParameterValidator):  # type: ignore[misc]
     """Checks parameters and names the one that is wrong, what was given and what is expected."""
 
@@ -152,11 +148,8 @@ class PlainParameterValidator(ParameterValidator):  # type: ignore[misc]
             for name, text in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
                 if name == param["name"] and not _INTEGER.fullmatch(text):
                     return f"The query parameter `{name}` is {text!r}; expected a whole number."
-        # Connexion takes the whole query apart each time: once for all parameters of a request is enough.
-        values = request.scope["extensions"].get(_QUERY)
-        if values is None:
-            values = request.scope["extensions"][_QUERY] = request.query_params
-        return self.validate_parameter("query", values.get(param["name"]), param)
+        found: str | None = super().validate_query_parameter(param, request)
+        return found
 
     @staticmethod
     def validate_parameter(

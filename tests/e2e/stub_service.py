@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hpcwaas.errors import ConfigurationError
 
 
-def create_app(_settings: object, **_: Any) -> ASGIApp:
+def create_app(_settings: object, **_: object) -> ASGIApp:
     if os.environ.get("STUB") == "broken":
         raise ConfigurationError("vault.key", "isn't the one")
     alone = threading.active_count() == 1

@@ -21,8 +21,8 @@ from hpcwaas.core.models import ExecutionState, Level, Status, StepDeclaration
 from hpcwaas.engines.cwl import spool
 from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.job import Job
-from hpcwaas.engines.cwl.spool import DIED
 from hpcwaas.engines.cwl.site import LocalSite
+from hpcwaas.engines.cwl.spool import DIED
 from hpcwaas.settings import CWLSettings
 from tests.waiting import wait
 

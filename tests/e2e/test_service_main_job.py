@@ -54,7 +54,9 @@ def test_from_a_key_to_outputs(service: Service) -> None:
 
 def test_wrong_inputs_are_all_named_and_start_nothing(service: Service) -> None:
     before = ok(service, "executions", "list", "-o", "json")
-    answer = service.waas("workflows", "trigger", "word-statistics", "-i", "textes=@/dev/null", "-i", "top=many")
+    answer = service.waas(
+        "workflows", "trigger", "word-statistics", "-i", f"textes=@{DATA / 'alice.txt'}", "-i", "top=many"
+    )
     assert answer.returncode == 2
     assert all(word in answer.stderr for word in ("textes", "texts", "top"))
     missing = service.waas("workflows", "trigger", "word-statistics", "-i", "texts=@/nowhere.txt")
