@@ -58,11 +58,77 @@ class Principal:
         subject: stable id of the user; owner of what they make.
         name: for display.
         roles: `user`, `operator`.
+        groups: that the user belongs to.
+        scopes: what these credentials are good for; None when they are the user's own and not a token with less.
+        session: id of the sign-in or of the personal access token that the credentials belong to, if any.
     """
 
     subject: str
     name: str
     roles: frozenset[str] = frozenset({"user"})
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as the service keeps them.
+
+    Attributes:
+        source: who vouches for them: `basic` (a password of the store), `sso` (the identity provider).
+        password_hash: in argon2's own format; None for those of the identity provider.
+        disabled: may not sign in any more, and none of their tokens counts.
+        seen_at: when they signed in last, where that is known.
+    """
+
+    subject: str
+    name: str
+    groups: frozenset[str]
+    source: str
+    created_at: datetime
+    password_hash: str | None = None
+    disabled: bool = False
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserSession:
+    """A sign-in that goes on.
+
+    Attributes:
+        client: what it was made for: `browser` (the token that the page shows), `waas`.
+        expires_at: until when its access token counts; it can be renewed after that.
+        ends_at: until when it can be renewed.
+    """
+
+    id: str
+    subject: str
+    client: str
+    created_at: datetime
+    expires_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A personal access token without its secret."""
+
+    id: str
+    owner: str
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """With whom an execution is shared, read-only."""
+
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +141,8 @@ class Workflow:
         engine: name of the engine that runs it.
         application_id, environment_id, environment_name: what existing clients show beside the name.
         label, description: for people; Markdown may stand in the description.
-        authorized_users: subjects who may run it; None means everybody.
+        authorized_users: subjects who may run it.
+        authorized_groups: groups whose members may run it. Both None means everybody; else one that fits is enough.
     """
 
     id: str
@@ -87,6 +154,7 @@ class Workflow:
     label: str | None = None
     description: str | None = None
     authorized_users: frozenset[str] | None = None
+    authorized_groups: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from hpcwaas.core.models import Execution, ExecutionState, SSHKey, Status, Upload
+from hpcwaas.core.models import (
+    JSON,
+    AccessToken,
+    Execution,
+    ExecutionState,
+    Principal,
+    Shares,
+    SSHKey,
+    Status,
+    Upload,
+    User,
+    UserSession,
+)
+
+CLAIM = timedelta(seconds=15)
+"""How long an execution without a reference is left to whoever starts it, unless they renew that."""
 
 
 class ExecutionRecords(Protocol):
     """Records of executions. `owner=None` means whoever's."""
 
     def add(
-        self, execution: Execution, idempotency: tuple[str, str] | None = None, ssh_keys: Collection[str] = ()
+        self,
+        execution: Execution,
+        idempotency: tuple[str, str] | None = None,
+        ssh_keys: Collection[str] = (),
+        at_most: int | None = None,
     ) -> tuple[Execution, bool]:
         """Stores the intent to start an execution, in one transaction with its idempotency key.
 
@@ -21,6 +40,7 @@ class ExecutionRecords(Protocol):
             execution: without a reference yet.
             idempotency: the user's key and a fingerprint of the request.
             ssh_keys: ids of the owner's SSH keys that it uses.
+            at_most: how many executions that haven't ended the owner may have with this one.
 
         Returns:
             the stored execution and whether it is new; the earlier one when its owner has used the key before.
@@ -28,6 +48,7 @@ class ExecutionRecords(Protocol):
         Raises:
             Conflict: the key was used with another fingerprint.
             NotFound: one of the SSH keys has been deleted.
+            TooManyRequests: the owner has as many as they may, and didn't start this one before.
         """
 
     def of_key(self, owner: str, key: str, fingerprint: str, now: datetime) -> Execution | None:
@@ -45,6 +66,7 @@ class ExecutionRecords(Protocol):
 
         Raises:
             NotFound: no such execution.
+            Conflict: the engine's execution is another one's already.
         """
 
     def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
@@ -57,8 +79,8 @@ class ExecutionRecords(Protocol):
     def reopen(self, execution_id: str) -> None:
         """Takes a failed execution for a running one again: it has been resumed."""
 
-    def get(self, execution_id: str, owner: str | None) -> Execution:
-        """One execution.
+    def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
+        """One execution: the owner's, or one that is shared with a user.
 
         Raises:
             NotFound: unknown, or another owner's.
@@ -74,23 +96,57 @@ class ExecutionRecords(Protocol):
         statuses: Collection[Status] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        shared_with: Principal | None = None,
     ) -> tuple[Sequence[Execution], str | None]:
-        """Executions, newest first, without their inputs, outputs and steps, and the cursor of the next page if any."""
+        """Executions, newest first, without their inputs, outputs and steps, and the cursor of the next page if any.
 
-    def unfinished(self, owner: str | None = None) -> Sequence[Execution]:
-        """Executions that aren't over as far as is stored, oldest first, without their inputs."""
+        Args:
+            shared_with: only those that others share with this user.
+        """
 
-    def without_reference(self, older_than: datetime) -> Sequence[Execution]:
-        """Executions from before this moment of which only the intent is stored, oldest first."""
+    def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> Sequence[Execution]:
+        """Executions that aren't over as far as is stored, oldest first, without their inputs.
+
+        Args:
+            shared_with: only those that are shared with this user.
+        """
+
+    def check_number(self, owner: str, at_most: int) -> None:
+        """Finds out whether a user may have one more that isn't over. Raises `TooManyRequests` when they may not."""
+
+    def count_unfinished(self, owner: str) -> int:
+        """How many executions of a user aren't over as far as is stored."""
+
+    def without_reference(self, now: datetime) -> Sequence[Execution]:
+        """Executions of which only the intent is stored and that nobody is at work on, oldest first."""
+
+    def claim(self, execution_id: str, now: datetime, until: datetime) -> bool:
+        """Takes such an execution on until a moment. False when somebody else was faster, or it is none any more."""
+
+    def postpone(self, execution_id: str, until: datetime) -> None:
+        """Lets such an execution that one has taken on be taken on by anybody from a moment on, later or sooner."""
 
 
 class UploadRecords(Protocol):
-    """Records of uploads."""
+    """Records of uploads. `owner=None` means whoever's."""
 
-    def add(self, upload: Upload) -> None:
-        """Stores a new upload."""
+    def add(self, upload: Upload, at_most: int | None = None) -> None:
+        """Stores a new upload.
 
-    def get(self, upload_id: str, owner: str) -> Upload:
+        Args:
+            at_most: how many bytes all uploads of its owner may have with this one.
+
+        Raises:
+            TooManyRequests: they would have more.
+        """
+
+    def check_room(self, owner: str, size: int, at_most: int) -> None:
+        """Finds out whether an upload of a size would fit now. Raises `TooManyRequests` when it wouldn't."""
+
+    def stored(self, owner: str) -> int:
+        """Bytes that all uploads of a user have together."""
+
+    def get(self, upload_id: str, owner: str | None) -> Upload:
         """One upload.
 
         Raises:
@@ -107,12 +163,12 @@ class UploadRecords(Protocol):
     def ids(self) -> Collection[str]:
         """Ids of all uploads, whoever's."""
 
-    def page(self, owner: str, *, limit: int, cursor: str | None = None) -> tuple[Sequence[Upload], str | None]:
+    def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[Sequence[Upload], str | None]:
         """Uploads, newest first, and the cursor of the next page when there is one."""
 
 
 class SSHKeyRecords(Protocol):
-    """Records of key pairs: everything but the private half."""
+    """Records of key pairs: everything but the private half. `owner=None` means whoever's."""
 
     def add(self, key: SSHKey) -> None:
         """Stores a new key.
@@ -124,10 +180,10 @@ class SSHKeyRecords(Protocol):
     def has_name(self, owner: str, name: str) -> bool:
         """Whether the user has a key of this name."""
 
-    def of(self, owner: str) -> Sequence[SSHKey]:
+    def of(self, owner: str | None) -> Sequence[SSHKey]:
         """All keys of a user, oldest first."""
 
-    def get(self, key_id: str, owner: str) -> SSHKey:
+    def get(self, key_id: str, owner: str | None) -> SSHKey:
         """One key.
 
         Raises:
@@ -176,3 +232,135 @@ class SSHKeyRecords(Protocol):
         Raises:
             NotFound: unknown, or another owner's.
         """
+
+
+class UserRecords(Protocol):
+    """Records of users; see `store.users`."""
+
+    def add(self, user: User) -> None:
+        """Stores a new user. Raises `Conflict` when there is one."""
+
+    def put(self, user: User) -> None:
+        """Stores what is known of a user now, who may be new; an earlier password and `disabled` stay."""
+
+    def change(self, subject: str, **columns: Any) -> None:
+        """Changes `name`, `groups`, `password_hash` or `disabled`. Raises `NotFound`."""
+
+    def rehash(self, subject: str, old: str, new: str) -> None:
+        """Replaces the hash of a password by another of the same one, unless it has been changed meanwhile."""
+
+    def find(self, subject: str) -> User | None:
+        """One user."""
+
+    def all(self) -> Sequence[User]:
+        """All users, by subject."""
+
+
+class SessionRecords(Protocol):
+    """Records of sign-ins that go on; see `store.sessions`."""
+
+    def add(self, session: UserSession, token_digest: str, refresh_digest: str | None) -> None:
+        """Stores a new session; one that the same token belonged to ends."""
+
+    def of_token(self, token_digest: str, now: datetime) -> UserSession | None:
+        """The session of an access token."""
+
+    def of_refresh(self, refresh_digest: str, now: datetime) -> UserSession | None:
+        """The session that a token renews."""
+
+    def of_replaced(self, refresh_digest: str) -> UserSession | None:
+        """The session that a token has renewed, which it can't do again."""
+
+    def renew(
+        self, session_id: str, old_refresh_digest: str, token_digest: str, refresh_digest: str, expires_at: datetime
+    ) -> bool:
+        """Gives a session new tokens. False when somebody else was faster, or it has ended."""
+
+    def end(self, session_id: str) -> None:
+        """Ends a session."""
+
+    def end_all(self, subject: str) -> None:
+        """Ends all sessions of a user."""
+
+
+class TokenRecords(Protocol):
+    """Records of personal access tokens; see `store.tokens`. An `owner` of None means whoever's."""
+
+    def add(self, token: AccessToken, digest: str) -> None:
+        """Stores a new token. Raises `Conflict` when its owner has one of this name."""
+
+    def count(self, owner: str) -> int:
+        """How many tokens a user has."""
+
+    def of(self, owner: str | None) -> Sequence[AccessToken]:
+        """A user's tokens, newest first."""
+
+    def find(self, digest: str, now: datetime) -> AccessToken | None:
+        """A token that counts at this moment."""
+
+    def used(self, token_id: str, now: datetime) -> None:
+        """Notes a use."""
+
+    def delete(self, token_id: str, owner: str | None) -> str:
+        """Revokes a token, and tells whose it was. Raises `NotFound`."""
+
+
+class Tickets(Protocol):
+    """What counts once and for minutes; see `store.tickets`."""
+
+    def put(self, kind: str, key: str, content: Mapping[str, JSON], expires_at: datetime) -> None:
+        """Stores a new ticket. Raises `Conflict` when there is one under this key."""
+
+    def get(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
+        """What a ticket says that counts."""
+
+    def take(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
+        """As `get`, for one of all who ask."""
+
+    def change(self, kind: str, key: str, content: Mapping[str, JSON], now: datetime) -> bool:
+        """Lets a ticket say something else. False when it doesn't count any more."""
+
+
+class Counters(Protocol):
+    """Counts in windows of time; see `store.counters`."""
+
+    def add(self, key: str, window: timedelta, now: datetime, amount: int = 1) -> int:
+        """Counts, and tells how much that makes in the present window."""
+
+    def get(self, key: str, now: datetime) -> tuple[int, datetime]:
+        """The count in the present window and the window's end."""
+
+    def clear(self, key: str) -> None:
+        """Forgets a count."""
+
+    def clear_all(self, beginning: str) -> None:
+        """Forgets all counts whose keys begin so."""
+
+
+class ShareRecords(Protocol):
+    """With whom executions are shared; see `store.shares`."""
+
+    def get(self, execution_id: str) -> Shares:
+        """With whom an execution is shared."""
+
+    def put(self, execution_id: str, shares: Shares) -> None:
+        """Shares an execution with these and nobody else. Raises `NotFound` when there is no such execution."""
+
+
+class StartRecords(Protocol):
+    """What was asked of an engine that keeps no id of ours; see `store.starts`."""
+
+    def begin(self, execution_id: str, place: str, now: datetime) -> tuple[datetime, str | None] | None:
+        """Notes that a start is about to be asked for. When it was before: since when, and what came of it."""
+
+    def end(self, execution_id: str, reference: str) -> bool:
+        """Notes what came of a start. False when it is what came of another one."""
+
+    def drop(self, execution_id: str) -> None:
+        """Notes that nothing was started."""
+
+    def known(self, references: Collection[str]) -> Collection[str]:
+        """Which of these came of a start."""
+
+    def open(self, place: str, since: datetime, until: datetime) -> int:
+        """How many starts at a place were asked for in a time and have no known outcome."""

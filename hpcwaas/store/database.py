@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,26 +12,25 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from hpcwaas.core.models import Check
 from hpcwaas.errors import BadRequest, ConfigurationError, Conflict, Unavailable
+from hpcwaas.store import postgresql, sqlite
 from hpcwaas.store.models import Base
 
 _LOGGER = logging.getLogger(__name__)
-_BUSY_SECONDS = 10.0
-"""How long a transaction waits for its turn on SQLite before it counts as unavailable."""
 
 
 class Database:
     """A database with the service's schema. Made once in each process (never carried over a fork), used by all threads.
 
     Args:
-        url: SQLAlchemy URL. An SQLite file that doesn't exist is made, readable by its owner only.
+        url: SQLAlchemy URL of SQLite or PostgreSQL. An SQLite file that doesn't exist is made, readable by its owner
+            only.
 
     Raises:
         ConfigurationError: the URL can't be used.
@@ -41,7 +38,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        self._writing = self._engine.execution_options(hpcwaas_writing=True)
+        self._shared = self._engine.dialect.name == "postgresql"
+        self._reading = postgresql.reading(self._engine) if self._shared else self._engine
+        self._writing = self._engine.execution_options(**{sqlite.WRITING: True})
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -50,18 +49,23 @@ class Database:
         Raises:
             Unavailable: locked for too long, full, broken or unreachable.
         """
-        with _translated(None), Session(self._engine) as session:
+        with _translated(None), Session(self._reading) as session:
             yield session
 
     @contextmanager
     def write(self, taken: str | None = None) -> Iterator[Session]:
         """A transaction that is committed at the end, or rolled back by any exception.
 
+        On SQLite nobody else writes meanwhile. On PostgreSQL others do: a row that was read can be another one by the
+        next statement, unless it was read `with_for_update`, and statements see what others have committed before
+        them. So what depends on a row either takes hold of it, always in the same order, or is one statement.
+
         Args:
             taken: what to say when a key or name that must be unique exists already.
 
         Raises:
             Conflict: such a key or name exists already.
+            BadRequest: the database can't store a value.
             Unavailable: as for `read`.
         """
         with _translated(taken), Session(self._writing) as session, session.begin():
@@ -74,9 +78,11 @@ class Database:
             ConfigurationError: as for `check_upgradable`.
             Unavailable: as for `read`.
         """
-        # One transaction around everything: on SQLite it is exclusive from its first moment, so nobody else migrates
-        # meanwhile, and a crash half-way leaves the old schema.
+        # One transaction around everything: a crash half-way leaves the old schema. On SQLite it is exclusive from its
+        # first moment.
         with _translated(None), self._writing.begin() as connection:
+            if self._shared:
+                postgresql.take_turn(connection)
             _check_ours(connection)
             config = _alembic()
             config.attributes["connection"] = connection
@@ -89,12 +95,12 @@ class Database:
             ConfigurationError: a later version of the service has upgraded it, or it is somebody else's.
             Unavailable: as for `read`.
         """
-        with _translated(None), self._engine.connect() as connection:
+        with _translated(None), self._reading.connect() as connection:
             _check_ours(connection)
 
     def current(self) -> str | None:
         """The revision of the schema in the database; None when there is none yet."""
-        with _translated(None), self._engine.connect() as connection:
+        with _translated(None), self._reading.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
     def is_current(self) -> bool:
@@ -142,59 +148,21 @@ def _check_ours(connection: Connection) -> None:
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite"
-        # hide_parameters: what users send must not reach the log through an error's text.
-        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS} if sqlite else {})
-    except (ArgumentError, ImportError) as error:  # the error's own text may hold the URL's password
+        if parsed.get_backend_name() == "sqlite":
+            return sqlite.make_engine(parsed)
+        if parsed.get_backend_name() in ("postgresql", "postgres"):
+            return postgresql.make_engine(postgresql.normalized(parsed))
+    except ImportError:
         raise ConfigurationError(
-            "store.url",
-            "expected an SQLAlchemy URL with an installed driver, such as sqlite:////var/lib/hpcwaas/store.db",
-        ) from error
-    if sqlite:
-        _create_private(parsed)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _create_private(url: URL) -> None:
-    """Makes a missing SQLite file with mode 0600, which its `-wal` and `-shm` take over."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ConfigurationError("store.url", "expected the path of a file: sqlite:////var/lib/hpcwaas/store.db")
-    try:
-        # O_EXCL also because closing a descriptor of an existing file would drop this process's locks on it.
-        os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigurationError("store.url", f"can't make the file {url.database}: {error.strerror}") from error
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # transactions are begun below, not by the driver at the first change
-    connection.execute("PRAGMA foreign_keys = ON")
-    _use_wal(connection)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Readers and a writer don't wait for each other then. The file remembers it, so only the first ones do something;
-    while two of them do it at once, SQLite refuses one without waiting."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes its turn at once: one that reads first and asks for the lock later is refused without waiting
-    # ("database is locked") whenever somebody else wrote in between.
-    writing = connection.get_execution_options().get("hpcwaas_writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+            "store.url", "the driver isn't installed: for PostgreSQL, `pip install 'hpcwaas[postgresql]'`"
+        ) from None
+    except (ArgumentError, ValueError):
+        pass  # the error's own text may hold the URL's password
+    raise ConfigurationError(
+        "store.url",
+        "expected an SQLAlchemy URL of SQLite or PostgreSQL, such as sqlite:////var/lib/hpcwaas/store.db or "
+        "postgresql+psycopg://hpcwaas@db.example.org/hpcwaas",
+    )
 
 
 @contextmanager
@@ -205,10 +173,18 @@ def _translated(taken: str | None) -> Iterator[None]:
         if taken is None:
             raise
         raise Conflict(taken) from error
-    except (DBAPIError, PoolTimeout) as error:
-        if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+    except DBAPIError as error:
+        if sqlite.is_other_file(error.orig):
             raise ConfigurationError("store.url", "the file isn't an SQLite database") from error
-        _LOGGER.error("The database can't be used: %s", getattr(error, "orig", error))  # noqa: TRY400 # no trace needed
-        raise Unavailable("The service's database can't be used at the moment.") from error
+        if blamed := postgresql.blamed(error):
+            raise blamed from None  # its text quotes what the user sent
+        raise _unavailable(postgresql.words(error.orig)) from error
+    except PoolTimeout as error:
+        raise _unavailable(str(error)) from error
     except UnicodeEncodeError as error:  # half a surrogate pair, which JSON can spell and no database stores
         raise BadRequest("A text in the request isn't valid Unicode.") from error
+
+
+def _unavailable(reason: str) -> Unavailable:
+    _LOGGER.error("The database can't be used: %s", reason)
+    return Unavailable("The service's database can't be used at the moment.")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from enum import Enum, auto
-from typing import Any
 
-from sqlalchemy import Select, and_, delete, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
-from hpcwaas.core.models import JSON, Execution, ExecutionState, Status, Step, StepStatus
-from hpcwaas.errors import Conflict, NotFound
+from hpcwaas.core.models import Execution, ExecutionState, Principal, Status
+from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store.database import Database
-from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, SSHKeyRow
+from hpcwaas.store.execution_rows import Parts, state_columns, to_execution, to_row
+from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow
 from hpcwaas.store.paging import newest_first
+from hpcwaas.store.shares import with_user
+from hpcwaas.store.turns import Turn, take
 
 _IDEMPOTENCY_LIFE = timedelta(hours=24)
 """How long a repeated request with the same `Idempotency-Key` finds the execution of the first one."""
+
+_RETRY_AFTER = 30
+"""Seconds after which an execution of a user who has too many may have ended."""
 
 _UNKNOWN = "There is no execution with this id."
 _NOT_OVER = tuple(status for status in Status if not status.over)
@@ -40,13 +44,18 @@ class ExecutionStore:
         self._database = database
 
     def add(
-        self, execution: Execution, idempotency: tuple[str, str] | None = None, ssh_keys: Collection[str] = ()
+        self,
+        execution: Execution,
+        idempotency: tuple[str, str] | None = None,
+        ssh_keys: Collection[str] = (),
+        at_most: int | None = None,
     ) -> tuple[Execution, bool]:
         """Stores the intent to start an execution, once for each idempotency key of an owner.
 
         Args:
             idempotency: the key that the user sent, and a fingerprint of what they asked for with it.
             ssh_keys: ids of the owner's SSH keys that it uses.
+            at_most: how many executions that haven't ended the owner may have with this one.
 
         Returns:
             the execution and True; or, when the key was used before for the same, the execution of that time and False.
@@ -54,13 +63,17 @@ class ExecutionStore:
         Raises:
             Conflict: the key was used before for something else.
             NotFound: one of the SSH keys has been deleted.
+            TooManyRequests: the owner has as many as they may.
         """
         try:
             with self._database.write(taken="There is an execution with this id already.") as session:
+                if at_most is not None:
+                    take(session, Turn.EXECUTIONS, execution.owner)
+                    _check_number(session, execution.owner, at_most)
                 session.execute(
                     delete(IdempotencyRow).where(IdempotencyRow.created_at < execution.created_at - _IDEMPOTENCY_LIFE)
                 )
-                session.add(_row(execution))
+                session.add(to_row(execution))
                 session.flush()
                 _use_keys(session, execution, ssh_keys)
                 if idempotency is not None:
@@ -74,7 +87,7 @@ class ExecutionStore:
                             created_at=execution.created_at,
                         )
                     )
-        except Conflict:
+        except (Conflict, TooManyRequests):  # a retry finds its execution at the limit, too
             earlier = self.of_key(execution.owner, *idempotency, execution.created_at) if idempotency else None
             if earlier is None:
                 raise
@@ -102,27 +115,26 @@ class ExecutionStore:
         """Forgets an intent that never reached the engine, with its idempotency key. One that has a reference stays."""
         unstarted = and_(ExecutionRow.id == execution_id, ExecutionRow.reference.is_(None))
         with self._database.write() as session:
-            session.execute(
-                delete(IdempotencyRow)
-                .where(IdempotencyRow.execution_id.in_(select(ExecutionRow.id).where(unstarted)))
-                .execution_options(synchronize_session=False)
-            )
-            session.execute(delete(ExecutionRow).where(unstarted).execution_options(synchronize_session=False))
+            if session.scalar(select(ExecutionRow.id).where(unstarted).with_for_update()) is not None:
+                session.execute(delete(IdempotencyRow).where(IdempotencyRow.execution_id == execution_id))
+                session.execute(delete(ExecutionRow).where(ExecutionRow.id == execution_id))
 
     def set_reference(self, execution_id: str, reference: str) -> None:
         """Stores by which reference the engine knows an execution.
 
         Raises:
             NotFound: no such execution.
+            Conflict: the engine's execution is another one's already.
         """
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(reference=reference)
-        with self._database.write() as session:
+        with self._database.write(taken="The engine's execution belongs to another one already.") as session:
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
 
     def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
         """Stores news of an execution, unless they are older than what is stored: an ended one stays as it ended, one
-        being cancelled doesn't run again, a running one doesn't wait again.
+        being cancelled doesn't run again, a running one doesn't wait again, a failure that was followed by `reopen`
+        doesn't come back.
 
         Returns:
             the execution as it is stored now.
@@ -131,32 +143,41 @@ class ExecutionStore:
             NotFound: no such execution.
         """
         with self._database.write() as session:
-            session.execute(
-                update(ExecutionRow)
-                .where(ExecutionRow.id == execution_id, ExecutionRow.status.in_(_BEFORE[state.status]))
-                .values(_state_columns(state))
-                .execution_options(synchronize_session=False)
+            query = update(ExecutionRow).where(
+                ExecutionRow.id == execution_id, ExecutionRow.status.in_(_BEFORE[state.status])
             )
+            columns = state_columns(state)
+            if not state.status.over:
+                del columns["ended_at"]  # see `reopen`
+            elif state.status is Status.FAILED and state.ended_at is not None:
+                query = query.where(or_(ExecutionRow.ended_at.is_(None), ExecutionRow.ended_at < state.ended_at))
+            session.execute(query.values(columns).execution_options(synchronize_session=False))
             return _get(session, execution_id, None)
 
     def reopen(self, execution_id: str) -> None:
-        """Takes a failed execution for a running one again: it has been resumed."""
+        """Takes a failed execution for a running one again: it has been resumed.
+
+        When it failed stays stored, and isn't shown: a process that has known of that failure may tell of it once more.
+        """
         with self._database.write() as session:
             session.execute(
                 update(ExecutionRow)
                 .where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
-                .values(status=Status.RUNNING.value, ended_at=None, reason=None, outputs=None)
+                .values(status=Status.RUNNING.value, reason=None, outputs=None)
                 .execution_options(synchronize_session=False)
             )
 
-    def get(self, execution_id: str, owner: str | None) -> Execution:
+    def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         """One execution.
+
+        Args:
+            shared_with: also one that is shared with this user.
 
         Raises:
             NotFound: unknown, or somebody else's.
         """
         with self._database.read() as session:
-            return _get(session, execution_id, owner)
+            return _get(session, execution_id, owner, shared_with)
 
     def page(
         self,
@@ -168,6 +189,7 @@ class ExecutionStore:
         statuses: Collection[Status] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        shared_with: Principal | None = None,
     ) -> tuple[list[Execution], str | None]:
         """A part of the executions, newest first, without their inputs, outputs and steps, which may be large.
 
@@ -179,6 +201,7 @@ class ExecutionStore:
             statuses: as stored; None for all.
             created_after: this moment and later.
             created_before: earlier than this moment.
+            shared_with: only those that others share with this user.
 
         Returns:
             the executions, and the cursor of the next part or None when this was the last.
@@ -195,49 +218,97 @@ class ExecutionStore:
             query = query.where(ExecutionRow.created_at >= created_after)
         if created_before is not None:
             query = query.where(ExecutionRow.created_at < created_before)
+        if shared_with is not None:
+            query = query.where(_shared(shared_with), ExecutionRow.owner != shared_with.subject)
         with self._database.read() as session:
             query = query.options(*map(defer, (ExecutionRow.inputs, ExecutionRow.outputs, ExecutionRow.steps)))
             rows, following = newest_first(session, query, ExecutionRow, limit, cursor)
-            return [_execution(row, _Parts.SUMMARY) for row in rows], following
+            return [to_execution(row, Parts.SUMMARY) for row in rows], following
 
-    def unfinished(self, owner: str | None = None) -> list[Execution]:
-        """The executions that aren't over as far as is stored, oldest first; without their inputs."""
+    def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> list[Execution]:
+        """The executions that aren't over as far as is stored, oldest first; without their inputs.
+
+        Args:
+            shared_with: only those that are shared with this user.
+        """
         query = (
             _select(owner)
             .where(ExecutionRow.status.in_(_NOT_OVER))
             .order_by(ExecutionRow.created_at, ExecutionRow.id)
             .options(defer(ExecutionRow.inputs))
         )
+        if shared_with is not None:
+            query = query.where(_shared(shared_with))
         with self._database.read() as session:
-            return [_execution(row, _Parts.STATE) for row in session.scalars(query)]
+            return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
 
-    def without_reference(self, older_than: datetime) -> list[Execution]:
-        """The executions from before this moment that were to be started, and nothing tells that they were, oldest
-        first: what a crash between the stored intent and the engine's answer leaves."""
+    def check_number(self, owner: str, at_most: int) -> None:
+        """Finds out whether a user may have one more that isn't over.
+
+        Raises:
+            TooManyRequests: they have as many as they may.
+        """
+        with self._database.read() as session:
+            _check_number(session, owner, at_most)
+
+    def count_unfinished(self, owner: str) -> int:
+        """How many executions of a user aren't over as far as is stored."""
+        with self._database.read() as session:
+            return _count_unfinished(session, owner)
+
+    def without_reference(self, now: datetime) -> list[Execution]:
+        """The executions that were to be started, and nothing tells that they were, oldest first: what a crash between
+        the stored intent and the engine's answer leaves. Without those that somebody is at work on."""
+        query = _select(None).where(*_unclaimed(now)).order_by(ExecutionRow.created_at, ExecutionRow.id)
+        with self._database.read() as session:
+            return [to_execution(row) for row in session.scalars(query)]
+
+    def claim(self, execution_id: str, now: datetime, until: datetime) -> bool:
+        """Takes an execution without a reference on, of all processes that want to this one alone.
+
+        Args:
+            until: when others may, unless it has its reference by then.
+        """
         query = (
-            _select(None)
-            .where(
-                ExecutionRow.status.in_(_NOT_OVER),
-                ExecutionRow.reference.is_(None),
-                ExecutionRow.created_at < older_than,
-            )
-            .order_by(ExecutionRow.created_at, ExecutionRow.id)
+            update(ExecutionRow).where(ExecutionRow.id == execution_id, *_unclaimed(now)).values(claimed_until=until)
         )
-        with self._database.read() as session:
-            return [_execution(row) for row in session.scalars(query)]
+        with self._database.write() as session:
+            return session.connection().execute(query).rowcount == 1
+
+    def postpone(self, execution_id: str, until: datetime) -> None:
+        """Lets an execution that one has taken on be taken on by anybody from a moment on."""
+        query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(claimed_until=until)
+        with self._database.write() as session:
+            session.connection().execute(query)
 
 
-class _Parts(Enum):
-    """How much of an execution is read."""
+def _check_number(session: Session, owner: str, at_most: int) -> None:
+    if _count_unfinished(session, owner) >= at_most:
+        raise TooManyRequests(f"You have {at_most} executions that haven't ended, which is the limit.", _RETRY_AFTER)
 
-    ALL = auto()
-    STATE = auto()
-    SUMMARY = auto()
+
+def _count_unfinished(session: Session, owner: str) -> int:
+    query = (
+        select(func.count())
+        .select_from(ExecutionRow)
+        .where(ExecutionRow.owner == owner, ExecutionRow.status.in_(_NOT_OVER))
+    )
+    return session.scalar(query) or 0
+
+
+def _unclaimed(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """The conditions on an execution that was left behind and that nobody is at work on."""
+    return (
+        ExecutionRow.status.in_(_NOT_OVER),
+        ExecutionRow.reference.is_(None),
+        or_(ExecutionRow.claimed_until.is_(None), ExecutionRow.claimed_until <= now),
+    )
 
 
 def _use_keys(session: Session, execution: Execution, key_ids: Collection[str]) -> None:
     """Records that an execution uses SSH keys."""
-    query = select(SSHKeyRow).where(SSHKeyRow.id.in_(key_ids), SSHKeyRow.owner == execution.owner).with_for_update()
+    query = select(SSHKeyRow).where(SSHKeyRow.id.in_(key_ids), SSHKeyRow.owner == execution.owner)
+    query = query.order_by(SSHKeyRow.id).with_for_update()
     keys = list(session.scalars(query)) if key_ids else []
     if len(keys) < len(key_ids) or any(key.change == "delete" for key in keys):
         raise NotFound("An SSH key that the inputs name has just been deleted.")
@@ -251,73 +322,21 @@ def _select(owner: str | None) -> Select[ExecutionRow]:
     return query if owner is None else query.where(ExecutionRow.owner == owner)
 
 
-def _get(session: Session, execution_id: str, owner: str | None) -> Execution:
-    row = session.scalar(_select(owner).where(ExecutionRow.id == execution_id))
+def _shared(principal: Principal) -> ColumnElement[bool]:
+    return ExecutionRow.id.in_(select(ShareRow.execution_id).where(with_user(principal)))
+
+
+def _lets_in(principal: Principal) -> ColumnElement[bool]:
+    # As `_shared`, but decided by one look into an index: for somebody else's execution that takes as long as for none.
+    return exists().where(ShareRow.execution_id == ExecutionRow.id, with_user(principal))
+
+
+def _get(session: Session, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
+    query = select(ExecutionRow).where(ExecutionRow.id == execution_id)
+    if owner is not None:
+        own = ExecutionRow.owner == owner
+        query = query.where(own if shared_with is None else or_(own, _lets_in(shared_with)))
+    row = session.scalar(query)
     if row is None:
         raise NotFound(_UNKNOWN)
-    return _execution(row)
-
-
-def _row(execution: Execution) -> ExecutionRow:
-    return ExecutionRow(
-        id=execution.id,
-        owner=execution.owner,
-        workflow_id=execution.workflow_id,
-        workflow_name=execution.workflow_name,
-        engine=execution.engine,
-        reference=execution.reference,
-        inputs=dict(execution.inputs),
-        created_at=execution.created_at,
-        **_state_columns(execution.state),
-    )
-
-
-def _execution(row: ExecutionRow, parts: _Parts = _Parts.ALL) -> Execution:
-    return Execution(
-        id=row.id,
-        owner=row.owner,
-        workflow_id=row.workflow_id,
-        workflow_name=row.workflow_name,
-        engine=row.engine,
-        inputs=row.inputs if parts is _Parts.ALL else {},
-        created_at=row.created_at,
-        state=ExecutionState(
-            status=Status(row.status),
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-            reason=row.reason,
-            steps=() if parts is _Parts.SUMMARY else tuple(_step(step) for step in row.steps),
-            outputs=None if parts is _Parts.SUMMARY else row.outputs,
-        ),
-        reference=row.reference,
-    )
-
-
-def _state_columns(state: ExecutionState) -> dict[str, Any]:
-    return {
-        "status": state.status.value,
-        "started_at": state.started_at,
-        "ended_at": state.ended_at,
-        "reason": state.reason,
-        "steps": [
-            {
-                "name": step.name,
-                "status": step.status.value,
-                "label": step.label,
-                "started_at": step.started_at and step.started_at.isoformat(),
-                "ended_at": step.ended_at and step.ended_at.isoformat(),
-            }
-            for step in state.steps
-        ],
-        "outputs": None if state.outputs is None else dict(state.outputs),
-    }
-
-
-def _step(stored: Mapping[str, JSON]) -> Step:
-    return Step(
-        name=stored["name"],
-        status=StepStatus(stored["status"]),
-        label=stored["label"],
-        started_at=stored["started_at"] and datetime.fromisoformat(stored["started_at"]),
-        ended_at=stored["ended_at"] and datetime.fromisoformat(stored["ended_at"]),
-    )
+    return to_execution(row)

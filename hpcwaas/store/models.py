@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -46,14 +46,25 @@ class Base(DeclarativeBase):
         }
     )
     # none_as_null: an absent value is NULL, not the JSON text "null".
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime, Any: JSON(none_as_null=True)}
+    # Texts are compared byte by byte, on every machine alike: no index depends on what a system's locales say today.
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: String().with_variant(String(collation="C"), "postgresql"),
+        datetime: UTCDateTime,
+        Any: JSON(none_as_null=True),
+    }
 
 
 class ExecutionRow(Base):
     """An execution with its state as last seen."""
 
     __tablename__ = "executions"
-    __table_args__ = (Index(None, "owner", "created_at", "id"), Index(None, "created_at", "id"), Index(None, "status"))
+    __table_args__ = (
+        Index(None, "owner", "created_at", "id"),
+        Index(None, "created_at", "id"),
+        Index(None, "status"),
+        Index(None, "owner", "status"),
+        Index(None, "engine", "reference", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str]
@@ -69,6 +80,8 @@ class ExecutionRow(Base):
     reason: Mapped[str | None]
     steps: Mapped[Any]
     outputs: Mapped[Any | None]
+    claimed_until: Mapped[datetime | None]
+    """Until when one process alone tries to start what a crash left, or looks for it."""
 
 
 class IdempotencyRow(Base):
@@ -148,3 +161,94 @@ class SecretRow(Base):
     key_id: Mapped[str] = mapped_column(primary_key=True)
     ciphertext: Mapped[bytes]
     created_at: Mapped[datetime]
+
+
+class UserRow(Base):
+    """A user as last seen, or an account with a password that the store keeps. Accounts of the settings stand there."""
+
+    __tablename__ = "users"
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    groups: Mapped[Any]
+    source: Mapped[str]
+    password_hash: Mapped[str | None]
+    disabled: Mapped[bool]
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime | None]
+
+
+class SessionRow(Base):
+    """A sign-in that goes on. Of its tokens only digests are stored."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(index=True)
+    client: Mapped[str]
+    token_digest: Mapped[str] = mapped_column(unique=True)
+    refresh_digest: Mapped[str | None] = mapped_column(unique=True)
+    replaced_digest: Mapped[str | None] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class TokenRow(Base):
+    """A personal access token, of which only a digest is stored. Names are unique per owner."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (UniqueConstraint("owner", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    name: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[Any]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    last_used_at: Mapped[datetime | None]
+
+
+class TicketRow(Base):
+    """Something that counts once and for minutes: an attempt to sign in, a device that waits, a code."""
+
+    __tablename__ = "tickets"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[Any]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class CounterRow(Base):
+    """How often something happened since a moment; failures to sign in, for instance."""
+
+    __tablename__ = "counters"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class StartRow(Base):
+    """A start that was asked of an engine that keeps no id of ours, and what came of it."""
+
+    __tablename__ = "starts"
+    __table_args__ = (Index(None, "place", "asked_at"),)
+
+    execution_id: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[str]
+    asked_at: Mapped[datetime] = mapped_column(index=True)
+    reference: Mapped[str | None] = mapped_column(unique=True)
+
+
+class ShareRow(Base):
+    """That a user (`user`) or the members of a group (`group`) may read an execution."""
+
+    __tablename__ = "shares"
+    __table_args__ = (Index(None, "kind", "name"),)
+
+    execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)

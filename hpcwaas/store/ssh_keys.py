@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from hpcwaas.core.models import ReplacedKey, SSHKey, Status
@@ -19,7 +19,10 @@ _NOT_OVER = tuple(status for status in Status if not status.over)
 
 
 class SSHKeyStore:
-    """Keeps what is known of SSH keys. Every method may raise `Unavailable`."""
+    """Keeps what is known of SSH keys. Every method may raise `Unavailable`.
+
+    An `owner` of None stands for every owner.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,13 +55,13 @@ class SSHKeyStore:
             query = select(SSHKeyRow.id).where(SSHKeyRow.owner == owner, SSHKeyRow.name == name)
             return session.scalar(query) is not None
 
-    def of(self, owner: str) -> list[SSHKey]:
+    def of(self, owner: str | None) -> list[SSHKey]:
         """The keys of a user, oldest first."""
         with self._database.read() as session:
-            query = select(SSHKeyRow).where(SSHKeyRow.owner == owner).order_by(SSHKeyRow.created_at, SSHKeyRow.id)
+            query = _select(owner).order_by(SSHKeyRow.created_at, SSHKeyRow.id)
             return [_key(row) for row in session.scalars(query)]
 
-    def get(self, key_id: str, owner: str) -> SSHKey:
+    def get(self, key_id: str, owner: str | None) -> SSHKey:
         """One key.
 
         Raises:
@@ -147,8 +150,13 @@ class SSHKeyStore:
             session.execute(update(SSHKeyRow).where(SSHKeyRow.id == key_id).values(**values))
 
 
-def _row(session: Session, key_id: str, owner: str, *, lock: bool = False) -> SSHKeyRow:
-    query = select(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner)
+def _select(owner: str | None) -> Select[SSHKeyRow]:
+    query = select(SSHKeyRow)
+    return query if owner is None else query.where(SSHKeyRow.owner == owner)
+
+
+def _row(session: Session, key_id: str, owner: str | None, *, lock: bool = False) -> SSHKeyRow:
+    query = _select(owner).where(SSHKeyRow.id == key_id)
     row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise NotFound(_UNKNOWN)

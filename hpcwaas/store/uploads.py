@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.orm import Session
 
 from hpcwaas.core.models import Upload
-from hpcwaas.errors import NotFound
+from hpcwaas.errors import NotFound, TooManyRequests
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UploadRow
 from hpcwaas.store.paging import newest_first
+from hpcwaas.store.turns import Turn, take
+
+_RETRY_AFTER = 3600
+"""Seconds after which a user may have deleted something: nothing goes by itself."""
 
 _UNKNOWN = "There is no file with this id."
 
 
 class UploadStore:
-    """Keeps what is known of uploaded files. Every method may raise `Unavailable`."""
+    """Keeps what is known of uploaded files. Every method may raise `Unavailable`.
+
+    An `owner` of None stands for every owner.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, upload: Upload) -> None:
+    def add(self, upload: Upload, at_most: int | None = None) -> None:
         """Stores a new upload.
+
+        Args:
+            at_most: how many bytes all uploads of its owner may have with this one.
 
         Raises:
             Conflict: the id is taken.
+            TooManyRequests: they would have more.
         """
         with self._database.write(taken="There is a file with this id already.") as session:
+            if at_most is not None:
+                take(session, Turn.UPLOADS, upload.owner)
+                _check_room(_stored(session, upload.owner), upload.size, at_most)
             session.add(
                 UploadRow(
                     id=upload.id,
@@ -38,27 +53,26 @@ class UploadStore:
                 )
             )
 
-    def get(self, upload_id: str, owner: str) -> Upload:
+    def get(self, upload_id: str, owner: str | None) -> Upload:
         """One upload.
 
         Raises:
             NotFound: unknown, or somebody else's.
         """
         with self._database.read() as session:
-            row = session.scalar(select(UploadRow).where(UploadRow.id == upload_id, UploadRow.owner == owner))
+            row = session.scalar(_select(owner).where(UploadRow.id == upload_id))
             if row is None:
                 raise NotFound(_UNKNOWN)
             return _upload(row)
 
-    def page(self, owner: str, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
+    def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
         """A part of a user's uploads, newest first, and the cursor of the next part when there is one.
 
         Raises:
             BadRequest: a cursor that isn't one of ours.
         """
-        query = select(UploadRow).where(UploadRow.owner == owner)
         with self._database.read() as session:
-            rows, following = newest_first(session, query, UploadRow, limit, cursor)
+            rows, following = newest_first(session, _select(owner), UploadRow, limit, cursor)
             return [_upload(row) for row in rows], following
 
     def delete(self, upload_id: str, owner: str) -> None:
@@ -72,10 +86,42 @@ class UploadStore:
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
 
+    def check_room(self, owner: str, size: int, at_most: int) -> None:
+        """Finds out whether an upload of a size would fit now.
+
+        Raises:
+            TooManyRequests: it wouldn't.
+        """
+        with self._database.read() as session:
+            _check_room(_stored(session, owner), size, at_most)
+
+    def stored(self, owner: str) -> int:
+        """Bytes that all uploads of a user have together."""
+        with self._database.read() as session:
+            return _stored(session, owner)
+
     def ids(self) -> frozenset[str]:
         """The ids of all uploads of all owners."""
         with self._database.read() as session:
             return frozenset(session.scalars(select(UploadRow.id)))
+
+
+def _stored(session: Session, owner: str) -> int:
+    query = select(func.coalesce(func.sum(UploadRow.size), 0)).where(UploadRow.owner == owner)
+    return int(session.scalar(query) or 0)
+
+
+def _check_room(stored: int, size: int, at_most: int) -> None:
+    if stored + size > at_most:
+        raise TooManyRequests(
+            f"You have {stored} bytes stored, of {at_most} that you may: this file doesn't fit. Delete some first.",
+            _RETRY_AFTER,
+        )
+
+
+def _select(owner: str | None) -> Select[UploadRow]:
+    query = select(UploadRow)
+    return query if owner is None else query.where(UploadRow.owner == owner)
 
 
 def _upload(row: UploadRow) -> Upload:

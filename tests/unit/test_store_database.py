@@ -1,42 +1,32 @@
+"""The database as such, on SQLite and on PostgreSQL."""
+
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import re
-import sqlite3
-import stat
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, make_url, text
 
 from hpcwaas.core.models import Upload
-from hpcwaas.errors import BadRequest, ConfigurationError, Unavailable
-from hpcwaas.store import database as database_module
+from hpcwaas.errors import BadRequest, ConfigurationError
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import Base, SecretRow, UTCDateTime
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.uploads import UploadStore
+from tests import databases
 
 
-def upload(upload_id: str = "file-1", name: str = "a.txt") -> Upload:
-    return Upload(upload_id, "alice", name, "text/plain", 1, "00", datetime.now(UTC))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-def database(path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    yield database
-    database.close()
+def execute(url: str, *statements: str) -> None:
+    """Runs statements behind the service's back."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
 
 
 def test_upgrade_from_nothing_makes_what_the_models_say(database: Database) -> None:
@@ -46,8 +36,8 @@ def test_upgrade_from_nothing_makes_what_the_models_say(database: Database) -> N
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_a_database_knows_whether_it_is_current(path: Path) -> None:
-    database = Database(f"sqlite:///{path}")
+def test_a_database_knows_whether_it_is_current(store_url: str) -> None:
+    database = Database(store_url)
     assert database.current() is None
     assert not database.is_current()
     assert database.check().status == "failed"
@@ -60,10 +50,8 @@ def test_a_database_knows_whether_it_is_current(path: Path) -> None:
     database.close()
 
 
-def test_a_schema_of_a_later_version_is_refused(database: Database, path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+def test_a_schema_of_a_later_version_is_refused(database: Database, store_url: str) -> None:
+    execute(store_url, "UPDATE alembic_version SET version_num = '9999'")
     assert not database.is_current()
     with pytest.raises(ConfigurationError, match=r"store\.url"):
         database.upgrade()
@@ -77,102 +65,50 @@ def _upgrade(url: str, barrier: multiprocessing.synchronize.Barrier, results: mu
     database.close()
 
 
-def test_processes_that_start_at_once_upgrade_one_after_another(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attempt", range(3))
+def test_processes_that_start_at_once_upgrade_one_after_another(store_url: str, attempt: int) -> None:
     context = multiprocessing.get_context("fork")
-    for attempt in range(4):
-        barrier, results = context.Barrier(6), context.Queue()
-        arguments = (f"sqlite:///{tmp_path}/{attempt}.db", barrier, results)
-        processes = [context.Process(target=_upgrade, args=arguments) for _ in range(6)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(timeout=30)
-        assert [process.exitcode for process in processes] == [0] * 6
-        assert all(results.get(timeout=5) for _ in processes)
-
-
-def test_sqlite_is_set_up_for_several_processes(database: Database, path: Path) -> None:
-    with database.read() as session:
-        connection = session.connection()
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 10_000
-
-
-def test_nobody_else_can_read_the_files(database: Database, path: Path) -> None:
-    UploadStore(database).add(upload())
-    files = sorted(path.parent.glob("store.db*"))
-    assert {file.name for file in files} == {"store.db", "store.db-shm", "store.db-wal"}
-    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    barrier, results = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=_upgrade, args=(store_url, barrier, results)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0] * 6
+    assert all(results.get(timeout=5) for _ in processes)
 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "sqlite://", "sqlite:///:memory:", "nosuch://host/db", "sqlite:////nowhere/at/all/x.db"],
+    ["", "nonsense", "nosuch://host/db", "mysql://host/db", "postgresql+nosuch://host/db", "postgresql://host:port/db"],
 )
 def test_an_unusable_url_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"store\.url"):
         Database(url)
 
 
-def test_the_password_of_a_url_is_not_told() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nosuch://user:s3cret@host/db", "postgresql://user:s3cret@host:s3cret/db",
+        "postgresql://host/db?password=s3cret",
+    ],
+)  # fmt: skip
+def test_the_password_of_a_url_is_not_told(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Database("nosuch://user:s3cret@host/db")
+        Database(url)
     assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
-def test_locked_for_too_long_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "_BUSY_SECONDS", 0.05)
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        with pytest.raises(Unavailable) as caught:
-            UploadStore(database).add(upload())
-        assert caught.value.retry_after > 0
-        assert UploadStore(database).ids() == frozenset()  # reading goes on
-    finally:
-        other.close()
-    UploadStore(database).add(upload())
-    database.close()
-
-
-def test_a_full_disk_is_unavailable(database: Database) -> None:
-    with database.read() as session:  # the one connection of the pool keeps this
-        session.connection().exec_driver_sql("PRAGMA max_page_count = 1")
-    with pytest.raises(Unavailable):
-        UploadStore(database).add(upload(name="x" * 100_000))
-    assert UploadStore(database).ids() == frozenset()
-
-
-def test_a_file_that_is_no_database_is_named_as_that(path: Path) -> None:
-    path.write_bytes(b"this is no database" * 1000)
-    database = Database(f"sqlite:///{path}")
-    with pytest.raises(ConfigurationError, match="isn't an SQLite database"):
-        database.upgrade()
-    check = database.check()
-    assert (check.status, check.problems) == ("failed", ("the file isn't an SQLite database",))
-    database.close()
-
-
-def test_tables_of_another_program_are_left_alone(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE executions (title TEXT)")
-    database = Database(f"sqlite:///{path}")
+def test_tables_of_another_program_are_left_alone(store_url: str) -> None:
+    database = Database(store_url)
+    execute(store_url, "CREATE TABLE executions (title TEXT)")
     for attempt in (database.check_upgradable, database.upgrade):
         with pytest.raises(ConfigurationError, match="another program: it has a table executions"):
             attempt()
     assert database.current() is None
     database.close()
-
-
-def test_errors_do_not_show_what_users_sent(database: Database) -> None:
-    with database.read() as session:
-        session.connection().exec_driver_sql("PRAGMA max_page_count = 1")
-    with pytest.raises(Unavailable) as caught:
-        UploadStore(database).add(upload(name="s3cret" * 10_000))
-    assert "s3cret" not in str(caught.value.__cause__)
 
 
 def test_half_a_surrogate_pair_is_a_bad_request(database: Database) -> None:
@@ -192,6 +128,15 @@ def test_a_write_that_fails_half_way_leaves_nothing(database: Database) -> None:
     assert SecretStore(database).get("a") is None
 
 
+def test_a_read_sees_one_moment(database: Database) -> None:
+    secrets = SecretStore(database)
+    with database.read() as session:
+        assert session.get(SecretRow, "a") is None
+        secrets.add("a", b"x")
+        assert session.get(SecretRow, "a") is None
+    assert secrets.get("a") == b"x"
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
@@ -201,12 +146,18 @@ def test_a_write_that_fails_half_way_leaves_nothing(database: Database) -> None:
         (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-9))), datetime.max.replace(tzinfo=UTC)),
     ],
 )
-def test_moments_are_kept_in_utc(database: Database, given: datetime, kept: datetime) -> None:
+def test_moments_are_kept_in_utc(store_url: str, given: datetime, kept: datetime) -> None:
+    if databases.POSTGRESQL:
+        name = make_url(store_url).database
+        execute(store_url, f"ALTER DATABASE {name} SET timezone = 'Pacific/Kiritimati'")
+    database = Database(store_url)
+    database.upgrade()
     uploads = UploadStore(database)
     uploads.add(Upload("file-1", "alice", "a", "text/plain", 1, "00", given))
     stored = uploads.get("file-1", "alice").created_at
     assert stored == kept
     assert stored.tzinfo is UTC
+    database.close()
 
 
 def test_naive_moments_are_refused(database: Database) -> None:
@@ -218,3 +169,60 @@ def test_every_constraint_of_the_models_has_a_name() -> None:
     for table in Base.metadata.tables.values():
         for constraint in table.constraints:
             assert re.fullmatch(r"(pk|fk|uq)_\w+", str(constraint.name))
+
+
+class TestMigrations:
+    """From the schema of an earlier version, with what it had stored."""
+
+    @pytest.fixture
+    def old(self, store_url: str) -> Database:
+        """A database of version 2 with executions, of which three have the same reference."""
+        database = Database(store_url)
+        databases.upgrade_to(database, "0002")
+        columns = "id, owner, workflow_id, workflow_name, engine, reference, inputs, created_at, status, steps"
+        row = "('{}', 'alice', 'w', 'w', 'e', {}, '{{}}', '2026-01-01 00:00:0{}.000000', '{}', '[]')"
+        rows = [
+            row.format("first", "'ref'", 1, "SUCCEEDED"),
+            row.format("second", "'ref'", 2, "RUNNING"),
+            row.format("third", "'ref'", 3, "SUCCEEDED"),
+            row.format("other", "'other'", 2, "RUNNING"),
+            row.format("intent", "NULL", 4, "PENDING"),
+            row.format("intent too", "NULL", 5, "PENDING"),
+        ]
+        execute(
+            store_url,
+            *(f"INSERT INTO executions ({columns}) VALUES {each}" for each in rows),  # noqa: S608 - our own
+            "INSERT INTO idempotency_keys (owner, key, fingerprint, execution_id, created_at) "
+            "VALUES ('alice', 'k', 'f', 'first', '2026-01-01 00:00:00.000000')",
+        )
+        return database
+
+    def test_nothing_is_lost(self, old: Database, store_url: str) -> None:
+        assert old.current() == "0002"
+        old.upgrade()
+        assert old.is_current()
+        engine = create_engine(store_url)
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT id, reference, status, claimed_until FROM executions")).all()
+            keys = connection.execute(text("SELECT key, execution_id FROM idempotency_keys")).all()
+        engine.dispose()
+        old.close()
+        assert sorted(tuple(row) for row in rows) == [
+            ("first", "ref", "SUCCEEDED", None),
+            ("intent", None, "PENDING", None),
+            ("intent too", None, "PENDING", None),
+            ("other", "other", "RUNNING", None),
+            ("second", None, "FAILED", None),  # one of the engine's executions belongs to one of ours
+            ("third", None, "SUCCEEDED", None),
+        ]
+        assert [tuple(key) for key in keys] == [("k", "first")]
+
+    def test_one_that_fails_half_way_leaves_the_old_schema(self, old: Database, store_url: str) -> None:
+        execute(store_url, "CREATE TABLE starts (title TEXT)")  # what the migration makes last
+        with pytest.raises(Exception, match=r"database|starts"):
+            old.upgrade()
+        assert old.current() == "0002"
+        execute(store_url, "DROP TABLE starts")
+        old.upgrade()
+        assert old.is_current()
+        old.close()

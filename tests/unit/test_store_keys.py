@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,14 +15,6 @@ from hpcwaas.store.uploads import UploadStore
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, UTC)
 KEY = SSHKey("key-1", "alice", "laptop", "rsa", 3072, "ssh-rsa AAAA laptop\n", "SHA256:x", {"site": "a"}, NOW)
 UPLOAD = Upload("file-1", "alice", "a.txt", "text/plain", 5 * 2**40, "ab" * 32, NOW)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/store.db")
-    database.upgrade()
-    yield database
-    database.close()
 
 
 def test_ssh_keys(database: Database) -> None:

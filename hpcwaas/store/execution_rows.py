@@ -1,0 +1,94 @@
+"""Executions as rows, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+
+from hpcwaas.core.models import JSON, Execution, ExecutionState, Status, Step, StepStatus
+from hpcwaas.store.base import CLAIM
+from hpcwaas.store.models import ExecutionRow
+
+
+class Parts(Enum):
+    """How much of an execution is read."""
+
+    ALL = auto()
+    STATE = auto()
+    SUMMARY = auto()
+
+
+def to_row(execution: Execution) -> ExecutionRow:
+    """The row of a new execution."""
+    return ExecutionRow(
+        id=execution.id,
+        owner=execution.owner,
+        workflow_id=execution.workflow_id,
+        workflow_name=execution.workflow_name,
+        engine=execution.engine,
+        reference=execution.reference,
+        inputs=dict(execution.inputs),
+        created_at=execution.created_at,
+        claimed_until=execution.created_at + CLAIM,
+        **state_columns(execution.state),
+    )
+
+
+def to_execution(row: ExecutionRow, parts: Parts = Parts.ALL) -> Execution:
+    """The execution that a row holds. Of one that was resumed, `ended_at` still is when it had failed."""
+    return Execution(
+        id=row.id,
+        owner=row.owner,
+        workflow_id=row.workflow_id,
+        workflow_name=row.workflow_name,
+        engine=row.engine,
+        inputs=row.inputs if parts is Parts.ALL else {},
+        created_at=row.created_at,
+        state=ExecutionState(
+            status=Status(row.status),
+            started_at=row.started_at,
+            ended_at=row.ended_at if Status(row.status).over else None,
+            reason=row.reason,
+            steps=() if parts is Parts.SUMMARY else tuple(_step(step) for step in row.steps),
+            outputs=None if parts is Parts.SUMMARY else row.outputs,
+        ),
+        reference=row.reference,
+    )
+
+
+def state_columns(state: ExecutionState) -> dict[str, Any]:
+    """A state as columns."""
+    return {
+        "status": state.status.value,
+        "started_at": state.started_at,
+        "ended_at": state.ended_at,
+        "reason": state.reason and _storable(state.reason),
+        "steps": [
+            {
+                "name": step.name,
+                "status": step.status.value,
+                "label": step.label,
+                "started_at": step.started_at and step.started_at.isoformat(),
+                "ended_at": step.ended_at and step.ended_at.isoformat(),
+            }
+            for step in state.steps
+        ],
+        "outputs": None if state.outputs is None else dict(state.outputs),
+    }
+
+
+def _storable(text: str) -> str:
+    """What an engine said, without what no database stores."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def _step(stored: Mapping[str, JSON]) -> Step:
+    return Step(
+        name=stored["name"],
+        status=StepStatus(stored["status"]),
+        label=stored["label"],
+        started_at=stored["started_at"] and datetime.fromisoformat(stored["started_at"]),
+        ended_at=stored["ended_at"] and datetime.fromisoformat(stored["ended_at"]),
+    )

@@ -1,0 +1,77 @@
+"""What is particular to SQLite: its files, its transactions, its errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from hpcwaas.errors import ConfigurationError
+
+_BUSY_SECONDS = 10.0
+"""How long a transaction waits for its turn before it counts as unavailable."""
+
+WRITING = "hpcwaas_writing"
+"""Execution option of connections that change something."""
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine for a file, which is made when it is missing, readable by its owner only.
+
+    Raises:
+        ConfigurationError: it can't be made.
+    """
+    # hide_parameters: what users send must not reach the log through an error's text.
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
+    _create_private(url)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def is_other_file(error: BaseException | None) -> bool:
+    """Whether an error says that the file is no database."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+
+
+def _create_private(url: URL) -> None:
+    """Makes a missing file with mode 0600, which its `-wal` and `-shm` take over."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise ConfigurationError("store.url", "expected the path of a file: sqlite:////var/lib/hpcwaas/store.db")
+    try:
+        # O_EXCL also because closing a descriptor of an existing file would drop this process's locks on it.
+        os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigurationError("store.url", f"can't make the file {url.database}: {error.strerror}") from error
+
+
+def _prepare(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver at the first change
+    connection.execute("PRAGMA foreign_keys = ON")
+    _use_wal(connection)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Readers and a writer don't wait for each other then. The file remembers it, so only the first ones do something;
+    while two of them do it at once, SQLite refuses one without waiting."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes its turn at once: one that reads first and asks for the lock later is refused without waiting
+    # ("database is locked") whenever somebody else wrote in between.
+    writing = connection.get_execution_options().get(WRITING, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,96 @@
+"""Queries on personal access tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+
+from hpcwaas.core.models import AccessToken
+from hpcwaas.errors import NotFound
+from hpcwaas.store.database import Database
+from hpcwaas.store.models import TokenRow
+
+
+class TokenStore:
+    """Keeps tokens, found by a digest. Every method may raise `Unavailable`. An `owner` of None means whoever's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, token: AccessToken, digest: str) -> None:
+        """Stores a new token.
+
+        Raises:
+            Conflict: its owner has a token of this name.
+        """
+        with self._database.write(taken="You have a token of this name already.") as session:
+            session.add(
+                TokenRow(
+                    id=token.id,
+                    owner=token.owner,
+                    name=token.name,
+                    digest=digest,
+                    scopes=sorted(token.scopes),
+                    created_at=token.created_at,
+                    expires_at=token.expires_at,
+                )
+            )
+
+    def count(self, owner: str) -> int:
+        """How many tokens a user has."""
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).select_from(TokenRow).where(TokenRow.owner == owner)) or 0
+
+    def of(self, owner: str | None) -> Sequence[AccessToken]:
+        """A user's tokens, or all, newest first."""
+        query = select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id)
+        with self._database.read() as session:
+            return [_token(row) for row in session.scalars(query if owner is None else query.filter_by(owner=owner))]
+
+    def find(self, digest: str, now: datetime) -> AccessToken | None:
+        """The token with this digest, if it counts at this moment."""
+        with self._database.read() as session:
+            row = session.scalar(select(TokenRow).where(TokenRow.digest == digest, TokenRow.expires_at > now))
+            return _token(row) if row else None
+
+    def used(self, token_id: str, now: datetime) -> None:
+        """Notes a use."""
+        with self._database.write() as session:
+            session.execute(update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=now))
+
+    def delete(self, token_id: str, owner: str | None) -> str:
+        """Revokes a token.
+
+        Returns:
+            whose it was.
+
+        Raises:
+            NotFound: unknown, or somebody else's.
+        """
+        query = delete(TokenRow).where(TokenRow.id == token_id)
+        with self._database.write() as session:
+            if owner is not None:
+                query = query.where(TokenRow.owner == owner)
+            found: str | None = session.scalar(query.returning(TokenRow.owner))
+            if found is None:
+                raise NotFound("There is no such token.")
+            return found
+
+    def sweep(self, before: datetime) -> None:
+        """Removes tokens that expired before this moment."""
+        with self._database.write() as session:
+            session.execute(delete(TokenRow).where(TokenRow.expires_at < before))
+
+
+def _token(row: TokenRow) -> AccessToken:
+    return AccessToken(
+        id=row.id,
+        owner=row.owner,
+        name=row.name,
+        scopes=frozenset(row.scopes),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )

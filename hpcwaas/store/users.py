@@ -1,0 +1,93 @@
+"""Queries on users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from hpcwaas.core.models import User
+from hpcwaas.errors import NotFound
+from hpcwaas.store.database import Database
+from hpcwaas.store.models import UserRow
+from hpcwaas.store.upsert import replacing
+
+
+class UserStore:
+    """Keeps users. Every method may raise `Unavailable`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, user: User) -> None:
+        """Stores a new user.
+
+        Raises:
+            Conflict: there is one with this subject; nothing was changed.
+        """
+        with self._database.write(taken="There is a user with this name already.") as session:
+            session.add(UserRow(**_columns(user)))
+
+    def put(self, user: User) -> None:
+        """Stores what is known of a user now; of one who is known already, everything but the moment it began, the
+        password and whether the account is disabled."""
+        kept = ("subject", "created_at", "password_hash", "disabled")
+        with self._database.write() as session:
+            session.execute(replacing(UserRow, session, _columns(user), UserRow.subject, kept))
+
+    def change(self, subject: str, **columns: Any) -> None:
+        """Changes some of `name`, `groups`, `password_hash`, `disabled`.
+
+        Raises:
+            NotFound: no such user.
+        """
+        if "groups" in columns:
+            columns["groups"] = sorted(columns["groups"])
+        with self._database.write() as session:
+            query = update(UserRow).where(UserRow.subject == subject).values(columns)
+            if session.connection().execute(query).rowcount == 0:
+                raise NotFound("There is no user with this name.")
+
+    def rehash(self, subject: str, old: str, new: str) -> None:
+        """Replaces the hash of a password by another of the same password, unless it has been changed meanwhile."""
+        query = update(UserRow).where(UserRow.subject == subject, UserRow.password_hash == old)
+        with self._database.write() as session:
+            session.execute(query.values(password_hash=new))
+
+    def find(self, subject: str) -> User | None:
+        """One user, if there is one."""
+        with self._database.read() as session:
+            row = session.get(UserRow, subject)
+            return _user(row) if row else None
+
+    def all(self) -> Sequence[User]:
+        """All users, by subject."""
+        with self._database.read() as session:
+            return [_user(row) for row in session.scalars(select(UserRow).order_by(UserRow.subject))]
+
+
+def _columns(user: User) -> dict[str, Any]:
+    return {
+        "subject": user.subject,
+        "name": user.name,
+        "groups": sorted(user.groups),
+        "source": user.source,
+        "password_hash": user.password_hash,
+        "disabled": user.disabled,
+        "created_at": user.created_at,
+        "seen_at": user.seen_at,
+    }
+
+
+def _user(row: UserRow) -> User:
+    return User(
+        subject=row.subject,
+        name=row.name,
+        groups=frozenset(row.groups),
+        source=row.source,
+        created_at=row.created_at,
+        password_hash=row.password_hash,
+        disabled=row.disabled,
+        seen_at=row.seen_at,
+    )

@@ -1,0 +1,93 @@
+"""Databases for tests: SQLite files, or databases of the PostgreSQL server that `HPCWAAS_TEST_DATABASE` names."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from psycopg import sql
+from sqlalchemy import URL, MetaData, create_engine, make_url, select
+
+from hpcwaas.store.database import Database, _alembic
+from tests.postgresql import VARIABLE
+
+POSTGRESQL = VARIABLE in os.environ
+"""Whether tests run on PostgreSQL."""
+
+
+def url_in(directory: Path, template: str = "template1") -> str:
+    """URL of the one database that belongs to a directory. On PostgreSQL it is there when this returns.
+
+    Args:
+        template: of which it is made a copy, on PostgreSQL.
+    """
+    if not POSTGRESQL:
+        return f"sqlite:///{directory}/store.db"
+    name = f"test_{hashlib.sha256(str(directory).encode()).hexdigest()[:16]}"
+    with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        _maintain("CREATE DATABASE {} TEMPLATE {}", name, template)
+    return _url(name)
+
+
+@contextlib.contextmanager
+def fresh(directory: Path, *, ready: bool = False) -> Iterator[str]:
+    """URL of a directory's own database, which is gone after the block.
+
+    Args:
+        ready: with the service's schema where that saves time; else it is empty.
+    """
+    url = url_in(directory, _ready()) if ready and POSTGRESQL else url_in(directory)
+    try:
+        yield url
+    finally:
+        if POSTGRESQL:
+            _maintain("DROP DATABASE {} WITH (FORCE)", make_url(url).database or "")
+
+
+def content(url: str) -> bytes:
+    """All that a database holds, one value after another."""
+    engine, tables = create_engine(url), MetaData()
+    with engine.connect() as connection:
+        tables.reflect(connection)
+        values = [value for table in tables.sorted_tables for row in connection.execute(select(table)) for value in row]
+    engine.dispose()
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
+
+
+def upgrade_to(database: Database, revision: str) -> None:
+    """Brings an empty database to the schema of an earlier version."""
+    config = _alembic()
+    with database._writing.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+@functools.cache
+def _ready() -> str:
+    """Name of a database with the service's schema and nothing in it, to make copies of."""
+    name = f"ready_{os.getpid()}"
+    _maintain("CREATE DATABASE {}", name)
+    database = Database(_url(name))
+    database.upgrade()
+    database.close()
+    return name
+
+
+def _server() -> URL:
+    return make_url(os.environ[VARIABLE])
+
+
+def _url(name: str) -> str:
+    return _server().set(database=name).render_as_string(hide_password=False)
+
+
+def _maintain(statement: str, *names: str) -> None:
+    plain = _server().set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
