@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas.core import acts, policy
 from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.claims import Claims
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Principal, Status, WorkflowDetails
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.engines.base import Engine, Prepared, UploadLookup
@@ -43,11 +45,13 @@ class Checked:
 
 
 class Executions:
-    """The executions of an engine as their owners see them.
+    """The executions of an engine as those see them who may.
 
     Args:
         uploads: finds an owner's uploads.
         keys: finds the user's SSH keys that inputs name; see `Keys.used_by`.
+        who: finds a user by their subject; None for who is none any more.
+        at_most: how many that haven't ended one user may have.
     """
 
     def __init__(
@@ -57,13 +61,18 @@ class Executions:
         records: ExecutionRecords,
         uploads: Callable[[str], UploadLookup],
         keys: Callable[[Principal, WorkflowDetails, Mapping[str, JSON]], Collection[str]],
+        who: Callable[[str], Principal | None],
+        at_most: int | None = None,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._records = records
         self._uploads = uploads
         self._keys = keys
+        self._who = who
+        self._at_most = at_most
         self._recent = RecentExecutions()
+        self.claims = Claims(records)
 
     def check(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Checked:
         """Checks everything that starting an execution needs, and starts nothing.
@@ -85,6 +94,7 @@ class Executions:
             NotFound: no such workflow for this user.
             InvalidInputs: all that is wrong with the inputs.
             Conflict: the key was used for another request.
+            TooManyRequests: the user has as many that haven't ended as they may.
         """
         idempotency = (idempotency_key, _fingerprint(workflow_id, inputs)) if idempotency_key else None
         # Before the checks: what it was started with may have changed since.
@@ -105,14 +115,17 @@ class Executions:
             ),
             idempotency,
             checked.ssh_keys,
+            self._at_most,
         )
         if not new:
             return execution
         try:
-            reference = self._engine.start(execution.id, checked.details, checked.prepared)
+            with self.claims.held(execution.id):
+                reference = self._engine.start(execution.id, checked.details, checked.prepared)
         except UncertainStart as error:
-            # It may run: the record stays, and the keeper finds out.
+            # It may run: the record stays, and the keeper finds out, at once.
             _LOGGER.warning("execution %s may have been started: %s", execution.id, error.detail)
+            self._records.postpone(execution.id, datetime.now(UTC))
             return execution
         except ServiceError:
             # The engine promises that nothing was started: the user sees the error, a retry begins anew.
@@ -122,21 +135,37 @@ class Executions:
         return replace(execution, reference=reference)
 
     def get(self, principal: Principal, execution_id: str) -> Execution:
-        """An execution as it stands now.
+        """An execution as it stands now: the user's own, one that is shared with them, or for an operator any.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
         """
+        return self.refresh(self._find(principal, execution_id))
+
+    def changing(self, principal: Principal, execution_id: str, act: policy.Act) -> Execution:
+        """An execution as it is stored, for one who is about to change it.
+
+        Raises:
+            NotFound: unknown, or none that the user may see.
+            Forbidden: the user may see it, and no more.
+        """
+        execution = self._find(principal, execution_id)
+        policy.require_act(principal, act, execution.owner)
+        return execution
+
+    def _find(self, principal: Principal, execution_id: str) -> Execution:
+        reach = policy.reach(principal)
         execution = self._recent.get(execution_id)
-        if execution is None:
+        # Others than the owner and operators always cost one query: nothing tells them whether it is kept here.
+        if execution is None or reach not in (None, execution.owner):
             try:
-                execution = self._records.get(execution_id, principal.subject)
+                execution = self._records.get(execution_id, reach, shared_with=principal)
             except NotFound:
                 raise NotFound(_UNKNOWN) from None
             self._recent.put(execution)
-        elif execution.owner != principal.subject:
-            raise NotFound(_UNKNOWN)
-        return self.refresh(execution)
+        if execution.owner != principal.subject:
+            acts.note(owner=execution.owner)
+        return execution
 
     def refresh(self, execution: Execution) -> Execution:
         """Asks the engine for news of an execution and stores them."""
@@ -153,6 +182,8 @@ class Executions:
         self,
         principal: Principal,
         *,
+        owner: str | None,
+        shared: bool,
         limit: int,
         cursor: str | None,
         workflow_id: str | None,
@@ -160,14 +191,27 @@ class Executions:
         created_after: datetime | None,
         created_before: datetime | None,
     ) -> tuple[Sequence[Execution], str | None]:
-        """The user's executions, newest first, and the cursor of the next page when there is one."""
-        for execution in self._records.unfinished(principal.subject):
-            try:
-                self.refresh(execution)  # so that the filter by status sees what is true now
-            except ServiceError as error:  # what is stored is better than no list
-                _LOGGER.warning("no news of execution %s: %s", execution.id, error.detail)
+        """Executions, newest first, and the cursor of the next page when there is one.
+
+        Args:
+            owner: whose; see `policy.whose`. The list of everybody's is as the keeper saw them last.
+            shared: those that others share with the user, in place of their own.
+
+        Raises:
+            Forbidden: a plain user asks for somebody else's.
+            BadRequest: both `owner` and `shared`.
+        """
+        listed = policy.whose(principal, owner)
+        if shared and owner is not None:
+            raise BadRequest("`owner` and `shared` can't be combined.")
+        if listed != principal.subject:
+            acts.note(owner=owner)
+        shared_with = principal if shared else None
+        if shared or listed is not None:
+            self._refresh_all(self._records.unfinished(None if shared else listed, shared_with))
         return self._records.page(
-            principal.subject,
+            None if shared else listed,
+            shared_with=shared_with,
             limit=limit,
             cursor=cursor,
             workflow_id=workflow_id,
@@ -176,14 +220,22 @@ class Executions:
             created_before=created_before,
         )
 
+    def _refresh_all(self, executions: Sequence[Execution]) -> None:
+        for execution in executions:
+            try:
+                self.refresh(execution)  # so that the filter by status sees what is true now
+            except ServiceError as error:  # what is stored is better than no list
+                _LOGGER.warning("no news of execution %s: %s", execution.id, error.detail)
+
     def cancel(self, principal: Principal, execution_id: str) -> None:
         """Asks for the end of an execution.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
+            Forbidden: it is shared with them, and no more.
             Conflict: it has ended by itself.
         """
-        execution = self.get(principal, execution_id)
+        execution = self.refresh(self.changing(principal, execution_id, policy.Act.CANCEL))
         if execution.state.status is Status.CANCELLED:
             return
         if execution.state.status.over:
@@ -218,17 +270,24 @@ class Executions:
         """Lets a failed execution go on where it failed, where the engine can.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
+            Forbidden: it isn't theirs.
             Conflict: it hasn't failed, or can't go on.
+            TooManyRequests: as for `trigger`.
         """
-        execution = self.get(principal, execution_id)
+        execution = self.refresh(self.changing(principal, execution_id, policy.Act.RESUME))
         if execution.state.status is not Status.FAILED or execution.reference is None:
             raise Conflict(f"The execution is {execution.state.status}; only one that has FAILED can be resumed.")
+        if self._at_most is not None:
+            self._records.check_number(execution.owner, self._at_most)
         self._engine.resume(execution.reference)
         self._records.reopen(execution.id)
         self._recent.forget(execution.id)
 
-    def _check_again(self, principal: Principal, execution: Execution) -> Checked:
+    def _check_again(self, execution: Execution) -> Checked:
+        principal = self._who(execution.owner)
+        if principal is None:
+            raise NotFound(f"its owner, {execution.owner}, is no user any more.")
         if _MASK in execution.inputs.values():
             raise Conflict("its secret inputs aren't kept. Trigger it again.")
         return self.check(principal, execution.workflow_id, execution.inputs)
@@ -242,10 +301,10 @@ class Executions:
         Raises:
             ServiceError: it can't be started just now.
         """
-        principal = Principal(execution.owner, execution.owner)
         try:
-            checked = self._check_again(principal, execution)
+            checked = self._check_again(execution)
             reference = self._engine.start(execution.id, checked.details, checked.prepared)
+            self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
                 raise
@@ -253,7 +312,6 @@ class Executions:
         except (NotFound, Conflict, BadRequest) as error:  # it never will start: the catalogue or uploads have changed
             reason = f"The service was restarted before the execution began, and then: {error.detail}"
         else:
-            self._records.set_reference(execution.id, reference)
             _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)
             return
         self._records.save_state(execution.id, ExecutionState(Status.FAILED, ended_at=datetime.now(UTC), reason=reason))

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.executions import Executions
+from hpcwaas.core.models import Execution
 from hpcwaas.errors import ServiceError
-from hpcwaas.store.base import ExecutionRecords
+from hpcwaas.store.base import CLAIM, ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
-_GRACE = timedelta(seconds=10)
-"""Age from which an intent without a reference counts as left behind: a start takes far less."""
 
 
 class Keeper:
-    """A thread that starts what a crash left half-started, stores how executions ended, and sweeps.
+    """A thread that starts what a crash left half-started, stores how executions ended, and sweeps; and one that tells
+    other processes what this one is starting.
 
     Args:
         sweeps: each removes what nobody owns, or ends what was left half-done.
@@ -36,30 +36,47 @@ class Keeper:
         self._sweeps = sweeps
         self._interval = interval
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
+            for name, task in (("keeper", self.round), ("keeper-claims", executions.claims.renew))
+        ]
 
     def start(self) -> None:
         """Begins its rounds."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Ends its rounds."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
 
     def round(self) -> None:
         """One round."""
-        for execution in self._records.without_reference(datetime.now(UTC) - _GRACE):
-            self._attempt(self._executions.recover, execution)
+        for execution in self._records.without_reference(datetime.now(UTC)):
+            self._attempt(self._recover, execution)
         for execution in self._records.unfinished():
             self._attempt(self._executions.refresh, execution)
         for sweep in self._sweeps:
             self._attempt(sweep)
 
-    def _run(self) -> None:
+    def _recover(self, execution: Execution) -> None:
+        """Recovers an execution, unless another process or replica does."""
+        now = datetime.now(UTC)
+        if not self._records.claim(execution.id, now, now + CLAIM):
+            return
+        try:
+            with self._executions.claims.held(execution.id):
+                self._executions.recover(execution)
+        except ServiceError:
+            self._records.postpone(execution.id, datetime.now(UTC) + timedelta(seconds=self._interval))
+            raise
+
+    def _run(self, task: Callable[[], object]) -> None:
         while not self._stop.is_set():
-            self._attempt(self.round)
+            self._attempt(task)
             self._stop.wait(self._interval)
 
     def _attempt(self, task: Callable[..., object], *arguments: object) -> None:

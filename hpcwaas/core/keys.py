@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from hpcwaas.core import acts, policy
 from hpcwaas.core.models import JSON, Principal, ReplacedKey, SSHKey, WorkflowDetails
 from hpcwaas.errors import (
     BadRequest,
@@ -30,6 +33,11 @@ RESERVED = ("privateKey", "publicKey")
 
 KEY_INPUT = "vault_id"
 """Input that names a key by its name alone; any other does by `x-ssh-key: true` in its schema."""
+
+_OLD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Form of the ids that the service before this one gave to keys. It kept no record of them."""
+_MOST_TOLD = 10_000
+"""Uses of such keys that a process remembers to have told of."""
 
 _PATIENCE = timedelta(seconds=60)
 """How long making or changing a key may take. What is older by far is what a crash left."""
@@ -61,14 +69,23 @@ class Keys:
 
     Args:
         generate: makes a key pair of a type, size (None: the usual one) and comment.
+        accept_unrecorded: whether executions may use keys that the service before this one made, of which nothing is
+            recorded here. Whoever knows the id of one is taken to be its owner, as that service did.
     """
 
     def __init__(
-        self, records: SSHKeyRecords, vault: Vault, generate: Callable[[str, int | None, str], KeyPair]
+        self,
+        records: SSHKeyRecords,
+        vault: Vault,
+        generate: Callable[[str, int | None, str], KeyPair],
+        *,
+        accept_unrecorded: bool = False,
     ) -> None:
         self._records = records
         self._vault = vault
         self._generate = generate
+        self._accept_unrecorded = accept_unrecorded
+        self._told: set[tuple[str, str]] = set()
 
     def create(
         self,
@@ -121,26 +138,40 @@ class Keys:
             raise
         return key
 
-    def list(self, principal: Principal) -> Sequence[SSHKey]:
-        """The user's keys, newest first."""
-        return list(reversed(self._records.of(principal.subject)))
+    def list(self, principal: Principal, owner: str | None = None) -> Sequence[SSHKey]:
+        """A user's keys, newest first.
+
+        Args:
+            owner: whose; see `policy.whose`.
+
+        Raises:
+            Forbidden: a plain user asks for somebody else's.
+        """
+        listed = policy.whose(principal, owner)
+        if listed != principal.subject:
+            acts.note(owner=owner)
+        return list(reversed(self._records.of(listed)))
 
     def get(self, principal: Principal, key_id: str) -> SSHKey:
         """One key.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
         """
-        return self._records.get(key_id, principal.subject)
+        key = self._records.get(key_id, policy.reach(principal))
+        if key.owner != principal.subject:
+            acts.note(owner=key.owner)
+        return key
 
     def rotate(self, principal: Principal, key_id: str) -> SSHKey:
         """Exchanges a key pair for a new one of the same kind under the same id.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
+            Forbidden: an operator sees it, and no more.
             Conflict: it is being changed, or too many replaced halves wait for a confirmation.
         """
-        if len(self._records.get(key_id, principal.subject).replaced) >= _MOST_REPLACED:
+        if len(self._own(principal, key_id).replaced) >= _MOST_REPLACED:
             raise Conflict("Confirm first that the present public half is installed: too many replaced ones wait.")
         return self._rotate(self._begin("rotate", key_id, principal.subject))
 
@@ -148,9 +179,10 @@ class Keys:
         """Notes that the present public half is installed: replaced ones aren't shown any more.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
+            Forbidden: an operator sees it, and no more.
         """
-        return self._records.confirm(key_id, principal.subject)
+        return self._records.confirm(self._own(principal, key_id).id, principal.subject)
 
     def delete(self, principal: Principal, key_id: str, *, force: bool = False) -> None:
         """Destroys both halves of a key. If the vault can't, the key stays listed and can be deleted again.
@@ -159,17 +191,19 @@ class Keys:
             force: also while executions that use it haven't ended.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
+            Forbidden: an operator sees it, and no more.
             KeyInUse: executions that use it haven't ended.
             Conflict: it is being changed.
         """
+        self._own(principal, key_id)
         self._delete(self._begin("delete", key_id, principal.subject, even_in_use=force))
 
     def used_by(self, principal: Principal, details: WorkflowDetails, inputs: Mapping[str, JSON]) -> frozenset[str]:
-        """Ids of the user's keys that the inputs of an execution name.
+        """Ids of the user's keys that the inputs of an execution name; without those of unrecorded ones.
 
         Raises:
-            InvalidInputs: they name a key that is unknown or somebody else's.
+            InvalidInputs: they name a key that is somebody else's, or unknown and not accepted unrecorded.
         """
         schemas = details.inputs.get("properties", {})
         named = {
@@ -180,6 +214,7 @@ class Keys:
             and value
         }
         known = {key.id for key in self._records.of(principal.subject)} if named else set()
+        unrecorded = {value for value in named.values() if value not in known and self._is_unrecorded(value)}
         problems = [
             InputProblem(
                 name,
@@ -188,11 +223,13 @@ class Keys:
                 "the id of an SSH key",
             )
             for name, value in named.items()
-            if value not in known
+            if value not in known | unrecorded
         ]
         if problems:
             raise InvalidInputs(problems)
-        return frozenset(named.values())
+        if unrecorded:
+            self._tell(principal, unrecorded)
+        return frozenset(named.values()) - unrecorded
 
     def sweep(self) -> None:
         """Ends what a crash or a failing vault has left half-done."""
@@ -220,6 +257,29 @@ class Keys:
                 _LOGGER.info("ended the change (%s) of key %s, which had been left half-done", change, key.id)
         if failure:
             raise failure
+
+    def _is_unrecorded(self, key_id: str) -> bool:
+        if not self._accept_unrecorded or not _OLD_ID.fullmatch(key_id):
+            return False
+        try:
+            self._records.get(key_id, None)
+        except NotFound:
+            return True
+        return False
+
+    def _tell(self, principal: Principal, key_ids: AbstractSet[str]) -> None:
+        acts.note(unrecorded_keys=sorted(key_ids))
+        uses = {(principal.subject, key_id) for key_id in key_ids}
+        for subject, key_id in uses - self._told:
+            _LOGGER.info("%s uses the SSH key %s, of which nothing is recorded here", subject, key_id)
+        if len(self._told) > _MOST_TOLD:
+            self._told = set()
+        self._told |= uses
+
+    def _own(self, principal: Principal, key_id: str) -> SSHKey:
+        key = self.get(principal, key_id)
+        policy.require_owner(principal, key.owner)
+        return key
 
     def _resume(self, change: str, key: SSHKey) -> None:
         taken = self._begin(change, key.id, key.owner)

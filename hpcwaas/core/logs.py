@@ -99,6 +99,26 @@ class Logs:
             TooManyRequests: the user waits for too many logs at the same time.
             Unavailable: too many users do.
         """
+        follow = self._wait(principal)
+        try:
+            follow.cancel = self._engine.watch(reference, levels, start, follow.news)
+        except BaseException:
+            follow.close()
+            raise
+        if self._closing:
+            follow.news()
+        return follow
+
+    def rest(self, principal: Principal) -> Follow | None:
+        """Waits for nothing. None when the service is about to end.
+
+        Raises:
+            TooManyRequests: the user waits for too many logs at the same time.
+            Unavailable: too many users do.
+        """
+        return None if self._closing else self._wait(principal)
+
+    def _wait(self, principal: Principal) -> Follow:
         self._slots.take(principal.subject)
 
         def end() -> None:
@@ -107,13 +127,6 @@ class Logs:
 
         follow = Follow(end)
         self._follows.add(follow)
-        try:
-            follow.cancel = self._engine.watch(reference, levels, start, follow.news)
-        except BaseException:
-            follow.close()
-            raise
-        if self._closing:
-            follow.news()
         return follow
 
     def close(self) -> None:

@@ -2,9 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from enum import Enum
+
 from hpcwaas.core.models import Principal, Workflow
+from hpcwaas.errors import Forbidden
+
+SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
+"""What a personal access token may be good for. Without `admin` an operator's token is one of a plain user."""
+
+EVERYBODY = "*"
+"""In place of a user: whoever's."""
+
+
+class Act(Enum):
+    """What changes an execution that was started, and may be wanted by somebody other than its owner."""
+
+    CANCEL = "cancel"
+    RESUME = "resume"
+    SHARE = "share"
+
+
+_BY_OPERATORS = frozenset({Act.CANCEL, Act.SHARE})
+
+
+def is_operator(principal: Principal) -> bool:
+    """Whether the user is an operator by these credentials."""
+    return "operator" in principal.roles and (principal.scopes is None or "admin" in principal.scopes)
+
+
+def reach(principal: Principal) -> str | None:
+    """Whose objects the user finds by their ids: the owner, or None for everybody's.
+
+    What is out of reach is asked of the store in the same query as what doesn't exist, and so takes the same time.
+    """
+    return None if is_operator(principal) else principal.subject
+
+
+def whose(principal: Principal, owner: str | None) -> str | None:
+    """Whose objects a list shows.
+
+    Args:
+        owner: what the user asks for; None for their own.
+
+    Returns:
+        the owner, or None for everybody's.
+
+    Raises:
+        Forbidden: a plain user asks for somebody else's.
+    """
+    if owner is None or owner == principal.subject:
+        return principal.subject
+    if not is_operator(principal):
+        raise Forbidden("Only operators can list what belongs to other users.")
+    return None if owner == EVERYBODY else owner
+
+
+def require_owner(principal: Principal, owner: str) -> None:
+    """Refuses that somebody changes what they only see.
+
+    Raises:
+        Forbidden: it is somebody else's.
+    """
+    if principal.subject != owner:
+        raise Forbidden("Only its owner can change this. An operator can look at it.")
+
+
+def require_act(principal: Principal, act: Act, owner: str) -> None:
+    """Refuses that somebody who sees an execution does what only others may.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    if principal.subject == owner or (is_operator(principal) and act in _BY_OPERATORS):
+        return
+    if is_operator(principal):
+        raise Forbidden(f"Only its owner can {act.value} this execution.")
+    raise Forbidden("This execution is shared with you read-only.")
 
 
 def may_run(principal: Principal, workflow: Workflow) -> bool:
     """Whether the user sees the workflow and may execute it."""
-    return workflow.authorized_users is None or principal.subject in workflow.authorized_users
+    if workflow.authorized_users is None and workflow.authorized_groups is None:
+        return True
+    return principal.subject in (workflow.authorized_users or ()) or not principal.groups.isdisjoint(
+        workflow.authorized_groups or ()
+    )
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Refuses credentials that aren't good enough for an operation.
+
+    Args:
+        scope: one of `SCOPES`; `any` for whoever has signed in; `own` for the user's own credentials, no access token.
+
+    Raises:
+        Forbidden: they aren't.
+    """
+    if principal.scopes is None or scope == "any" or scope in principal.scopes:
+        return
+    if scope == "own":
+        raise Forbidden("A personal access token can't do this: sign in yourself.")
+    raise Forbidden(f"This access token lacks the scope `{scope}`; it has {', '.join(sorted(principal.scopes))}.")
+
+
+def roles(
+    operators: Collection[str], operator_groups: Collection[str]
+) -> Callable[[str, frozenset[str]], frozenset[str]]:
+    """Makes the function that gives the roles of a subject with these groups.
+
+    Args:
+        operators: subjects.
+        operator_groups: groups whose members are operators.
+    """
+
+    def of(subject: str, groups: frozenset[str]) -> frozenset[str]:
+        operator = subject in operators or not groups.isdisjoint(operator_groups)
+        return frozenset({"user", "operator"} if operator else {"user"})
+
+    return of

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from hpcwaas.core.models import JSON, Execution
+from hpcwaas.core.models import JSON, Execution, Status
 
 _LARGE = 64 * 1024
 """Bytes, more or less, from which an execution's inputs and outputs are too much to be kept in memory."""
@@ -15,8 +15,10 @@ _LARGE = 64 * 1024
 class RecentExecutions:
     """Keeps the executions used last, the small ones among them.
 
-    Only what another process can't change any more, or what the engine tells anew each time, may be put here: those
-    executions that have their reference.
+    Whoever asks must be one who may see it: that isn't decided here.
+
+    Only what another process can't change any more, or what the engine tells anew each time, is kept: executions that
+    have their reference, and haven't failed, for those may be resumed.
 
     Args:
         size: at most so many.
@@ -41,11 +43,15 @@ class RecentExecutions:
             return
         with self._lock:
             kept = self._kept.get(execution.id)
-            if kept is None or not kept.state.status.over:
-                self._kept[execution.id] = execution
-                self._kept.move_to_end(execution.id)
-                if len(self._kept) > self._size:
-                    self._kept.popitem(last=False)
+            if kept is not None and kept.state.status.over:
+                return
+            if execution.state.status is Status.FAILED:
+                self._kept.pop(execution.id, None)
+                return
+            self._kept[execution.id] = execution
+            self._kept.move_to_end(execution.id)
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
 
     def forget(self, execution_id: str) -> None:
         """Keeps an execution no longer: its state is going back."""

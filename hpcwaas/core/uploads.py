@@ -15,14 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from hpcwaas.core.models import StoredUpload, Upload
+from hpcwaas.core import acts, policy
+from hpcwaas.core.models import Principal, StoredUpload, Upload
 from hpcwaas.durable import sync_directory
 from hpcwaas.engines.base import UploadLookup
-from hpcwaas.errors import BadRequest, NotFound, TooLarge, Unavailable
+from hpcwaas.errors import BadRequest, NotFound, TooLarge, TooManyRequests, Unavailable
 from hpcwaas.store.base import UploadRecords
 
 _LOGGER = logging.getLogger(__name__)
 _CHUNK = 256 * 1024
+_CHECK_EVERY = 64 * 2**20
+"""Bytes after which an upload of unknown length is held against the owner's limit again."""
 _MAX_NAME_BYTES = 255
 _MAX_MEDIA_TYPE = 255
 _ORPHAN_SECONDS = 3600
@@ -39,12 +42,14 @@ class Uploads:
         records: where they are recorded.
         directory: for their content; made when missing, used for nothing else.
         max_size: of one file, in bytes.
+        at_most: bytes that one user may have stored.
     """
 
-    def __init__(self, records: UploadRecords, directory: Path, max_size: int) -> None:
+    def __init__(self, records: UploadRecords, directory: Path, max_size: int, at_most: int | None = None) -> None:
         self._records = records
         self._directory = directory
         self._max_size = max_size
+        self._at_most = at_most
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def save(self, owner: str, name: str, media_type: str, stream: BinaryIO, declared_length: int | None) -> Upload:
@@ -58,6 +63,7 @@ class Uploads:
         Raises:
             BadRequest: the name or media type can't be used, or fewer bytes came than were declared.
             TooLarge: over the limit; found before reading when the length was declared.
+            TooManyRequests: over what the owner may have stored; likewise.
             Unavailable: no space left, or the disk or store fails.
         """
         _check_name(name)
@@ -69,10 +75,11 @@ class Uploads:
             raise BadRequest("The media type can't be used: expected one such as `text/plain`.")
         if declared_length is not None and declared_length > self._max_size:
             raise self._too_large()
+        self._check_room(owner, declared_length or 0)
         upload_id = f"file-{secrets.token_hex(16)}"
         draft = self._directory / f".{upload_id}"
         try:
-            size, sha256 = self._receive(stream, draft, declared_length)
+            size, sha256 = self._receive(owner, stream, draft, declared_length)
             draft.rename(self._path(upload_id))
             sync_directory(self._directory)
         except OSError as error:
@@ -84,24 +91,40 @@ class Uploads:
             draft.unlink(missing_ok=True)
         upload = Upload(upload_id, owner, name, media_type, size, sha256, datetime.now(UTC))
         # When this fails the content stays for `sweep`: the record may have been stored without us learning of it.
-        self._records.add(upload)
+        try:
+            self._records.add(upload, self._at_most)
+        except TooManyRequests:  # something else arrived meanwhile
+            self._path(upload_id).unlink()
+            raise
         return upload
 
-    def get(self, owner: str, upload_id: str) -> Upload:
+    def get(self, principal: Principal, upload_id: str) -> Upload:
         """One upload.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
         """
-        return self._records.get(upload_id, owner)
+        upload = self._records.get(upload_id, policy.reach(principal))
+        if upload.owner != principal.subject:
+            acts.note(owner=upload.owner)
+        return upload
 
-    def page(self, owner: str, limit: int, cursor: str | None) -> tuple[Sequence[Upload], str | None]:
+    def page(
+        self, principal: Principal, limit: int, cursor: str | None, owner: str | None = None
+    ) -> tuple[Sequence[Upload], str | None]:
         """A part of a user's uploads, newest first, and the cursor of the next part when there is one.
+
+        Args:
+            owner: whose; see `policy.whose`.
 
         Raises:
             BadRequest: a cursor that isn't one of ours.
+            Forbidden: a plain user asks for somebody else's.
         """
-        return self._records.page(owner, limit=limit, cursor=cursor)
+        listed = policy.whose(principal, owner)
+        if listed != principal.subject:
+            acts.note(owner=owner)
+        return self._records.page(listed, limit=limit, cursor=cursor)
 
     def lookup(self, owner: str) -> UploadLookup:
         """The function by which an engine finds this user's uploads."""
@@ -114,13 +137,15 @@ class Uploads:
 
         return find
 
-    def delete(self, owner: str, upload_id: str) -> None:
+    def delete(self, principal: Principal, upload_id: str) -> None:
         """Removes an upload. Executions that were started with it keep what they took.
 
         Raises:
-            NotFound: unknown, or somebody else's.
+            NotFound: unknown, or none that the user may see.
+            Forbidden: an operator sees it, and no more.
         """
-        self._records.delete(upload_id, owner)
+        policy.require_owner(principal, self.get(principal, upload_id).owner)
+        self._records.delete(upload_id, principal.subject)
         self._path(upload_id).unlink(missing_ok=True)
 
     def sweep(self) -> int:
@@ -147,13 +172,21 @@ class Uploads:
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The file is larger than the {self._max_size} bytes that are accepted.")
 
-    def _receive(self, stream: BinaryIO, draft: Path, declared_length: int | None) -> tuple[int, str]:
+    def _check_room(self, owner: str, size: int) -> None:
+        if self._at_most is not None:
+            self._records.check_room(owner, size, self._at_most)
+
+    def _receive(self, owner: str, stream: BinaryIO, draft: Path, declared_length: int | None) -> tuple[int, str]:
         size, digest = 0, hashlib.sha256()
+        checked = declared_length or 0
         with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             while chunk := _read(stream):
                 size += len(chunk)
                 if size > self._max_size:
                     raise self._too_large()
+                if size > checked:
+                    self._check_room(owner, size)
+                    checked = size + _CHECK_EVERY
                 digest.update(chunk)
                 file.write(chunk)
             if declared_length is not None and size != declared_length:

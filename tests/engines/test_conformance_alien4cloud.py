@@ -10,6 +10,8 @@ import pytest
 
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.settings import Alien4CloudSettings
+from hpcwaas.store.database import Database
+from hpcwaas.store.starts import StartStore
 from tests.engines import conformance
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Application, Environment, Input, Workflow, World
@@ -36,12 +38,12 @@ class TestAlien4CloudEngine(conformance.EngineConformance):
     """The tests that all engines pass."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[conformance.World]:
+    def world(self, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[conformance.World]:
         """The engine with a simulated Alien4Cloud, whose log lines are all there when an execution has ended."""
         monkeypatch.setattr("hpcwaas.engines.alien4cloud.reader._SETTLED", 0)
         with Simulator(contents(), lag=0.1, cancel_time=0.3) as simulator:
             others = frozenset(threading.enumerate())
-            engine = Alien4CloudEngine(Alien4CloudSettings(address=simulator.url), tmp_path)
+            engine = Alien4CloudEngine(Alien4CloudSettings(address=simulator.url), tmp_path, StartStore(database))
             yield conformance.World(
                 engine=engine,
                 quick="App@env@quick",

@@ -23,7 +23,6 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hpcwaas.engines.cwl.job import dump_order
-from hpcwaas.store.database import Database
 from tests.service import Client, as_user, make_settings, serving
 
 DATA = Path(__file__).parent.parent / "data" / "conformance"
@@ -79,7 +78,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
     settings = make_settings(
         tmp_path_factory.mktemp("conformance"), cwl={"catalogue": CATALOGUE, "max_running": 4, "limits": {"cores": 2}}
     )
-    Database(settings.database_url).upgrade()
     with serving(settings) as url, ThreadPoolExecutor(8) as pool:
         client = as_user(url, "alice")
         yield Results(client, tuple(pool.map(lambda case: _run(client, case), CASES)))

@@ -125,7 +125,7 @@ class Application:
     """An application with the workflows of its topology.
 
     Attributes:
-        tags: in order; `hpcwaas-workflows` and `hpcwaas-authorized-users` are what the service looks at.
+        tags: in order; `hpcwaas-workflows` and `hpcwaas-authorized-…` are what the service looks at.
         attributes: output attributes by node, with their values before any run; a run that succeeds sets them to
             `result-of-<workflow>`.
     """

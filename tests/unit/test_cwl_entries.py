@@ -77,9 +77,11 @@ def test_metadata(tmp_path: Path) -> None:
         "b/y.cwl",
         "c.cwl",
         "d.cwl",
+        "e.cwl",
         a_meta_yaml="name: The A\nauthorized_users: [alice, bob]\nmain: '#part'",
         b__meta_yaml="main: y.cwl#inner",
         c_meta_yaml="authorized_users: []",
+        e_meta_yaml="authorized_groups: [climate]",
     )
     assert problems == []
     assert entries == [
@@ -87,6 +89,7 @@ def test_metadata(tmp_path: Path) -> None:
         Entry("b", "b/y.cwl", "inner"),
         Entry("c", "c.cwl", authorized_users=()),
         Entry("d", "d.cwl"),
+        Entry("e", "e.cwl", authorized_groups=("climate",)),
     ]
 
 
@@ -99,6 +102,10 @@ def test_metadata(tmp_path: Path) -> None:
         ("name: A\nauthorized_users: [a\n", "a.meta.yaml:3: "),
         ("authorised_users: [a]", "unknown key 'authorised_users'"),
         ("authorized_users: alice", "list of user ids"),
+        ("authorized_groups: climate", "authorized_groups must be a list of groups"),
+        ("authorized_groups: ['']", "list of groups"),
+        ("authorised_groups: [climate]", "unknown key 'authorised_groups'"),
+        ("[a]: b", "a.meta.yaml:1: found unhashable key"),
         ("ssh_keys: vault_id", "list of names of inputs"),
         ("authorized_users:", "list of user ids"),
         ("authorized_users: [1]", "list of user ids"),

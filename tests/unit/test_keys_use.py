@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,14 +23,6 @@ ALICE = Principal("alice", "Alice")
 KEY = SSHKey("key-1", "alice", None, "ed25519", None, "ssh-ed25519 A\n", "SHA256:x", {}, NOW)
 EXECUTION = Execution("e-1", "alice", "w", "w", "cwl", {}, NOW, ExecutionState(Status.PENDING))
 STALE = NOW - timedelta(minutes=2)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/store.db")
-    database.upgrade()
-    yield database
-    database.close()
 
 
 @pytest.fixture

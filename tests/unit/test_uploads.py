@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.core.models import Upload
+from hpcwaas.core.models import Principal, Upload
 from hpcwaas.core.uploads import Uploads
 from hpcwaas.errors import BadRequest, NotFound, TooLarge, Unavailable
 from hpcwaas.store.database import Database
 from hpcwaas.store.uploads import UploadStore
 
 LIMIT = 1_000_000
+ALICE = Principal("alice", "alice")
 
 
 class Zeros(io.RawIOBase):
@@ -47,11 +48,8 @@ class Broken(io.BytesIO):
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[UploadStore]:
-    database = Database(f"sqlite:///{tmp_path}/store.db")
-    database.upgrade()
-    yield UploadStore(database)
-    database.close()
+def records(database: Database) -> UploadStore:
+    return UploadStore(database)
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def test_a_file_is_stored_as_it_came(uploads: Uploads, directory: Path, size: in
     saved = uploads.save("alice", "données 1.txt", "text/plain", io.BytesIO(content), size if declared else None)
     assert (saved.owner, saved.name, saved.media_type) == ("alice", "données 1.txt", "text/plain")
     assert (saved.size, saved.sha256) == (size, hashlib.sha256(content).hexdigest())
-    assert uploads.get("alice", saved.id) == saved
+    assert uploads.get(ALICE, saved.id) == saved
     stored = uploads.lookup("alice")(saved.id)
     assert stored is not None
     assert stored.upload == saved
@@ -96,9 +94,9 @@ def test_an_upload_of_somebody_else_is_as_unknown_as_none(uploads: Uploads) -> N
     saved = uploads.save("alice", "a", "text/plain", io.BytesIO(b"x"), None)
     for action in (uploads.get, uploads.delete):
         with pytest.raises(NotFound) as foreign:
-            action("bob", saved.id)
+            action(Principal("bob", "bob"), saved.id)
         with pytest.raises(NotFound) as unknown:
-            action("bob", "file-0")
+            action(Principal("bob", "bob"), "file-0")
         assert foreign.value.detail == unknown.value.detail
     assert uploads.lookup("bob")(saved.id) is None
     assert uploads.lookup("alice")("../store.db") is None
@@ -108,22 +106,22 @@ def test_an_upload_of_somebody_else_is_as_unknown_as_none(uploads: Uploads) -> N
 def test_listing_newest_first_in_parts(uploads: Uploads) -> None:
     saved = [uploads.save("alice", f"{number}", "text/plain", io.BytesIO(), None) for number in range(5)]
     uploads.save("bob", "x", "text/plain", io.BytesIO(), None)
-    seen, cursor = uploads.page("alice", 2, None)
+    seen, cursor = uploads.page(ALICE, 2, None)
     while cursor is not None:
         assert len(seen) % 2 == 0
-        more, cursor = uploads.page("alice", 2, cursor)
+        more, cursor = uploads.page(ALICE, 2, cursor)
         seen = [*seen, *more]
     assert seen == saved[::-1]
     with pytest.raises(BadRequest, match="cursor"):
-        uploads.page("alice", 2, "x")
+        uploads.page(ALICE, 2, "x")
 
 
 def test_delete(uploads: Uploads, directory: Path) -> None:
     saved = uploads.save("alice", "a", "text/plain", io.BytesIO(b"x"), None)
-    uploads.delete("alice", saved.id)
+    uploads.delete(ALICE, saved.id)
     assert list(directory.iterdir()) == []
     with pytest.raises(NotFound):
-        uploads.delete("alice", saved.id)
+        uploads.delete(ALICE, saved.id)
 
 
 def test_declared_too_large_is_refused_unread(uploads: Uploads, directory: Path) -> None:
@@ -213,7 +211,7 @@ class TestFullDisk:
 KILLED = """
 import io, os, signal, sys
 from pathlib import Path
-from hpcwaas.core.models import Upload
+from hpcwaas.core.models import Principal, Upload
 from hpcwaas.core.uploads import Uploads
 from hpcwaas.store.database import Database
 from hpcwaas.store.uploads import UploadStore
@@ -226,14 +224,14 @@ class Stream(io.BytesIO):
         return chunk
 
 class Records(UploadStore):
-    def add(self, upload):
+    def add(self, upload, at_most=None):
         if sys.argv[2] == "before the record":
             os.kill(os.getpid(), signal.SIGKILL)
-        super().add(upload)
+        super().add(upload, at_most)
         os.kill(os.getpid(), signal.SIGKILL)
 
 root = Path(sys.argv[1])
-records = Records(Database(f"sqlite:///{root}/store.db"))
+records = Records(Database(sys.argv[3]))
 Uploads(records, root / "data" / "files", 100).save("alice", "a", "text/plain", Stream(b"content"), 7)
 """
 
@@ -242,9 +240,9 @@ Uploads(records, root / "data" / "files", 100).save("alice", "a", "text/plain", 
     ("instant", "recorded"), [("while receiving", 0), ("before the record", 0), ("after the record", 1)]
 )
 def test_a_crash_leaves_at_most_a_file_that_is_swept(
-    uploads: Uploads, records: UploadStore, directory: Path, tmp_path: Path, instant: str, recorded: int
+    uploads: Uploads, records: UploadStore, directory: Path, tmp_path: Path, store_url: str, instant: str, recorded: int
 ) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, instant], timeout=60, check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, instant, store_url], timeout=60, check=False)
     assert killed.returncode == -9
     assert len(records.ids()) == recorded
     (left,) = directory.iterdir()
@@ -273,8 +271,8 @@ def test_content_stays_when_nobody_knows_whether_the_record_was_stored(
 ) -> None:
     add = records.add
 
-    def stored_but_the_answer_is_lost(upload: Upload) -> None:
-        add(upload)
+    def stored_but_the_answer_is_lost(upload: Upload, at_most: int | None) -> None:
+        add(upload, at_most)
         raise Unavailable("the connection broke")
 
     monkeypatch.setattr(records, "add", stored_but_the_answer_is_lost)

@@ -37,6 +37,7 @@ from hpcwaas.engines.alien4cloud.starting import Starter
 from hpcwaas.engines.base import UploadLookup
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
 from hpcwaas.settings import Alien4CloudSettings
+from hpcwaas.store.base import StartRecords
 
 _THREADS = 16
 _CHECK = 3.0
@@ -59,21 +60,26 @@ class Alien4CloudEngine:
     """Runs the workflows that Alien4Cloud's applications publish.
 
     Args:
-        data_dir: of the service; what was started and the lines of followed logs are kept in it.
+        data_dir: of the service; the lines of followed logs are kept in it.
+        starts: what was started.
     """
 
     name = ENGINE
 
-    def __init__(self, settings: Alien4CloudSettings, data_dir: Path) -> None:
+    def __init__(self, settings: Alien4CloudSettings, data_dir: Path, starts: StartRecords) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
         self._session = Session(settings)
         self._client = Client(self._session)
         self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run)
         self._executions = Executions(
-            self._client, self._catalogue, self._run, lambda since: self._events.covered(since)
+            self._client,
+            self._catalogue,
+            self._run,
+            lambda since: self._events.covered(since),
+            lambda reference: self._logs.look_again(reference),
         )
         self._events = Events(settings, self._session, self._executions.take)
-        self._starter = Starter(self._client, self._clock_ahead, data_dir / ENGINE / "starts")
+        self._starter = Starter(self._client, self._clock_ahead, starts)
         self._logs = Logs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
 
     def workflows(self) -> Sequence[Workflow]:

@@ -46,6 +46,10 @@ _CLOCKS = 10.0
 _RESUMING = 5.0
 """Seconds after it was resumed for which an execution may still be on record as failed."""
 
+_FRESH_FAILED = 1.0
+"""Seconds for which a failure is believed: another process may have resumed the execution. Nobody asks without reason,
+for what has failed is on record."""
+
 _KEPT = 4096
 
 
@@ -54,13 +58,22 @@ class Executions:
 
     Args:
         covered: whether events have been coming without a gap since this monotonic time.
+        gone_on: called with the reference of an execution that had failed and goes on, resumed by another process.
     """
 
-    def __init__(self, client: Client, catalogue: Catalogue, run: Run, covered: Callable[[float], bool]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        catalogue: Catalogue,
+        run: Run,
+        covered: Callable[[float], bool],
+        gone_on: Callable[[str], None],
+    ) -> None:
         self._client = client
         self._catalogue = catalogue
         self._run = run
         self._covered = covered
+        self._gone_on = gone_on
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -75,8 +88,11 @@ class Executions:
             NotFound: this can't be a reference.
         """
         known = self._get(parse_reference(text))
-        if known.final is not None:
-            return known.final
+        final = known.final
+        if final is not None:
+            if final.status is Status.FAILED:
+                known.cached.get(_FRESH_FAILED, 0)
+            return known.final or view(known)
         held = known.cached.get(self._fresh(known), _USABLE)
         if held.failed and held.age > _SHOWN_WHEN_DOWN and known.cached.failure is not None:
             raise known.cached.failure
@@ -157,7 +173,7 @@ class Executions:
             if error.code != NOT_FOUND:
                 raise
             with known.lock:
-                if known.seen or time.monotonic() - known.since > _GRACE:
+                if known.final is None and (known.seen or time.monotonic() - known.since > _GRACE):
                     known.status, known.seen = Status.UNKNOWN, False
             return
         with reading("an execution"):
@@ -165,7 +181,12 @@ class Executions:
         if run.status is Status.FAILED and time.monotonic() - known.resumed_at < _RESUMING:
             return
         declared = self._declared(known, run.workflow)
+        failed = known.final is not None and known.final.status is Status.FAILED
+        goes_on = failed and run.status is not Status.FAILED
         with known.lock:
+            if goes_on:
+                known.go_on()
+            known.seen = True
             known.deployment = run.deployment
             known.declared = declared or known.declared
             known.started_at = known.started_at or run.started_at
@@ -175,6 +196,8 @@ class Executions:
                 known.set_step(item)
         if known.status.over:
             self._finish(known)
+        if goes_on:
+            self._gone_on(str(known.reference))
 
     def _ask(self, known: Known) -> tuple[Mapping[str, Any], list[mapper.StepNews]]:
         """Alien4Cloud's record of an execution, and of its steps. One call where it is its deployment's last one."""

@@ -19,6 +19,7 @@ class Known:
     """An execution as far as it is known.
 
     Attributes:
+        seen: whether Alien4Cloud had it on record. Events come before that.
         since: monotonic time from which on it is known here.
         over_since: likewise, from which on it is known to have ended.
         steps: what became of them, by name.
@@ -41,6 +42,11 @@ class Known:
     lock: threading.Lock = field(default_factory=threading.Lock)
     cached: Cached[None] = field(init=False)
 
+    def go_on(self) -> None:
+        """Notes that it had failed and was resumed."""
+        self.status, self.final, self.over_since, self.ended_at = Status.RUNNING, None, None, None
+        self.steps.clear()
+
     def set_status(self, status: Status) -> None:
         """Notes a status. Once it is over, older news don't bring it back."""
         if self.status.over and not status.over:
@@ -48,7 +54,6 @@ class Known:
         if status is Status.RUNNING and self.cancelling:
             status = Status.CANCELLING
         self.status = status
-        self.seen = True
         self.cancelling = status is Status.CANCELLING
         if status.over and self.over_since is None:
             self.over_since = time.monotonic()

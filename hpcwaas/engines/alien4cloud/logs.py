@@ -22,10 +22,11 @@ from hpcwaas.errors import ServiceError
 _LOGGER = logging.getLogger(__name__)
 
 _FEW = 4
-_FEW_PAUSE = 0.7
-_SHORTEST_PAUSE = 1.3
+_FEW_PAUSE = 0.65
+_SHORTEST_PAUSE = 1.15
 _LONGEST_PAUSE = 1.6
 _TICK = 0.05
+_BEING_LOOKED_AT = float("inf")
 _KEPT = 1024
 
 
@@ -57,9 +58,11 @@ class Logs:
             ServiceError: Alien4Cloud doesn't answer, and nothing is known yet.
         """
         reader = self._reader(reference)
-        if not reader.complete and time.monotonic() - reader.read_at > self._pause():
+        # What is followed is looked at anyway.
+        looked_at = reader in self._followed and len(reader.spool)
+        if not looked_at and not reader.complete and time.monotonic() - reader.read_at > self._pause():
             try:
-                reader.look(0)
+                reader.look(self._pause())
             except ServiceError:
                 if not len(reader.spool):
                     raise
@@ -137,24 +140,28 @@ class Logs:
                 if self._closing:
                     return
                 now = time.monotonic()
-                due = [reader for reader, at in self._followed.items() if at <= now]
+                waiting = [(reader, at) for reader, at in self._followed.items() if at < _BEING_LOOKED_AT]
+            due = [reader for reader, at in waiting if at <= now or reader.behind]
+            with self._changed:
                 for reader in due:
-                    self._followed[reader] = float("inf")  # until it has been looked at
+                    if reader in self._followed:
+                        self._followed[reader] = _BEING_LOOKED_AT
             for reader in due:
                 self._run(lambda reader=reader: self._look(reader))  # type: ignore[misc]
             time.sleep(_TICK)
 
     def _look(self, reader: Reader) -> None:
-        began = time.monotonic()
         pause = self._pause()
+        left = pause * random.uniform(1, 1.1)  # noqa: S311 - no secret
         try:
             reader.look(pause)
+            left -= reader.age
         except ServiceError as error:
             _LOGGER.warning("can't read the log of %s: %s", reader.reference, error.detail)
-            pause *= 4
+            left *= 4
         except Exception:  # one log must not keep the others from being read
             _LOGGER.exception("unexpected error in the log of %s", reader.reference)
-            pause *= 4
+            left *= 4
         with self._changed:
             if reader in self._followed:
-                self._followed[reader] = began + pause * random.uniform(0.95, 1.05)  # noqa: S311 - no secret
+                self._followed[reader] = time.monotonic() + left

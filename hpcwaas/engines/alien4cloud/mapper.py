@@ -12,8 +12,9 @@ from hpcwaas.core.models import JSON, Level, Status, StepStatus, Workflow
 from hpcwaas.engines.alien4cloud.client import PUBLISHED
 from hpcwaas.engines.alien4cloud.references import WorkflowId, usable
 
-AUTHORIZED = "hpcwaas-authorized-users"
-"""Tag of applications that not everybody may use; its value is who may."""
+AUTHORIZED_USERS = "hpcwaas-authorized-users"
+AUTHORIZED_GROUPS = "hpcwaas-authorized-groups"
+"""Tags of applications that not everybody may use; their values are who may."""
 
 ENGINE = "alien4cloud"
 """Name of the engine."""
@@ -63,7 +64,7 @@ def publishing(application: Mapping[str, Any]) -> bool:
 def workflows(application: Mapping[str, Any], environments: Sequence[Mapping[str, Any]]) -> Iterator[Workflow]:
     """What an application publishes, in each of its environments that is deployed."""
     names = _names(application, PUBLISHED) or ()
-    users = _names(application, AUTHORIZED)
+    users, groups = _names(application, AUTHORIZED_USERS), _names(application, AUTHORIZED_GROUPS)
     for environment in environments:
         if not belongs(environment, application["id"]) or not deployed(environment):
             continue
@@ -79,6 +80,7 @@ def workflows(application: Mapping[str, Any], environments: Sequence[Mapping[str
                     label=application.get("name"),
                     description=application.get("description"),
                     authorized_users=None if users is None else frozenset(users),
+                    authorized_groups=None if groups is None else frozenset(groups),
                 )
 
 

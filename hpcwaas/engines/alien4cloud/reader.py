@@ -63,7 +63,18 @@ class Reader:
         self._execution = parse_reference(reference).execution
         self._spool = spool
         self._counted_at = float("-inf")
+        self._seen = 0.0
         self._lock = threading.Lock()
+
+    @property
+    def behind(self) -> bool:
+        """Whether another process has read more."""
+        return not self.complete and self._spool.touched() != self._seen
+
+    @property
+    def age(self) -> float:
+        """Seconds since some process read Alien4Cloud's log the last time, as far as is known here."""
+        return max(0.0, time.time() - self._seen)
 
     @property
     def spool(self) -> Spool:
@@ -71,7 +82,8 @@ class Reader:
         return self._spool
 
     def look(self, pause: float) -> None:
-        """Reads what is new. One thread does it, however many ask; one process, if another looked within `pause`.
+        """Takes in what is new. One thread does it, however many ask; Alien4Cloud is asked when no process has read the
+        log for `pause` seconds.
 
         Raises:
             ServiceError: Alien4Cloud doesn't answer.
@@ -80,11 +92,14 @@ class Reader:
         with self._lock:
             if self.complete or self.read_at >= asked:
                 return
+            self._seen = self._spool.touched()
             with self._spool.writing() as age:
                 self.lost = self._executions.state(self.reference).status is Status.UNKNOWN
                 ended_for = self._executions.ended_for(self.reference)
-                if age is not None and (age > pause / 2 or age < 0 or ended_for is not None):
-                    self._read(ended_for)
+                settled = ended_for is not None and ended_for >= _SETTLED
+                if age is not None and (age >= pause or age < 0 or settled):
+                    self._read(settled)
+                    self._seen = self._spool.touched()
             self.read_at = time.monotonic()
         for watcher in self.watchers:
             if self.has(watcher):
@@ -94,11 +109,10 @@ class Reader:
         """Whether what somebody waits for is there, or never will be."""
         return self.complete or self.lost or self._spool.total(watcher.levels) > watcher.start
 
-    def _read(self, ended_for: float | None) -> None:
+    def _read(self, settled: bool) -> None:
         began = time.monotonic()
         whole = self._spool.newest < 0
         total = self._fetch(None if whole else self._spool.newest - _OVERLAP)
-        settled = ended_for is not None and ended_for >= _SETTLED
         if settled or began - self._counted_at >= _COUNT_EVERY:
             if not whole:
                 total = self._client.log_lines(self._execution, size=1)[1]

@@ -96,6 +96,13 @@ class Spool:
                 self._remember(line.id, line.search_time)
             self._index.extend()
 
+    def touched(self) -> float:
+        """When some process read Alien4Cloud's log the last time, by this machine's clock; 0 if none has."""
+        try:
+            return self._ids.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def touch(self) -> None:
         """Notes that Alien4Cloud's log was read just now. Only while writing."""
         os.utime(self._ids)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from hpcwaas.core.models import JSON, Workflow
 from hpcwaas.engines.alien4cloud import faults, mapper
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, NoAnswer, Refusal, reading
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
-from hpcwaas.engines.alien4cloud.starts import Earlier, Starts
 from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, Unavailable, UncertainStart
+from hpcwaas.store.base import StartRecords
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,15 +40,13 @@ class Starter:
 
     Args:
         clock_ahead: seconds by which the clock that stamps executions is ahead of ours, about.
-        directory: to note in what was asked for.
+        starts: what was asked for: Alien4Cloud keeps no id of ours. All processes and replicas know it.
     """
 
-    def __init__(self, client: Client, clock_ahead: Callable[[], float], directory: Path) -> None:
+    def __init__(self, client: Client, clock_ahead: Callable[[], float], starts: StartRecords) -> None:
         self._client = client
         self._clock_ahead = clock_ahead
-        self._starts = Starts(directory)
-        self._under_way: Counter[tuple[str, str]] = Counter()
-        self._lock = threading.Lock()
+        self._starts = starts
         self._closing = threading.Event()
 
     def start(self, execution_id: str, workflow: Workflow, inputs: Mapping[str, JSON], *, secret: bool) -> Reference:
@@ -64,57 +59,55 @@ class Starter:
             UncertainStart: it may have been started.
             ServiceError: it hasn't.
         """
-        if (earlier := self._starts.begin(execution_id)) is not None:
-            reference = self._resolved(earlier, workflow)
-        else:
+        asked_at = datetime.now(UTC)
+        earlier = self._starts.begin(execution_id, _place(workflow), asked_at)
+        if earlier is None:
             try:
-                reference = self._launch(workflow, inputs, secret=secret)
+                reference = self._launch(workflow, inputs, asked_at, secret=secret)
             except UncertainStart:
                 raise
             except ServiceError:
                 self._starts.drop(execution_id)
                 raise
-        self._starts.end(execution_id, str(reference))
+        else:
+            asked_at, known = earlier
+            if known is not None:
+                return parse_reference(known)
+            found = self._find(workflow, asked_at)
+            if found is None:
+                raise UncertainStart(_UNCERTAIN)
+            reference = found
+        if not self._starts.end(execution_id, str(reference)):
+            raise UncertainStart(_UNCERTAIN)
         return reference
 
-    def _resolved(self, earlier: Earlier, workflow: Workflow) -> Reference:
-        if earlier.reference is not None:
-            return parse_reference(earlier.reference)
-        found = self._find(workflow, earlier.asked_at)
+    def _launch(self, workflow: Workflow, inputs: Mapping[str, JSON], asked_at: datetime, *, secret: bool) -> Reference:
+        failure: ServiceError
+        try:
+            execution = self._client.launch(workflow.application_id, workflow.environment_id, workflow.name, inputs)
+        except NoAnswer as error:
+            if not error.sent:
+                raise error.error from error
+            _LOGGER.warning("the start of %s has no answer; looking for it", workflow.id)
+            failure = UncertainStart(_UNCERTAIN)
+        except Refusal as error:
+            refused = _refused(error, workflow, secret=secret)
+            if refused is not None:
+                raise refused from error
+            failure = error
+        else:
+            if isinstance(execution, str) and usable(execution):
+                return Reference(workflow.application_id, workflow.environment_id, execution)
+            failure = UncertainStart("Alien4Cloud has started the execution without saying its id.")
+        found = self._search(workflow, asked_at)
         if found is None:
-            raise UncertainStart(_UNCERTAIN)
+            raise failure
         return found
-
-    def _launch(self, workflow: Workflow, inputs: Mapping[str, JSON], *, secret: bool) -> Reference:
-        asked_at = datetime.now(UTC)
-        with self._one_more(workflow):
-            failure: ServiceError
-            try:
-                execution = self._client.launch(workflow.application_id, workflow.environment_id, workflow.name, inputs)
-            except NoAnswer as error:
-                if not error.sent:
-                    raise error.error from error
-                _LOGGER.warning("the start of %s has no answer; looking for it", workflow.id)
-                failure = UncertainStart(_UNCERTAIN)
-            except Refusal as error:
-                refused = _refused(error, workflow, secret=secret)
-                if refused is not None:
-                    raise refused from error
-                failure = error
-            else:
-                if isinstance(execution, str) and usable(execution):
-                    self._starts.claim(execution)
-                    return Reference(workflow.application_id, workflow.environment_id, execution)
-                failure = UncertainStart("Alien4Cloud has started the execution without saying its id.")
-            found = self._search(workflow, asked_at)
-            if found is None:
-                raise failure
-            return found
 
     def _find(self, workflow: Workflow, asked_at: datetime) -> Reference | None:
         """The execution of a start that was asked for at about this time and has no known outcome.
 
-        None when there is none, or when several could be it.
+        None when there is none, or when several could be it, or it could be another start's.
         """
         deployment = self._client.active_deployment(workflow.application_id, workflow.environment_id)
         if deployment is None:
@@ -123,36 +116,21 @@ class Starter:
         with reading("executions"):
             runs = [mapper.run(item) for item in self._client.executions(deployment["id"], 50)]
         candidates = [
-            run
+            Reference(workflow.application_id, workflow.environment_id, run.id)
             for run in runs
             if run.workflow == workflow.name
             and run.started_at is not None
             and since <= run.started_at <= since + _LATEST
-            and not self._starts.claimed(run.id)
         ]
-        if len(candidates) != 1 or self._under_way[workflow.environment_id, workflow.name] > 1:
-            return None
-        if not self._starts.claim(candidates[0].id):
-            return None
-        return Reference(workflow.application_id, workflow.environment_id, candidates[0].id)
+        # Counted before those with a known start are left out: one that gets its answer in between is in either.
+        open_ = self._starts.open(_place(workflow), asked_at - _LATEST - _SKEW, asked_at + _LATEST + _SKEW)
+        known = self._starts.known([str(candidate) for candidate in candidates])
+        left = [candidate for candidate in candidates if str(candidate) not in known]
+        return left[0] if len(left) == 1 and open_ == 1 else None
 
     def close(self) -> None:
         """Ends all searches."""
         self._closing.set()
-
-    @contextmanager
-    def _one_more(self, workflow: Workflow) -> Iterator[None]:
-        """Counts the starts of a workflow that are under way: with several, a run that is found can be any one's."""
-        key = (workflow.environment_id, workflow.name)
-        with self._lock:
-            self._under_way[key] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._under_way[key] -= 1
-                if not self._under_way[key]:
-                    del self._under_way[key]
 
     def _search(self, workflow: Workflow, asked_at: datetime) -> Reference | None:
         deadline = time.monotonic() + _SEARCH
@@ -164,6 +142,11 @@ class Starter:
             except ServiceError as error:
                 _LOGGER.info("can't look for the start of %s: %s", workflow.id, error.detail)
         return None
+
+
+def _place(workflow: Workflow) -> str:
+    """Within it, a run that is found can be that of any start without an answer."""
+    return f"{workflow.environment_id}@{workflow.name}"
 
 
 def _refused(error: Refusal, workflow: Workflow, *, secret: bool) -> ServiceError | None:

@@ -110,6 +110,7 @@ class Catalogue:
             label=snapshot.label,
             description=snapshot.doc,
             authorized_users=None if entry.authorized_users is None else frozenset(entry.authorized_users),
+            authorized_groups=None if entry.authorized_groups is None else frozenset(entry.authorized_groups),
         )
 
     def _current(self) -> Index:

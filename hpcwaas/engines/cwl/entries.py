@@ -18,7 +18,9 @@ Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _META = ".meta.yaml"
 _MAIN_NAMES = ("main.cwl", "workflow.cwl")
-_KEYS = ("authorized_users", "main", "name", "ssh_keys")
+_KEYS = ("authorized_groups", "authorized_users", "main", "name", "ssh_keys")
+_LISTS = {"authorized_groups": "groups", "authorized_users": "user ids", "ssh_keys": "names of inputs"}
+"""Keys whose values are lists, and of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Entry:
     Attributes:
         main: path of its main document, relative to the catalogue.
         fragment: process to run inside that document, without `#`; None for the only one or `main`.
-        authorized_users: who may run it; None means everybody.
+        authorized_users: who may run it.
+        authorized_groups: whose members may run it; both None means everybody.
         ssh_keys: names of the inputs that take ids of SSH keys.
     """
 
@@ -38,6 +41,7 @@ class Entry:
     name: str | None = None
     authorized_users: tuple[str, ...] | None = None
     ssh_keys: tuple[str, ...] = ()
+    authorized_groups: tuple[str, ...] | None = None
 
 
 class _Unusable(Exception):
@@ -110,13 +114,14 @@ def _entry(source: str, documents: list[PurePosixPath], directory: Path, stamps:
         )
     metadata = _metadata(directory, meta) if meta in stamps else {}
     main, _, fragment = metadata.get("main", "").partition("#")
-    users = metadata.get("authorized_users")
+    users, groups = metadata.get("authorized_users"), metadata.get("authorized_groups")
     return Entry(
         id=name,
         main=_main(source, name, documents, main, stamps),
         fragment=fragment or None,
         name=metadata.get("name"),
         authorized_users=None if users is None else tuple(users),
+        authorized_groups=None if groups is None else tuple(groups),
         ssh_keys=tuple(metadata.get("ssh_keys", ())),
     )
 
@@ -159,11 +164,10 @@ def _checked(meta: str, content: Any) -> Iterator[tuple[str, Any]]:
         match key, value:
             case (("name" | "main"), str()) if value.strip():
                 yield key, value
-            case (("authorized_users" | "ssh_keys"), list()) if all(isinstance(item, str) and item for item in value):
+            case str(), list() if key in _LISTS and all(isinstance(item, str) and item for item in value):
                 yield key, value
-            case (("name" | "main" | "authorized_users" | "ssh_keys"), _):
-                lists = {"authorized_users": "user ids", "ssh_keys": "names of inputs"}
-                expected = f"a list of {lists[key]}, each a string" if key in lists else "a string"
+            case str(), _ if key in _KEYS:
+                expected = f"a list of {_LISTS[key]}, each a string" if key in _LISTS else "a string"
                 raise _Unusable(f"{meta}: {key} must be {expected}; the workflow is not published")
             case _:
                 raise _Unusable(

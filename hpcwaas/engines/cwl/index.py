@@ -129,7 +129,7 @@ def digest(value: Sequence[Any]) -> str:
 @lru_cache(maxsize=1)
 def made_by() -> str:
     """The programs that descriptions depend on: other versions may describe the same document differently."""
-    parts = ["3"]
+    parts = ["4"]
     for package in ("hpcwaas", "cwltool"):
         try:
             parts.append(f"{package} {version(package)}")
@@ -139,8 +139,8 @@ def made_by() -> str:
 
 
 def _load_published(item: dict[str, JSON]) -> Published:
-    users = item["entry"]["authorized_users"]
-    lists = {"authorized_users": None if users is None else tuple(users), "ssh_keys": tuple(item["entry"]["ssh_keys"])}
-    entry = Entry(**{**item["entry"], **lists})
+    lists = ("authorized_users", "authorized_groups", "ssh_keys")
+    tuples = {name: None if (value := item["entry"][name]) is None else tuple(value) for name in lists}
+    entry = Entry(**{**item["entry"], **tuples})
     parts = {key: tuple(item[key]) for key in ("files", "directories", "missing")}
     return Published(entry=entry, version=item["version"], signature=item["signature"], **parts)

@@ -10,6 +10,8 @@ import pytest
 
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.settings import Alien4CloudSettings
+from hpcwaas.store.database import Database
+from hpcwaas.store.starts import StartStore
 from tests.engines.alien4cloud.helpers import ENGINE, Make
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_worlds import recorded
@@ -23,11 +25,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(tmp_path: Path, database: Database) -> Iterator[Make]:
     engines: list[Alien4CloudEngine] = []
+    starts = StartStore(database)
 
     def make(simulator: Simulator, directory: Path = tmp_path, **settings: Any) -> Alien4CloudEngine:
-        engines.append(Alien4CloudEngine(Alien4CloudSettings(address=simulator.url, **settings), directory))
+        engines.append(Alien4CloudEngine(Alien4CloudSettings(address=simulator.url, **settings), directory, starts))
         return engines[-1]
 
     yield make

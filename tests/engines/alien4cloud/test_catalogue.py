@@ -70,21 +70,30 @@ def test_tags(make: Make) -> None:
 
     world = World(
         [
-            application("A", workflows=" w ,, other,install,x@y, w", authorized_users="alice, bob,"),
+            application(
+                "A",
+                workflows=" w ,, other,install,x@y, w",
+                authorized_users="alice, bob,",
+                authorized_groups=" a b ,,c",
+            ),
             application("B", workflows="", authorized_users="alice"),
             application("C", workflows="w", authorized_users=" "),
             application("D", "UPDATED", workflows="w"),
             application("E", "UPDATE_IN_PROGRESS", workflows="w"),
+            application("F", workflows="w", authorized_groups="climate"),
+            application("G", workflows="w", authorized_groups=","),
         ],
         [ADMIN],
     )
     with Simulator(world) as simulator:
-        found = {workflow.id: workflow.authorized_users for workflow in make(simulator).workflows()}
-    assert found == {
-        "A@e-A@other": {"alice", "bob"},
-        "A@e-A@w": {"alice", "bob"},
-        "C@e-C@w": frozenset(),
-        "D@e-D@w": None,
+        workflows = make(simulator).workflows()
+    assert {workflow.id: (workflow.authorized_users, workflow.authorized_groups) for workflow in workflows} == {
+        "A@e-A@other": ({"alice", "bob"}, {"a b", "c"}),
+        "A@e-A@w": ({"alice", "bob"}, {"a b", "c"}),
+        "C@e-C@w": (frozenset(), None),
+        "D@e-D@w": (None, None),
+        "F@e-F@w": (None, {"climate"}),
+        "G@e-G@w": (None, frozenset()),
     }
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
 from hpcwaas.core.models import Level, LogPage, OutputValue, Status, StepStatus
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
+from hpcwaas.engines.alien4cloud.mapper import Event
+from hpcwaas.engines.alien4cloud.references import parse_reference
 from hpcwaas.errors import (
     Conflict,
     NotFound,
@@ -57,6 +60,30 @@ def test_a_failed_execution_says_where_and_can_be_resumed(engine: Alien4CloudEng
     assert not engine.log(reference, ALL, 0, None).over
     until(engine, reference, Status.SUCCEEDED)
     assert whole_log(engine, reference).total > lines
+
+
+def test_what_another_process_resumes_goes_on_here_too(
+    engine: Alien4CloudEngine, simulator: Simulator, make: Make
+) -> None:
+    reference, other = start(engine, f"{RUN}fail_job"), make(simulator)
+    for each in (engine, other):
+        until(each, reference, Status.FAILED)
+    lines = whole_log(other, reference).total
+    engine.resume(reference)
+    until(other, reference, Status.RUNNING, Status.SUCCEEDED)
+    state = until(other, reference, Status.SUCCEEDED)
+    assert state.steps[0].status is StepStatus.SUCCEEDED
+    assert state.reason is None
+    assert whole_log(other, reference).total > lines
+
+
+def test_a_failure_is_shown_while_alien4cloud_is_down(engine: Alien4CloudEngine, simulator: Simulator) -> None:
+    reference = start(engine, f"{RUN}fail_job")
+    state = until(engine, reference, Status.FAILED)
+    simulator.down()
+    time.sleep(1.2)
+    assert engine.state(reference) == state
+    simulator.up()
 
 
 def test_cancel(engine: Alien4CloudEngine, simulator: Simulator) -> None:
@@ -167,3 +194,11 @@ def test_without_events_one_poll_serves_all(simulator: Simulator, make: Make, mo
         "alien4cloud": "ok",
         "alien4cloud-events": "degraded",
     }
+
+
+def test_an_event_that_comes_before_the_record(engine: Alien4CloudEngine) -> None:
+    assert engine.state("a@b@early").status is Status.PENDING
+    engine._executions.take(Event("early", datetime.now(UTC), Status.RUNNING))
+    engine._executions.refresh(parse_reference("a@b@early"))
+    assert engine.state("a@b@early").status is Status.RUNNING
+    assert not engine.log("a@b@early", ALL, 0, None).over

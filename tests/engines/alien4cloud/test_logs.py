@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,6 +86,40 @@ def test_one_reader_for_all_followers(simulator: Simulator, make: Make) -> None:
         assert engine.log(reference, ALL, pages[0].total, None).over
         assert time.monotonic() - began < 0.1
         assert simulator.call_count() == 0
+
+
+def test_processes_share_what_each_of_them_reads(make: Make) -> None:
+    with Simulator(many(1, Workflow(name="w", duration=30, log_rate=1)), lag=0) as simulator:
+        engines = [make(simulator) for _ in range(3)]  # with files of their own for each, as processes have them
+        reference = start(engines[0], "App0000@env-0000@w")
+        for engine in engines:
+            until(engine, reference, Status.RUNNING)
+        over = threading.Event()
+        delays: list[list[float]] = [[] for _ in engines]
+
+        def follow(engine: Alien4CloudEngine, delays: list[float]) -> None:
+            position = engine.log(reference, ALL, 0, None).total
+            while not over.is_set():
+                wait(engine, reference, position, 1)
+                entries = engine.log(reference, ALL, position, None).entries
+                delays += (time.time() - entry.timestamp.timestamp() for entry in entries)
+                position += len(entries)
+
+        followers = [threading.Thread(target=follow, args=pair) for pair in zip(engines, delays, strict=True)]
+        for follower in followers:
+            follower.start()
+        time.sleep(0.5)
+        simulator.forget_calls()
+        began = time.monotonic()
+        time.sleep(5)
+        calls, seconds = made(simulator, "logs/search"), time.monotonic() - began
+        over.set()
+        for follower in followers:
+            follower.join()
+        assert calls <= 2 * seconds  # with one process, that is what it takes
+        for found in delays:
+            assert len(found) >= 3
+            assert max(found) < 1.2
 
 
 def test_a_log_is_served_while_alien4cloud_is_down(engine: Alien4CloudEngine, simulator: Simulator) -> None:
