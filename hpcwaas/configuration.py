@@ -26,15 +26,6 @@ from hpcwaas.settings import Settings
 SYSTEM_FILE = Path("/etc/hpcwaas-api/hpcwaas-api.yml")
 USER_FILE = ".hpcwaas-api.yaml"
 
-UNAVAILABLE: Mapping[str, str] = {
-    f"auth.{name}": "single sign-on isn't available in this version; `auth.auth_type: basic` is"
-    for name in (
-        *("auth_url", "token_url", "user_info_url", "redirect_url"),
-        *("scopes", "session_duration", "client_id", "client_secret"),
-    )
-}
-"""Settings and sections of the service that this one replaces which are known and not there yet, with the reason."""
-
 
 @dataclass(frozen=True, slots=True)
 class Effective:
@@ -65,7 +56,6 @@ def read(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[st
         sources.add_file(path)
     sources.add_environment(environ)
     sources.add_flags(flags)
-    sources.refuse_unavailable()
     settings = sources.validated()
     if settings is not None:
         for error in contradictions(settings):
@@ -131,8 +121,6 @@ class _Sources:
             seen[plain] = name
             if plain in known:
                 self._add_text(known[plain], environ[name], origin)
-            elif unavailable := _unavailable_variable(plain):
-                self._put(unavailable, environ[name], origin)
             else:
                 self.refuse((name,), f"no setting has this variable{_suggestion(plain, known)}")
 
@@ -145,21 +133,6 @@ class _Sources:
                     self._add_text(known[flag.setting], str(flags[flag.name]), f"flag {flag.name}")
                 else:
                     self._put((*flag.setting.split("."),), flags[flag.name], f"flag {flag.name}")
-
-    def refuse_unavailable(self) -> None:
-        """Refuses what the service that this one replaces had and this version has not."""
-        for key, reason in UNAVAILABLE.items():
-            path = (*key.split("."),)
-            holder: Any = self.tree if len(path) == 1 else self.tree.get(path[0])
-            if not isinstance(holder, dict) or path[-1] not in holder:
-                continue
-            value = holder.pop(path[-1])
-            for way in [(*path, name) for name in value] if isinstance(value, dict) and value else [path]:
-                self.refuse(way, reason)
-        auth = self.tree.get("auth")
-        if isinstance(auth, dict) and auth.get("auth_type") == "sso":
-            self.refuse(("auth", "auth_type"), UNAVAILABLE["auth.auth_url"])
-            del self.tree["auth"]
 
     def validated(self) -> Settings | None:
         """The settings; None when problems were noted."""
@@ -216,16 +189,6 @@ def _anchored(leaf: Leaf, value: Any, base: Path) -> Any:
         # Executions run in directories of their own. A bare name is looked up in PATH.
         return [str(base / value[0]) if os.sep in value[0] else value[0], *value[1:]]
     return value
-
-
-def _unavailable_variable(name: str) -> tuple[str, ...] | None:
-    for key in UNAVAILABLE:
-        variable = PREFIX + key.replace(".", "_").upper()
-        if name == variable:
-            return (*key.split("."),)
-        if name.startswith(f"{variable}_"):
-            return (*key.split("."), name.removeprefix(f"{variable}_").lower())
-    return None
 
 
 def _suggestion(name: str, known: Mapping[str, object]) -> str:

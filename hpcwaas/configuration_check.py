@@ -5,17 +5,25 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hpcwaas import listening
 from hpcwaas.errors import ConfigurationError
+from hpcwaas.identity.passwords import is_hash
 from hpcwaas.resources import resource
-from hpcwaas.settings import HashiCorpSettings, LimitSettings, RunnerSettings, Settings
+from hpcwaas.settings import AuthSettings, HashiCorpSettings, LimitSettings, RunnerSettings, Settings
 
 _LEAST_MEMORY = 16 * 2**20
 _LEAST_LOG = 4 * 2**10
 _LEAST_DISK = 2**20
+
+_SSO_URLS = ("auth_url", "token_url", "user_info_url")
+_SSO = (
+    *("issuer", *_SSO_URLS, "introspection_url", "redirect_url", "client_id", "client_secret", "scopes"),
+    *("audience", "subject_claim", "groups_claim", "ca_file", "session_duration"),
+)
+"""Settings of `auth` that single sign-on alone uses."""
 
 
 def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
@@ -32,10 +40,10 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield ConfigurationError("data_dir", problem)
     if settings.store.url is None and "?" in str(settings.data_dir):
         yield ConfigurationError("data_dir", "can't hold a question mark: the database's URL would end there")
-    if (settings.store.url or "").startswith("sqlite") and ":////" not in (settings.store.url or ""):
-        yield ConfigurationError(
-            "store.url", "SQLite needs an absolute path here: sqlite:////var/lib/hpcwaas/hpcwaas.db"
-        )
+    if settings.store.url is not None and (problem := _store_url(settings.store.url)):
+        yield ConfigurationError("store.url", problem)
+    if settings.auth is not None:
+        yield from _auth(settings.auth)
     catalogue = settings.cwl.catalogue or resource("examples")
     if not (os.access(catalogue, os.F_OK) and catalogue.is_dir()):
         yield ConfigurationError("cwl.catalogue", f"{catalogue} is no directory")
@@ -61,6 +69,74 @@ def _directory(path: Path) -> str | None:
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return f"{path} doesn't exist and can't be made in {parent}"
     return None
+
+
+def _store_url(url: str) -> str | None:
+    from sqlalchemy import make_url  # imported here: slow, and needed for nothing else
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # their text may quote the password
+        return "isn't an SQLAlchemy URL, such as postgresql+psycopg://hpcwaas@db.example.org/hpcwaas"
+    if parsed.get_backend_name() == "sqlite":
+        return None if ":////" in url else "SQLite needs an absolute path here: sqlite:////var/lib/hpcwaas/hpcwaas.db"
+    if parsed.drivername != "postgresql+psycopg":
+        return (
+            f"{parsed.drivername}:// can't be used: expected postgresql+psycopg:// (with the driver's name) or sqlite"
+        )
+    if importlib.util.find_spec("psycopg") is None:
+        return "the driver of PostgreSQL isn't installed: `pip install 'hpcwaas[postgresql]'`"
+    return None
+
+
+def _auth(auth: AuthSettings) -> Iterator[ConfigurationError]:
+    """What the chosen ways to sign in lack, and what they don't use."""
+    for index, account in enumerate(auth.basic_auth.accounts):
+        hashed = account.password_hash.get_secret_value() if account.password_hash else None
+        if hashed is not None and not is_hash(hashed):
+            yield ConfigurationError(
+                f"auth.basic_auth.accounts[{index}].password_hash", "isn't one that `hpcwaas-api user hash` prints"
+            )
+    if "basic" not in auth.auth_type and auth.basic_auth.accounts:
+        yield ConfigurationError(
+            "auth.basic_auth.accounts", "aren't used by `auth_type: sso`: remove them, or add `basic` to `auth_type`"
+        )
+    given = {name for name in _SSO if getattr(auth, name) != AuthSettings.model_fields[name].default}
+    if "sso" in auth.auth_type:
+        yield from _sso(auth, given)
+        return
+    for name in sorted(given):
+        yield ConfigurationError(
+            f"auth.{name}", "isn't used by `auth_type: basic`: remove it, or add `sso` to `auth_type`"
+        )
+
+
+def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationError]:
+    """What single sign-on lacks, and what contradicts itself.
+
+    Args:
+        given: names of the settings of `auth` that aren't defaults.
+    """
+    for name in ("client_id", "client_secret", "redirect_url"):
+        if name not in given:
+            yield ConfigurationError(f"auth.{name}", "is required by `auth_type: sso`")
+    if auth.client_secret is not None and not auth.client_secret.get_secret_value():
+        yield ConfigurationError("auth.client_secret", "can't be empty")
+    urls = [name for name in _SSO_URLS if name in given]
+    if "issuer" in given:
+        for name in urls:
+            yield ConfigurationError(f"auth.{name}", "isn't used when there is an `issuer`: remove one of the two")
+    elif not urls:
+        yield ConfigurationError(
+            "auth.issuer", f"is required by `auth_type: sso`, or in place of it all of {', '.join(_SSO_URLS)}"
+        )
+    else:
+        for name in _SSO_URLS:
+            if name not in given:
+                yield ConfigurationError(f"auth.{name}", "is required where there is no `issuer`")
+    if auth.ca_file is not None and not os.access(auth.ca_file, os.R_OK):
+        yield ConfigurationError("auth.ca_file", f"{auth.ca_file} can't be read")
 
 
 def _runner(runner: RunnerSettings) -> str | None:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, SecretStr
 
 from hpcwaas import listening
-from hpcwaas.configuration import SYSTEM_FILE, UNAVAILABLE, USER_FILE, Effective
+from hpcwaas.configuration import SYSTEM_FILE, USER_FILE, Effective
 from hpcwaas.configuration_leaves import Leaf, leaves, section_of
 from hpcwaas.flags import FLAGS
 from hpcwaas.resources import resource
@@ -57,7 +57,7 @@ auth:
   basic_auth:
     accounts:
       - username: alice
-        password: correct horse battery staple
+        password_hash: $argon2id$v=19$m=19456,t=2,p=1$...  # printed by `hpcwaas-api user hash`
 cwl:
   catalogue: /srv/workflows
   max_running: 4
@@ -95,7 +95,7 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
 
 
 def _shown(leaf: Leaf, value: Any) -> str:
-    if _is_size(leaf):
+    if _is_size(leaf) and value is not None:
         value = _size(value)
     return (
         yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, allow_unicode=True)
@@ -118,7 +118,9 @@ def _plain(value: Any) -> Any:
 
 
 def _is_size(leaf: Leaf) -> bool:
-    return any(isinstance(it, BeforeValidator) for it in leaf.field.metadata)
+    inner = (getattr(it, "__metadata__", ()) for it in get_args(leaf.field.annotation))  # of `Size | None`
+    validators = (it for some in (leaf.field.metadata, *inner) for it in some)
+    return leaf.item is None and any(isinstance(it, BeforeValidator) for it in validators)
 
 
 def _size(value: int) -> str:
@@ -147,10 +149,6 @@ def reference() -> str:
             for leaf in members
             if _is_model(leaf.item)
         ]
-    parts.append("\n## Known from the earlier service, not available in this version\n\n")
-    for reason in dict.fromkeys(UNAVAILABLE.values()):
-        names = ", ".join(f"`{key}`" for key, why in UNAVAILABLE.items() if why == reason)
-        parts.append(f"- {names}: {reason}.\n")
     return "".join(parts)
 
 
@@ -188,5 +186,5 @@ def _default(leaf: Leaf) -> str:
     if leaf.field.is_required():
         return "required"
     if leaf.field.default_factory is not None or leaf.field.default is None:
-        return "see right"
+        return "see right" if "Default: " in (leaf.field.description or "") else "none"
     return f"`{_shown(leaf, leaf.field.default)}`"

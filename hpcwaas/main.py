@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcwaas import __version__
-from hpcwaas.errors import ConfigurationError, ServiceError
-from hpcwaas.flags import FLAGS
+from hpcwaas.command import read_settings, reporting, settings_flags
+from hpcwaas.users import user
 
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
-    from hpcwaas.configuration import Effective
     from hpcwaas.settings import Settings
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-_GIVEN = "hpcwaas.flags"
 _CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "token_normalize_func": lambda token: token.replace("_", "-"),
@@ -30,58 +23,8 @@ _CONTEXT = {
 }
 
 
-def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    """Notes a flag for `_read`; they are accepted before and after the subcommand."""
-    if value is not None and value is not False:
-        context.meta.setdefault(_GIVEN, {})[f"--{parameter.name}"] = value
-
-
-def _settings_flags(command: _F) -> _F:
-    """Adds `--config` and the flags that are settings."""
-    for flag in reversed(FLAGS):
-        command = click.option(
-            flag.name,
-            *([flag.short] if flag.short else []),
-            help=flag.help,
-            hidden=flag.help is None,
-            is_flag=flag.switch,
-            default=None,
-            expose_value=False,
-            callback=_remember,
-        )(command)
-    return click.option(
-        "--config",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=_remember,
-        help="Configuration file. Default: $HOME/.hpcwaas-api.yaml, else /etc/hpcwaas-api/hpcwaas-api.yml.",
-    )(command)
-
-
-def _read() -> Effective:
-    from hpcwaas.configuration import read
-
-    flags = dict(click.get_current_context().meta.get(_GIVEN, {}))
-    return read(flags.pop("--config", None), os.environ, flags)
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    """Turns what stands in the way into plain lines on stderr and exit code 1."""
-    try:
-        yield
-    except (ConfigurationError, ServiceError) as error:
-        lines = str(error).splitlines()
-        if len(lines) == 1:
-            click.echo(f"hpcwaas-api: {lines[0]}", err=True)
-        else:
-            click.echo("\n  ".join([f"hpcwaas-api: {len(lines)} problems with the configuration:", *lines]), err=True)
-        sys.exit(1)
-
-
 @click.group(invoke_without_command=True, context_settings=_CONTEXT)
-@_settings_flags
+@settings_flags
 @click.version_option(__version__, "-V", "--version", prog_name="hpcwaas-api")
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -93,8 +36,8 @@ def main(context: click.Context) -> None:
     Every setting can also stand in the configuration file or in a variable HWA_...: `hpcwaas-api config reference`.
     """
     if context.invoked_subcommand is None:
-        with _reporting():
-            _run(_read().settings)
+        with reporting():
+            _run(read_settings().settings)
 
 
 def _run(settings: Settings) -> None:
@@ -112,7 +55,7 @@ def config() -> None:
 
 
 @config.command()
-@_settings_flags
+@settings_flags
 def check() -> None:
     """Find everything that would stop the start, but for a port in use.
 
@@ -120,19 +63,19 @@ def check() -> None:
     """
     from hpcwaas.preflight import preflight
 
-    with _reporting():
-        preflight(_read().settings)
+    with reporting():
+        preflight(read_settings().settings)
         click.echo("OK")
 
 
 @config.command()
-@_settings_flags
+@settings_flags
 def show() -> None:
     """Print the settings in effect and where each came from, secrets masked."""
     from hpcwaas.configuration_text import effective
 
-    with _reporting():
-        click.echo(effective(_read()), nl=False)
+    with reporting():
+        click.echo(effective(read_settings()), nl=False)
 
 
 @config.command()
@@ -149,7 +92,7 @@ def db() -> None:
 
 
 @db.command()
-@_settings_flags
+@settings_flags
 def upgrade() -> None:
     """Bring the database's schema to this version's. Harmless when it is already.
 
@@ -158,8 +101,8 @@ def upgrade() -> None:
     from hpcwaas.preflight import make_data_dir
     from hpcwaas.store.database import Database
 
-    with _reporting():
-        settings = _read().settings
+    with reporting():
+        settings = read_settings().settings
         make_data_dir(settings)
         database = Database(settings.database_url)
         before = database.current()
@@ -169,7 +112,7 @@ def upgrade() -> None:
 
 
 @db.command()
-@_settings_flags
+@settings_flags
 def current() -> None:
     """Print the revision of the database's schema.
 
@@ -179,10 +122,13 @@ def current() -> None:
     from hpcwaas.store.database import Database
 
     revision, fits = None, False
-    with _reporting():
-        settings = _read().settings
+    with reporting():
+        settings = read_settings().settings
         if has_database(settings):
             database = Database(settings.database_url)
             revision, fits = database.current(), database.is_current()
     click.echo(f"{revision or 'none'}: {'up to date' if fits else 'run `hpcwaas-api db upgrade`'}")
     sys.exit(0 if fits else 1)
+
+
+main.add_command(user)

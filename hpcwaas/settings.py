@@ -52,22 +52,32 @@ class _Section(BaseModel):
 class Account(_Section):
     """A user who signs in with a password."""
 
-    username: str = Field(min_length=1, description="Name to sign in with, and the user's id. No colon.")
-    password: SecretStr = Field(description="Password in plain text.")
+    username: str = Field(
+        min_length=1, max_length=255, description="Name to sign in with, and the user's id. No colon."
+    )
+    password_hash: SecretStr | None = Field(
+        None, description="Password as `hpcwaas-api user hash` prints it (argon2). Either this or `password`."
+    )
+    password: SecretStr | None = Field(None, description="Password in plain text, as old files have it.")
+    groups: tuple[str, ...] = Field((), description="Groups that the user belongs to.")
 
     @model_validator(mode="after")
     def _check(self) -> Account:
         if ":" in self.username:
             raise ValueError("a username can't hold a colon: HTTP Basic splits there")
-        if not self.password.get_secret_value():
+        if (self.password is None) == (self.password_hash is None):
+            raise ValueError("give either `password_hash` or `password`")
+        if self.password is not None and not self.password.get_secret_value():
             raise ValueError("a password can't be empty")
+        if self.password_hash is not None and not self.password_hash.get_secret_value().startswith("$argon2"):
+            raise ValueError("`password_hash` isn't one that `hpcwaas-api user hash` prints")
         return self
 
 
 class BasicAuth(_Section):
-    """Accounts with passwords."""
+    """Accounts with passwords. More can be kept in the store: `hpcwaas-api user add`."""
 
-    accounts: tuple[Account, ...] = Field(min_length=1, description="Who may sign in.")
+    accounts: tuple[Account, ...] = Field((), description="Who may sign in, besides the accounts of the store.")
 
     @model_validator(mode="after")
     def _check(self) -> BasicAuth:
@@ -77,17 +87,99 @@ class BasicAuth(_Section):
         return self
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("expected a URL such as https://a4c.example.org:8088")
+    if parts.username is not None:
+        raise ValueError("holds credentials: they have settings of their own")
+    return value.rstrip("/")
+
+
+def _auth_types(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return value
+
+
+def _origin_url(value: str) -> str:
+    """A URL that secrets are sent to: https, or this machine."""
+    parts = urlsplit(_url(value))
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("must be https: tokens travel there. Only on this machine (localhost) http is accepted")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+SecureUrl = Annotated[str, AfterValidator(_origin_url)]
+
+
 class AuthSettings(_Section):
     """How users sign in. Any `auth` section turns the local mode off."""
 
-    auth_type: Literal["basic"] = Field(description="`basic`: accounts with passwords.")
-    basic_auth: BasicAuth = Field(description="Accounts for `auth_type: basic`.")
+    auth_type: Annotated[tuple[Literal["basic", "sso"], ...], BeforeValidator(_auth_types), Field(min_length=1)] = (
+        Field(description="`basic`: accounts with passwords. `sso`: single sign-on by OpenID Connect. Or both: a list.")
+    )
+    basic_auth: BasicAuth = Field(default_factory=BasicAuth, description="Accounts for `auth_type: basic`.")
+    issuer: SecureUrl | None = Field(
+        None, description="For `sso`: the identity provider, as its discovery document names itself."
+    )
+    auth_url: SecureUrl | None = Field(None, description="Authorization endpoint, where there is no `issuer`.")
+    token_url: SecureUrl | None = Field(None, description="Token endpoint, where there is no `issuer`.")
+    user_info_url: SecureUrl | None = Field(None, description="User info endpoint, where there is no `issuer`.")
+    introspection_url: SecureUrl | None = Field(
+        None, description="Introspection endpoint (RFC 7662). Default: the one of the discovery document."
+    )
+    redirect_url: SecureUrl | None = Field(
+        None, description="For `sso`: where this service's `/auth/authorize` is reached by browsers; registered there."
+    )
+    client_id: str | None = Field(None, min_length=1, description="For `sso`: id of this service at the provider.")
+    client_secret: SecretStr | None = Field(None, description="For `sso`: secret of this service at the provider.")
+    scopes: tuple[str, ...] = Field(("openid", "profile", "email"), description="Scopes to ask the provider for.")
+    audience: str | None = Field(
+        None,
+        min_length=1,
+        description="Audience that access tokens in the form of a JWT must name. Default: `client_id`.",
+    )
+    subject_claim: str = Field("sub", min_length=1, description="Claim that becomes the user's id.")
+    groups_claim: str = Field("groups", min_length=1, description="Claim that lists the user's groups.")
+    ca_file: Path | None = Field(
+        None, description="Certificates (PEM) to trust at the provider. Default: those that come with Python."
+    )
+    session_duration: int = Field(
+        86400, gt=0, description="Seconds after which a user has to sign in by the provider again."
+    )
+    operators: tuple[str, ...] = Field((), description="User ids of operators, who see and cancel all executions.")
+    operator_groups: tuple[str, ...] = Field((), description="Groups whose members are operators.")
+    max_token_days: int = Field(365, gt=0, description="Longest life of a personal access token, in days.")
+
+
+class LimitsPerUser(_Section):
+    """What one user may have or do. Beyond it the answer is 429."""
+
+    executions: int | None = Field(100, gt=0, description="Executions that haven't ended.")
+    stored: Annotated[int, BeforeValidator(_size), Field(gt=0)] | None = Field(
+        100 * 2**30, description="Uploaded files together, in bytes or with a unit."
+    )
+    requests: int | None = Field(6000, gt=0, description="Requests per minute to one worker process.")
+
+
+class AuditSettings(_Section):
+    """The record of who did what: one JSON object a line."""
+
+    file: Path | None = Field(None, description="File to append to. Default: `audit.jsonl` in `data_dir`.")
 
 
 class StoreSettings(_Section):
     """Where the service keeps its own records."""
 
-    url: str | None = Field(None, description="SQLAlchemy URL. Default: an SQLite file in `data_dir`.")
+    url: str | None = Field(
+        None,
+        description=(
+            "SQLAlchemy URL, such as `postgresql+psycopg://hpcwaas@db.example.org/hpcwaas`. "
+            "Default: an SQLite file in `data_dir`."
+        ),
+    )
 
 
 class FileSettings(_Section):
@@ -158,22 +250,12 @@ class CWLSettings(_Section):
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("expected a URL such as https://a4c.example.org:8088")
-    if parts.username is not None:
-        raise ValueError("holds credentials: they have settings of their own")
-    return value.rstrip("/")
-
-
 def _mount_path(value: str) -> str:
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value) or {".", ".."} & set(value.split("/")):
         raise ValueError("expected a path such as secret or teams/hpc, without a slash at its ends")
     return value
 
 
-Url = Annotated[str, AfterValidator(_url)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
 
 
@@ -221,6 +303,13 @@ class HashiCorpSettings(_Section):
     )
     mount: MountPath = Field("secret", description="Where the engine for keys and values is mounted; version 1 or 2.")
     path: MountPath = Field("ssh-credentials", description="Path in it below which keys are stored by their ids.")
+    unrecorded_keys: Literal["accept", "refuse"] = Field(
+        "accept",
+        description=(
+            "Whether executions may use keys that only the vault knows: those of the service before this one. "
+            "Set it to `refuse` when all of them are replaced."
+        ),
+    )
 
 
 class ServerSettings(_Section):
@@ -245,10 +334,12 @@ class Settings(_Section):
         default_factory=lambda: (
             Path(os.environ.get("XDG_DATA_HOME") or Path.home().joinpath(".local", "share")) / "hpcwaas"
         ),
-        description="Directory of everything the service keeps. On a local disk.",
+        description="Directory of everything the service keeps. On a local disk. Default: `~/.local/share/hpcwaas`.",
     )
     auth: AuthSettings | None = Field(None, description="How users sign in. Without it: one local user with a token.")
     store: StoreSettings = Field(default_factory=StoreSettings)
+    limits: LimitsPerUser = Field(default_factory=LimitsPerUser)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     cwl: CWLSettings = Field(default_factory=CWLSettings)
@@ -264,6 +355,11 @@ class Settings(_Section):
     def local(self) -> bool:
         """Whether this is the local mode: no `auth` section, one user with a token."""
         return self.auth is None
+
+    @property
+    def audit_file(self) -> Path:
+        """Where acts are recorded."""
+        return self.audit.file or self.data_dir / "audit.jsonl"
 
     @property
     def database_url(self) -> str:

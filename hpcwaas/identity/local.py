@@ -39,22 +39,23 @@ class LocalIdentity:
     def __init__(self, token: str) -> None:
         # The old command-line client sends the token in base64, as the login page of a shared service shows it.
         self._accepted = (token.encode(), base64.b64encode(token.encode()).rstrip(b"="))
-        name = _login_name()
+        name = login_name()
         self.user = Principal(name, name, frozenset({"user", "operator"}))
 
-    def basic(self, username: str, password: str) -> Principal | None:
+    def basic(self, username: str, password: str, address: str) -> Principal | None:
         """The local user when the token is the password, so that `curl -u` works; any name will do."""
-        return self.bearer(password)
+        return self.bearer(password, address)
 
-    def bearer(self, token: str) -> Principal | None:
-        """See `Identity`. The token is accepted as it is and in base64, with or without padding."""
+    def bearer(self, token: str, address: str) -> Principal | None:
+        """See `Method`. The token is accepted as it is and in base64, with or without padding."""
         given = token.encode(errors="surrogatepass").rstrip(b"=")
         # Both are always compared: which one fits takes the same time as none.
         fits = [hmac.compare_digest(given, accepted) for accepted in self._accepted]
         return self.user if any(fits) else None
 
 
-def _login_name() -> str:
+def login_name() -> str:
+    """The account of the operating system that this process runs as."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container may run under a number that has no account

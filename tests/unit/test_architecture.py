@@ -19,6 +19,8 @@ COMMON = {
     "hpcwaas.settings",
     "hpcwaas.resources",
     "hpcwaas.core.models",
+    "hpcwaas.core.policy",
+    "hpcwaas.store.base",
 }
 BASES = {f"{adapter}.base" for adapter in ADAPTERS}
 

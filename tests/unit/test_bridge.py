@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,3 +169,91 @@ def test_a_parked_request_whose_client_has_gone_is_dropped() -> None:
 
     assert call(app, [{"type": "http.request"}, {"type": "http.disconnect"}]) == []
     assert waiting.closed
+
+
+async def answered(bridge: Bridge, path: str = "/x") -> None:
+    """Sends one request and waits for its answer."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    await bridge({**SCOPE, "path": path, "extensions": {}}, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("slow", "others"),
+    [
+        ("/x", ["/y", "/executions/1/logs", "/health/live"]),
+        ("/executions/1/logs", ["/y", "/executions/2/logs", "/health/live"]),
+        ("/health/ready", ["/y", "/executions/1/logs"]),
+    ],
+)
+def test_calls_that_take_long_make_way(slow: str, others: list[str]) -> None:
+    go = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == slow:
+            go.wait(10)
+        start_response("200 OK", [])
+        return []
+
+    async def scenario() -> None:
+        bridge = Bridge(app, 64, Slots(2, 2, "transfers"))
+        waiting = [asyncio.create_task(answered(bridge, slow)) for _ in range(20)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            for other in others:
+                await answered(bridge, other)
+        go.set()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(scenario())
+
+
+def test_few_calls_run_at_the_same_time_while_they_are_quick() -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def app(_environ: Any, start_response: Any) -> list[bytes]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+        start_response("200 OK", [])
+        return []
+
+    async def scenario() -> None:
+        bridge = Bridge(app, 64, Slots(2, 2, "transfers"))
+        await asyncio.gather(*(answered(bridge) for _ in range(100)))
+
+    asyncio.run(scenario())
+
+    assert most < 20
+
+
+def test_a_request_that_is_given_up_before_its_turn_leaves_it_to_others() -> None:
+    go = threading.Event()
+
+    def app(_environ: Any, start_response: Any) -> list[bytes]:
+        go.wait(10)
+        start_response("200 OK", [])
+        return []
+
+    async def scenario() -> None:
+        bridge = Bridge(app, 64, Slots(2, 2, "transfers"))
+        requests = [asyncio.create_task(answered(bridge)) for _ in range(30)]
+        await asyncio.sleep(0)
+        for request in requests[:20]:
+            request.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*requests[20:])
+
+    asyncio.run(scenario())

@@ -3,19 +3,20 @@ from __future__ import annotations
 import base64
 import json
 import multiprocessing
-import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 from cryptography.exceptions import InvalidTag
+from sqlalchemy import update
 
 from hpcwaas.core.models import SSHKey
 from hpcwaas.errors import ConfigurationError, Conflict, NotFound
 from hpcwaas.store.database import Database
+from hpcwaas.store.models import SecretRow
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.vault.base import Vault
 from hpcwaas.vault.embedded import EmbeddedVault, load_key
@@ -25,14 +26,6 @@ KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 
 def ssh_key(key_id: str, public: str = "b", metadata: Mapping[str, str] = MappingProxyType({})) -> SSHKey:
     return SSHKey(key_id, "alice", None, "ed25519", None, public, "SHA256:x", metadata, datetime.now(UTC))
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/store.db")
-    database.upgrade()
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -119,18 +112,16 @@ def test_another_key_is_found_out_at_the_start(vault: EmbeddedVault, secrets: Se
         EmbeddedVault(secrets, OTHER_KEY)
 
 
-def test_check(vault: EmbeddedVault, secrets: SecretStore, database: Database, tmp_path: Path) -> None:
+def test_check(vault: EmbeddedVault, database: Database) -> None:
     check = vault.check()
     assert (check.name, check.status, tuple(check.problems)) == ("vault", "ok", ())
     with database.write() as session:
-        session.connection().exec_driver_sql("UPDATE secrets SET ciphertext = x'00'")
+        session.execute(update(SecretRow).values(ciphertext=b"\0"))
     check = vault.check()
     assert check.status == "failed"
     assert "vault.key" in check.problems[0]
-    database.close()
-    with sqlite3.connect(tmp_path / "store.db") as connection:
-        connection.execute("DROP TABLE secrets")
-    connection.close()
+    with database.write() as session:
+        session.connection().exec_driver_sql("DROP TABLE secrets")
     assert vault.check().status == "failed"
 
 
@@ -204,12 +195,12 @@ def _start(
     database.close()
 
 
-def test_of_processes_that_first_start_with_different_keys_one_key_wins(database: Database, tmp_path: Path) -> None:
+def test_of_processes_that_first_start_with_different_keys_one_key_wins(database: Database, store_url: str) -> None:
     context = multiprocessing.get_context("fork")
     barrier, refused = context.Barrier(4), context.Queue()
-    url = f"sqlite:///{tmp_path}/store.db"
     processes = [
-        context.Process(target=_start, args=(url, key, barrier, refused)) for key in (KEY, OTHER_KEY, KEY, OTHER_KEY)
+        context.Process(target=_start, args=(store_url, key, barrier, refused))
+        for key in (KEY, OTHER_KEY, KEY, OTHER_KEY)
     ]
     for process in processes:
         process.start()

@@ -32,11 +32,8 @@ def key(key_id: str = "key-1", public: str = "ssh-ed25519 AAAA alice\n") -> SSHK
 
 
 @pytest.fixture
-def intents(tmp_path: Path) -> Iterator[IntentStore]:
-    database = Database(f"sqlite:///{tmp_path}/store.db")
-    database.upgrade()
-    yield IntentStore(database)
-    database.close()
+def intents(database: Database) -> IntentStore:
+    return IntentStore(database)
 
 
 @pytest.fixture

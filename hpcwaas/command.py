@@ -1,0 +1,76 @@
+"""What the commands of `hpcwaas-api` have in common. Light: `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hpcwaas.errors import ConfigurationError, ServiceError
+from hpcwaas.flags import FLAGS
+
+if TYPE_CHECKING:
+    from hpcwaas.configuration import Effective
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_GIVEN = "hpcwaas.flags"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    """Notes a flag for `read_settings`; they are accepted before and after the subcommand."""
+    if value is not None and value is not False:
+        context.meta.setdefault(_GIVEN, {})[f"--{parameter.name}"] = value
+
+
+def settings_flags(command: _F) -> _F:
+    """Adds `--config` and the flags that are settings."""
+    for flag in reversed(FLAGS):
+        command = click.option(
+            flag.name,
+            *([flag.short] if flag.short else []),
+            help=flag.help,
+            hidden=flag.help is None,
+            is_flag=flag.switch,
+            default=None,
+            expose_value=False,
+            callback=_remember,
+        )(command)
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_remember,
+        help="Configuration file. Default: $HOME/.hpcwaas-api.yaml, else /etc/hpcwaas-api/hpcwaas-api.yml.",
+    )(command)
+
+
+def read_settings() -> Effective:
+    """The settings of file, environment and flags.
+
+    Raises:
+        ConfigurationError: the service can't start with them.
+    """
+    from hpcwaas.configuration import read
+
+    flags = dict(click.get_current_context().meta.get(_GIVEN, {}))
+    return read(flags.pop("--config", None), os.environ, flags)
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Turns what stands in the way into plain lines on stderr and exit code 1."""
+    try:
+        yield
+    except (ConfigurationError, ServiceError) as error:
+        lines = str(error).splitlines()
+        if len(lines) == 1:
+            click.echo(f"hpcwaas-api: {lines[0]}", err=True)
+        else:
+            click.echo("\n  ".join([f"hpcwaas-api: {len(lines)} problems with the configuration:", *lines]), err=True)
+        sys.exit(1)

@@ -1,0 +1,120 @@
+"""Machines without a browser that wait for their user (RFC 8628)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from hpcwaas.errors import Conflict, NotFound
+from hpcwaas.identity.base import DeviceCode, Refused, WaitingMachine
+from hpcwaas.identity.rates import Rate
+from hpcwaas.identity.sessions import digest
+from hpcwaas.store.base import Counters, Tickets
+
+_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+"""Without vowels they make no words, and none looks like another."""
+
+_LIFE = timedelta(minutes=10)
+_KEPT = timedelta(minutes=20)
+"""After its end a device code is still known to have ended."""
+
+_INTERVAL = 5
+_TOO_SOON = timedelta(seconds=_INTERVAL - 1)
+"""What comes after this time isn't too fast: the network brings one question later and the next one sooner."""
+
+_WRONG_CODES = 10
+_DEVICE, _USER_CODE = "device", "user code"
+
+
+class Devices:
+    """Knows the machines that wait."""
+
+    def __init__(self, tickets: Tickets, counters: Counters) -> None:
+        self._tickets = tickets
+        self._counters = counters
+        self._wrong = Rate(
+            counters,
+            "wrong user code",
+            _WRONG_CODES,
+            _LIFE,
+            "Too many wrong codes came from your address: wait a while.",
+        )
+
+    def begin(self, address: str) -> DeviceCode:
+        """Lets a machine wait.
+
+        Args:
+            address: where it asks from.
+        """
+        now = datetime.now(UTC)
+        device_code = secrets.token_urlsafe(32)
+        machine = {"device": digest(device_code), "address": address, "asked_at": now.isoformat()}
+        while True:
+            letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
+            try:
+                self._tickets.put(_USER_CODE, digest(letters), machine, now + _LIFE)
+            except Conflict:  # another machine shows it
+                continue
+            break
+        waiting = {"status": "waiting", "until": (now + _LIFE).isoformat()}
+        self._tickets.put(_DEVICE, machine["device"], waiting, now + _KEPT)
+        return DeviceCode(device_code, _shown(letters), int(_LIFE.total_seconds()), _INTERVAL)
+
+    def waiting(self, user_code: str, address: str) -> WaitingMachine:
+        """The machine that shows a code; see `SignIn.waiting`."""
+        self._wrong.check(address)
+        letters = _letters(user_code)
+        machine = self._tickets.get(_USER_CODE, digest(letters), datetime.now(UTC))
+        if machine is None:
+            self._wrong.count(address)
+            raise NotFound("No machine waits with this code. It may be mistyped, used already, or over 10 minutes old.")
+        return WaitingMachine(_shown(letters), machine["address"], datetime.fromisoformat(machine["asked_at"]))
+
+    def decide(self, user_code: str, subject: str | None) -> None:
+        """Lets a machine in for a user, or with None refuses it. It is decided once.
+
+        Raises:
+            NotFound: it doesn't wait any more.
+        """
+        now = datetime.now(UTC)
+        machine = self._tickets.take(_USER_CODE, digest(_letters(user_code)), now)
+        if machine is None:
+            raise NotFound("The machine doesn't wait any more: sign in there again.")
+        decided = {"status": "refused"} if subject is None else {"status": "let in", "subject": subject}
+        self._tickets.change(_DEVICE, machine["device"], {**decided, "until": (now + _LIFE).isoformat()}, now)
+
+    def redeem(self, device_code: str) -> str:
+        """The user who let a machine in; once.
+
+        Raises:
+            Refused: as RFC 8628, 3.5 says.
+        """
+        now, key = datetime.now(UTC), digest(device_code)
+        state = self._tickets.get(_DEVICE, key, now)
+        if state is None:
+            raise _unknown()
+        if datetime.fromisoformat(state["until"]) <= now:
+            raise Refused("expired_token", "The code has expired: begin again.")
+        if state["status"] == "waiting":
+            if self._counters.add(f"device question {key}", _TOO_SOON, now) > 1:
+                raise Refused("slow_down", f"Ask every {_INTERVAL} seconds at most, and 5 seconds less often than now.")
+            raise Refused("authorization_pending", "The user hasn't answered yet.")
+        if self._tickets.take(_DEVICE, key, now) is None:
+            raise _unknown()
+        if state["status"] == "refused":
+            raise Refused("access_denied", "The sign-in was refused.")
+        subject: str = state["subject"]
+        return subject
+
+
+def _unknown() -> Refused:
+    return Refused("invalid_grant", "There is no such device code, or it has been used.")
+
+
+def _letters(user_code: str) -> str:
+    return re.sub("[^A-Z]", "", user_code.upper())
+
+
+def _shown(letters: str) -> str:
+    return f"{letters[:4]}-{letters[4:]}"

@@ -1,0 +1,115 @@
+"""Asks the ways to sign in one after another, and remembers the answer for a moment."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hpcwaas.core.models import Principal
+from hpcwaas.errors import Unauthorized
+from hpcwaas.identity.base import Method
+from hpcwaas.identity.throttle import Throttle
+
+REFUSED = "Credentials are missing or wrong."
+
+_MOMENT = 2.0
+"""Seconds for which credentials are remembered. So long other processes may take them after they were revoked."""
+
+_MOST = 10_000
+_LONGEST = 16 * 1024
+"""Characters of the longest credentials: JSON Web Tokens with many claims reach some thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal
+    until: float
+    generation: int
+
+
+class Front:
+    """The service's `Identity`.
+
+    Args:
+        methods: the first one that knows the credentials counts.
+        throttle: what counts unknown tokens; None in local mode, where nobody else is to be kept out.
+    """
+
+    def __init__(self, methods: Sequence[Method], throttle: Throttle | None = None) -> None:
+        self._methods = methods
+        self._throttle = throttle
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._lock = threading.Lock()
+        self._generation = 0
+
+    def known(self, scheme: str, credentials: str, address: str) -> Principal | None:
+        """See `Identity`."""
+        found = self._known.get(self._digest(scheme, credentials, address))
+        if found is None or found.generation != self._generation or found.until < time.monotonic():
+            return None
+        return found.principal
+
+    def check(self, scheme: str, credentials: str, address: str) -> Principal:
+        """See `Identity`."""
+        generation = self._generation  # as it was before anybody was asked: a change meanwhile counts
+        digest = self._digest(scheme, credentials, address)
+        principal = self._ask(scheme, credentials, address, digest) if len(credentials) <= _LONGEST else None
+        if principal is None:
+            raise Unauthorized(REFUSED)
+        with self._lock:
+            self._known[digest] = _Known(principal, time.monotonic() + _MOMENT, generation)
+            self._known.move_to_end(digest)
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        return principal
+
+    def forget(self) -> None:
+        """See `Identity`."""
+        with self._lock:
+            self._generation += 1
+
+    def _ask(self, scheme: str, credentials: str, address: str, digest: bytes) -> Principal | None:
+        if scheme == "bearer":
+            return self._ask_token(credentials, address, digest)
+        pair = _pair(credentials)
+        return pair and _first(method.basic(*pair, address) for method in self._methods)
+
+    def _ask_token(self, token: str, address: str, digest: bytes) -> Principal | None:
+        # One that was good before isn't kept out by what others at the same address send.
+        if self._throttle and digest not in self._known:
+            self._throttle.check_token(address)
+        principal = _first(method.bearer(token, address) for method in self._methods)
+        if self._throttle and principal is None:
+            with self._lock:
+                self._known.pop(digest, None)
+            self._throttle.token_failed(address)
+        return principal
+
+    def _digest(self, scheme: str, credentials: str, address: str) -> bytes:
+        # A password may be guessed, and guesses are counted by whom this leads to: what is remembered of one address
+        # must be of no help at another. A token's bearer may come from anywhere.
+        text = f"{scheme} {credentials}" if scheme == "bearer" else f"{scheme} {credentials} {address}"
+        # surrogatepass: what isn't valid Unicode is wrong, not a failure.
+        return hmac.digest(self._key, text.encode(errors="surrogatepass"), "sha256")
+
+
+def _first(found: Iterable[Principal | None]) -> Principal | None:
+    return next((principal for principal in found if principal is not None), None)
+
+
+def _pair(credentials: str) -> tuple[str, str] | None:
+    try:
+        # The padding may be missing: the service that this one replaces took that.
+        pair = base64.b64decode(credentials + "=" * (-len(credentials) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    username, separator, password = pair.partition(":")
+    return (username, password) if separator else None

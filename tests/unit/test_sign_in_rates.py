@@ -1,0 +1,48 @@
+"""How often something may come from one network address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.errors import TooManyRequests
+from hpcwaas.identity.rates import Rate
+from hpcwaas.store.counters import CounterStore
+from hpcwaas.store.database import Database
+
+
+@pytest.fixture
+def rate(tmp_path: Path) -> Iterator[Rate]:
+    """Lets two through in a minute."""
+    database = Database(f"sqlite:///{tmp_path / 'hpcwaas.db'}")
+    database.upgrade()
+    yield Rate(CounterStore(database), "test", 2, timedelta(minutes=1), "Wait.")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "same", "other"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.2"),
+        ("", "", "192.0.2.1"),
+        ("no address", "no address", "another"),
+    ],
+)
+def test_addresses_are_limited_one_by_one(rate: Rate, address: str, same: str, other: str) -> None:
+    rate.take(address)
+    rate.take(same)
+    with pytest.raises(TooManyRequests) as caught:
+        rate.take(address)
+    assert 1 <= caught.value.retry_after <= 60
+    rate.take(other)
+
+
+def test_looking_counts_nothing(rate: Rate) -> None:
+    for _ in range(5):
+        rate.check("192.0.2.1")
+    rate.take("192.0.2.1")
