@@ -3,48 +3,70 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import yaml
-from connexion import FlaskApp
-from connexion.middleware import MiddlewarePosition
+from connexion import ConnexionMiddleware
+from connexion.middleware.exceptions import ExceptionMiddleware
+from connexion.middleware.lifespan import LifespanMiddleware
+from connexion.middleware.request_validation import RequestValidationMiddleware
+from connexion.middleware.response_validation import ResponseValidationMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.middleware.security import SecurityMiddleware
+from connexion.middleware.server_error import ServerErrorMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
 from flask import Response
 from starlette.types import ASGIApp
 
-from hpcwaas.api import middleware, problems, security
+from hpcwaas import app_identity
+from hpcwaas.api import auth, handlers, middleware, problems, security
+from hpcwaas.api.audit import Auditing
 from hpcwaas.api.bridge import Bridge
 from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
 from hpcwaas.api.health import HealthHandlers
+from hpcwaas.api.identity import IdentityHandlers
+from hpcwaas.api.shares import ShareHandlers
 from hpcwaas.api.ssh_keys import SSHKeyHandlers
-from hpcwaas.api.validation import VALIDATORS, URIParser
+from hpcwaas.api.validation import URIParser, validators
 from hpcwaas.api.workflows import WorkflowHandlers
+from hpcwaas.audit import Audit
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
 from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.keys import Keys
+from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
+from hpcwaas.core.shares import Sharing
 from hpcwaas.core.slots import Slots
+from hpcwaas.core.tokens import Tokens
 from hpcwaas.core.uploads import Uploads
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.engines.base import Engine
 from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.base import Identity
-from hpcwaas.identity.basic import BasicIdentity
-from hpcwaas.identity.local import LocalIdentity, load_or_create_token
+from hpcwaas.identity.tokens import TokenMethod
 from hpcwaas.resources import resource
-from hpcwaas.settings import Settings
+from hpcwaas.settings import AuthSettings, Settings
+from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.executions import ExecutionStore
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.store.secrets import SecretStore
+from hpcwaas.store.sessions import SessionStore
+from hpcwaas.store.shares import ShareStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
+from hpcwaas.store.starts import StartStore
+from hpcwaas.store.tickets import TicketStore
+from hpcwaas.store.tokens import TokenStore
 from hpcwaas.store.uploads import UploadStore
 from hpcwaas.vault import keygen, login
 from hpcwaas.vault.base import Vault
@@ -52,9 +74,12 @@ from hpcwaas.vault.embedded import EmbeddedVault, load_key
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.secret_id import SecretId
 
+_LOGGER = logging.getLogger(__name__)
 _FOLLOWERS = 4000
 _FOLLOWERS_EACH = 1000
 """Requests of one process, and of one user in it, that may wait for news of a log. They take some memory, no thread."""
+
+_VERBS = frozenset({"get", "post", "put", "patch", "delete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +89,16 @@ class Parts:
     catalogue: Catalogue
     executions: Executions
     logs: Logs
+    sharing: Sharing
     uploads: Uploads
     keys: Keys
     health: Health
     identity: Identity
+    tokens: Tokens
+    limits: Limits
+    audit: Audit
+    auth_methods: tuple[str, ...]
+    sso: app_identity.SSO | None
     start: Callable[[], None]
     close: Callable[[], None]
 
@@ -84,27 +115,37 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
     """
     parts = assemble(settings, secret_id)
     contract = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
-    app = FlaskApp(
-        __name__,
+    operations = _operations(parts)
+    threads = settings.server.threads
+    streams = Slots(threads * 3 // 4, max(1, threads // 4), "transfers")
+    app = ConnexionMiddleware(
+        Bridge(handlers.flask_app(contract, operations).wsgi_app, threads, streams),
+        import_name=__name__,
         lifespan=_lifespan(parts),
-        pythonic_params=True,
-        resolver=Resolver(_operations(parts).__getitem__),
-        security_map=security.security_map(parts.identity),
+        middlewares=[
+            ServerErrorMiddleware,
+            partial(middleware.Edge, at_once=_FOLLOWERS + 16 * threads),
+            partial(Auditing, record=parts.audit.record),
+            partial(middleware.Methods, paths=_methods(contract)),
+            partial(middleware.Bodies, limit=settings.server.max_body),
+            ExceptionMiddleware,
+            middleware.SwaggerUI,
+            RoutingMiddleware,
+            SecurityMiddleware,
+            RequestValidationMiddleware,
+            *([ResponseValidationMiddleware] if validate_responses else []),
+            LifespanMiddleware,
+        ],
+        resolver=Resolver(operations.__getitem__),
+        security_map=security.security_map(parts.identity, _scopes(contract), parts.limits.count_request),
         swagger_ui_options=SwaggerUIOptions(swagger_ui_path="/ui"),
         uri_parser_class=URIParser,
         validate_responses=validate_responses,
-        validator_map=VALIDATORS,
+        validator_map=validators(),
     )
-    # Connexion offers no way to set the number of threads; the attribute is private, and a test holds on to it.
-    threads = settings.server.threads
-    streams = Slots(threads * 3 // 4, max(1, threads // 4), "transfers")
-    app._middleware_app.asgi_app = Bridge(app.app.wsgi_app, threads, streams)  # noqa: SLF001
     app.add_api(contract)
     problems.register(app)
-    position = MiddlewarePosition.BEFORE_EXCEPTION
-    app.add_middleware(middleware.Edge, position, at_once=_FOLLOWERS + 16 * settings.server.threads)
-    app.add_middleware(middleware.Methods, position, paths=_methods(contract))
-    app.add_middleware(middleware.Bodies, position, limit=settings.server.max_body)
+    auth.register(app)
     return app  # type: ignore[no-any-return]
 
 
@@ -127,16 +168,28 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
         ConfigurationError: a part can't run with these settings.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    audit = Audit(settings)
     database = _database(settings)
     vault = _vault(settings, database, secret_id)
-    keys = Keys(SSHKeyStore(database), vault, keygen.generate)
-    engine = _engine(settings)
-    uploads = Uploads(UploadStore(database), settings.data_dir / "files", settings.files.max_size)
+    old_keys = settings.vault_config is not None and settings.vault_config.unrecorded_keys == "accept"
+    keys = Keys(SSHKeyStore(database), vault, keygen.generate, accept_unrecorded=old_keys)
+    starts = StartStore(database)
+    engine = _engine(settings, starts)
+    files = UploadStore(database)
+    uploads = Uploads(files, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     records = ExecutionStore(database)
     catalogue = Catalogue(engine)
-    executions = Executions(engine, catalogue, records, uploads.lookup, keys.used_by)
+    users = app_identity.directory(settings, database)
+    executions = Executions(
+        engine, catalogue, records, uploads.lookup, keys.used_by, users.find, settings.limits.executions
+    )
     logs = Logs(engine, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
-    keeper = Keeper(executions, records, [uploads.sweep, keys.sweep])
+    keeper = Keeper(executions, records, [uploads.sweep, keys.sweep, *_sweeps(database)])
+
+    token_records = TokenStore(database)
+    token_method = TokenMethod(token_records, users)
+    sso = app_identity.single_sign_on(settings, database, users)
+    identity = app_identity.identity(settings, database, users, token_method, sso)
 
     def start() -> None:
         vault.start()
@@ -147,24 +200,41 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
         keeper.close()
         engine.close()
         vault.close()
+        token_method.close()
+        if sso is not None:
+            sso.party.close()
         database.close()
+        audit.close()
 
     return Parts(
         catalogue=catalogue,
         executions=executions,
         logs=logs,
+        sharing=Sharing(executions, ShareStore(database)),
         uploads=uploads,
         keys=keys,
-        health=Health([lambda: [database.check()], lambda: [vault.check()], engine.checks]),
-        identity=_identity(settings),
+        health=Health(
+            [
+                lambda: [database.check()],
+                lambda: [vault.check()],
+                engine.checks,
+                *([sso.party.checks] if sso is not None else []),
+            ]
+        ),
+        identity=identity,
+        tokens=Tokens(token_records, _max_token_days(settings), identity.forget),
+        limits=Limits(settings.limits, records, files),
+        audit=audit,
+        auth_methods=settings.auth.auth_type if settings.auth else ("local",),
+        sso=sso,
         start=start,
         close=close,
     )
 
 
-def _engine(settings: Settings) -> Engine:
+def _engine(settings: Settings, starts: StartStore) -> Engine:
     if settings.alien_config is not None:
-        return Alien4CloudEngine(settings.alien_config, settings.data_dir)
+        return Alien4CloudEngine(settings.alien_config, settings.data_dir, starts)
     return CWLEngine(settings.cwl, settings.data_dir)
 
 
@@ -189,18 +259,36 @@ def _vault_key(settings: Settings) -> bytes:
     return load_key(key.get_secret_value() if key else None, settings.data_dir / "vault.key")
 
 
-def _identity(settings: Settings) -> Identity:
-    if settings.auth is None:
-        return LocalIdentity(load_or_create_token(settings.data_dir / "local-token"))
-    return BasicIdentity(settings.auth.basic_auth.accounts)
+def _max_token_days(settings: Settings) -> int:
+    default: int = AuthSettings.model_fields["max_token_days"].default
+    return settings.auth.max_token_days if settings.auth else default
+
+
+def _sweeps(database: Database) -> list[Callable[[], None]]:
+    """What removes from the store what counts no more."""
+    stores = (
+        *(SessionStore(database), TicketStore(database), CounterStore(database), TokenStore(database)),
+        StartStore(database),
+    )
+    return [lambda sweep=store.sweep: sweep(datetime.now(UTC)) for store in stores]  # type: ignore[misc]
 
 
 def _operations(parts: Parts) -> Mapping[str, Callable[..., Response]]:
     """The handlers by the contract's operation ids."""
     workflows = WorkflowHandlers(parts.catalogue, parts.executions)
     executions = ExecutionHandlers(parts.executions, parts.logs)
+    shares = ShareHandlers(parts.sharing)
     files = FileHandlers(parts.uploads)
     keys = SSHKeyHandlers(parts.keys)
+    identity = IdentityHandlers(parts.tokens, parts.limits)
+    sso = parts.sso
+    signing_in = auth.AuthHandlers(
+        parts.auth_methods,
+        (sso.flow, sso.site) if sso else None,
+        sso.count if sso else lambda _: None,
+        parts.tokens.revoke_own,
+        parts.identity.forget,
+    )
     health = HealthHandlers(parts.health)
     return {
         "listWorkflows": workflows.list_,
@@ -210,6 +298,9 @@ def _operations(parts: Parts) -> Mapping[str, Callable[..., Response]]:
         "getExecution": executions.get,
         "cancelExecution": executions.cancel,
         "resumeExecution": executions.resume,
+        "getShares": shares.get,
+        "putShares": shares.put,
+        "deleteShares": shares.delete,
         "getExecutionLogs": executions.logs,
         "getExecutionOutput": executions.output,
         "listFiles": files.list_,
@@ -222,14 +313,35 @@ def _operations(parts: Parts) -> Mapping[str, Callable[..., Response]]:
         "deleteSshKey": keys.delete,
         "rotateSshKey": keys.rotate,
         "confirmSshKey": keys.confirm,
+        "whoami": identity.whoami,
+        "listTokens": identity.list_,
+        "createToken": identity.create,
+        "deleteToken": identity.delete,
+        "getAuthMethods": signing_in.methods,
+        "login": signing_in.login,
+        "authorize": signing_in.authorize,
+        "startDevice": signing_in.start_device,
+        "showActivation": signing_in.show_activation,
+        "activate": signing_in.activate,
+        "issueToken": signing_in.token,
+        "logout": signing_in.logout,
         "getLiveness": health.live,
         "getReadiness": health.ready,
     }
 
 
+def _scopes(contract: Mapping[str, Any]) -> dict[str, str]:
+    """What each operation needs of a personal access token, by operation id."""
+    return {
+        operation["operationId"]: operation["x-scope"]
+        for path in contract["paths"].values()
+        for verb, operation in path.items()
+        if verb in _VERBS and operation.get("security") != []
+    }
+
+
 def _methods(contract: Mapping[str, Any]) -> dict[str, list[str]]:
-    verbs = {"get", "post", "put", "patch", "delete"}
-    paths = {path: [verb.upper() for verb in item if verb in verbs] for path, item in contract["paths"].items()}
+    paths = {path: [verb.upper() for verb in item if verb in _VERBS] for path, item in contract["paths"].items()}
     return paths | {path: ["GET"] for path in ("/", "/ui", "/openapi.json", "/openapi.yaml")}
 
 

@@ -6,6 +6,7 @@ Such as `gunicorn -k uvicorn_worker.UvicornWorker 'hpcwaas.asgi:application()'`,
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hpcwaas import logs
 from hpcwaas.app import create_app
 from hpcwaas.configuration import load
 from hpcwaas.errors import ConfigurationError
+from hpcwaas.identity.basic import advice
 
 
 def application(config_file: str | None = None) -> Any:
@@ -30,4 +32,6 @@ def application(config_file: str | None = None) -> Any:
     if settings.local:
         raise ConfigurationError("auth", "is required here: the local mode runs by the command `hpcwaas-api` only")
     logs.configure(settings)
+    for warning in advice(settings.auth):
+        logging.getLogger(__name__).warning(warning)
     return create_app(settings)

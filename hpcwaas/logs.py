@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote, urlsplit
@@ -21,6 +21,8 @@ _CREDENTIALS = re.compile(
     r"""(?P<header>authorization["']?\s*[:=,]\s*b?["']?(?:\w+\s+)?)[^\s"',;)]+  # also in a dict
       | (?P<scheme>\b(?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{16,}
       | (?P<user>://[^/\s:@]*:)[^/\s@]+(?=@)
+      | (?P<token>hpcwaas_(?:pat|ses|ref)_)[A-Za-z0-9_-]+
+      | (?P<encoded>aHBjd2Fhc19(?:wYXRf|zZXNf|yZWZf))[A-Za-z0-9+/_-]+  # the same in base64
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -37,7 +39,7 @@ def configure(settings: Settings, *more_secrets: str, stream: TextIO | None = No
         stream: where to write; stderr unless given.
     """
     stream = stream or sys.stderr
-    scrubber = _Scrubber([*_secrets(settings), *more_secrets])
+    scrubber = scrubber_of(settings, *more_secrets)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(HumanFormatter(scrubber) if stream.isatty() else JSONFormatter(scrubber))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -47,13 +49,23 @@ def configure(settings: Settings, *more_secrets: str, stream: TextIO | None = No
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def scrubber_of(settings: Settings, *more_secrets: str) -> Callable[[str], str]:
+    """The function that masks secrets in a text: those of the settings, and whatever has the form of one of ours."""
+    return _Scrubber([*_secrets(settings), *more_secrets])
+
+
 def _secrets(settings: Settings) -> Iterator[str]:
     """Every secret of the settings, in the forms in which it travels."""
     if settings.auth is not None:
         for account in settings.auth.basic_auth.accounts:
-            password = account.password.get_secret_value()
-            yield password
-            yield base64.b64encode(f"{account.username}:{password}".encode()).decode()
+            if account.password is not None:
+                password = account.password.get_secret_value()
+                yield password
+                yield base64.b64encode(f"{account.username}:{password}".encode()).decode()
+            if account.password_hash is not None:
+                yield account.password_hash.get_secret_value()
+        if settings.auth.client_secret is not None:
+            yield settings.auth.client_secret.get_secret_value()
     if settings.vault.key is not None:
         yield settings.vault.key.get_secret_value()
     if settings.vault_config is not None:
@@ -76,7 +88,7 @@ class _Scrubber:
     def __call__(self, text: str) -> str:
         if self._known:
             text = self._known.sub(_MASK, text)
-        return _CREDENTIALS.sub(lambda found: f"{found['header'] or found['scheme'] or found['user']}{_MASK}", text)
+        return _CREDENTIALS.sub(lambda found: f"{found[found.lastgroup or 0]}{_MASK}", text)
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -89,7 +101,7 @@ def _forms(secret: str) -> Iterator[str]:
 class JSONFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, what was given as `extra`, and the exception."""
 
-    def __init__(self, scrub: _Scrubber) -> None:
+    def __init__(self, scrub: Callable[[str], str]) -> None:
         super().__init__()
         self._scrub = scrub
 
@@ -113,7 +125,7 @@ class JSONFormatter(logging.Formatter):
 class HumanFormatter(logging.Formatter):
     """One line for an entry, and the exception below it."""
 
-    def __init__(self, scrub: _Scrubber) -> None:
+    def __init__(self, scrub: Callable[[str], str]) -> None:
         super().__init__()
         self._scrub = scrub
 

@@ -26,6 +26,7 @@ from uvicorn_worker import UvicornWorker
 
 from hpcwaas import listening, local, logs
 from hpcwaas.errors import ConfigurationError, ServiceError
+from hpcwaas.identity.basic import advice
 from hpcwaas.identity.local import load_or_create_token
 from hpcwaas.preflight import make_data_dir
 from hpcwaas.protocol import Protocol
@@ -36,6 +37,7 @@ _GRACE = 4
 """Seconds that requests have to finish at a stop; after that, parked long polls for instance are cut off."""
 
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3
 
 
 def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
@@ -49,24 +51,29 @@ def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
     """
     os.umask(0o077)
     make_data_dir(settings)
-    lock = _lock(settings.data_dir)
+    lock = _lock(settings.data_dir, shared=not settings.database_url.startswith("sqlite"))
     token = load_or_create_token(settings.data_dir / "local-token") if settings.local else None
     logs.configure(settings, *([token] if token else []))
+    for warning in advice(settings.auth):
+        _LOGGER.warning(warning)
     listener = listening.listen(settings)
     url = listening.url(listener)
     os.pwrite(lock, f"process {os.getpid()}, {url}\n".encode(), 0)
     _Application(settings, factory, listener, lock, _Readiness(url, settings.data_dir, token)).run()
 
 
-def _lock(data_dir: Path) -> int:
+def _lock(data_dir: Path, *, shared: bool) -> int:
     """Keeps a second service off the directory: limits count by directory, and there is one profile to find it by.
+
+    Args:
+        shared: others whose store isn't a file in there may use it too.
 
     Returns:
         a descriptor; the lock ends with it, however the process ends.
     """
     lock = os.open(data_dir / "hpcwaas-api.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
         os.close(lock)
@@ -154,8 +161,12 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         """Makes a forked process a worker: the lock is the master's alone."""
         os.close(self._lock)
         if sys.platform == "linux":
+            libc = ctypes.CDLL(None)
             # When the master is killed the worker leaves at once, and the port is free for a new master.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if hasattr(libc, "mallopt"):  # glibc
+                # Checking a password takes 19 MB for a moment. As it is, glibc would keep as much for each thread.
+                libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
     def load(self) -> Any:
         """Makes the application, in a worker."""

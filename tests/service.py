@@ -18,9 +18,17 @@ import uvicorn
 from hpcwaas.app import create_app
 from hpcwaas.protocol import Protocol
 from hpcwaas.settings import Settings
+from tests import databases
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"
-PASSWORDS = {"alice": "alice's password", "bob": "bob:pässword"}
+PASSWORDS = {
+    "alice": "alice's password",
+    "bob": "bob:pässword",
+    "carol": "carol's password",
+    "root": "root's password",
+}
+GROUPS = {"carol": ["climate"]}
+OPERATORS = ["root"]
 
 
 @dataclass(frozen=True)
@@ -82,13 +90,17 @@ def serving(settings: Settings) -> Iterator[str]:
 
 
 def make_settings(data_dir: Path, **changes: Any) -> Settings:
-    """Settings with two users and the tests' catalogue."""
-    accounts = [{"username": name, "password": password} for name, password in PASSWORDS.items()]
+    """Settings with the users above and the tests' catalogue."""
+    accounts = [
+        {"username": name, "password": password, "groups": GROUPS.get(name, [])} for name, password in PASSWORDS.items()
+    ]
     return Settings.model_validate(
         {
             "data_dir": data_dir,
-            "auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}},
+            "auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}, "operators": OPERATORS},
             "cwl": {"catalogue": CATALOGUE, "max_running": 4},
+            "limits": {"requests": None, "executions": None},  # tests are in a hurry
+            "store": {"url": databases.url_in(data_dir)} if databases.POSTGRESQL else {},
             **changes,
         }
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from hpcwaas.core.models import Level
@@ -16,3 +18,11 @@ def wait(watched: Any, reference: str, levels: Level, start: int, timeout: float
         news.wait(timeout)
     finally:
         end()
+
+
+def until(condition: Callable[[], bool], within: float = 20) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't come about"
+        time.sleep(0.05)

@@ -12,8 +12,8 @@ import contextlib
 import contextvars
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 from a2wsgi.wsgi import Body, build_environ
 from starlette.types import Message, Receive, Scope, Send
@@ -41,8 +41,14 @@ _PATIENCE = 60.0
 _PROBES = 2
 """Threads that are kept for the probes, whatever else goes on."""
 
-_WOKEN = 4
-"""Parked requests that are answered at the same time: one line of a log wakes hundreds, and others go on meanwhile."""
+_TURNS = 4
+"""Calls of a kind that run at the same time, as long as they are quick. Python runs one thread at a time: dozens with
+work of less than a millisecond would mostly wake each other in vain, and answer fewer requests."""
+
+_QUICK = 0.02
+"""Seconds from which on a call takes long."""
+
+T = TypeVar("T")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -87,9 +93,11 @@ class Bridge:
     def __init__(self, app: WSGIApp, threads: int, streams: Slots) -> None:
         self._app = app
         self._streams = streams
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._probes = ThreadPoolExecutor(_PROBES, thread_name_prefix="probe")
-        self._woken = asyncio.Semaphore(_WOKEN)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._usual = _Lane(pool, _TURNS)
+        # One line of a log wakes hundreds of followers, who ask again at once. Others go on meanwhile.
+        self._logs = _Lane(pool, _TURNS)
+        self._probes = _Lane(ThreadPoolExecutor(_PROBES, thread_name_prefix="probe"), _PROBES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -98,17 +106,14 @@ class Bridge:
         loop = asyncio.get_running_loop()
         environ = build_environ(scope, Body(loop, receive))
         environ[_ARRIVED] = time.monotonic()
-        context = contextvars.copy_context()  # Connexion keeps the request's operation and parameters there
-        pool = self._probes if scope["path"].startswith("/health/") else self._pool
-        turn: contextlib.AbstractAsyncContextManager[object] = contextlib.nullcontext()
+        context = contextvars.copy_context()  # what is noted about the request goes on there
+        lane = self._lane(scope["path"])
         while True:
             call = _Call(self._app, loop, send, scope, self._streams)
             try:
-                async with turn:
-                    messages = await loop.run_in_executor(pool, context.run, call.run, environ)
+                messages = await lane.run(context.run, call.run, environ)
             except _AbandonedError:
                 return  # incomplete: the server closes the connection
-            turn = self._woken
             parked = environ.pop(_PARKED, None)
             if parked is None:
                 break
@@ -117,6 +122,42 @@ class Bridge:
                 return  # nobody is there any more
         for message in messages:
             await send(message)
+
+    def _lane(self, path: str) -> _Lane:
+        if path.startswith("/health/"):
+            return self._probes
+        return self._logs if path.endswith("/logs") else self._usual
+
+
+class _Lane:
+    """Requests of a kind, of which few run at the same time. One that takes long makes way for the next.
+
+    Args:
+        turns: how many run.
+    """
+
+    def __init__(self, pool: Executor, turns: int) -> None:
+        self._pool = pool
+        self._turns = asyncio.Semaphore(turns)
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Calls a function in a thread, in turn."""
+        loop = asyncio.get_running_loop()
+        over = False
+
+        def end_turn() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                self._turns.release()
+
+        await self._turns.acquire()
+        late = loop.call_later(_QUICK, end_turn)
+        try:
+            return await loop.run_in_executor(self._pool, function, *arguments)
+        finally:
+            late.cancel()
+            end_turn()
 
 
 async def _wait(waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoop, receive: Receive) -> bool:

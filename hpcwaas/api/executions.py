@@ -22,6 +22,13 @@ from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 _ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 _USUAL = _ALL & ~Level.DEBUG
 
+_OLD_CLIENT = "Go-http-client/"
+"""What the `waas` of the service before this one calls itself. It never says how long to wait, nor knows of `over`."""
+_OLD_CLIENT_WAITS = 45.0
+"""Seconds for which it is let wait at most: after 60 it takes the service for dead."""
+_OLD_CLIENT_RESTS = 5.0
+"""Seconds for which it is let wait after the end: with `-f` it asks again at once, until its user stops it."""
+
 
 class ExecutionHandlers:
     """Handlers of the operations on executions."""
@@ -34,6 +41,8 @@ class ExecutionHandlers:
         self,
         token_info: dict[str, Any],
         limit: int,
+        owner: str | None = None,
+        shared: bool = False,
         cursor: str | None = None,
         workflow: str | None = None,
         status: list[str] | None = None,
@@ -43,6 +52,8 @@ class ExecutionHandlers:
         """Lists executions."""
         found, following = self._executions.page(
             token_info["principal"],
+            owner=owner,
+            shared=shared,
             limit=limit,
             cursor=cursor,
             workflow_id=workflow,
@@ -70,13 +81,21 @@ class ExecutionHandlers:
         self, token_info: dict[str, Any], execution_id: str, from_: int, size: int, timeout: str, levels: int
     ) -> Response:
         """Reads or follows a log."""
-        wait = min(durations.seconds(timeout), LONGEST_WAIT)
+        principal, environ = token_info["principal"], flask.request.environ
+        old_client = "timeout" not in flask.request.args and flask.request.user_agent.string.startswith(_OLD_CLIENT)
+        wait = min(durations.seconds(timeout), _OLD_CLIENT_WAITS if old_client else LONGEST_WAIT)
         wanted = _levels(levels)
-        view = self._logs.read(token_info["principal"], execution_id, wanted, from_, size)
-        environ = flask.request.environ
-        left = time_left(environ, wait)
-        if view.reference is not None and left > 0:
-            park(environ, self._logs.follow(token_info["principal"], view.reference, wanted, from_), left)
+        view = self._logs.read(principal, execution_id, wanted, from_, size)
+        if view.reference is not None:
+            if (left := time_left(environ, wait)) > 0:
+                park(environ, self._logs.follow(principal, view.reference, wanted, from_), left)
+        elif (
+            old_client
+            and (view.page.over and view.page.total <= from_)
+            and (left := time_left(environ, _OLD_CLIENT_RESTS)) > 0
+            and (rest := self._logs.rest(principal)) is not None
+        ):
+            park(environ, rest, left)
         return views.answer(views.logs(view, from_))
 
     def output(

@@ -18,9 +18,11 @@ class FileHandlers:
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
 
-    def list_(self, token_info: dict[str, Any], limit: int, cursor: str | None = None) -> Response:
+    def list_(
+        self, token_info: dict[str, Any], limit: int, cursor: str | None = None, owner: str | None = None
+    ) -> Response:
         """Lists uploads."""
-        found, following = self._uploads.page(token_info["principal"].subject, limit, cursor)
+        found, following = self._uploads.page(token_info["principal"], limit, cursor, owner)
         return views.answer({"files": [views.upload(item) for item in found], "next_cursor": following})
 
     def upload(self, token_info: dict[str, Any], name: str) -> Response:
@@ -37,9 +39,9 @@ class FileHandlers:
 
     def get(self, token_info: dict[str, Any], file_id: str) -> Response:
         """Shows an upload."""
-        return views.answer(views.upload(self._uploads.get(token_info["principal"].subject, file_id)))
+        return views.answer(views.upload(self._uploads.get(token_info["principal"], file_id)))
 
     def delete(self, token_info: dict[str, Any], file_id: str) -> Response:
         """Deletes an upload."""
-        self._uploads.delete(token_info["principal"].subject, file_id)
+        self._uploads.delete(token_info["principal"], file_id)
         return views.empty(204)

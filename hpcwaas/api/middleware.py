@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 
+from connexion.middleware.swagger_ui import SwaggerUIMiddleware
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,8 @@ _SECURITY_HEADERS: Mapping[str, str] = {
 }
 _SEGMENT = r"[^/\x00-\x1f\x7f]+"
 """A parameter in a path. Control characters are no part of any id, and Connexion's router stumbles over line feeds."""
+
+_FORMS = ("application/x-www-form-urlencoded", "text/plain")
 
 _PATIENCE = 30.0
 """Seconds for which a client may send nothing in the middle of a body."""
@@ -229,8 +232,10 @@ class Bodies:
         if int(Headers(scope=scope).get("content-length") or 0) > self._limit:
             await _refuse(scope, send, 413, too_large.detail, {})
             return
-        if "content-type" not in Headers(scope=scope):  # nobody meant anything else
-            scope = {**scope, "headers": [*scope["headers"], (b"content-type", b"application/json")]}
+        if _untold(Headers(scope=scope), scope["path"]):
+            usual = "application/x-www-form-urlencoded" if scope["path"].startswith("/auth/") else "application/json"
+            scope = {**scope, "headers": list(scope["headers"])}
+            MutableHeaders(scope=scope)["content-type"] = usual
         received, complete = 0, False
 
         async def counted() -> Message:
@@ -243,6 +248,27 @@ class Bodies:
             return message
 
         await self._app(scope, counted, send)
+
+
+def _untold(headers: Headers, path: str) -> bool:
+    """Whether nobody said what a body is: no type, or one that tools like `curl -d` send unless told better, which the
+    service that this one replaces took for JSON. In a browser these are a form's, and a form may be another site's."""
+    media_type = headers.get("content-type")
+    if media_type is None:
+        return True
+    form = media_type.lower().startswith(_FORMS) and not path.startswith("/auth/")
+    return form and "origin" not in headers and "sec-fetch-site" not in headers
+
+
+class SwaggerUI(SwaggerUIMiddleware):  # type: ignore[misc] # connexion has no types
+    """Connexion's Swagger UI, which otherwise routes every request."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] == "http" and scope["path"].startswith(("/ui", "/openapi.")):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 async def _in_time(receive: Receive) -> Message:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from connexion import FlaskApp
+from connexion import ConnexionMiddleware
 from connexion.exceptions import ProblemException
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -77,7 +77,7 @@ def problem(
     return json.dumps(body, ensure_ascii=True).encode(), headers
 
 
-def register(app: FlaskApp) -> None:
+def register(app: ConnexionMiddleware) -> None:
     """Makes the app answer every exception with a problem."""
     app.add_error_handler(ServiceError, _service_error)
     app.add_error_handler(ProblemException, _connexion_error)

@@ -1,57 +1,77 @@
-"""Turns credentials into a `Principal`."""
+"""Turns credentials into a `Principal`, and holds them against what the operation needs."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from connexion.lifecycle import ConnexionRequest
 from connexion.security import NO_VALUE, AbstractSecurityHandler
 
+from hpcwaas.api.audit import CALLER
 from hpcwaas.api.bridge import SUBJECT
-from hpcwaas.core.models import Principal
-from hpcwaas.errors import Unauthorized
+from hpcwaas.core import policy
+from hpcwaas.errors import Forbidden
 from hpcwaas.identity.base import Identity
 
-_REFUSED = "Credentials are missing or wrong."
+_THREADS = 16
+"""Checks of unknown credentials of a scheme at the same time; each may ask the store or an identity provider."""
+
+_READING = frozenset({"GET", "HEAD"})
 
 
-def security_map(identity: Identity) -> dict[str, type[AbstractSecurityHandler]]:
-    """What Connexion calls for the contract's security schemes. Scheme names are compared without case (RFC 9110)."""
+def security_map(
+    identity: Identity, scopes: Mapping[str, str], count: Callable[[str], None]
+) -> dict[str, type[AbstractSecurityHandler]]:
+    """What Connexion calls for the contract's security schemes. Scheme names are compared without case (RFC 9110).
 
-    def check(scheme: str, verify: Callable[[str], Principal | None]) -> type[AbstractSecurityHandler]:
+    Args:
+        scopes: what each operation needs, by operation id; see `policy.require`.
+        count: counts a request of a user; see `Limits.count_request`.
+    """
+
+    def check(scheme: str) -> type[AbstractSecurityHandler]:
+        # One for each: passwords wait for their turn, and those who guess mustn't hold up those who have a token.
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=scheme)
+
         class Handler(AbstractSecurityHandler):  # type: ignore[misc]  # Connexion isn't typed for mypy here
             """Checks the `Authorization` header for one scheme."""
 
-            def get_fn(self, _security_scheme: Any, _required_scopes: Any) -> Callable[[ConnexionRequest], Any]:
-                return lambda request: _verify(request, scheme, verify)
+            def get_fn(self, _scheme: Any, _scopes: Any) -> Callable[[ConnexionRequest], Awaitable[Any]]:
+                return lambda request: _verify(request, scheme, identity, scopes, count, pool)
 
         return Handler
 
-    return {
-        "bearer": check("bearer", identity.bearer),
-        "basic": check("basic", lambda credentials: _basic(identity, credentials)),
-    }
+    return {"bearer": check("bearer"), "basic": check("basic")}
 
 
-def _verify(request: ConnexionRequest, scheme: str, verify: Callable[[str], Principal | None]) -> Any:
+async def _verify(
+    request: ConnexionRequest,
+    scheme: str,
+    identity: Identity,
+    scopes: Mapping[str, str],
+    count: Callable[[str], None],
+    pool: ThreadPoolExecutor,
+) -> Any:
     given, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
     if given.lower() != scheme:
         return NO_VALUE
-    principal = verify(credentials.strip())
+    # A browser that has once asked its user for a password adds it to whatever any site's page sends here.
+    foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+    if scheme == "basic" and foreign and request.method not in _READING:
+        raise Forbidden("The page of another site sent this with the password that the browser keeps.")
+    credentials = credentials.strip()
+    scope = request.scope
+    address = (scope.get("client") or ("", 0))[0]
+    principal = identity.known(scheme, credentials, address)
     if principal is None:
-        raise Unauthorized(_REFUSED)
-    request.scope.setdefault("extensions", {})[SUBJECT] = principal.subject
+        loop = asyncio.get_running_loop()
+        principal = await loop.run_in_executor(pool, identity.check, scheme, credentials, address)
+    extensions = scope.setdefault("extensions", {})
+    extensions[SUBJECT] = principal.subject
+    extensions[CALLER] = (principal, scheme)
+    count(principal.subject)
+    policy.require(principal, scopes[extensions["connexion_routing"]["operation_id"]])
     return {"sub": principal.subject, "principal": principal}
-
-
-def _basic(identity: Identity, credentials: str) -> Principal | None:
-    try:
-        # The padding may be missing: the service that this one replaces took that.
-        pair = base64.b64decode(credentials + "=" * (-len(credentials) % 4), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
-    username, separator, password = pair.partition(":")
-    return identity.basic(username, password) if separator else None

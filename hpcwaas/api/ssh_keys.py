@@ -18,9 +18,10 @@ class SSHKeyHandlers:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def list_(self, token_info: dict[str, Any]) -> Response:
+    def list_(self, token_info: dict[str, Any], owner: str | None = None) -> Response:
         """Lists keys."""
-        return views.answer({"ssh_keys": [views.ssh_key(key) for key in self._keys.list(token_info["principal"])]})
+        found = self._keys.list(token_info["principal"], owner)
+        return views.answer({"ssh_keys": [views.ssh_key(key) for key in found]})
 
     def create(self, token_info: dict[str, Any], body: Any = None) -> Response:
         """Makes a key pair."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from typing import Any
 from urllib.parse import parse_qsl
 
 from connexion.datastructures import MediaTypeDict
+from connexion.decorators.parameter import pythonic
 from connexion.json_schema import Draft4RequestValidator
 from connexion.lifecycle import ConnexionRequest
 from connexion.uri_parsing import OpenAPIURIParser
@@ -18,7 +20,11 @@ from jsonschema import Draft4Validator, ValidationError
 from jsonschema.exceptions import best_match
 from starlette.types import Receive, Scope
 
-from hpcwaas.errors import BadRequest
+from hpcwaas.errors import BadRequest, TooLarge
+from hpcwaas.identity.base import Refused
+
+ARGUMENTS = "hpcwaas.arguments"
+"""Extension of the scope: what the handler is called with."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """What JSON can say and neither a database nor a command line can hold: NUL and halves of surrogate pairs."""
@@ -79,6 +85,12 @@ def _unstorable(value: Any, depth: int) -> tuple[str, str] | None:
 class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no types
     """Takes the first of several values of a parameter that has one, as existing clients know it."""
 
+    @functools.cached_property
+    def param_schemas(self) -> dict[str, Any]:
+        """See `connexion.uri_parsing.AbstractURIParser`, which makes it anew for each parameter."""
+        schemas: dict[str, Any] = super().param_schemas
+        return schemas
+
     def resolve_params(self, params: dict[str, Any], _in: str) -> Any:
         """See `connexion.uri_parsing.AbstractURIParser`."""
         if _in == "query":
@@ -87,8 +99,16 @@ class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no type
         return super().resolve_params(params, _in)
 
 
+_argument = functools.cache(pythonic)
+"""The name of a parameter in Python: `from_` for `from`."""
+
+FORM = "application/x-www-form-urlencoded"
+
 _SMALL = 16 * 1024
-"""Bytes of a body that is checked without a detour."""
+"""Bytes of a body that is checked without a detour, and of the largest form."""
+
+_FIELDS = 50
+"""Parameters of a form; none has nearly as many."""
 
 
 class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
@@ -114,17 +134,20 @@ class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
                 break
         content = bytes(chunks)
         if len(content) <= _SMALL:
-            self._check(content)
+            body = self._check(content)
         else:  # takes long enough to hold up everybody else
-            await asyncio.to_thread(self._check, content)
+            body = await asyncio.to_thread(self._check, content)
+        scope["extensions"][ARGUMENTS]["body"] = body
         return self._insert_messages(receive, messages=messages), scope
 
-    def _check(self, content: bytes) -> None:
+    def _check(self, content: bytes) -> Any:
         try:
             text = content.decode()
         except UnicodeDecodeError as error:
             raise BadRequest(f"The body isn't UTF-8 at byte {error.start}.") from None
-        self._validate(parse_json(text) if text.strip() else None)
+        body = parse_json(text) if text.strip() else None
+        self._validate(body)
+        return body
 
     def _validate(self, body: Any) -> None:
         if body is None and self._nullable_schema:
@@ -139,35 +162,91 @@ class JSONBodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
             raise BadRequest(f"`{where}`: {_message(error)}." if where else f"The body: {_message(error)}.")
 
 
+class FormBodyValidator(JSONBodyValidator):
+    """Checks a form. Only the ways to sign in take some, so its refusals are in the words of OAuth, and quote nothing:
+    what a form holds is secret."""
+
+    def _check(self, content: bytes) -> Any:
+        if len(content) > _SMALL:
+            raise TooLarge(f"The form is larger than {_SMALL} bytes.")
+        try:
+            pairs = parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+        except ValueError:
+            raise Refused("invalid_request", "The body isn't a form in UTF-8.") from None
+        form = dict(pairs)
+        if len(form) < len(pairs):
+            raise Refused("invalid_request", "A parameter stands there more than once.")
+        if _UNSTORABLE.search("".join(form.values())):
+            raise Refused("invalid_request", "A parameter holds a NUL character.")
+        error = best_match(Draft4RequestValidator(self._schema).iter_errors(form))
+        if error is not None:
+            where = ".".join(str(part) for part in error.absolute_path)
+            raise Refused("invalid_request", f"`{where}` is too long." if where else f"{_message(error)}.")
+        return form
+
+
 class PlainParameterValidator(ParameterValidator):  # type: ignore[misc]
     """Checks parameters and names the one that is wrong, what was given and what is expected."""
 
+    def __init__(self, parameters: list[dict[str, Any]], **options: Any) -> None:
+        super().__init__(parameters, **options)
+        self._schemas = {
+            (parameter["in"], parameter["name"]): Draft4Validator(
+                parameter["schema"], format_checker=Draft4Validator.FORMAT_CHECKER
+            )
+            for parameter in parameters
+        }
+
+    def validate_request(self, request: ConnexionRequest) -> None:
+        """Checks all parameters and keeps them for the handler."""
+        super().validate_request(request)
+        given = request.query_params | request.path_params
+        request.scope["extensions"][ARGUMENTS] = {
+            _argument(name): given.get(name, parameter["schema"].get("default"))
+            for where in ("query", "path")
+            for parameter in self.parameters[where]
+            if (name := parameter["name"]) in given or "default" in parameter["schema"]
+        }
+
     def validate_query_parameter(self, param: dict[str, Any], request: ConnexionRequest) -> str | None:
         """What is wrong with a query parameter, or None. Python reads more as whole numbers than HTTP clients write."""
-        if param.get("schema", {}).get("type") == "integer":
+        if param["schema"].get("type") == "integer" and param["name"] in request.query_params:
             for name, text in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
                 if name == param["name"] and not _INTEGER.fullmatch(text):
                     return f"The query parameter `{name}` is {text!r}; expected a whole number."
         found: str | None = super().validate_query_parameter(param, request)
         return found
 
-    @staticmethod
-    def validate_parameter(
-        parameter_type: str, value: Any, param: dict[str, Any], param_name: str | None = None
-    ) -> str | None:
+    def validate_parameter(self, parameter_type: str, value: Any, param: dict[str, Any]) -> str | None:
         """What is wrong with one parameter, or None."""
-        name = param_name or param["name"]
+        name = param["name"]
         if value is None:
             return f"The {parameter_type} parameter `{name}` is missing." if param.get("required") else None
         if is_nullable(param) and is_null(value):
             return None
-        schema = param.get("schema", param)
-        error = best_match(Draft4Validator(schema, format_checker=Draft4Validator.FORMAT_CHECKER).iter_errors(value))
+        error = best_match(self._schemas[parameter_type, name].iter_errors(value))
         return None if error is None else f"The {parameter_type} parameter `{name}`: {_message(error)}."
 
 
-VALIDATORS = {"body": MediaTypeDict({"application/json": JSONBodyValidator}), "parameter": PlainParameterValidator}
-"""What Connexion checks requests with."""
+class _OncePerOperation:
+    """Makes the validator of an operation's parameters once, where Connexion makes one for each request."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[list[dict[str, Any]], PlainParameterValidator]] = {}
+
+    def __call__(self, parameters: list[dict[str, Any]], **options: Any) -> PlainParameterValidator:
+        made = self._made.get(id(parameters))
+        if made is None:  # the list is kept as well: as long as it is there, no other one has its id
+            made = self._made[id(parameters)] = parameters, PlainParameterValidator(parameters, **options)
+        return made[1]
+
+
+def validators() -> dict[str, Any]:
+    """What Connexion checks requests with."""
+    return {
+        "body": MediaTypeDict({"application/json": JSONBodyValidator, FORM: FormBodyValidator}),
+        "parameter": _OncePerOperation(),
+    }
 
 
 def _message(error: ValidationError) -> str:

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +237,6 @@ def test_a_lost_trigger_is_pending_until_the_keeper_finds_it(
     simulator: Simulator, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{ENGINE}.starting._SEARCH", 0.0)
-    monkeypatch.setattr("hpcwaas.core.keeper._GRACE", timedelta(seconds=0.5))
     user = serve(simulator.url)
     user("GET", f"/workflows/{RUN}exec_job")
     simulator.fault(Fault("reset", LAUNCH, after=True, times=1))

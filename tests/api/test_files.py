@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hpcwaas.store.database import Database
 from tests.service import as_user, make_settings, serving
 
 
@@ -73,7 +72,6 @@ def test_a_form_is_refused_with_advice(alice: Any) -> None:
 
 def test_limit_and_interruption_leave_nothing(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, files={"max_size": "100kB"})
-    Database(settings.database_url).upgrade()
     with serving(settings) as url:
         alice = as_user(url, "alice")
         assert alice("POST", "/files?name=x", data=b"x" * 100_000).status_code == 201

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from uuid import uuid4
@@ -73,7 +73,7 @@ def test_inputs_that_fit_no_longer_are_a_failure_with_the_reason(parts: Parts, s
     state = ended(parts, left.id).state
     assert state.status is Status.FAILED
     assert "massage" in (state.reason or "")
-    assert store.without_reference(datetime.now(UTC)) == []
+    assert store.without_reference(datetime.now(UTC) + timedelta(hours=1)) == []
 
 
 def test_an_upload_that_is_gone_is_a_failure_with_the_reason(

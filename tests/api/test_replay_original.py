@@ -7,36 +7,28 @@ recorded, or better, and then `MENDED` says how and why.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
 
 import pytest
 
+from tests.replay import ROWS, Answer, Replay, check_document, check_problem
 from tests.service import make_settings, serving
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_faults import Fault
 from tests.simulators.alien4cloud_worlds import WORKFLOWS, original
 
-Row: TypeAlias = dict[str, Any]
-
-RECORDED = Path(__file__).parents[1] / "data" / "original" / "rest.jsonl"
-ROWS: dict[str, Row] = {row["name"]: row for row in map(json.loads, RECORDED.read_text("utf-8").splitlines())}
 ACCOUNTS = {"alice": "alicepw", "bob": "bobpw", "carol": "pa:ss wörd"}
 ENGINE = "hpcwaas.engines.alien4cloud"
 
 LEFT_OUT = {
     "noauthconf_": "without an `auth` section this service has a user with a token, and serves nobody else",
-    "sso_": "needs single sign-on",
-    "wrapped_secret_ssh": "needs a vault beside the service",
-    "vault_": "needs a vault beside the service",
+    "sso_": "needs single sign-on: see test_replay_sign_in.py",
+    "wrapped_secret_ssh": "needs a vault beside the service: see test_replay_vault.py",
+    "vault_": "needs a vault beside the service: see test_replay_vault.py",
     "a4c_bad_password": "needs another configuration; see the tests of faults",
-    "auth_authorize_": "needs single sign-on",
+    "auth_authorize_bad_state": "needs single sign-on: see test_replay_sign_in.py",
 }
 
 UNKNOWN = "nothing of this id is published to this user: 404, and no stack trace"
@@ -68,7 +60,6 @@ MENDED: dict[str, tuple[int, str]] = {
     "trigger_not_utf8": (400, "no JSON: that is UTF-8"),
     "trigger_no_body": (201, "no inputs"),
     "trigger_empty_body": (201, "no inputs"),
-    "trigger_wrong_ctype": (415, "not announced as JSON"),
     "trigger_unknown_workflow": (404, UNKNOWN),
     "trigger_unknown_app": (404, UNKNOWN),
     "trigger_unknown_env": (404, UNKNOWN),
@@ -107,10 +98,11 @@ MENDED: dict[str, tuple[int, str]] = {
     "cancel_unknown": (404, "there is none"),
     "ssh_bad_json": (400, "no JSON"),
     "ssh_wrong_type": (400, "not what the contract says"),
-    "ssh_wrong_ctype": (415, "not announced as JSON"),
+    "ssh_wrong_ctype": (400, "not JSON"),
     "ssh_get": (200, EXISTS),
     "ssh_trailing_slash": (201, SLASH),
     "auth_login_in_basic_mode": (404, "there is no identity provider"),
+    "auth_authorize_in_basic_mode": (404, "there is no identity provider"),
     **dict.fromkeys(
         (
             *("up_500_json_workflows", "up_502_html_workflows", "up_500_empty_workflows", "up_connection_closed"),
@@ -147,65 +139,6 @@ FAULTS: Mapping[str, Fault] = {
     "up_403_x3": Fault("expired", "applications/search", times=3),
     "up_403_persistent_2s": Fault("expired", "/rest/"),
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What this service answers, and after how many seconds."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-    seconds: float
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Replay:
-    """Sends rows, with this service's ids of executions in place of the recorded ones."""
-
-    def __init__(self, address: str) -> None:
-        self._host = address.removeprefix("http://")
-        self._ids: dict[str, str] = {}
-
-    def send(self, row: Row) -> Answer:
-        """Sends a row; where the recording shows a log or a status that takes time to come, as soon as it is there."""
-        recorded, deadline = row["response"], time.monotonic() + 20
-        while True:
-            answer = self._send(row["request"])
-            if self._arrived(row, answer) or time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        if recorded["status"] == answer.status == 201 and "Location" in recorded["headers"]:
-            self._ids[recorded["headers"]["Location"].split("/")[2]] = answer.headers["Location"].split("/")[2]
-        return answer
-
-    def _arrived(self, row: Row, answer: Answer) -> bool:
-        recorded = row["response"]
-        if row["request"]["method"] != "GET" or recorded["status"] != 200 or answer.status != 200:
-            return True
-        there, wanted = answer.json(), json.loads(recorded["body"] or "{}")
-        if wanted.get("logs"):
-            return bool(there["total_results"] >= wanted["total_results"])
-        return bool(there.get("status") == wanted["status"]) if "status" in wanted else True
-
-    def _send(self, request: Row) -> Answer:
-        path: str = request["path"]
-        for recorded, ours in self._ids.items():
-            path = path.replace(recorded, ours)
-        connection = http.client.HTTPConnection(self._host, timeout=30)
-        began = time.monotonic()
-        try:
-            connection.putrequest(request["method"], path, skip_accept_encoding=True)
-            for name, value in request["headers"].items():
-                connection.putheader(name, value)
-            # The recording has U+FFFD where a byte was no UTF-8.
-            connection.endheaders((request["body"] or "").encode().replace("\ufffd".encode(), b"\xff"))
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.msg, answer.read(), time.monotonic() - began)
-        finally:
-            connection.close()
 
 
 def left_out(name: str) -> bool:
@@ -282,56 +215,6 @@ def test_the_answer_is_the_recorded_one_or_better(answers: Mapping[str, Answer],
         check_problem(recorded, answer)
     elif name not in MENDED and recorded["body"]:
         check_document(name, json.loads(recorded["body"]), answer.json())
-
-
-def check_problem(recorded: Row, answer: Answer) -> None:
-    """A problem is JSON, in the recorded words but for its detail, and says nothing of what happened inside."""
-    (error,) = answer.json()["errors"]
-    assert error["status"] == answer.status
-    assert error["detail"]
-    if recorded["status"] == answer.status and recorded["body"].startswith("{"):
-        (expected,) = json.loads(recorded["body"])["errors"]
-        assert (error["id"], error["title"]) == (expected["id"], expected["title"])
-    if answer.status == 401:
-        assert "Basic" in answer.headers["WWW-Authenticate"]
-    if answer.status == 503:
-        assert int(answer.headers["Retry-After"]) > 0
-    assert not any(word in answer.body for word in (b"java", b".go:", b"127.0.0.1", b"nginx"))
-
-
-def check_document(name: str, recorded: Any, answer: Any) -> None:
-    """Every recorded member is there; only what is mended has another value."""
-    if "workflows" in recorded:
-        user = USERS.get(ROWS[name]["request"]["headers"]["Authorization"], "alice")
-        expected = {item["id"]: item for item in mended_list(recorded["workflows"] or [], user)}
-        assert {item["id"]: {key: item[key] for key in MEMBERS} for item in answer["workflows"]} == expected
-    elif "logs" in recorded:
-        entries = [(item["level"], item["content"]) for item in recorded["logs"] or []]
-        assert [(item["level"], item["content"]) for item in answer["logs"]][: len(entries)] == entries
-        assert all(re.fullmatch(r"[0-9-]{10}T[0-9:]{8}\.\d{3}Z", item["timestamp"]) for item in answer["logs"])
-        assert answer["from"] == recorded["from"]
-        assert answer["total_results"] >= (recorded["total_results"] if entries else 0)
-    elif "public_key" in recorded:
-        assert answer["public_key"].startswith("ssh-")
-        assert answer["public_key"].endswith("\n")
-        assert answer["id"]
-    else:
-        assert answer["status"] == recorded["status"]
-        assert answer["id"]
-
-
-MEMBERS = ("id", "name", "application_id", "environment_id", "environment_name")
-USERS = {"Basic Ym9iOmJvYnB3": "bob", "Basic Y2Fyb2w6cGE6c3Mgd8O2cmQ=": "carol"}
-
-
-def mended_list(recorded: list[dict[str, str]], user: str) -> list[dict[str, str]]:
-    """A recorded list with the blanks in tags left out of account, and without the workflow that has no name."""
-    found = [item | {key: item[key].replace("@ ", "@").strip() for key in ("id", "name")} for item in recorded]
-    if user == "bob":
-        for name in ("exec_job", "second"):
-            values = (f"AliceBobSpaces@env-abs@{name}", name, "AliceBobSpaces", "env-abs", "Environment")
-            found.append(dict(zip(MEMBERS, values, strict=True)))
-    return [item for item in found if item["name"]]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from hpcwaas.store.database import Database
 from tests.service import Client, as_user, make_settings, serving
 
 WORKFLOW = """\
@@ -27,7 +26,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (catalogue / "job.cwl").write_text(WORKFLOW)
     (catalogue / "job.meta.yaml").write_text("ssh_keys: [login_key]")
     settings = make_settings(tmp_path_factory.mktemp("service"), cwl={"catalogue": catalogue})
-    Database(settings.database_url).upgrade()
     with serving(settings) as url:
         yield url
 

@@ -7,14 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import paramiko
 import pytest
+from sqlalchemy import update
 
 from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
+from hpcwaas.store.models import IntentRow, SSHKeyRow
 from tests.service import Client, as_user, make_settings, serving
 from tests.simulators.vault import Fault, Vault, vault_server
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +32,7 @@ def vault() -> Iterator[Vault]:
 def settings(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     role = vault.role(ttl=4, longest=8)
     config = {"address": vault.url, "role_id": role.role_id, "secret_id": vault.secret_id(role)}
-    settings = make_settings(tmp_path_factory.mktemp("service"), vault_config=config)
-    Database(settings.database_url).upgrade()
-    return settings
+    return make_settings(tmp_path_factory.mktemp("service"), vault_config=config)
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +144,10 @@ def test_what_was_left_half_done_is_ended(alice: Client, vault: Vault, settings:
     (kept, gone), orphan = [key["id"] for key in keys], "0" * 8 + "-orphan"
     vault.state.kv2["secret"][f"ssh-credentials/{orphan}"] = vault.pairs()[kept]
     with database.write() as session:
-        sql = session.connection().exec_driver_sql
-        sql("UPDATE ssh_keys SET change = 'rotate', changing_since = '2026-01-01 00:00:00' WHERE id = ?", (kept,))
-        sql("UPDATE ssh_keys SET change = 'delete', changing_since = '2026-01-01 00:00:00' WHERE id = ?", (gone,))
-        sql("INSERT INTO vault_intents VALUES (?, '2026-01-01 00:00:00')", (orphan,))
+        for change, key_id in (("rotate", kept), ("delete", gone)):
+            values = {"change": change, "changing_since": LONG_AGO}
+            session.execute(update(SSHKeyRow).where(SSHKeyRow.id == key_id).values(values))
+        session.add(IntentRow(key_id=orphan, created_at=LONG_AGO))
     deadline = time.monotonic() + 15
     while {gone, orphan} & vault.pairs().keys() or alice("GET", f"/ssh_keys/{gone}").status_code == 200:
         assert time.monotonic() < deadline

@@ -1,0 +1,371 @@
+"""`/auth`: signing in and out."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import flask
+from connexion import ConnexionMiddleware
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from flask import Response
+
+from hpcwaas.api import pages, views
+from hpcwaas.api.problems import problem
+from hpcwaas.core import acts
+from hpcwaas.core.models import Principal
+from hpcwaas.errors import BadRequest, ConfigurationError, Forbidden, NotFound, ServiceError
+from hpcwaas.identity.base import Departure, LedOn, Loopback, MachineLetIn, Refused, SignIn, TokenShown
+
+_LOGGER = logging.getLogger(__name__)
+_CALLBACK = "/auth/authorize"
+_COOKIE_SECONDS = 600
+_NO_STORE = {"Cache-Control": "no-store"}
+_NONE = "This service has no single sign-on. `GET /auth/methods` says how to sign in."
+
+_LOGIN = ("login", "Sign in again")
+_ACTIVATE = ("activate", "Enter a code")
+"""Links that lead on, relative to these pages: a proxy may have put them below another path."""
+
+Handler = Callable[..., Response]
+
+
+class Site:
+    """Where browsers reach the service.
+
+    Args:
+        redirect_url: where the provider sends them back to.
+
+    Raises:
+        ConfigurationError: that isn't where this service takes them.
+
+    Attributes:
+        url: of the service, without a slash at its end.
+        cookie_prefix: of the names of cookies: makes browsers take none that another host of the domain forges.
+    """
+
+    def __init__(self, redirect_url: str) -> None:
+        if not redirect_url.endswith(_CALLBACK):
+            detail = f"must end with {_CALLBACK}: that is where this service takes browsers back"
+            raise ConfigurationError("auth.redirect_url", detail)
+        self.url = redirect_url.removesuffix(_CALLBACK)
+        self._host = _without_port(urlsplit(redirect_url).netloc)
+        self._secure = redirect_url.startswith("https:")
+        self.cookie_prefix = "__Host-" if self._secure else ""
+        # The prefix demands the path `/`.
+        self._path = "/" if self._secure else f"{urlsplit(self.url).path}/auth"
+
+    def has(self, host: str | None) -> bool:
+        """Whether cookies that are set at a host come back with the browser.
+
+        Args:
+            host: header of a request.
+        """
+        return not host or _without_port(host) == self._host
+
+    def set_cookie(self, response: Response, name: str, value: str, same_site: str) -> None:
+        """Gives the browser a cookie for minutes."""
+        response.set_cookie(
+            name,
+            value,
+            max_age=_COOKIE_SECONDS,
+            path=self._path,
+            secure=self._secure,
+            httponly=True,
+            samesite=same_site,
+        )
+
+    def drop_cookie(self, response: Response, name: str) -> None:
+        """Takes it back."""
+        response.delete_cookie(name, path=self._path, secure=self._secure, httponly=True, samesite="Lax")
+
+
+def _for_browsers(again: tuple[str, str]) -> Callable[[Handler], Handler]:
+    """Lets a handler's failures be pages for browsers, with a link that leads on."""
+
+    def decorate(handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        def wrapped(self: AuthHandlers, *arguments: Any, **parameters: Any) -> Response:
+            try:
+                return handler(self, *arguments, **parameters)
+            except ServiceError as error:
+                if not _is_browser():
+                    raise
+                return _failure(error, again if self.has_sign_in else None)
+
+        return wrapped
+
+    return decorate
+
+
+class AuthHandlers:
+    """Handlers of the operations on signing in and out.
+
+    Args:
+        methods: how users sign in here.
+        sign_in: the single sign-on and where browsers reach it; None when there is none.
+        count: counts a request by its address; raises `TooManyRequests`.
+        revoke: revokes the personal access token of who calls.
+        forget: see `Identity.forget`.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[str],
+        sign_in: tuple[SignIn, Site] | None,
+        count: Callable[[str], None],
+        revoke: Callable[[Principal], None],
+        forget: Callable[[], None],
+    ) -> None:
+        self._methods = methods
+        self._sign_in = sign_in
+        self._count = count
+        self._revoke = revoke
+        self._forget = forget
+
+    @property
+    def has_sign_in(self) -> bool:
+        """Whether there is a single sign-on."""
+        return self._sign_in is not None
+
+    def methods(self) -> Response:
+        """Shows how to sign in."""
+        return views.answer({"methods": list(self._methods)})
+
+    @_for_browsers(_LOGIN)
+    def login(
+        self,
+        redirect_uri: str | None = None,
+        state: str | None = None,
+        code_challenge: str | None = None,
+        code_challenge_method: str | None = None,
+        moved: bool = False,
+    ) -> Response:
+        """Leads a browser to the identity provider."""
+        sign_in, site = self._begin()
+        if not (moved or site.has(flask.request.headers.get("Host"))):
+            return _move(site, "login")
+        parameters = {
+            "redirect_uri": redirect_uri,
+            "state": state,
+            "code_challenge": code_challenge,
+            "code_challenge_method": code_challenge_method,
+        }
+        missing = [name for name, value in parameters.items() if not value]
+        loopback = None
+        if redirect_uri and state and code_challenge and not missing:
+            loopback = Loopback(redirect_uri, state, code_challenge)
+        elif len(missing) < len(parameters):
+            raise BadRequest(f"`{'`, `'.join(missing)}` is missing: a command gives all of these parameters.")
+        return _leave(sign_in.depart(loopback), site)
+
+    @_for_browsers(_LOGIN)
+    def authorize(
+        self,
+        code: str | None = None,
+        state: str | None = None,
+        error: str | None = None,
+        error_description: str | None = None,
+        iss: str | None = None,
+    ) -> Response:
+        """Takes a browser back from the identity provider."""
+        sign_in, site = self._begin()
+        parameters = {"code": code, "state": state, "error": error, "error_description": error_description, "iss": iss}
+        acts.note(credential="sign-in")  # whatever comes of it
+        arrival = sign_in.arrive(parameters, flask.request.cookies)
+        if arrival.user is None:
+            acts.note(refused=True)
+        else:
+            self._forget()  # the provider may have told of other groups than before
+            acts.note(who=arrival.user.subject)
+        match arrival:
+            case LedOn():
+                response = _redirect(arrival.url)
+            case MachineLetIn():
+                response = _machine_let_in(arrival)
+            case TokenShown():
+                response = _token_shown(arrival)
+        site.drop_cookie(response, sign_in.cookie_name(state or ""))
+        return response
+
+    def start_device(self, body: Mapping[str, str] | None = None) -> Response:
+        """Lets a machine without a browser wait for its user."""
+        sign_in, site = self._begin()
+        device = sign_in.begin_device(_address())
+        page = f"{site.url}/auth/activate"
+        document = {
+            "device_code": device.device_code,
+            "user_code": device.user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={device.user_code}",
+            "expires_in": device.lifetime,
+            "interval": device.interval,
+        }
+        return views.answer(document, headers=_NO_STORE)
+
+    @_for_browsers(_ACTIVATE)
+    def show_activation(self, user_code: str | None = None, moved: bool = False) -> Response:
+        """Asks for a machine's code, or whether it is the user's."""
+        sign_in, site = self._begin()
+        if not (moved or site.has(flask.request.headers.get("Host"))):
+            return _move(site, "activate")
+        if not user_code:
+            return pages.enter()
+        machine = sign_in.waiting(user_code, _address())
+        name = _proof_cookie(site, machine.user_code)
+        proof = flask.request.cookies.get(name) or secrets.token_urlsafe(32)  # of another tab, which goes on to work
+        response = pages.confirm(machine, proof, sign_in.provider_origin())
+        site.set_cookie(response, name, proof, "Strict")
+        return response
+
+    @_for_browsers(_ACTIVATE)
+    def activate(self, body: Mapping[str, str]) -> Response:
+        """Leads to the identity provider the browser of a user who lets a machine in."""
+        sign_in, site = self._begin()
+        user_code = body["user_code"]
+        proof = flask.request.cookies.get(_proof_cookie(site, user_code), "")
+        if not proof or not hmac.compare_digest(proof.encode(), body["proof"].encode()):
+            raise Forbidden(
+                "The button wasn't pressed on this service's own page, or too long ago. Open the page anew."
+            )
+        return _leave(sign_in.depart_for(user_code, _address()), site)
+
+    def token(self, body: Mapping[str, str]) -> Response:
+        """Gives or renews the tokens of a sign-in."""
+        sign_in, _ = self._begin()
+        issued = sign_in.issue(body)
+        self._forget()  # the tokens that these replace
+        acts.note(who=issued.subject, credential=f"session {issued.session}")
+        document = {
+            "access_token": issued.access_token,
+            "token_type": "Bearer",
+            "expires_in": issued.lifetime,
+            "refresh_token": issued.refresh_token,
+        }
+        return views.answer(document, headers=_NO_STORE)
+
+    def logout(self, token_info: dict[str, Any]) -> Response:
+        """Ends the sign-in that the request's credentials belong to, or revokes the personal access token."""
+        principal = token_info["principal"]
+        scheme, _, credentials = flask.request.headers["Authorization"].strip().partition(" ")
+        if principal.scopes is not None:
+            self._revoke(principal)
+        elif self._sign_in is not None and scheme.lower() == "bearer":
+            self._sign_in[0].end(principal.session, credentials.strip())
+        self._forget()
+        return views.empty(204)
+
+    def _begin(self) -> tuple[SignIn, Site]:
+        if self._sign_in is None:
+            raise NotFound(_NONE)
+        self._count(_address())
+        return self._sign_in
+
+
+def register(app: ConnexionMiddleware) -> None:
+    """Makes the app answer refusals of tokens and forms in the words of OAuth."""
+    app.add_error_handler(Refused, _refused)
+
+
+async def _refused(request: ConnexionRequest, error: Refused) -> ConnexionResponse:
+    acts.note(error=error.error)
+    members = {"error": error.error, "error_description": error.detail}
+    path = request.scope["path"]
+    if path == "/auth/token":
+        body = views.answer(members).get_data()
+        return ConnexionResponse(400, content_type="application/json", headers=dict(_NO_STORE), body=body)
+    request_id = request.scope["extensions"]["hpcwaas.request_id"]
+    if path == "/auth/activate" and "text/html" in request.headers.get("accept", ""):
+        page = pages.failed(400, _TITLES[HTTPStatus.BAD_REQUEST], error.detail, _ACTIVATE, request_id)
+        return ConnexionResponse(400, headers=dict(page.headers), body=page.get_data())
+    body, headers = problem(400, error.detail, request_id, path, **members)
+    return ConnexionResponse(400, content_type=headers["Content-Type"], headers=headers, body=body)
+
+
+def _token_shown(arrival: TokenShown) -> Response:
+    name, subject = _line(arrival.user.name), arrival.user.subject
+    if _is_browser():
+        return pages.signed_in(name, subject, arrival.token, arrival.ends_at)
+    # As the old service wrote it.
+    return _text(
+        f"\tLog in successful\n\nWelcome {name}\nUser ID: {subject}\nYou can now use HPCWaaS\n\n"
+        f"For using the CLI, please use the following token:\n\t{arrival.token}\n"
+    )
+
+
+def _machine_let_in(arrival: MachineLetIn) -> Response:
+    name, subject = _line(arrival.user.name), arrival.user.subject
+    if _is_browser():
+        return pages.let_in(name, subject, arrival.user_code)
+    return _text(f"The machine with the code {arrival.user_code} is signed in as {name} ({subject}).\n")
+
+
+def _failure(error: ServiceError, again: tuple[str, str] | None) -> Response:
+    status = HTTPStatus[error.id.upper()]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _LOGGER.error("%s %s: %s", status.value, error.id, error.detail, exc_info=error.__cause__)
+    request_id = flask.request.environ["asgi.scope"].get("extensions", {}).get("hpcwaas.request_id")
+    page = pages.failed(status, _TITLES.get(status, "That didn't work"), error.detail, again, request_id)
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        page.headers["Retry-After"] = str(retry_after)
+    return page
+
+
+_TITLES = {
+    HTTPStatus.BAD_REQUEST: "You aren't signed in",
+    HTTPStatus.UNAUTHORIZED: "You aren't signed in",
+    HTTPStatus.FORBIDDEN: "You aren't signed in",
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many tries",
+    HTTPStatus.BAD_GATEWAY: "The identity provider fails",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Not possible at the moment",
+    HTTPStatus.GATEWAY_TIMEOUT: "The identity provider fails",
+}
+
+
+def _text(body: str) -> Response:
+    return Response(body, content_type="text/plain; charset=utf-8", headers=_NO_STORE)
+
+
+def _redirect(url: str) -> Response:
+    return views.empty(303, {"Location": url, **_NO_STORE})
+
+
+def _move(site: Site, page: str) -> Response:
+    """Leads a browser to the same page where its cookies are of use. Once: a proxy may hide where it is."""
+    query = urlencode([*flask.request.args.items(multi=True), ("moved", "true")])
+    return _redirect(f"{site.url}/auth/{page}?{query}")
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host).lower()
+
+
+def _leave(departure: Departure, site: Site) -> Response:
+    response = _redirect(departure.url)
+    site.set_cookie(response, departure.cookie_name, departure.cookie, "Lax")
+    return response
+
+
+def _proof_cookie(site: Site, user_code: str) -> str:
+    return f"{site.cookie_prefix}hpcwaas-activate-{user_code}"
+
+
+def _line(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _address() -> str:
+    return flask.request.remote_addr or ""
+
+
+def _is_browser() -> bool:
+    return "text/html" in flask.request.headers.get("Accept", "")

@@ -1,0 +1,63 @@
+"""`/whoami` and `/tokens`."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from flask import Response
+
+from hpcwaas.api import views
+from hpcwaas.core.limits import Limits
+from hpcwaas.core.models import AccessToken
+from hpcwaas.core.tokens import Tokens
+
+
+class IdentityHandlers:
+    """Handlers of the operations on who calls, and on personal access tokens."""
+
+    def __init__(self, tokens: Tokens, limits: Limits) -> None:
+        self._tokens = tokens
+        self._limits = limits
+
+    def whoami(self, token_info: dict[str, Any]) -> Response:
+        """Shows who calls."""
+        principal = token_info["principal"]
+        usage = self._limits.usage(principal.subject)
+        document = {
+            "subject": principal.subject,
+            "name": principal.name,
+            "roles": sorted(principal.roles, reverse=True),
+            "groups": sorted(principal.groups),
+            "scopes": None if principal.scopes is None else sorted(principal.scopes),
+            "limits": {name: {"used": value.used, "limit": value.limit} for name, value in usage.items()},
+        }
+        return views.answer(document, headers={"Cache-Control": "no-store"})
+
+    def list_(self, token_info: dict[str, Any], owner: str | None = None) -> Response:
+        """Lists tokens."""
+        found = self._tokens.list(token_info["principal"], owner)
+        return views.answer({"tokens": [_token(item) for item in found]})
+
+    def create(self, token_info: dict[str, Any], body: dict[str, Any]) -> Response:
+        """Makes a token."""
+        token, secret = self._tokens.create(token_info["principal"], body["name"], body["scopes"], body.get("days"))
+        headers = {"Location": f"/tokens/{quote(token.id, safe='')}", "Cache-Control": "no-store"}
+        return views.answer({**_token(token), "token": secret}, 201, headers)
+
+    def delete(self, token_info: dict[str, Any], token_id: str) -> Response:
+        """Revokes a token."""
+        self._tokens.revoke(token_info["principal"], token_id)
+        return views.empty(204)
+
+
+def _token(value: AccessToken) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "name": value.name,
+        "owner": value.owner,
+        "scopes": sorted(value.scopes),
+        "created_at": views.moment(value.created_at),
+        "expires_at": views.moment(value.expires_at),
+        "last_used_at": views.moment(value.last_used_at),
+    }

@@ -1,0 +1,284 @@
+"""Who may do what: every operation of the contract as everybody who may call.
+
+A new operation needs a row in `ROWS`, which says how it is asked about something of Alice's and what comes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from hpcwaas.resources import resource
+from tests.matrix import Headers, Standing, World, fill, unknown, world
+
+_VERBS = ("get", "post", "put", "patch", "delete")
+_CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the contract. Its scope is None when anybody may call."""
+
+    method: str
+    path: str
+    scope: str | None
+    lists: bool
+
+
+OPERATIONS = {
+    operation["operationId"]: Operation(
+        verb.upper(),
+        path,
+        None if operation.get("security") == [] else operation["x-scope"],
+        any(each.get("$ref", "").endswith("/Owner") for each in operation.get("parameters", ())),
+    )
+    for path, item in _CONTRACT["paths"].items()
+    for verb, operation in item.items()
+    if verb in _VERBS
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What comes of an operation on something of Alice's.
+
+    Attributes:
+        owner, other, shared, operator: statuses, by how the caller stands to it.
+        things: kind of thing by parameter of the path.
+        spends: the kind of thing that is gone, or another, when it has been done; see `World.spend`.
+        arguments: of the request.
+    """
+
+    owner: int
+    other: int
+    shared: int
+    operator: int
+    things: Mapping[str, str]
+    spends: str | None = None
+    arguments: Mapping[str, Any] | None = None
+
+    def status(self, standing: Standing) -> int:
+        match standing:
+            case Standing.UNKNOWN:
+                return 401
+            case Standing.WEAK:
+                return 403
+        return int(getattr(self, standing.value))
+
+
+@dataclass(frozen=True)
+class Public:
+    """What comes of an operation that needs no credentials."""
+
+    status: int
+    arguments: Mapping[str, Any] | None = None
+
+
+WORKFLOW, EXECUTION = {"workflow_id": "workflow"}, {"execution_id": "execution"}
+OUTPUT = {"execution_id": "execution", "output_name": "output"}
+RUNNING, FAILED = {"execution_id": "running"}, {"execution_id": "failed"}
+FILE, KEY, TOKEN = {"file_id": "file"}, {"key_id": "key"}, {"token_id": "token"}
+NEW_TOKEN = {"name": "?", "scopes": ["workflows:read"]}
+
+ROWS: dict[str, Row | Public] = {
+    "listWorkflows": Row(200, 200, 200, 200, {}),
+    "getWorkflow": Row(200, 404, 404, 404, WORKFLOW),
+    "triggerWorkflow": Row(201, 404, 404, 404, WORKFLOW, arguments={"json": {"inputs": {"message": "x"}}}),
+    "listExecutions": Row(200, 200, 200, 200, {}),
+    "getExecution": Row(200, 404, 200, 200, EXECUTION),
+    "cancelExecution": Row(202, 404, 403, 202, RUNNING, "running"),
+    "resumeExecution": Row(409, 404, 403, 403, FAILED),  # this engine resumes nothing
+    "getShares": Row(200, 404, 403, 200, EXECUTION),
+    "putShares": Row(200, 404, 403, 200, EXECUTION, "execution", {"json": {"users": ["frank"]}}),
+    "deleteShares": Row(204, 404, 403, 204, EXECUTION, "execution"),
+    "getExecutionLogs": Row(200, 404, 200, 200, EXECUTION),
+    "getExecutionOutput": Row(200, 404, 200, 200, OUTPUT),
+    "listFiles": Row(200, 200, 200, 200, {}),
+    "uploadFile": Row(201, 201, 201, 201, {}, arguments={"params": {"name": "a.txt"}, "data": b"x"}),
+    "getFile": Row(200, 404, 404, 200, FILE),
+    "deleteFile": Row(204, 404, 404, 403, FILE, "file"),
+    "listSshKeys": Row(200, 200, 200, 200, {}),
+    "createSshKey": Row(201, 201, 201, 201, {}, arguments={"json": {}}),
+    "getSshKey": Row(200, 404, 404, 200, KEY),
+    "deleteSshKey": Row(204, 404, 404, 403, KEY, "key"),
+    "rotateSshKey": Row(200, 404, 404, 403, KEY, "key"),
+    "confirmSshKey": Row(200, 404, 404, 403, KEY),
+    "whoami": Row(200, 200, 200, 200, {}),
+    "listTokens": Row(200, 200, 200, 200, {}),
+    "createToken": Row(201, 201, 201, 201, {}, arguments={"json": NEW_TOKEN}),
+    "deleteToken": Row(204, 404, 404, 204, TOKEN, "token"),
+    "logout": Row(204, 204, 204, 204, {}, "credentials"),
+    "getAuthMethods": Public(200),
+    "login": Public(303, {"params": {"moved": "true"}}),
+    "authorize": Public(400),
+    "startDevice": Public(200),
+    "showActivation": Public(200, {"params": {"moved": "true"}}),
+    "activate": Public(403, {"data": {"user_code": "BCDF-GHJK", "proof": "wrong"}}),
+    "issueToken": Public(400, {"data": {"grant_type": "refresh_token", "refresh_token": "hpcwaas_ref_wrong"}}),
+    "getLiveness": Public(200),
+    "getReadiness": Public(200),
+}
+PROTECTED = [name for name, row in ROWS.items() if isinstance(row, Row)]
+PUBLIC = [name for name, row in ROWS.items() if isinstance(row, Public)]
+BY_ID = [name for name, row in ROWS.items() if isinstance(row, Row) and row.things]
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("matrix")) as found:
+        yield found
+
+
+@pytest.fixture
+def matrix(shared_world: World, caplog: pytest.LogCaptureFixture) -> Iterator[World]:
+    """The world; what is done in it leaves no secret anywhere."""
+    caplog.set_level(logging.INFO)
+    shared_world.forgive()
+    yield shared_world
+    told = caplog.text + shared_world.audit_file.read_text()
+    assert not [secret for secret in shared_world.secrets if secret in told]
+
+
+class Asked:
+    """An operation, asked about something."""
+
+    def __init__(self, matrix: World, name: str) -> None:
+        self._matrix = matrix
+        self.operation = OPERATIONS[name]
+        row = ROWS[name]
+        self._arguments = row.arguments or {}
+        self._kinds = row.things if isinstance(row, Row) else {}
+        self._spends = row.spends if isinstance(row, Row) else None
+
+    def things(self) -> Mapping[str, str]:
+        """Things of Alice's, by the parameters of the path."""
+        return {name: self._matrix.thing(kind) for name, kind in self._kinds.items()}
+
+    def __call__(
+        self, headers: Headers, things: Mapping[str, str], method: str | None = None
+    ) -> tuple[requests.Response, str]:
+        arguments = dict(self._arguments)
+        if arguments.get("json") is NEW_TOKEN:
+            arguments["json"] = {**NEW_TOKEN, "name": str(uuid.uuid4())}
+        path = fill(self.operation.path, things)
+        answer, request_id = self._matrix.ask(method or self.operation.method, path, headers, **arguments)
+        if answer.ok and self._spends is not None:
+            self._matrix.spend(self._spends)
+        return answer, request_id
+
+
+def protected(name: str) -> tuple[Row, str]:
+    row, scope = ROWS[name], OPERATIONS[name].scope
+    assert isinstance(row, Row)
+    assert scope is not None
+    return row, scope
+
+
+def seen(asked: tuple[requests.Response, str], things: Mapping[str, str]) -> tuple[object, ...]:
+    """An answer but for its date, and for what the request itself brought."""
+    answer, request_id = asked
+    headers = [(name, value.replace(request_id, "")) for name, value in answer.raw.headers.items() if name != "date"]
+    body = answer.content.replace(request_id.encode(), b"")
+    for thing in things.values():
+        body = body.replace(thing.encode(), b"")
+    return answer.status_code, headers, body
+
+
+def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
+    assert set(ROWS) == set(OPERATIONS)
+    for name, operation in OPERATIONS.items():
+        assert isinstance(ROWS[name], Public) == (operation.scope is None), name
+
+
+@pytest.mark.parametrize("name", PROTECTED)
+def test_who_signs_in(matrix: World, name: str) -> None:
+    row, scope = protected(name)
+    ask = Asked(matrix, name)
+    expected, found, acts, expected_acts = {}, {}, {}, {}
+    for caller, (standing, headers) in matrix.callers(scope).items():
+        expected[caller] = row.status(standing)
+        things = ask.things()
+        answer, request_id = ask(headers(), things)
+        found[caller] = answer.status_code
+        # Whatever may change something is an act, and what shows somebody else's, and what is refused.
+        foreign = standing in (Standing.SHARED, Standing.OPERATOR) and row.things and answer.ok
+        expected_acts[caller] = int(ask.operation.method != "GET" or answer.status_code == 403 or bool(foreign))
+        acts[caller] = matrix.acts(request_id)
+        if answer.status_code in (403, 404):
+            for secret in ("alice", "erin", "climate", *(things.values() if standing is Standing.OTHER else ())):
+                assert secret not in json.dumps({**answer.json(), "instance": None}), caller
+    assert found == expected
+    assert acts == expected_acts
+
+
+@pytest.mark.parametrize("name", PROTECTED)
+def test_who_does_not_sign_in(matrix: World, name: str) -> None:
+    ask = Asked(matrix, name)
+    things = ask.things()
+    answers = {}
+    for caller, headers in matrix.strangers().items():
+        if "password" in caller or "user" in caller:
+            matrix.forgive()
+        answer, request_id = ask(headers, things)
+        answers[caller] = seen((answer, request_id), things)
+        assert matrix.acts(request_id) == int(bool(headers) or ask.operation.method != "GET"), caller
+    nobody = answers["nobody"]
+    assert nobody[0] == 401
+    assert {caller: answer for caller, answer in answers.items() if answer != nobody} == {}
+    # Whether there is such a thing, they aren't told either.
+    nothing = {parameter: unknown(thing) for parameter, thing in things.items()}
+    assert seen(ask({}, nothing), nothing) == nobody
+
+
+@pytest.mark.parametrize("name", BY_ID)
+def test_what_is_somebody_elses_answers_like_what_does_not_exist(matrix: World, name: str) -> None:
+    row, scope = protected(name)
+    ask = Asked(matrix, name)
+    things = ask.things()
+    nothing = {parameter: unknown(thing) for parameter, thing in things.items()}
+    asked = 0
+    for caller, (standing, headers) in matrix.callers(scope).items():
+        if row.status(standing) != 404 and standing is not Standing.WEAK:
+            continue
+        for method in {ask.operation.method, "HEAD"} if ask.operation.method == "GET" else {ask.operation.method}:
+            credentials = headers()
+            foreign, unknown_ = (seen(ask(credentials, each, method), each) for each in (things, nothing))
+            assert foreign == unknown_, (caller, method)
+            asked += 1
+    assert asked > 3
+
+
+@pytest.mark.parametrize("name", [name for name in PROTECTED if OPERATIONS[name].lists])
+def test_lists_show_what_is_somebody_elses_to_operators_alone(matrix: World, name: str) -> None:
+    _, scope = protected(name)
+    ask = Asked(matrix, name)
+    for kind in ("execution", "file", "key", "token"):
+        matrix.thing(kind)
+    for caller, (standing, headers) in matrix.callers(scope).items():
+        credentials = headers()
+        for owner in ("alice", "*", "nobody"):
+            answer, request_id = matrix.ask("GET", ask.operation.path, credentials, params={"owner": owner})
+            mine = standing is Standing.OWNER and owner == "alice"
+            assert answer.status_code == (200 if mine or standing is Standing.OPERATOR else 403), (caller, owner)
+            assert ('"alice"' in answer.text) == (answer.ok and owner != "nobody"), (caller, owner)
+            assert matrix.acts(request_id) == int(not mine), (caller, owner)
+        plain, _ = matrix.ask("GET", ask.operation.path, credentials)
+        assert ('"alice"' in plain.text) == (standing is Standing.OWNER), caller
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_is_public_asks_for_no_credentials(matrix: World, name: str) -> None:
+    row = ROWS[name]
+    assert isinstance(row, Public)
+    ask = Asked(matrix, name)
+    callers = {**matrix.strangers(), **{who: headers() for who, (_, headers) in matrix.callers("any").items()}}
+    found = {caller: ask(headers, {})[0].status_code for caller, headers in callers.items()}
+    assert found == dict.fromkeys(callers, row.status)
