@@ -12,6 +12,7 @@ import requests
 
 from .config import Config
 from .errors import ExitCode, NotFound, Unreachable, WaasError
+from .oauth import Renewal
 from .password import credentials
 from .retry import RETRIED_STATUSES, pause, retry_after
 from .tls import secure
@@ -21,22 +22,28 @@ _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _TRIES = 4
 _MAX_WAIT_SECONDS = 30.0
+_LISTED = frozenset({"workflows", "executions", "files", "ssh_keys", "tokens"})
 
 
 class _Authorization(requests.auth.AuthBase):
     """Sets the header, or none: without an `auth` of its own, requests would take one from ~/.netrc."""
 
-    def __init__(self, config: Config) -> None:
-        self._header: str | None = None
-        if config.access_token:
-            self._header = f"Bearer {config.access_token}"
-        elif config.user:
-            self._header = "Basic " + base64.b64encode(credentials(config.user).encode()).decode()
+    def __init__(self, header: str | None) -> None:
+        self._header = header
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._header:
             request.headers["Authorization"] = self._header
         return request
+
+
+def _header(config: Config) -> str | None:
+    """The credentials that don't change while the command runs."""
+    if config.access_token:
+        return f"Bearer {config.access_token}"
+    if config.user:
+        return "Basic " + base64.b64encode(credentials(config.user).encode()).decode()
+    return None
 
 
 class Client:
@@ -51,15 +58,20 @@ class Client:
     def __init__(
         self, config: Config, *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._config = config
         self._note = note
         self._sleep = sleep
         self._session = requests.Session()
         self._session.headers.update(
             {"User-Agent": f"waas/{version('hpcwaas')}", "Accept": "application/json, */*;q=0.5"}
         )
-        self._session.auth = _Authorization(config)
         self._verify = secure(self._session, config, note)
+        self.become(config)
+
+    def become(self, config: Config) -> None:
+        """From now on uses the credentials of another configuration for the same service."""
+        self._config = config
+        self._header = _header(config)
+        self._renewal = Renewal(self, config, config.login) if config.login else None
 
     def request(
         self,
@@ -73,6 +85,7 @@ class Client:
         stream: bool = False,
         timeout: float = _ANSWER_SECONDS,
         retry: bool | None = None,
+        anonymous: bool = False,
     ) -> requests.Response:
         """Sends a request.
 
@@ -81,6 +94,7 @@ class Client:
             stream: leave the body to be read by the caller, who closes the answer.
             timeout: seconds to wait for each part of the answer.
             retry: whether sending it twice does no harm. Default: GET only.
+            anonymous: send no credentials.
 
         Returns:
             an answer below 300.
@@ -95,7 +109,7 @@ class Client:
         for attempt in range(1, _TRIES + 1):
             last = attempt == _TRIES or not retry
             try:
-                response = self._send(method, where, timeout=timeout, **arguments)
+                response = self._signed(method, where, anonymous=anonymous, timeout=timeout, **arguments)
             except requests.Timeout as error:
                 raise unreachable(error, self._config) from None
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -149,13 +163,28 @@ class Client:
                 f"The answer of {self._config.api_url} isn't JSON: is it the address of the service?"
             ) from None
 
-    def _send(self, method: str, where: str, *, timeout: float, **arguments: Any) -> requests.Response:
+    def _signed(self, method: str, where: str, *, anonymous: bool, **arguments: Any) -> requests.Response:
+        """Sends a request with the credentials; once more with new ones when a sign-in can be renewed."""
+        if anonymous or not self._renewal:
+            return self._send(method, where, None if anonymous else self._header, **arguments)
+        response = self._send(method, where, f"Bearer {self._renewal.token()}", **arguments)
+        if response.status_code != requests.codes.unauthorized or not self._renewal.renew():
+            return response
+        response.close()
+        if rewind := getattr(arguments["data"], "rewind", None):
+            rewind()
+        return self._send(method, where, f"Bearer {self._renewal.token()}", **arguments)
+
+    def _send(
+        self, method: str, where: str, header: str | None, *, timeout: float, **arguments: Any
+    ) -> requests.Response:
         started = time.monotonic()
         if self._config.debug:
             self._note(f"> {method} {self._config.api_url}{where} {arguments['params'] or ''}".rstrip())
         response = self._session.request(
             method,
             self._config.api_url + where,
+            auth=_Authorization(header),
             timeout=(_CONNECT_SECONDS, timeout),
             allow_redirects=False,
             verify=self._verify,
@@ -194,10 +223,11 @@ class Client:
                 problem=problem,
             )
         if status == 403:
-            return WaasError(detail, code=ExitCode.UNAUTHORIZED, problem=problem)
+            return WaasError(detail, code=ExitCode.UNAUTHORIZED, hint=_how_to_do_more(self._config), problem=problem)
         if status == 404:
-            # Only a service that knows the path sends a problem; every group of paths is a group of commands.
-            hint = f"`waas {where.split('/')[1]} list` shows what there is." if problem else None
+            # Only a service that knows the path sends a problem.
+            group = where.split("/")[1]
+            hint = f"`waas {group} list` shows what there is." if problem and group in _LISTED else None
             return NotFound(detail, hint=hint, problem=problem)
         if status == 400:
             return WaasError(detail, code=ExitCode.USAGE, problem=problem)
@@ -221,7 +251,15 @@ def _detail(problem: Mapping[str, Any] | None) -> str | None:
 def _how_to_sign_in(config: Config) -> str:
     if config.local:
         return "The local profile is out of date: start the service again."
+    if config.login:
+        return f"Sign in again: {config.login_command}"
     ways = "--user NAME (the password is asked for) or --access_token TOKEN, HW_USER or HW_ACCESS_TOKEN, or $HOME/.waas"
     if config.user or config.access_token:
         return f"The credentials were refused. Give others: {ways}."
-    return f"Give credentials: {ways}."
+    return f"Sign in: {config.login_command}\nOr give credentials: {ways}."
+
+
+def _how_to_do_more(config: Config) -> str | None:
+    """What may help who isn't allowed something: `waas login` with a password leaves a token that can't do all."""
+    by_token = config.login is not None and config.login.refresh_token is None
+    return "If your password is needed for it, add --user NAME." if by_token else None

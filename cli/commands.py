@@ -133,6 +133,11 @@ class Command(_Behaviour):
     """A command."""
 
 
+owner_option = click.option(
+    "--owner", metavar="NAME", help="For operators: whose to list, `*` for everybody's. [default: your own]"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Lazy:
     """A command that is imported when it is called.

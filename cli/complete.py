@@ -45,3 +45,8 @@ def complete_file(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
 def complete_ssh_key(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids of SSH keys."""
     return _ids(ctx, "/ssh_keys", "ssh_keys", incomplete, "name")
+
+
+def complete_token(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of personal access tokens."""
+    return _ids(ctx, "/tokens", "tokens", incomplete, "name")

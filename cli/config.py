@@ -1,4 +1,4 @@
-"""Where the service is and who calls: options, environment, configuration file, local profile."""
+"""Where the service is and who calls: options, environment, configuration file, sign-in, local profile."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from .credentials import Credentials, Login
 from .errors import UsageError
 
 DEFAULT_API_URL = "https://127.0.0.1:9090"
 DEFAULT = "the default"
 """Said to be the source of a value that nobody gave."""
+_COMMAND_LINE = "the command line"
 KEYS = (
     "output",
     "api_url",
@@ -26,6 +28,7 @@ KEYS = (
     "key_file",
     "debug",
 )
+_CREDENTIALS = ("user", "access_token")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 Values: TypeAlias = Mapping[str, object]
@@ -38,8 +41,10 @@ class Config:
     Attributes:
         api_url: address of the service, without a slash at its end.
         api_url_from: what the address was taken from, in words for an error message.
-        user: `name[:password]`. At most one of `user` and `access_token` is set.
-        local: both come from the profile of a service that runs in local mode on this machine.
+        user: `name[:password]`. At most one of `user`, `access_token` and `login` is set.
+        local: address and token come from the profile of a service that runs in local mode on this machine.
+        login: what `waas login` left for this address.
+        state_directory: where that is kept.
         warnings: what was odd but did not matter.
     """
 
@@ -54,12 +59,19 @@ class Config:
     cert_file: Path | None
     key_file: Path | None
     debug: bool
+    state_directory: Path
     local: bool = False
+    login: Login | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def login_command(self) -> str:
+        """What to type to sign in here."""
+        return "waas login" + (f" --api_url {self.api_url}" if self.api_url_from == _COMMAND_LINE else "")
 
 
 def load(given: Values, environment: Mapping[str, str]) -> Config:
-    """Puts the configuration together: option beats environment beats file beats local profile.
+    """Puts the configuration together: option beats environment beats file beats sign-in beats local profile.
 
     Args:
         given: options of the command line, by the names in `KEYS`, and `config`.
@@ -73,14 +85,18 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     }
     content, path, warnings = _file(given.get("config") or variables.get("config"))
     sources: list[tuple[str, Values]] = [
-        ("the command line", given),
+        (_COMMAND_LINE, given),
         ("the environment", variables),
         (f"the file {path}", content),
     ]
+    state_directory = _state_directory(environment)
+    signed_in = Credentials(state_directory)
     local = False
-    if not any(source.get(key) for _, source in sources for key in ("api_url", "user", "access_token")):
-        profile = _profile_path(environment)
-        if profile.is_file():
+    if not any(source.get("api_url") for _, source in sources):
+        profile = state_directory / "local.yaml"
+        if remembered := signed_in.default():
+            sources.append((f"your sign-in in {signed_in.path}", {"api_url": remembered}))
+        elif profile.is_file() and not any(source.get(key) for _, source in sources for key in _CREDENTIALS):
             # All or nothing: this token must never travel to an address that comes from somewhere else.
             sources.append((f"the local profile {profile}", _profile(profile)))
             local = True
@@ -108,15 +124,16 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
         return parsed
 
     # Credentials are one setting with two forms: those of the strongest source count, and there a token beats a user.
-    credentials = next((source for _, source in sources if source.get("access_token") or source.get("user")), {})
+    credentials = next((source for _, source in sources if any(source.get(key) for key in _CREDENTIALS)), {})
     token = credentials.get("access_token")
     user = None if token else credentials.get("user")
-    api_url, api_url_from = find("api_url")
+    named, api_url_from = find("api_url")
+    api_url = _address(str(named or DEFAULT_API_URL), api_url_from)
     cert_file, key_file = path_of("cert_file"), path_of("key_file")
     if key_file and not cert_file:
         raise UsageError("key_file is given without cert_file.")
     return Config(
-        api_url=_address(str(api_url or DEFAULT_API_URL), api_url_from),
+        api_url=api_url,
         api_url_from=api_url_from,
         user=str(user) if user else None,
         access_token=str(token) if token else None,
@@ -127,7 +144,10 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
         cert_file=cert_file,
         key_file=key_file,
         debug=flag("debug"),
+        state_directory=state_directory,
         local=local,
+        # Its tokens never travel to another address than the one that gave them.
+        login=None if credentials else signed_in.find(api_url),
         warnings=warnings,
     )
 
@@ -167,10 +187,10 @@ def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
     return content, path, tuple(f"{path}: the key {key!r} is unknown and ignored." for key in unknown)
 
 
-def _profile_path(environment: Mapping[str, str]) -> Path:
+def _state_directory(environment: Mapping[str, str]) -> Path:
     state = environment.get("XDG_STATE_HOME", "")
     # The XDG rules: what isn't absolute doesn't count.
-    return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "waas" / "local.yaml"
+    return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "waas"
 
 
 def _profile(path: Path) -> Values:

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from . import output
-from .commands import Group
+from .commands import Group, owner_option
 from .complete import complete_execution, complete_workflow
 from .errors import ExitCode, NotFound
 from .many import each
 from .outputs import COLUMNS, rows_of
+from .shares import share, shares, unshare
 from .state import State, pass_state
 from .text import compact, described, duration, log_line, show_time
 from .urls import path
@@ -35,6 +36,11 @@ def command(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+command.add_command(share)
+command.add_command(unshare)
+command.add_command(shares)
+
+
 @command.command("list", aliases=("ls",))
 @click.option("--workflow", metavar="ID", help="Only executions of this workflow.", shell_complete=complete_workflow)
 @click.option(
@@ -48,16 +54,25 @@ def command(ctx: click.Context) -> None:
     "--limit", metavar="N", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many."
 )
 @click.option("--all", "everything", is_flag=True, help="All of them.")
+@owner_option
+@click.option("--shared", is_flag=True, help="Those that others share with you, in place of your own.")
 @pass_state
 def list_executions(
-    state: State, workflow: str | None, statuses: tuple[str, ...], limit: int, everything: bool
+    state: State,
+    workflow: str | None,
+    statuses: tuple[str, ...],
+    limit: int,
+    everything: bool,
+    owner: str | None,
+    shared: bool,
 ) -> None:
-    """List your executions, newest first.
+    """List your executions, newest first. With --owner or --shared, the last column is the owner.
 
     Examples:
       waas executions list --status RUNNING --status PENDING
       waas executions list --workflow word-statistics --all
       waas executions list --status RUNNING -o json | jq -r '.[].id'
+      waas executions list --shared
     """
     found = list(
         state.client.pages(
@@ -67,15 +82,18 @@ def list_executions(
             workflow=workflow,
             status=",".join(statuses) or None,
             limit=1000 if everything else limit,
+            owner=owner,
+            shared="true" if shared else None,
         )
     )
+    others = shared or owner is not None
     if state.json:
         output.json(found)
     elif not found:
         state.note("No executions found.")
     else:
         output.table(
-            ("Execution ID", "Status", "Workflow", "Triggered", "Time"),
+            ("Execution ID", "Status", "Workflow", "Triggered", "Time", *(["Owner"] if others else [])),
             (
                 (
                     execution["id"],
@@ -83,6 +101,7 @@ def list_executions(
                     execution.get("workflow_id"),
                     show_time(execution.get("created_at")),
                     duration(execution.get("started_at"), execution.get("ended_at")),
+                    *([execution.get("owner")] if others else []),
                 )
                 for execution in found
             ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import output
-from .commands import Group
+from .commands import Group, owner_option
 from .complete import complete_file
 from .errors import UsageError
 from .many import each
@@ -61,22 +61,33 @@ def upload(state: State, paths: tuple[Path, ...]) -> None:
     "--limit", metavar="N", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many."
 )
 @click.option("--all", "everything", is_flag=True, help="All of them.")
+@owner_option
 @pass_state
-def list_files(state: State, limit: int, everything: bool) -> None:
-    """List your uploads, newest first.
+def list_files(state: State, limit: int, everything: bool, owner: str | None) -> None:
+    """List your uploads, newest first. With --owner, the last column is the owner.
 
     Example:
       waas files list --all
     """
-    found = list(state.client.pages("/files", "files", everything=everything, limit=1000 if everything else limit))
+    wanted = {"limit": 1000 if everything else limit, "owner": owner}
+    found = list(state.client.pages("/files", "files", everything=everything, **wanted))
     if state.json:
         output.json(found)
     elif not found:
         state.note("No files found.")
     else:
         output.table(
-            ("File ID", "Name", "Size", "Uploaded"),
-            ((file["id"], file["name"], size(file["size"]), show_time(file["created_at"])) for file in found),
+            ("File ID", "Name", "Size", "Uploaded", *(["Owner"] if owner else [])),
+            (
+                (
+                    file["id"],
+                    file["name"],
+                    size(file["size"]),
+                    show_time(file["created_at"]),
+                    *([file["owner"]] if owner else []),
+                )
+                for file in found
+            ),
         )
 
 

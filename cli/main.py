@@ -30,6 +30,10 @@ from .state import State
         ),
         "files": Lazy("files", "Upload files that are used as inputs.", ("file",)),
         "ssh_keys": Lazy("ssh_keys", "Make SSH keys for your HPC accounts.", ("keys", "key", "k")),
+        "login": Lazy("login", "Sign in to a service."),
+        "logout": Lazy("logout", "Sign out."),
+        "whoami": Lazy("whoami", "Show who you are, what you may do and what you use."),
+        "tokens": Lazy("tokens", "Make personal access tokens for scripts and robots.", ("token", "tok")),
         "completion": Lazy("completion", "Print a completion script for your shell."),
         "help": Lazy("help", "Explain a command."),
         "gen-doc": Lazy("gendoc", "Write the documentation of all commands.", hidden=True),
@@ -44,6 +48,7 @@ def cli(ctx: click.Context) -> None:
     follows these and fetches their outputs.
 
     Examples:
+      waas login --api_url https://waas.example.org
       waas workflows list
       waas workflows show word-statistics
       waas workflows trigger word-statistics -i texts=@notes.txt -i top=5 --follow
@@ -54,11 +59,13 @@ def cli(ctx: click.Context) -> None:
       2. environment: HW_API_URL, HW_USER, HW_ACCESS_TOKEN and so on, HW_ and the
          name of the option;
       3. the configuration file, YAML: api_url, user, access_token and so on;
-      4. when none of them names address, user or token: a service that runs in
-         local mode on this machine under your account.
+      4. `waas login`: its address when none of them names one, and its sign-in
+         at the address when none of them names user or token;
+      5. when none of all these names anything: a service that runs in local mode
+         on this machine under your account.
 
     Other users of a machine see options in its list of processes: give passwords
-    and tokens in the environment or in the file.
+    and tokens in the environment or in the file, or sign in with `waas login`.
 
     Results go to stdout, all else to stderr. With `-o json` stdout holds JSON or
     nothing, and an error is an object on stderr. Tables that are not printed to a
@@ -70,7 +77,7 @@ def cli(ctx: click.Context) -> None:
       2    the command line, the configuration or an input is wrong
       3    the execution that was followed FAILED
       4    the execution that was followed was CANCELLED
-      5    there is no such workflow, execution, file or key
+      5    there is no such workflow, execution, file, key or token
       6    not signed in, or not allowed
       130  interrupted with Ctrl-C; executions go on
     """

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from . import output
-from .commands import Group
+from .commands import Group, owner_option
 from .complete import complete_ssh_key
 from .errors import UsageError
 from .many import each
@@ -81,23 +81,31 @@ def _metadata(arguments: tuple[str, ...]) -> dict[str, str]:
 
 
 @command.command("list", aliases=("ls", "l"))
+@owner_option
 @pass_state
-def list_keys(state: State) -> None:
-    """List your SSH keys, newest first.
+def list_keys(state: State, owner: str | None) -> None:
+    """List your SSH keys, newest first. With --owner, the last column is the owner.
 
     Example:
       waas ssh_keys list
     """
-    found: list[dict[str, Any]] = state.client.json("/ssh_keys").get("ssh_keys") or []
+    found: list[dict[str, Any]] = state.client.json("/ssh_keys", owner=owner).get("ssh_keys") or []
     if state.json:
         output.json(found)
     elif not found:
         state.note("No SSH keys found.")
     else:
         output.table(
-            ("Key ID", "Name", "Type", "Fingerprint", "Made"),
+            ("Key ID", "Name", "Type", "Fingerprint", "Made", *(["Owner"] if owner else [])),
             (
-                (key["id"], key.get("name"), _type(key), key["fingerprint"], show_time(key["created_at"]))
+                (
+                    key["id"],
+                    key.get("name"),
+                    _type(key),
+                    key["fingerprint"],
+                    show_time(key["created_at"]),
+                    *([key["owner"]] if owner else []),
+                )
                 for key in found
             ),
         )

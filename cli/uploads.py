@@ -39,6 +39,12 @@ class _Body:
         self._progress.advance(len(chunk))
         return chunk
 
+    def rewind(self) -> None:
+        """Begins anew, for another try."""
+        self._progress.advance(-self._stream.tell())
+        self._stream.seek(0)
+        self.digest = hashlib.sha256()
+
 
 class Uploader:
     """Uploads files, and remembers those of this run so that they can be taken back.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
@@ -17,35 +16,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-import yaml
-from openapi_schema_validator import OAS30Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT4
 from waas_cli.main import main
 
+from tests.cli.identity import IdentityStub
+from tests.cli.wire import NO_ROUTE, NOT_FOUND, Answer, Request, check, problem
+
 DATA = Path(__file__).parent / "data"
-CONTRACT = yaml.load((Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-REGISTRY = Registry().with_resource("contract", Resource.from_contents(CONTRACT, DRAFT4))
-
-
-def check(schema: str, value: Any) -> Any:
-    """The value, when the contract allows it."""
-    reference = {"$ref": f"contract#/components/schemas/{schema}"}
-    OAS30Validator(reference, registry=REGISTRY).validate(value)
-    return value
-
-
-@dataclass
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @dataclass
@@ -122,6 +98,7 @@ class Service:
         self.next_frames: list[tuple[str, list[tuple[str, str]]]] = [("RUNNING", [])]
         self.refuse_inputs: list[dict[str, Any]] = []
         self.page_size = 2
+        self.identity = IdentityStub(self.executions)
 
     def add(self, *frames: tuple[str, list[tuple[str, str]]], **members: Any) -> str:
         identity = f"{len(self.executions) + 1:08x}-0000-4000-8000-0123456789ab"
@@ -130,16 +107,6 @@ class Service:
 
     def sent(self, method: str, pattern: str) -> list[Request]:
         return [each for each in self.requests if each.method == method and re.search(pattern, each.path)]
-
-
-def problem(status: int, identity: str, detail: str, **more: Any) -> tuple[int, Any, dict[str, str]]:
-    error = {"id": identity, "status": status, "title": identity.title(), "detail": detail}
-    document = {"type": "about:blank", "title": identity.title(), "status": status, "detail": detail, "errors": [error]}
-    return status, check("Problem", {**document, **more}), {"Content-Type": "application/problem+json"}
-
-
-NOT_FOUND = problem(404, "not_found", "There is no such thing.")
-NO_ROUTE = (404, b"404 page not found", {"Content-Type": "text/plain"})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -166,13 +133,14 @@ class Handler(BaseHTTPRequestHandler):
                 status, content, more = problem(what, "trouble", "Out of order.")
                 self.write(status, content, {**more, **headers})
                 return
-        accepted = {"Basic " + base64.b64encode(b"alice:alicepw").decode(), "Bearer s3cret-token"}
-        if request.headers.get("Authorization") not in accepted:
-            self.write(*problem(401, "unauthorized", "Credentials are missing or wrong."))
-            return
-        self.write(*self.route(request))
+        answer = self.service.identity.public(request)
+        if self.service.old:
+            answer = NO_ROUTE if answer else None
+        if answer is None and not self.service.identity.knows(request):
+            answer = problem(401, "unauthorized", "Credentials are missing or wrong.")
+        self.write(*(answer or self.service.identity.private(request) or self.route(request)))
 
-    do_GET = do_POST = do_DELETE = respond  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815
 
     def write(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
         raw = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
@@ -183,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
-    def route(self, request: Request) -> tuple[int, Any, dict[str, str]]:
+    def route(self, request: Request) -> Answer:
         match (request.method, request.path.strip("/").split("/")):
             case ("GET", ["workflows"]):
                 words = request.query.get("q", "").lower()
@@ -211,13 +179,13 @@ class Handler(BaseHTTPRequestHandler):
                 return self.key(request, rest)
         return NO_ROUTE
 
-    def page(self, member: str, schema: str, items: list[Any], request: Request) -> tuple[int, Any, dict[str, str]]:
+    def page(self, member: str, schema: str, items: list[Any], request: Request) -> Answer:
         start = int(request.query.get("cursor", 0))
         size = min(int(request.query.get("limit", 50)), self.service.page_size)
         following = str(start + size) if start + size < len(items) else None
         return 200, check(schema, {member: items[start : start + size], "next_cursor": following}), {}
 
-    def trigger(self, request: Request, identity: str) -> tuple[int, Any, dict[str, str]]:
+    def trigger(self, request: Request, identity: str) -> Answer:
         check("Trigger", request.json)
         inputs = request.json["inputs"]
         if identity not in [each["id"] for each in self.service.workflows]:
@@ -229,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
         made = self.service.add(*self.service.next_frames, workflow=identity, inputs=inputs)
         return 201, None, {"Location": f"/executions/{made}"}
 
-    def execution(self, request: Request, execution: Execution, rest: list[str]) -> tuple[int, Any, dict[str, str]]:
+    def execution(self, request: Request, execution: Execution, rest: list[str]) -> Answer:
         match (request.method, rest):
             case ("GET", []):
                 status = {"id": execution.id, "status": execution.status}
@@ -264,7 +232,7 @@ class Handler(BaseHTTPRequestHandler):
             return page
         return check("Logs", {**page, "status": execution.status, "over": execution.over})
 
-    def output(self, request: Request, name: str) -> tuple[int, Any, dict[str, str]]:
+    def output(self, request: Request, name: str) -> Answer:
         content = self.service.contents.get(name + ("?" + request.query["path"] if "path" in request.query else ""))
         if content is None:
             return NOT_FOUND
@@ -273,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
             return 206, content[int(ranged[1]) :], {"Content-Type": "application/octet-stream"}
         return 200, content, {"Content-Type": "application/octet-stream"}
 
-    def file(self, request: Request, rest: list[str]) -> tuple[int, Any, dict[str, str]]:
+    def file(self, request: Request, rest: list[str]) -> Answer:
         match (request.method, rest):
             case ("POST", []):
                 made: dict[str, Any] = {
@@ -294,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
                 return 204, None, {}
         return NOT_FOUND
 
-    def key(self, request: Request, rest: list[str]) -> tuple[int, Any, dict[str, str]]:
+    def key(self, request: Request, rest: list[str]) -> Answer:
         match (request.method, rest):
             case ("POST", []):
                 wanted = check("NewSshKey", request.json)

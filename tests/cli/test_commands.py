@@ -37,7 +37,12 @@ def test_a_group_alone_explains_itself(waas: Any, group: str) -> None:
         "executions logs",
         "executions cancel",
         "executions resume",
+        "executions share",
         "ssh_keys key-gen",
+        "login",
+        "logout",
+        "whoami",
+        "tokens create",
         "completion",
     ],
 )
@@ -112,7 +117,9 @@ def test_an_own_option_hides_the_common_one(alice: Any, service: Any) -> None:
     assert "fine" not in traced.out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["workflows", "trigger", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["login", "--help"], ["workflows", "trigger", "--help"], ["--version"]]
+)
 def test_help_is_fast(home: Path, arguments: list[str]) -> None:
     """What costs time isn't imported."""
     code = (

@@ -62,8 +62,8 @@ def test_credentials_are_one_setting(
 
 
 def test_secrets_are_not_shown(home: Path) -> None:
-    assert "secret" not in repr(config.load({"user": "u:secret"}, {})) + repr(
-        config.load({"access_token": "secret"}, {})
+    assert "pa55word" not in repr(config.load({"user": "u:pa55word"}, {})) + repr(
+        config.load({"access_token": "pa55word"}, {})
     )
 
 

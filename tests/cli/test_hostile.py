@@ -45,6 +45,14 @@ COMMANDS = [
     "files upload {file}",
     "ssh_keys list",
     "ssh_keys show x",
+    "whoami",
+    "login",
+    "tokens list",
+    "tokens create x --scope admin",
+    "tokens revoke x",
+    "executions shares x",
+    "executions share x -u bob",
+    "executions unshare x -u bob",
 ]
 BODIES = [
     "null",
@@ -77,7 +85,7 @@ def mallory(waas: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def everything(answers: responses.RequestsMock, **answer: Any) -> None:
     import re
 
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("GET", "POST", "PUT", "DELETE"):
         answers.add(method, re.compile(".*"), **answer)
 
 

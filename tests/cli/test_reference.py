@@ -64,11 +64,13 @@ def test_completion_scripts(waas: Any, shell: str) -> None:
 @pytest.mark.parametrize(
     ("words", "incomplete", "expected"),
     [
-        ("waas", "w", {"workflows"}),
+        ("waas", "w", {"workflows", "whoami"}),
         ("waas workflows", "tr", {"trigger"}),
         ("waas wf", "tr", {"trigger"}),
         ("waas workflows trigger", "word", {"word-statistics"}),
         ("waas executions status", "0", {"00000001-0000-4000-8000-0123456789ab"}),
+        ("waas tokens", "re", {"revoke"}),
+        ("waas executions list", "--sh", {"--shared"}),
         ("waas completion", "z", {"zsh"}),
     ],
 )

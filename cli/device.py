@@ -1,0 +1,58 @@
+"""Signing in from a machine without a browser, by one elsewhere (RFC 8628)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .client import Client
+from .credentials import Login
+from .errors import ExitCode, Unreachable, WaasError
+from .oauth import CLIENT_ID, Refused, exchange
+
+_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+_SLOWER_SECONDS = 5.0
+_SHORTEST_PAUSE_SECONDS = 1.0
+
+
+def sign_in(
+    client: Client,
+    note: Callable[[str], None],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Login:
+    """Shows a code and waits until the user has confirmed it.
+
+    Args:
+        note: tells the user something.
+        sleep, clock: the time.
+
+    Raises:
+        Refused: the user or the service said no.
+        WaasError: nobody confirmed it in time.
+    """
+    response = client.request("POST", "/auth/device", data={"client_id": CLIENT_ID}, anonymous=True)
+    attempt = client.decode(response)
+    code, interval = str(attempt["device_code"]), max(float(attempt["interval"]), _SHORTEST_PAUSE_SECONDS)
+    deadline = clock() + float(attempt["expires_in"])
+    note(f"Open this address on any device:  {attempt['verification_uri']}")
+    note(f"and enter this code there:        {attempt['user_code']}")
+    if complete := attempt.get("verification_uri_complete"):
+        note(f"Or open the address with the code: {complete}")
+    note(f"The code counts for {float(attempt['expires_in']) / 60:.0f} minutes. Ctrl-C gives up.")
+    while clock() + interval <= deadline:
+        sleep(interval)
+        try:
+            return exchange(client, _GRANT, device_code=code)
+        except Refused as refusal:
+            if refusal.error == "expired_token":
+                break
+            if refusal.error == "slow_down":
+                interval += _SLOWER_SECONDS
+            elif refusal.error != "authorization_pending":
+                raise
+        except Unreachable as failure:
+            # As the RFC says: less often then.
+            interval = max(2 * interval, failure.retry_after or 0)
+    raise WaasError("Nobody confirmed the code in time.", code=ExitCode.UNAUTHORIZED, hint="Begin again: waas login")

@@ -1,0 +1,98 @@
+"""The service's token endpoint, and how a sign-in stays fresh by it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .credentials import Credentials, Login
+from .errors import ExitCode, WaasError
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .config import Config
+
+CLIENT_ID = "waas"
+_MARGIN_SECONDS = 60.0
+
+
+class Refused(WaasError):
+    """The token endpoint said no.
+
+    Attributes:
+        error: OAuth's word for why.
+    """
+
+    def __init__(self, error: str, description: object) -> None:
+        super().__init__(f"The sign-in was refused: {description or error}", code=ExitCode.UNAUTHORIZED)
+        self.error = error
+
+
+def exchange(client: Client, grant_type: str, **form: str) -> Login:
+    """Asks the token endpoint for tokens.
+
+    Args:
+        form: what is exchanged.
+
+    Raises:
+        Refused: it gives none.
+        WaasError: no answer, or another one.
+    """
+    data = {"client_id": CLIENT_ID, "grant_type": grant_type, **form}
+    try:
+        answer: dict[str, Any] = client.decode(client.request("POST", "/auth/token", data=data, anonymous=True))
+    except WaasError as failure:
+        error = (failure.problem or {}).get("error")
+        if isinstance(error, str):
+            raise Refused(error, (failure.problem or {}).get("error_description")) from None
+        raise
+    return Login(str(answer["access_token"]), time.time() + float(answer["expires_in"]), str(answer["refresh_token"]))
+
+
+class Renewal:
+    """The access token of a sign-in, renewed when it is about to end or counts no longer.
+
+    Every refresh token counts once: several commands that run at once agree by the file of `Credentials`.
+    """
+
+    def __init__(self, client: Client, config: Config, login: Login) -> None:
+        self._client = client
+        self._config = config
+        self._credentials = Credentials(config.state_directory)
+        self._login = login
+
+    def token(self) -> str:
+        """An access token that counts for a while.
+
+        Raises:
+            WaasError: the user has to sign in again.
+            Unreachable: it ends and can't be renewed now.
+        """
+        if self._login.expires_at - _MARGIN_SECONDS < time.time():
+            self.renew()
+        return self._login.access_token
+
+    def renew(self) -> bool:
+        """Gets another access token for the one that has been used. False when there can't be another."""
+        if self._login.refresh_token is None:
+            return False
+        login = self._credentials.update(self._config.api_url, self._newer)
+        if login is None:
+            raise self._ended()
+        self._login = login
+        return True
+
+    def _newer(self, kept: Login | None) -> Login | None:
+        if kept is None or kept.access_token != self._login.access_token:
+            return kept  # another command was faster
+        try:
+            return exchange(self._client, "refresh_token", refresh_token=str(kept.refresh_token))
+        except Refused:
+            raise self._ended() from None
+
+    def _ended(self) -> WaasError:
+        return WaasError(
+            f"Your sign-in at {self._config.api_url} has ended.",
+            code=ExitCode.UNAUTHORIZED,
+            hint=f"Sign in again: {self._config.login_command}",
+        )
