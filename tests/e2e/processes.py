@@ -52,6 +52,7 @@ class Service:
         self.address = "127.0.0.1:0"
         self.arguments: list[str | Path] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self._seen = 0
         self.catalogue.mkdir(exist_ok=True)
         self.publish("script", SCRIPT)
 
@@ -75,7 +76,12 @@ class Service:
 
     def start(self) -> Service:
         """Starts the service and waits until it is ready; on the address of the time before."""
-        seen = self.log.stat().st_size if self.log.exists() else 0
+        self.launch()
+        return self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Starts the service."""
+        self._seen = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log, self.printed.open("ab") as printed:
             self.process = subprocess.Popen(
                 [BIN / "hpcwaas-api", *self.arguments, "-l", self.address],
@@ -84,6 +90,10 @@ class Service:
                 stdout=printed,
                 stderr=log,
             )
+
+    def wait_until_ready(self) -> Service:
+        """Waits until the service that was started last is ready."""
+        seen = self._seen
         eventually(lambda: b"Ready at" in self.log.read_bytes()[seen:] or self._died(), 30)
         found = re.search(r"Ready at (http://([^\s\"]+))", self.log.read_bytes()[seen:].decode())
         assert found, self.log.read_text()

@@ -235,7 +235,10 @@ def test_shared_mode_leaves_another_versions_database_alone_and_prints_no_token(
     wait_for(lambda: len({service.seen()["pid"] for _ in range(20)}) == 2)
     assert service.stop()[0] == 0
     assert service.printed.read_text() == ""
-    assert service.log.read_text().count("Ready at") == 1
+    log = service.log.read_text()
+    assert log.count("Ready at") == 1
+    assert log.count("accounts[0].password is plain text. Replace it by: password_hash: '$argon2id$") == 1
+    assert "geheim" not in log
     assert not service.profile.exists()
 
 

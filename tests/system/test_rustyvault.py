@@ -20,7 +20,6 @@ import paramiko
 import pytest
 import requests
 
-from hpcwaas.store.database import Database
 from tests.service import as_user, make_settings, serving
 
 PROGRAM = Path(__file__).parents[2] / ".venv-rustyvault" / "bin" / "rvault"
@@ -107,7 +106,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def alice(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     config = {"address": server.url, "role_id": server.role_id, "secret_id": server.secret_id}
     settings = make_settings(tmp_path_factory.mktemp("service"), vault_config=config)
-    Database(settings.database_url).upgrade()
     with serving(settings) as url:
         yield as_user(url, "alice")
 
@@ -166,7 +164,6 @@ def test_killed_and_started_again(alice: Any, server: Server) -> None:
 def test_a_wrong_secret_id(server: Server, tmp_path: Path) -> None:
     config = {"address": server.url, "role_id": server.role_id, "secret_id": "wrong"}
     settings = make_settings(tmp_path, vault_config=config)
-    Database(settings.database_url).upgrade()
     with serving(settings) as url:
         alice = as_user(url, "alice")
         assert alice("POST", "/ssh_keys").status_code == 503

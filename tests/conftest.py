@@ -1,0 +1,27 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.store.database import Database
+from tests import databases
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of an empty database; with the service's schema for tests that use `database`, too."""
+    with databases.fresh(tmp_path, ready="database" in request.fixturenames) as url:
+        yield url
+
+
+@pytest.fixture
+def database(store_url: str) -> Iterator[Database]:
+    """A database with the service's schema."""
+    database = Database(store_url)
+    database.upgrade()
+    yield database
+    database.close()
