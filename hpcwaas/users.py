@@ -18,7 +18,7 @@ from hpcwaas.command import read_settings, reporting, settings_flags
 if TYPE_CHECKING:
     from hpcwaas.audit import Audit
     from hpcwaas.configuration import Effective
-    from hpcwaas.core.models import User
+    from hpcwaas.core.people import User
     from hpcwaas.identity.throttle import Throttle
     from hpcwaas.store.sessions import SessionStore
     from hpcwaas.store.users import UserStore
@@ -53,7 +53,7 @@ def user() -> None:
 def add(name: str, groups: Sequence[str], full_name: str | None) -> None:
     """Add an account NAME with a password, which is asked for, or read from a pipe's first line."""
     with reporting(), _accounts() as accounts:
-        from hpcwaas.core.models import User
+        from hpcwaas.core.people import User
         from hpcwaas.errors import Conflict
         from hpcwaas.identity.passwords import hash_password
 
@@ -221,7 +221,7 @@ def _refuse_settled(effective: Effective, name: str) -> None:
 def _rows(accounts: _Accounts) -> Iterator[dict[str, Any]]:
     """Everybody, by name, in the form of the JSON output."""
     from hpcwaas.core import policy
-    from hpcwaas.core.models import User
+    from hpcwaas.core.people import User
 
     auth = accounts.effective.settings.auth
     roles = policy.roles(auth.operators if auth else (), auth.operator_groups if auth else ())

@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import requests
 
-from hpcwaas.core.models import AccessToken, User, UserSession
+from hpcwaas.core.people import AccessToken, User, UserSession
 from hpcwaas.core.policy import SCOPES
 from hpcwaas.identity.passwords import hash_password
 from hpcwaas.settings import Settings

@@ -9,7 +9,7 @@ from flask import Response
 
 from hpcwaas.api import views
 from hpcwaas.core.limits import Limits
-from hpcwaas.core.models import AccessToken
+from hpcwaas.core.people import AccessToken
 from hpcwaas.core.tokens import Tokens
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import AccessToken, Principal
+from hpcwaas.core.models import Principal
+from hpcwaas.core.people import AccessToken
 from hpcwaas.errors import BadRequest, Conflict, Forbidden, NotFound
 from hpcwaas.store.base import TokenRecords
 

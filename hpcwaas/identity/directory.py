@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from hpcwaas.core import policy
-from hpcwaas.core.models import Principal, User
+from hpcwaas.core.models import Principal
+from hpcwaas.core.people import User
 from hpcwaas.settings import Account, AuthSettings
 from hpcwaas.store.base import UserRecords
 

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import Principal, User, UserSession
+from hpcwaas.core.models import Principal
+from hpcwaas.core.people import User, UserSession
 from hpcwaas.errors import Conflict, Unauthorized
 from hpcwaas.identity.base import Directory, Issued, Refused, Vouched
 from hpcwaas.identity.front import REFUSED

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import AccessToken, Principal
+from hpcwaas.core.models import Principal
+from hpcwaas.core.people import AccessToken
 from hpcwaas.identity.base import Directory
 from hpcwaas.store.base import TokenRecords
 

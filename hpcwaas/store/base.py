@@ -6,19 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from hpcwaas.core.models import (
-    JSON,
-    AccessToken,
-    Execution,
-    ExecutionState,
-    Principal,
-    Shares,
-    SSHKey,
-    Status,
-    Upload,
-    User,
-    UserSession,
-)
+from hpcwaas.core.models import JSON, Execution, ExecutionState, Principal, Shares, SSHKey, Status, Upload
+from hpcwaas.core.people import AccessToken, User, UserSession
 
 CLAIM = timedelta(seconds=15)
 """How long an execution without a reference is left to whoever starts it, unless they renew that."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from hpcwaas.core.models import User
+from hpcwaas.core.people import User
 from hpcwaas.errors import NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UserRow

@@ -17,7 +17,8 @@ from sqlalchemy import Engine, event
 
 from hpcwaas.app import Parts, assemble
 from hpcwaas.core import acts
-from hpcwaas.core.models import Execution, ExecutionState, Level, Principal, Shares, Status, User
+from hpcwaas.core.models import Execution, ExecutionState, Level, Principal, Shares, Status
+from hpcwaas.core.people import User
 from hpcwaas.core.policy import Act
 from hpcwaas.errors import Forbidden, NotFound
 from hpcwaas.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.core.models import AccessToken
+from hpcwaas.core.people import AccessToken
 from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.tokens import TokenStore

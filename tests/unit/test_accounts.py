@@ -16,7 +16,8 @@ import pytest
 import yaml
 from limits import RateLimitItemPerMinute
 
-from hpcwaas.core.models import Principal, User
+from hpcwaas.core.models import Principal
+from hpcwaas.core.people import User
 from hpcwaas.errors import TooManyRequests, Unauthorized, Unavailable
 from hpcwaas.identity import basic, passwords, throttle
 from hpcwaas.identity.basic import BasicIdentity, advice

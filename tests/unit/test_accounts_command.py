@@ -20,7 +20,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from hpcwaas import configuration
-from hpcwaas.core.models import User, UserSession
+from hpcwaas.core.people import User, UserSession
 from hpcwaas.errors import TooManyRequests
 from hpcwaas.identity.throttle import Throttle
 from hpcwaas.main import main

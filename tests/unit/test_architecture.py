@@ -19,6 +19,7 @@ COMMON = {
     "hpcwaas.settings",
     "hpcwaas.resources",
     "hpcwaas.core.models",
+    "hpcwaas.core.people",
     "hpcwaas.core.policy",
     "hpcwaas.store.base",
 }

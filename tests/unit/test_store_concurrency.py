@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.core.models import Execution, ExecutionState, Shares, SSHKey, Status, Upload, User, UserSession
+from hpcwaas.core.models import Execution, ExecutionState, Shares, SSHKey, Status, Upload
+from hpcwaas.core.people import User, UserSession
 from hpcwaas.errors import Conflict, KeyInUse, NotFound, TooManyRequests
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database

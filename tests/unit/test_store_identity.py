@@ -7,16 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcwaas.core.models import (
-    AccessToken,
-    Execution,
-    ExecutionState,
-    Principal,
-    Shares,
-    Status,
-    User,
-    UserSession,
-)
+from hpcwaas.core.models import Execution, ExecutionState, Principal, Shares, Status
+from hpcwaas.core.people import AccessToken, User, UserSession
 from hpcwaas.errors import BadRequest, Conflict, NotFound
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
