@@ -147,11 +147,14 @@ class AuthSettings(_Section):
         None, description="Certificates (PEM) to trust at the provider. Default: those that come with Python."
     )
     session_duration: int = Field(
-        86400, gt=0, description="Seconds after which a user has to sign in by the provider again."
+        86400,
+        gt=0,
+        le=366 * 86400,
+        description="Seconds after which a user has to sign in by the provider again; a year at most.",
     )
     operators: tuple[str, ...] = Field((), description="User ids of operators, who see and cancel all executions.")
     operator_groups: tuple[str, ...] = Field((), description="Groups whose members are operators.")
-    max_token_days: int = Field(365, gt=0, description="Longest life of a personal access token, in days.")
+    max_token_days: int = Field(365, gt=0, le=36500, description="Longest life of a personal access token, in days.")
 
 
 class LimitsPerUser(_Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from hpcwaas import cursors
 from hpcwaas.core.models import Principal, Workflow, WorkflowDetails
@@ -58,12 +59,9 @@ class Catalogue:
             NotFound: there is none under this id that the user may run.
         """
         try:
-            details = self._engine.workflow(workflow_id)
+            return self._engine.workflow(workflow_id, partial(may_run, principal))
         except NotFound:
-            details = None
-        if details is None or not may_run(principal, details.workflow):
-            raise NotFound("There is no such workflow.")
-        return details
+            raise NotFound("There is no such workflow.") from None
 
 
 def _text(workflow: Workflow) -> str:

@@ -24,6 +24,14 @@ UploadLookup: TypeAlias = Callable[[str], StoredUpload | None]
 Prepared: TypeAlias = Any
 """An engine's own form of checked inputs, made by `prepare` and taken by `start`; opaque to everybody else."""
 
+Permitted: TypeAlias = Callable[[Workflow], bool]
+"""Whether whoever asks may see a workflow."""
+
+
+def everything(_workflow: Workflow) -> bool:
+    """Permits all workflows."""
+    return True
+
 
 class Engine(Protocol):
     """Runs workflows. All methods may be called from many threads and from several processes at once.
@@ -40,8 +48,11 @@ class Engine(Protocol):
     def stale_since(self) -> datetime | None:
         """Since when the list of workflows couldn't be read anew; None when it is fresh."""
 
-    def workflow(self, workflow_id: str) -> WorkflowDetails:
+    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
         """The details of one workflow.
+
+        Args:
+            permitted: what it refuses is as if it weren't published; time doesn't tell, either.
 
         Raises:
             NotFound: nothing is published under this id.

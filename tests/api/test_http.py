@@ -185,9 +185,11 @@ def test_what_curl_sends_is_json_and_what_a_browser_sends_is_not(alice: Any, con
     """Scripts of the service before this one rely on it; a form of another site in a signed-in browser must not."""
     path, body = "/workflows/echo?dry_run=true", b'{"inputs": {"message": "x"}}'
     assert alice("POST", path, data=body, headers={"Content-Type": content_type}).status_code == 200
-    for header, value in (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")):
+    for header, value in (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "same-origin")):
         answer = alice("POST", path, data=body, headers={"Content-Type": content_type, header: value})
         check_problem(answer, 415, "unsupported_media_type")
+    answer = alice("POST", path, data=body, headers={"Content-Type": content_type, "Sec-Fetch-Site": "cross-site"})
+    check_problem(answer, 403, "forbidden")
 
 
 def test_a_body_without_a_content_type_is_json(alice: Any) -> None:

@@ -51,12 +51,14 @@ class Row:
     """What comes of an operation on something of Alice's.
 
     Attributes:
+        scope: what a personal access token needs.
         owner, other, shared, operator: statuses, by how the caller stands to it.
         things: kind of thing by parameter of the path.
         spends: the kind of thing that is gone, or another, when it has been done; see `World.spend`.
         arguments: of the request.
     """
 
+    scope: str
     owner: int
     other: int
     shared: int
@@ -89,33 +91,37 @@ FILE, KEY, TOKEN = {"file_id": "file"}, {"key_id": "key"}, {"token_id": "token"}
 NEW_TOKEN = {"name": "?", "scopes": ["workflows:read"]}
 
 ROWS: dict[str, Row | Public] = {
-    "listWorkflows": Row(200, 200, 200, 200, {}),
-    "getWorkflow": Row(200, 404, 404, 404, WORKFLOW),
-    "triggerWorkflow": Row(201, 404, 404, 404, WORKFLOW, arguments={"json": {"inputs": {"message": "x"}}}),
-    "listExecutions": Row(200, 200, 200, 200, {}),
-    "getExecution": Row(200, 404, 200, 200, EXECUTION),
-    "cancelExecution": Row(202, 404, 403, 202, RUNNING, "running"),
-    "resumeExecution": Row(409, 404, 403, 403, FAILED),  # this engine resumes nothing
-    "getShares": Row(200, 404, 403, 200, EXECUTION),
-    "putShares": Row(200, 404, 403, 200, EXECUTION, "execution", {"json": {"users": ["frank"]}}),
-    "deleteShares": Row(204, 404, 403, 204, EXECUTION, "execution"),
-    "getExecutionLogs": Row(200, 404, 200, 200, EXECUTION),
-    "getExecutionOutput": Row(200, 404, 200, 200, OUTPUT),
-    "listFiles": Row(200, 200, 200, 200, {}),
-    "uploadFile": Row(201, 201, 201, 201, {}, arguments={"params": {"name": "a.txt"}, "data": b"x"}),
-    "getFile": Row(200, 404, 404, 200, FILE),
-    "deleteFile": Row(204, 404, 404, 403, FILE, "file"),
-    "listSshKeys": Row(200, 200, 200, 200, {}),
-    "createSshKey": Row(201, 201, 201, 201, {}, arguments={"json": {}}),
-    "getSshKey": Row(200, 404, 404, 200, KEY),
-    "deleteSshKey": Row(204, 404, 404, 403, KEY, "key"),
-    "rotateSshKey": Row(200, 404, 404, 403, KEY, "key"),
-    "confirmSshKey": Row(200, 404, 404, 403, KEY),
-    "whoami": Row(200, 200, 200, 200, {}),
-    "listTokens": Row(200, 200, 200, 200, {}),
-    "createToken": Row(201, 201, 201, 201, {}, arguments={"json": NEW_TOKEN}),
-    "deleteToken": Row(204, 404, 404, 204, TOKEN, "token"),
-    "logout": Row(204, 204, 204, 204, {}, "credentials"),
+    "listWorkflows": Row("workflows:read", 200, 200, 200, 200, {}),
+    "getWorkflow": Row("workflows:read", 200, 404, 404, 404, WORKFLOW),
+    "triggerWorkflow": Row(
+        "executions:write", 201, 404, 404, 404, WORKFLOW, arguments={"json": {"inputs": {"message": "x"}}}
+    ),
+    "listExecutions": Row("executions:read", 200, 200, 200, 200, {}),
+    "getExecution": Row("executions:read", 200, 404, 200, 200, EXECUTION),
+    "cancelExecution": Row("executions:write", 202, 404, 403, 202, RUNNING, "running"),
+    "resumeExecution": Row("executions:write", 409, 404, 403, 403, FAILED),  # this engine resumes nothing
+    "getShares": Row("executions:read", 200, 404, 403, 200, EXECUTION),
+    "putShares": Row("executions:write", 200, 404, 403, 200, EXECUTION, "execution", {"json": {"users": ["frank"]}}),
+    "deleteShares": Row("executions:write", 204, 404, 403, 204, EXECUTION, "execution"),
+    "getExecutionLogs": Row("executions:read", 200, 404, 200, 200, EXECUTION),
+    "getExecutionOutput": Row("executions:read", 200, 404, 200, 200, OUTPUT),
+    "listFiles": Row("executions:read", 200, 200, 200, 200, {}),
+    "uploadFile": Row(
+        "executions:write", 201, 201, 201, 201, {}, arguments={"params": {"name": "a.txt"}, "data": b"x"}
+    ),
+    "getFile": Row("executions:read", 200, 404, 404, 200, FILE),
+    "deleteFile": Row("executions:write", 204, 404, 404, 403, FILE, "file"),
+    "listSshKeys": Row("keys:write", 200, 200, 200, 200, {}),
+    "createSshKey": Row("keys:write", 201, 201, 201, 201, {}, arguments={"json": {}}),
+    "getSshKey": Row("keys:write", 200, 404, 404, 200, KEY),
+    "deleteSshKey": Row("keys:write", 204, 404, 404, 403, KEY, "key"),
+    "rotateSshKey": Row("keys:write", 200, 404, 404, 403, KEY, "key"),
+    "confirmSshKey": Row("keys:write", 200, 404, 404, 403, KEY),
+    "whoami": Row("any", 200, 200, 200, 200, {}),
+    "listTokens": Row("own", 200, 200, 200, 200, {}),
+    "createToken": Row("own", 201, 201, 201, 201, {}, arguments={"json": NEW_TOKEN}),
+    "deleteToken": Row("own", 204, 404, 404, 204, TOKEN, "token"),
+    "logout": Row("any", 204, 204, 204, 204, {}, "credentials"),
     "getAuthMethods": Public(200),
     "login": Public(303, {"params": {"moved": "true"}}),
     "authorize": Public(400),
@@ -175,11 +181,10 @@ class Asked:
         return answer, request_id
 
 
-def protected(name: str) -> tuple[Row, str]:
-    row, scope = ROWS[name], OPERATIONS[name].scope
+def protected(name: str) -> Row:
+    row = ROWS[name]
     assert isinstance(row, Row)
-    assert scope is not None
-    return row, scope
+    return row
 
 
 def seen(asked: tuple[requests.Response, str], things: Mapping[str, str]) -> tuple[object, ...]:
@@ -195,15 +200,15 @@ def seen(asked: tuple[requests.Response, str], things: Mapping[str, str]) -> tup
 def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
     assert set(ROWS) == set(OPERATIONS)
     for name, operation in OPERATIONS.items():
-        assert isinstance(ROWS[name], Public) == (operation.scope is None), name
+        assert getattr(ROWS[name], "scope", None) == operation.scope, name
 
 
 @pytest.mark.parametrize("name", PROTECTED)
 def test_who_signs_in(matrix: World, name: str) -> None:
-    row, scope = protected(name)
+    row = protected(name)
     ask = Asked(matrix, name)
     expected, found, acts, expected_acts = {}, {}, {}, {}
-    for caller, (standing, headers) in matrix.callers(scope).items():
+    for caller, (standing, headers) in matrix.callers(row.scope).items():
         expected[caller] = row.status(standing)
         things = ask.things()
         answer, request_id = ask(headers(), things)
@@ -240,12 +245,12 @@ def test_who_does_not_sign_in(matrix: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_ID)
 def test_what_is_somebody_elses_answers_like_what_does_not_exist(matrix: World, name: str) -> None:
-    row, scope = protected(name)
+    row = protected(name)
     ask = Asked(matrix, name)
     things = ask.things()
     nothing = {parameter: unknown(thing) for parameter, thing in things.items()}
     asked = 0
-    for caller, (standing, headers) in matrix.callers(scope).items():
+    for caller, (standing, headers) in matrix.callers(row.scope).items():
         if row.status(standing) != 404 and standing is not Standing.WEAK:
             continue
         for method in {ask.operation.method, "HEAD"} if ask.operation.method == "GET" else {ask.operation.method}:
@@ -258,11 +263,11 @@ def test_what_is_somebody_elses_answers_like_what_does_not_exist(matrix: World, 
 
 @pytest.mark.parametrize("name", [name for name in PROTECTED if OPERATIONS[name].lists])
 def test_lists_show_what_is_somebody_elses_to_operators_alone(matrix: World, name: str) -> None:
-    _, scope = protected(name)
+    row = protected(name)
     ask = Asked(matrix, name)
     for kind in ("execution", "file", "key", "token"):
         matrix.thing(kind)
-    for caller, (standing, headers) in matrix.callers(scope).items():
+    for caller, (standing, headers) in matrix.callers(row.scope).items():
         credentials = headers()
         for owner in ("alice", "*", "nobody"):
             answer, request_id = matrix.ask("GET", ask.operation.path, credentials, params={"owner": owner})

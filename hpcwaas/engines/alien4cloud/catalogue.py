@@ -16,6 +16,7 @@ from hpcwaas.engines.alien4cloud.cached import Cached, Held, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, Client
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.references import parse_workflow
+from hpcwaas.engines.base import Permitted, everything
 from hpcwaas.errors import NotFound
 
 _LOGGER = logging.getLogger(__name__)
@@ -57,27 +58,29 @@ class Catalogue:
             return None
         return datetime.now(UTC) - timedelta(seconds=held.age)
 
-    def workflow(self, workflow_id: str) -> Workflow:
-        """One of them.
+    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> Workflow:
+        """One of them that is permitted.
 
         Raises:
             NotFound: there is none of this id.
         """
         parse_workflow(workflow_id)
         held = self._held()
-        if workflow_id not in held.value and held.age > _LOOK_AGAIN:
-            held = self._workflows.get(_LOOK_AGAIN, _LOOK_AGAIN)
-        if workflow_id not in held.value:
+        found = held.value.get(workflow_id)
+        # What isn't permitted is looked for once more, too: it takes the time of what is unknown.
+        if (found is None or not permitted(found)) and held.age > _LOOK_AGAIN:
+            found = self._workflows.get(_LOOK_AGAIN, _LOOK_AGAIN).value.get(workflow_id)
+        if found is None or not permitted(found):
             raise NotFound("There is no such workflow.")
-        return held.value[workflow_id]
+        return found
 
-    def details(self, workflow_id: str) -> WorkflowDetails:
-        """One of them with inputs, outputs and steps.
+    def details(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+        """One of them that is permitted with inputs, outputs and steps.
 
         Raises:
             NotFound: there is none of this id, or none of its name is deployed.
         """
-        workflow = self.workflow(workflow_id)
+        workflow = self.workflow(workflow_id, permitted)
         deployed = self.topology(workflow.application_id, workflow.environment_id)
         with reading("a topology"):
             if not topology.has_workflow(deployed, workflow.name):

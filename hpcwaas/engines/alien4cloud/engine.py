@@ -34,7 +34,7 @@ from hpcwaas.engines.alien4cloud.mapper import ENGINE
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.session import Session
 from hpcwaas.engines.alien4cloud.starting import Starter
-from hpcwaas.engines.base import UploadLookup
+from hpcwaas.engines.base import Permitted, UploadLookup, everything
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
 from hpcwaas.settings import Alien4CloudSettings
 from hpcwaas.store.base import StartRecords
@@ -90,13 +90,13 @@ class Alien4CloudEngine:
         """When the list of workflows was read, if Alien4Cloud hasn't answered since."""
         return self._catalogue.stale_since()
 
-    def workflow(self, workflow_id: str) -> WorkflowDetails:
-        """The details of one workflow.
+    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+        """The details of one workflow that is permitted.
 
         Raises:
-            NotFound: nothing is published under this id.
+            NotFound: no such one is published under this id.
         """
-        return self._catalogue.details(workflow_id)
+        return self._catalogue.details(workflow_id, permitted)
 
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Prepared:
         """Checks inputs against the workflow completely. Alien4Cloud knows no files: an upload is of no use here.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcwaas.core.models import Check, Workflow, WorkflowDetails
+from hpcwaas.engines.base import Permitted, everything
 from hpcwaas.engines.cwl.describer import DescriberFailed, describe_entries
 from hpcwaas.engines.cwl.entries import Entry, Stamps, find_entries, read_stamps
 from hpcwaas.engines.cwl.index import PATIENCE, Busy, Index, IndexFile, Published, digest, made_by, signature
@@ -56,19 +57,19 @@ class Catalogue:
         """
         return [self._workflow(item) for item in self._current().published]
 
-    def details(self, workflow_id: str) -> WorkflowDetails:
-        """One workflow with its inputs and outputs.
+    def details(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+        """One workflow that is permitted with its inputs and outputs.
 
         Raises:
-            NotFound: nothing is published under this id.
+            NotFound: no such one is published under this id.
             Unavailable: the catalogue can't be read.
         """
         item = self._current().by_id.get(workflow_id)
-        if item is None:
+        if item is None or not permitted(workflow := self._workflow(item)):
             raise NotFound(f"There is no workflow {workflow_id!r}.")
         snapshot = self._load(item.version)
         return WorkflowDetails(
-            workflow=self._workflow(item),
+            workflow=workflow,
             inputs=inputs_schema(snapshot.inputs, item.entry.ssh_keys),
             outputs=tuple(output_declaration(output) for output in snapshot.outputs),
             steps=snapshot.steps,

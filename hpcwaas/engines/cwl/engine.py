@@ -16,7 +16,7 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
-from hpcwaas.engines.base import UploadLookup
+from hpcwaas.engines.base import Permitted, UploadLookup, everything
 from hpcwaas.engines.cwl.catalogue import Catalogue
 from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.inputs import prepare_job
@@ -50,13 +50,13 @@ class CWLEngine:
         """The catalogue is on this machine: never stale."""
         return None
 
-    def workflow(self, workflow_id: str) -> WorkflowDetails:
-        """The details of one workflow.
+    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+        """The details of one workflow that is permitted.
 
         Raises:
-            NotFound: nothing is published under this id.
+            NotFound: no such one is published under this id.
         """
-        return self._catalogue.details(workflow_id)
+        return self._catalogue.details(workflow_id, permitted)
 
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
         """Checks inputs against the workflow completely, without side effects.

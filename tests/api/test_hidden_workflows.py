@@ -1,0 +1,50 @@
+"""What a user may not run isn't there for them: neither answers nor what is done for them tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.app import Parts, assemble
+from hpcwaas.core.models import Principal
+from hpcwaas.errors import NotFound
+from tests.service import make_settings
+from tests.simulators.alien4cloud import Simulator
+from tests.simulators.alien4cloud_worlds import recorded
+
+ALICE, EVE = Principal("alice", "alice"), Principal("eve", "eve")
+
+
+@pytest.fixture
+def alien4cloud() -> Iterator[Simulator]:
+    with Simulator(recorded()) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def parts(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Parts]:
+    found = assemble(make_settings(tmp_path, alien_config={"address": alien4cloud.url, "cache_seconds": 30}))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("age", [0.0, 1.2], ids=["just listed", "listed a while ago"])
+def test_alien4cloud_is_asked_the_same_about_what_is_hidden_and_what_is_unknown(
+    parts: Parts, alien4cloud: Simulator, age: float
+) -> None:
+    every = {workflow.id for workflow in parts.catalogue.page(ALICE, None, None, None)[0]}
+    (hidden,) = every - {workflow.id for workflow in parts.catalogue.page(EVE, None, None, None)[0]}
+    calls = []
+    for workflow_id in (hidden, hidden.replace("RecApp", "NonApp")):
+        parts.catalogue.page(EVE, None, None, None)
+        time.sleep(age)
+        alien4cloud.forget_calls()
+        with pytest.raises(NotFound, match=r"^There is no such workflow\.$"):
+            parts.catalogue.details(EVE, workflow_id)
+        calls.append([(call.method, call.path) for call in alien4cloud.calls()])
+    assert calls[0] == calls[1]
+    assert bool(calls[0]) == bool(age)
+    assert parts.catalogue.details(ALICE, hidden).workflow.id == hidden
