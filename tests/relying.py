@@ -88,3 +88,8 @@ def relying(idp: OIDCSimulator, **changes: Any) -> Iterator[Relying]:
         yield found
     finally:
         found.party.close()
+
+
+def asked(idp: OIDCSimulator) -> int:
+    """Calls about tokens so far."""
+    return idp.calls["introspect"] + idp.calls["userinfo"]

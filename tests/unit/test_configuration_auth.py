@@ -138,6 +138,10 @@ def test_what_is_shown_can_be_taken_back(tmp_path: Path) -> None:
             {"auth_type": "sso", **CLIENT, "issuer": "https://idp.example.org", "token_url": URLS["token_url"]},
             ["auth.token_url: isn't used when there is an `issuer`"],
         ),
+        (
+            {"auth_type": "sso", **CLIENT, **URLS, "redirect_url": "https://waas.example.org/callback"},
+            ["auth.redirect_url: must end with /auth/authorize"],
+        ),
         ({"auth_type": "sso", **CLIENT, **URLS, "client_secret": ""}, ["auth.client_secret: can't be empty"]),
         ({"auth_type": "sso", **CLIENT, **URLS, "ca_file": "no.pem"}, ["auth.ca_file: "]),
         (

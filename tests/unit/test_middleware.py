@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 from typing import Any
+
+import pytest
 
 from hpcwaas.api.middleware import Edge
 
@@ -75,3 +79,16 @@ def test_who_waits_when_the_server_stops_is_told_to_come_back() -> None:
         assert (status, headers[b"retry-after"]) == (503, b"2")
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("broken", "status"), [(False, 499), (True, 500)])
+def test_the_log_tells_a_client_that_left_from_a_failure(
+    caplog: pytest.LogCaptureFixture, broken: bool, status: int
+) -> None:
+    async def without_an_answer(_scope: Any, _receive: Any, _send: Any) -> None:
+        if broken:
+            raise ValueError
+
+    with caplog.at_level(logging.INFO, "hpcwaas.access"), contextlib.suppress(ValueError, IndexError):
+        asyncio.run(ask(Edge(without_an_answer, at_once=1)))
+    assert caplog.messages == [f"GET /executions {status}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,18 +14,6 @@ from hpcwaas.errors import ConfigurationError, Unauthorized, UpstreamFailed
 from hpcwaas.identity.oidc.keys import ALGORITHMS
 from tests.relying import NONCE, REDIRECT, VERIFIER, Relying, relying
 from tests.simulators.oidc import OIDCSimulator
-
-
-@pytest.fixture
-def idp() -> Iterator[OIDCSimulator]:
-    with OIDCSimulator() as found:
-        yield found
-
-
-@pytest.fixture
-def party(idp: OIDCSimulator) -> Iterator[Relying]:
-    with relying(idp) as found:
-        yield found
 
 
 def test_signs_in(idp: OIDCSimulator, party: Relying) -> None:

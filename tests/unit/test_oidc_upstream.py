@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,18 +18,6 @@ from tests.simulators.oidc import OIDCSimulator
 from tests.waiting import until
 
 HOUR = 3600
-
-
-@pytest.fixture
-def idp() -> Iterator[OIDCSimulator]:
-    with OIDCSimulator() as found:
-        yield found
-
-
-@pytest.fixture
-def party(idp: OIDCSimulator) -> Iterator[Relying]:
-    with relying(idp) as found:
-        yield found
 
 
 def url(party: Relying) -> str:

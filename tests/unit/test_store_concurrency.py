@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from hpcwaas.core.models import Execution, ExecutionState, Shares, SSHKey, Status, Upload
-from hpcwaas.core.people import User, UserSession
+from hpcwaas.core.people import AccessToken, User, UserSession
 from hpcwaas.errors import Conflict, KeyInUse, NotFound, TooManyRequests
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
@@ -23,6 +23,7 @@ from hpcwaas.store.shares import ShareStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
 from hpcwaas.store.starts import StartStore
 from hpcwaas.store.tickets import TicketStore
+from hpcwaas.store.tokens import TokenStore
 from hpcwaas.store.uploads import UploadStore
 from hpcwaas.store.users import UserStore
 
@@ -69,6 +70,31 @@ def test_a_user_who_signs_in_at_several_places_for_the_first_time(database: Data
         user = User(f"user-{number}", "A", frozenset({"g"}), "sso", NOW, seen_at=NOW)
         assert at_once(*[lambda user=user: users.put(user)] * 8) == [None] * 8  # type: ignore[misc]
         assert users.find(user.subject) == user
+
+
+def test_what_is_told_of_a_user_at_several_places_the_latest_counts(database: Database) -> None:
+    users = UserStore(database)
+    for number in range(5):
+        told = [
+            User(f"user-{number}", "A", frozenset({f"g-{n}"}), "sso", NOW, seen_at=NOW + timedelta(seconds=n))
+            for n in range(8)
+        ]
+        random.shuffle(told)
+        assert at_once(*[lambda user=user: users.put(user) for user in told]) == [None] * 8  # type: ignore[misc]
+        found = users.find(f"user-{number}")
+        assert found is not None
+        assert (found.groups, found.seen_at) == ({"g-7"}, NOW + timedelta(seconds=7))
+
+
+def test_tokens_that_are_made_at_once_are_no_more_than_allowed(database: Database) -> None:
+    tokens = TokenStore(database)
+
+    def make(name: str) -> None:
+        tokens.add(AccessToken(name, "alice", name, frozenset({"admin"}), NOW, LATER), f"digest {name}", 5)
+
+    made = at_once(*[lambda name=f"token-{n}": make(name) for n in range(16)])  # type: ignore[misc]
+    assert (made.count(None), kinds(made)) == (5, {type(None), Conflict})
+    assert len(tokens.of("alice")) == 5
 
 
 def test_one_token_that_begins_many_sessions_keeps_one(database: Database) -> None:

@@ -54,6 +54,30 @@ class TestUsers:
         users.put(replace(self.ALICE, subject="new"))
         assert users.find("new") == replace(self.ALICE, subject="new")
 
+    def test_what_was_told_later_stays(self, users: UserStore) -> None:
+        known = User("carl", "Carl", frozenset({"now"}), "sso", NOW, seen_at=NOW)
+        users.put(known)
+        for moment in (NOW - SECOND, None):
+            users.put(replace(known, name="Old", groups=frozenset({"then"}), seen_at=moment))
+            assert users.find("carl") == known
+        same = replace(known, name="Carl C.", groups=frozenset())
+        users.put(same)
+        assert users.find("carl") == same
+
+    def test_of_whom_nothing_was_told_anything_is_news(self, users: UserStore) -> None:
+        users.put(User("carl", "carl", frozenset(), "sso", NOW))
+        told = User("carl", "Carl", frozenset({"g"}), "sso", NOW, seen_at=NOW - 24 * HOUR)
+        users.put(told)
+        assert users.find("carl") == told
+
+    def test_news_let_nobody_in_who_has_signed_out_everywhere(self, users: UserStore) -> None:
+        users.put(User("carl", "Carl", frozenset(), "sso", NOW, seen_at=NOW))
+        users.change("carl", signed_out_at=NOW + SECOND)
+        users.put(User("carl", "Carl", frozenset({"g"}), "sso", NOW, seen_at=NOW + HOUR))
+        carl = users.find("carl")
+        assert carl is not None
+        assert (carl.groups, carl.signed_out_at) == ({"g"}, NOW + SECOND)
+
     def test_changes(self, users: UserStore) -> None:
         users.add(self.ALICE)
         users.change("alice", disabled=True, groups={"b", "a"})
@@ -137,7 +161,7 @@ class TestTokens:
     @pytest.fixture
     def tokens(self, database: Database) -> TokenStore:
         tokens = TokenStore(database)
-        tokens.add(self.TOKEN, "digest")
+        tokens.add(self.TOKEN, "digest", 9)
         return tokens
 
     def test_it_counts_until_it_expires(self, tokens: TokenStore) -> None:
@@ -147,16 +171,24 @@ class TestTokens:
 
     def test_names_are_unique_for_each_owner(self, tokens: TokenStore) -> None:
         with pytest.raises(Conflict, match="name"):
-            tokens.add(replace(self.TOKEN, id="t-2"), "digest-2")
-        tokens.add(replace(self.TOKEN, id="t-2", owner="bob"), "digest-2")
-        tokens.add(replace(self.TOKEN, id="t-3", name="Laptop"), "digest-3")
-        assert (tokens.count("alice"), tokens.count("bob"), tokens.count("eve")) == (2, 1, 0)
+            tokens.add(replace(self.TOKEN, id="t-2"), "digest-2", 9)
+        tokens.add(replace(self.TOKEN, id="t-2", owner="bob"), "digest-2", 9)
+        tokens.add(replace(self.TOKEN, id="t-3", name="Laptop"), "digest-3", 9)
+        assert [len(tokens.of(owner)) for owner in ("alice", "bob", "eve")] == [2, 1, 0]
+
+    def test_each_owner_has_a_limited_number(self, tokens: TokenStore) -> None:
+        second = replace(self.TOKEN, id="t-2", name="second")
+        with pytest.raises(Conflict, match="1 tokens, which is the limit"):
+            tokens.add(second, "digest-2", 1)
+        tokens.add(replace(second, owner="bob"), "digest-2", 1)
+        tokens.delete("t-1", "alice")
+        tokens.add(self.TOKEN, "digest", 1)
 
     def test_lists_are_newest_first(self, tokens: TokenStore) -> None:
         young = replace(self.TOKEN, id="t-0", name="young", created_at=NOW + SECOND)
         foreign = replace(self.TOKEN, id="t-2", owner="bob")
-        tokens.add(young, "digest-0")
-        tokens.add(foreign, "digest-2")
+        tokens.add(young, "digest-0", 9)
+        tokens.add(foreign, "digest-2", 9)
         assert tokens.of("alice") == [young, self.TOKEN]
         assert tokens.of(None) == [young, self.TOKEN, foreign]
         assert tokens.of("eve") == []
@@ -174,15 +206,15 @@ class TestTokens:
         assert foreign.value.detail == unknown.value.detail
         tokens.delete("t-1", "alice")
         assert tokens.find("digest", NOW) is None
-        tokens.add(self.TOKEN, "digest")
+        tokens.add(self.TOKEN, "digest", 9)
         tokens.delete("t-1", None)
         assert tokens.of(None) == []
 
     def test_expired_ones_are_swept(self, tokens: TokenStore) -> None:
         tokens.sweep(NOW + HOUR)
-        assert tokens.count("alice") == 1
+        assert tokens.of("alice") == [self.TOKEN]
         tokens.sweep(NOW + HOUR + SECOND)
-        assert tokens.count("alice") == 0
+        assert tokens.of("alice") == []
 
 
 class TestTickets:

@@ -1,0 +1,72 @@
+"""A CWL workflow with inputs of many types, and a user with uploads for them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcwaas.core.models import StoredUpload, Upload, Workflow, WorkflowDetails
+from hpcwaas.engines.cwl.inputs import prepare_job
+from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.parameters import load_parameter
+from hpcwaas.engines.cwl.schema import inputs_schema
+from hpcwaas.engines.cwl.snapshot import Snapshot
+from hpcwaas.errors import InputProblem, InvalidInputs
+
+COLOUR = {"type": "enum", "symbols": ["red", "green"], "name": "Colour"}
+SAMPLE = {
+    "type": "record",
+    "name": "Sample",
+    "fields": [{"name": "name", "type": "string"}, {"name": "depth", "type": ["null", "int"]}],
+}
+DECLARED = [
+    {"name": "threads", "type": "int"},
+    {"name": "total", "type": ["null", "long"]},
+    {"name": "ratio", "type": "double", "default": 0.5},
+    {"name": "flag", "type": ["null", "boolean"]},
+    {"name": "title", "type": ["null", "string"]},
+    {"name": "colour", "type": ["null", COLOUR]},
+    {"name": "numbers", "type": ["null", {"type": "array", "items": "int"}]},
+    {"name": "samples", "type": ["null", {"type": "array", "items": SAMPLE}]},
+    {"name": "either", "type": ["null", "int", {"type": "array", "items": "string"}]},
+    {"name": "reads", "type": ["null", "File"]},
+    {"name": "many", "type": ["null", {"type": "array", "items": "File"}]},
+    {"name": "folder", "type": ["null", "Directory"]},
+    {"name": "anything", "type": ["null", "Any"]},
+    {"name": "text_or_file", "type": ["null", "File", "string"]},
+    {"name": "word_or_file", "type": ["null", "File", COLOUR]},
+]
+
+
+class World:
+    """A workflow with inputs and a user with uploads."""
+
+    def __init__(self, directory: Path, declared: list[dict[str, Any]]) -> None:
+        self.directory = directory
+        self.uploads: dict[str, StoredUpload] = {}
+        parameters = tuple(load_parameter(item) for item in declared)
+        self.snapshot = Snapshot("v1", directory / "main.cwl", "main", None, None, parameters, (), ())
+        workflow = Workflow("wf", "wf", "cwl", "wf", "local", "local")
+        self.details = WorkflowDetails(workflow, inputs_schema(parameters), (), (), "v1")
+
+    def upload(self, key: str, name: str, content: bytes = b"x") -> Path:
+        path = self.directory / key
+        path.write_bytes(content)
+        upload = Upload(key, "alice", name, "text/plain", len(content), "0" * 64, datetime.now(UTC))
+        self.uploads[key] = StoredUpload(upload, path)
+        return path
+
+    def prepare(self, http_inputs: bool = False, **inputs: Any) -> Job:
+        return prepare_job(self.details, self.snapshot, inputs, self.uploads.get, http_inputs)
+
+    def order(self, **inputs: Any) -> Any:
+        """The order, with the required input given."""
+        return {key: value for key, value in self.prepare(threads=1, **inputs).order.items() if key != "threads"}
+
+    def problems(self, http_inputs: bool = False, **inputs: Any) -> list[InputProblem]:
+        with pytest.raises(InvalidInputs) as caught:
+            self.prepare(http_inputs, **{"threads": 1, **inputs})
+        return list(caught.value.problems)

@@ -1,0 +1,139 @@
+"""Lists of executions: those that haven't ended, and pages with filters and cursors."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpcwaas.core.models import ExecutionState, Status
+from hpcwaas.errors import BadRequest
+from hpcwaas.store.database import Database
+from hpcwaas.store.executions import ExecutionStore
+from tests.unit.executions import START, execution
+
+
+@pytest.fixture
+def store(database: Database) -> ExecutionStore:
+    return ExecutionStore(database)
+
+
+def test_unfinished_ones_oldest_first(store: ExecutionStore) -> None:
+    young = execution(created_at=START + timedelta(seconds=1), state=ExecutionState(Status.UNKNOWN))
+    old = execution()
+    foreign = execution(owner="bob", created_at=START - timedelta(days=1), state=ExecutionState(Status.RUNNING))
+    for each in (young, old, foreign, execution(state=ExecutionState(Status.CANCELLED))):
+        store.add(each)
+    assert store.unfinished() == [replace(it, inputs={}) for it in (foreign, old, young)]
+    assert [it.id for it in store.unfinished("alice")] == [old.id, young.id]
+
+
+class TestPages:
+    def test_newest_first_in_parts(self, store: ExecutionStore) -> None:
+        # Several at the same moment, so that the id decides.
+        all_of_them = [execution(created_at=START + timedelta(microseconds=number // 3)) for number in range(10)]
+        for each in random.sample(all_of_them, len(all_of_them)):
+            store.add(each)
+        expected = sorted(all_of_them, key=lambda given: (given.created_at, given.id), reverse=True)
+        for limit in (1, 3, 5, 10, 11):
+            seen, cursor = store.page("alice", limit=limit)
+            while cursor is not None:
+                assert len(seen) % limit == 0
+                more, cursor = store.page("alice", limit=limit, cursor=cursor)
+                assert more
+                seen += more
+            assert seen == [replace(it, inputs={}) for it in expected]
+
+    def test_filters(self, store: ExecutionStore) -> None:
+        hour = timedelta(hours=1)
+        done = execution(state=ExecutionState(Status.SUCCEEDED), created_at=START)
+        other = execution(workflow_id="other", created_at=START + hour)
+        running = execution(state=ExecutionState(Status.RUNNING), created_at=START + 2 * hour)
+        foreign = execution(owner="bob", created_at=START + 3 * hour)
+        for each in (done, other, running, foreign):
+            store.add(each)
+
+        def ids(owner: str | None = "alice", **filters: Any) -> list[str]:
+            return [found.id for found in store.page(owner, limit=10, **filters)[0]]
+
+        assert ids() == [running.id, other.id, done.id]
+        assert ids(None) == [foreign.id, running.id, other.id, done.id]
+        assert ids("nobody") == []
+        assert ids(workflow_id="other") == [other.id]
+        assert ids(statuses={Status.SUCCEEDED, Status.RUNNING}) == [running.id, done.id]
+        assert ids(statuses=[]) == []
+        assert ids(created_after=START + hour) == [running.id, other.id]
+        assert ids(created_before=START + hour) == [done.id]
+        assert ids(created_after=START + hour, created_before=START + 2 * hour) == [other.id]
+        assert ids(created_after=datetime.min.replace(tzinfo=UTC)) == ids()
+
+    def test_nothing_is_shown_twice_or_skipped_while_new_ones_arrive(self, store: ExecutionStore) -> None:
+        old = [execution(created_at=datetime.now(UTC)) for _ in range(40)]
+        for each in old:
+            store.add(each)
+        stop = threading.Event()
+
+        def keep_adding() -> None:
+            while not stop.is_set():
+                store.add(execution(created_at=datetime.now(UTC)))
+
+        adders = [threading.Thread(target=keep_adding) for _ in range(2)]
+        for adder in adders:
+            adder.start()
+        try:
+            for _ in range(3):
+                seen, cursor = store.page("alice", limit=7)
+                while cursor is not None:
+                    more, cursor = store.page("alice", limit=7, cursor=cursor)
+                    seen += more
+                ids = [found.id for found in seen]
+                assert len(ids) == len(set(ids))
+                assert set(ids) >= {given.id for given in old}
+                assert all(a.created_at >= b.created_at for a, b in pairwise(seen))
+        finally:
+            stop.set()
+            for adder in adders:
+                adder.join()
+
+    def test_a_cursor_is_safe_in_a_url(self, store: ExecutionStore) -> None:
+        for number in range(2):
+            store.add(execution(id=f"~~~???>>>{number}", created_at=START + timedelta(seconds=number)))
+        _, cursor = store.page("alice", limit=1)
+        assert cursor is not None
+        assert cursor.replace("-", "").replace("_", "").isalnum()
+        assert [found.id for found in store.page("alice", limit=1, cursor=cursor)[0]] == ["~~~???>>>0"]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "", "null", "3", "[]", "[1, 2]", '["x", "y"]', '["2026-01-01T00:00:00", "naive"]',
+            '["2026-01-01T00:00:00Z", 3]',
+            '["2026-01-01T00:00:00Z", "\\ud800"]', '["2026-01-01T00:00:00Z", "a", "b"]', "{", "[" * 100_000, "\ud800",
+        ],
+    )  # fmt: skip
+    def test_a_malformed_cursor_is_a_bad_request(self, store: ExecutionStore, text: str) -> None:
+        encoded = base64.urlsafe_b64encode(text.encode(errors="surrogatepass")).decode()
+        for cursor in (encoded, encoded.rstrip("=")):
+            with pytest.raises(BadRequest, match="cursor"):
+                store.page("alice", limit=1, cursor=cursor)
+
+    @given(cursor=st.text())
+    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_any_text_as_a_cursor_is_a_bad_request(self, store: ExecutionStore, cursor: str) -> None:
+        with pytest.raises(BadRequest, match="cursor"):
+            store.page("alice", limit=1, cursor=cursor)
+
+    def test_a_cursor_at_the_ends_of_the_calendar(self, store: ExecutionStore) -> None:
+        store.add(execution())
+        for moment, found in (("0001-01-01T00:00:00+14:00", 0), ("9999-12-31T23:59:59-12:00", 1)):
+            cursor = base64.urlsafe_b64encode(json.dumps([moment, "x"]).encode()).decode()
+            assert len(store.page("alice", limit=1, cursor=cursor)[0]) == found
