@@ -58,8 +58,9 @@ def single_sign_on(settings: Settings, database: Database, users: Users) -> SSO 
     site = auth.Site(settings.auth.redirect_url or "")
     tickets, counters, records = TicketStore(database), CounterStore(database), SessionStore(database)
     party = RelyingParty(settings.auth)
-    admit = Admission(UserStore(database), users).admit
-    sessions = Sessions(records, tickets, users, settings.auth.session_duration)
+    user_records = UserStore(database)
+    admit = Admission(user_records, users).admit
+    sessions = Sessions(records, user_records, tickets, users, settings.auth.session_duration)
     rate = Rate(counters, "signing in", _SIGN_INS, timedelta(minutes=1), "Too many requests came from your address.")
     return SSO(
         flow=SingleSignOn(party.provider, admit, sessions, Devices(tickets, counters), tickets, site.cookie_prefix),

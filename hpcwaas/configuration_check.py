@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hpcwaas import listening
 from hpcwaas.errors import ConfigurationError
+from hpcwaas.identity.base import CALLBACK
 from hpcwaas.identity.passwords import is_hash
 from hpcwaas.resources import resource
 from hpcwaas.settings import AuthSettings, HashiCorpSettings, LimitSettings, RunnerSettings, Settings
@@ -42,6 +43,8 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield ConfigurationError("data_dir", "can't hold a question mark: the database's URL would end there")
     if settings.store.url is not None and (problem := _store_url(settings.store.url)):
         yield ConfigurationError("store.url", problem)
+    if settings.audit.file is not None and (problem := _file(settings.audit.file)):
+        yield ConfigurationError("audit.file", problem)
     if settings.auth is not None:
         yield from _auth(settings.auth)
     catalogue = settings.cwl.catalogue or resource("examples")
@@ -69,6 +72,13 @@ def _directory(path: Path) -> str | None:
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return f"{path} doesn't exist and can't be made in {parent}"
     return None
+
+
+def _file(path: Path) -> str | None:
+    if os.access(path, os.F_OK):
+        return None if not path.is_dir() and os.access(path, os.W_OK) else f"{path} can't be written"
+    writable = path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
+    return None if writable else f"{path} doesn't exist and can't be made: {path.parent} is no directory to write in"
 
 
 def _store_url(url: str) -> str | None:
@@ -121,6 +131,9 @@ def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationEr
     for name in ("client_id", "client_secret", "redirect_url"):
         if name not in given:
             yield ConfigurationError(f"auth.{name}", "is required by `auth_type: sso`")
+    if auth.redirect_url is not None and not auth.redirect_url.endswith(CALLBACK):
+        detail = f"must end with {CALLBACK}: that is where this service takes browsers back"
+        yield ConfigurationError("auth.redirect_url", detail)
     if auth.client_secret is not None and not auth.client_secret.get_secret_value():
         yield ConfigurationError("auth.client_secret", "can't be empty")
     urls = [name for name in _SSO_URLS if name in given]

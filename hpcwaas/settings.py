@@ -90,7 +90,7 @@ class BasicAuth(_Section):
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("expected a URL such as https://a4c.example.org:8088")
+        raise ValueError("expected a URL such as https://host.example.org:8088")
     if parts.username is not None:
         raise ValueError("holds credentials: they have settings of their own")
     return value.rstrip("/")

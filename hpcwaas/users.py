@@ -37,11 +37,12 @@ class _Accounts:
     audit: Audit
 
 
-@click.group()
+@click.group(short_help="Look after accounts and who may sign in.")
 def user() -> None:
     """Look after accounts: those with passwords that stand in the database, and who may sign in at all.
 
-    Accounts of the configuration file are listed and stay as they are there. A running service follows at once.
+    Accounts of the configuration file are listed and stay as they are there. A running service follows within 2
+    seconds.
     """
 
 
@@ -124,6 +125,24 @@ def enable(name: str) -> None:
         accounts.throttle.reopen(name)
         accounts.audit.record_command("user enable", name)
         click.echo(f"{name}: enabled")
+
+
+@user.command()
+@click.argument("name")
+@click.option(
+    "--group", "-g", "given", multiple=True, metavar="GROUP", help="A group; may be repeated. None: no group."
+)
+@settings_flags
+def groups(name: str, given: tuple[str, ...]) -> None:
+    """Put NAME into these groups and no others."""
+    with reporting(), _accounts() as accounts:
+        from hpcwaas.errors import Conflict
+
+        if _existing(accounts, name).source != "basic":
+            raise Conflict(f"{name} signs in by single sign-on, and the identity provider tells the groups.")
+        accounts.users.change(name, groups=frozenset(given))
+        accounts.audit.record_command("user groups", name)
+        click.echo(f"{name}: {', '.join(sorted(set(given))) or 'in no group'}")
 
 
 @user.command("hash")

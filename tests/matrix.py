@@ -170,7 +170,7 @@ class World:
         now = datetime.now(UTC)
         name = str(uuid.uuid4())
         token = AccessToken(str(uuid.uuid4()), owner, name, scopes, now, now + timedelta(days=days))
-        TokenStore(self._database).add(token, _digest(secret))
+        TokenStore(self._database).add(token, _digest(secret), 100)
         self.secrets.add(secret)
         return token.id, secret
 

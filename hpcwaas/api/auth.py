@@ -19,13 +19,22 @@ from flask import Response
 
 from hpcwaas.api import pages, views
 from hpcwaas.api.problems import problem
-from hpcwaas.core import acts
+from hpcwaas.core import acts, policy
 from hpcwaas.core.models import Principal
-from hpcwaas.errors import BadRequest, ConfigurationError, Forbidden, NotFound, ServiceError
-from hpcwaas.identity.base import Departure, LedOn, Loopback, MachineLetIn, Refused, SignIn, TokenShown
+from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError
+from hpcwaas.identity.base import (
+    CALLBACK,
+    Departure,
+    LedOn,
+    Loopback,
+    MachineKeptOut,
+    MachineLetIn,
+    Refused,
+    SignIn,
+    TokenShown,
+)
 
 _LOGGER = logging.getLogger(__name__)
-_CALLBACK = "/auth/authorize"
 _COOKIE_SECONDS = 600
 _NO_STORE = {"Cache-Control": "no-store"}
 _NONE = "This service has no single sign-on. `GET /auth/methods` says how to sign in."
@@ -41,10 +50,7 @@ class Site:
     """Where browsers reach the service.
 
     Args:
-        redirect_url: where the provider sends them back to.
-
-    Raises:
-        ConfigurationError: that isn't where this service takes them.
+        redirect_url: where the provider sends them back to, ending with `CALLBACK`.
 
     Attributes:
         url: of the service, without a slash at its end.
@@ -52,10 +58,7 @@ class Site:
     """
 
     def __init__(self, redirect_url: str) -> None:
-        if not redirect_url.endswith(_CALLBACK):
-            detail = f"must end with {_CALLBACK}: that is where this service takes browsers back"
-            raise ConfigurationError("auth.redirect_url", detail)
-        self.url = redirect_url.removesuffix(_CALLBACK)
+        self.url = redirect_url.removesuffix(CALLBACK)
         self._host = _without_port(urlsplit(redirect_url).netloc)
         self._secure = redirect_url.startswith("https:")
         self.cookie_prefix = "__Host-" if self._secure else ""
@@ -180,6 +183,8 @@ class AuthHandlers:
         parameters = {"code": code, "state": state, "error": error, "error_description": error_description, "iss": iss}
         acts.note(credential="sign-in")  # whatever comes of it
         arrival = sign_in.arrive(parameters, flask.request.cookies)
+        if isinstance(arrival, MachineKeptOut):
+            return _machine_kept_out(arrival)
         if arrival.user is None:
             acts.note(refused=True)
         else:
@@ -191,7 +196,7 @@ class AuthHandlers:
             case MachineLetIn():
                 response = _machine_let_in(arrival)
             case TokenShown():
-                response = _token_shown(arrival)
+                response = _token_shown(arrival, site)
         site.drop_cookie(response, sign_in.cookie_name(state or ""))
         return response
 
@@ -251,9 +256,15 @@ class AuthHandlers:
         }
         return views.answer(document, headers=_NO_STORE)
 
-    def logout(self, token_info: dict[str, Any]) -> Response:
-        """Ends the sign-in that the request's credentials belong to, or revokes the personal access token."""
+    def logout(self, token_info: dict[str, Any], everywhere: bool = False) -> Response:
+        """Ends the sign-in that the request's credentials belong to, or all of the user's; or revokes the personal
+        access token."""
         principal = token_info["principal"]
+        if everywhere:
+            policy.require(principal, "own")
+            acts.note(everywhere=True)
+            if self._sign_in is not None:
+                self._sign_in[0].end_all(principal.subject)
         scheme, _, credentials = flask.request.headers["Authorization"].strip().partition(" ")
         if principal.scopes is not None:
             self._revoke(principal)
@@ -289,10 +300,10 @@ async def _refused(request: ConnexionRequest, error: Refused) -> ConnexionRespon
     return ConnexionResponse(400, content_type=headers["Content-Type"], headers=headers, body=body)
 
 
-def _token_shown(arrival: TokenShown) -> Response:
+def _token_shown(arrival: TokenShown, site: Site) -> Response:
     name, subject = _line(arrival.user.name), arrival.user.subject
     if _is_browser():
-        return pages.signed_in(name, subject, arrival.token, arrival.ends_at)
+        return pages.signed_in(name, subject, arrival.token, arrival.ends_at, site.url)
     # As the old service wrote it.
     return _text(
         f"\tLog in successful\n\nWelcome {name}\nUser ID: {subject}\nYou can now use HPCWaaS\n\n"
@@ -305,6 +316,15 @@ def _machine_let_in(arrival: MachineLetIn) -> Response:
     if _is_browser():
         return pages.let_in(name, subject, arrival.user_code)
     return _text(f"The machine with the code {arrival.user_code} is signed in as {name} ({subject}).\n")
+
+
+def _machine_kept_out(arrival: MachineKeptOut) -> Response:
+    if not _is_browser():
+        raise arrival.error
+    page, words = _ACTIVATE
+    if arrival.user_code is not None:
+        page, words = f"{page}?{urlencode({'user_code': arrival.user_code})}", "Try again"
+    return _failure(arrival.error, (page, words))
 
 
 def _failure(error: ServiceError, again: tuple[str, str] | None) -> Response:

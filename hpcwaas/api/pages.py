@@ -84,9 +84,10 @@ _SIGNED_IN = """{% extends "layout" %}
 </dl>
 <h2>On the command line</h2>
 <p>The shortest way needs no token: run</p>
-<pre>waas login</pre>
+<pre>waas login --api_url {{ url }}</pre>
 <p>Or hand your token to the command, until it ends:</p>
-<pre>export HW_ACCESS_TOKEN=…</pre>
+<pre>export HW_API_URL={{ url }}
+export HW_ACCESS_TOKEN=…</pre>
 <h2>Your token</h2>
 <p>Whoever has it acts in your name: give it to nobody.</p>
 <button type="button" id="copy" hidden>Copy the token</button><span id="copied" role="status"></span>
@@ -182,9 +183,13 @@ def _templates() -> Environment:
     return environment
 
 
-def signed_in(name: str, subject: str, token: str, ends_at: datetime) -> Response:
-    """What a browser shows after a sign-in."""
-    return _page("signed in", name=name, subject=subject, token=token, ends_at=ends_at)
+def signed_in(name: str, subject: str, token: str, ends_at: datetime, url: str) -> Response:
+    """What a browser shows after a sign-in.
+
+    Args:
+        url: of the service.
+    """
+    return _page("signed in", name=name, subject=subject, token=token, ends_at=ends_at, url=url)
 
 
 def let_in(name: str, subject: str, user_code: str) -> Response:

@@ -52,9 +52,11 @@ class Limits:
         """
         if not self._counter.hit(self._requests, subject):
             free = self._counter.get_window_stats(self._requests, subject).reset_time
+            wait = max(1, math.ceil(free - time.time()))
             raise TooManyRequests(
-                f"You have sent {self._settings.requests} requests in the last minute, which is the limit.",
-                max(1, math.ceil(free - time.time())),
+                f"You have sent {self._settings.requests} requests in the last minute, which is the limit: "
+                f"wait {wait} second{'s' if wait > 1 else ''}.",
+                wait,
             )
 
     def usage(self, subject: str) -> Mapping[str, Usage]:

@@ -14,7 +14,8 @@ class User:
         source: who vouches for them: `basic` (a password of the store), `sso` (the identity provider).
         password_hash: in argon2's own format; None for those of the identity provider.
         disabled: may not sign in any more, and none of their tokens counts.
-        seen_at: when they signed in last, where that is known.
+        seen_at: when the identity provider told the name and the groups, where that is known.
+        signed_out_at: when they signed out everywhere: no older token of the identity provider counts.
     """
 
     subject: str
@@ -25,6 +26,7 @@ class User:
     password_hash: str | None = None
     disabled: bool = False
     seen_at: datetime | None = None
+    signed_out_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hpcwaas.core import acts, policy
 from hpcwaas.core.models import Principal
 from hpcwaas.core.people import AccessToken
-from hpcwaas.errors import BadRequest, Conflict, Forbidden, NotFound
+from hpcwaas.errors import BadRequest, Forbidden, NotFound
 from hpcwaas.store.base import TokenRecords
 
 _PREFIX = "hpcwaas_pat_"
@@ -64,8 +64,6 @@ class Tokens:
             days = min(_USUAL_DAYS, self._max_days)
         if not 1 <= days <= self._max_days:
             raise BadRequest(f"`days` is {days}; expected 1 to {self._max_days}, the longest that this service allows.")
-        if self._records.count(principal.subject) >= _MOST:
-            raise Conflict(f"You have {_MOST} tokens, which is the limit. Revoke one that you don't need.")
         now = datetime.now(UTC)
         secret = _PREFIX + secrets.token_urlsafe(32)
         token = AccessToken(
@@ -77,7 +75,7 @@ class Tokens:
             expires_at=now + timedelta(days=days),
         )
         # A digest without salt will do: what is long and random is in no dictionary.
-        self._records.add(token, hashlib.sha256(secret.encode()).hexdigest())
+        self._records.add(token, hashlib.sha256(secret.encode()).hexdigest(), _MOST)
         acts.note(scopes=sorted(token.scopes))
         return token, secret
 

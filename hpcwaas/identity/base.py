@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from hpcwaas.core.models import Principal
-from hpcwaas.errors import BadRequest
+from hpcwaas.errors import BadRequest, ServiceError
+
+CALLBACK = "/auth/authorize"
+"""Path of the service that identity providers send browsers back to."""
 
 
 class Method(Protocol):
@@ -82,12 +85,16 @@ class Vouched:
     Attributes:
         name, groups: None when the provider hasn't told: then what it told before goes on to count.
         access_token: the provider's, in its own form.
+        told_at: when the provider has told the groups, or last could have. What it told later counts.
+        made_at: when the access token was made; None when the provider doesn't tell.
     """
 
     subject: str
     name: str | None
     groups: frozenset[str] | None
     access_token: str = field(repr=False)
+    told_at: datetime
+    made_at: datetime | None
 
 
 class Provider(Protocol):
@@ -184,7 +191,20 @@ class MachineLetIn:
     user_code: str
 
 
-Arrival: TypeAlias = TokenShown | LedOn | MachineLetIn
+@dataclass(frozen=True, slots=True)
+class MachineKeptOut:
+    """A browser that was to let a machine in, and in which nobody has signed in.
+
+    Attributes:
+        error: why, as `SignIn.arrive` would raise it.
+        user_code: of the machine; None when it doesn't wait any more.
+    """
+
+    error: ServiceError
+    user_code: str | None
+
+
+Arrival: TypeAlias = TokenShown | LedOn | MachineLetIn | MachineKeptOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +297,6 @@ class SignIn(Protocol):
 
     def end(self, session_id: str | None, token: str) -> None:
         """Ends the session that a bearer token belongs to; the token counts no more, even if it is the provider's."""
+
+    def end_all(self, subject: str) -> None:
+        """Ends all sessions of a user; no token that the provider has made for them before counts any more."""

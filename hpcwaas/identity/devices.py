@@ -71,6 +71,10 @@ class Devices:
             raise NotFound("No machine waits with this code. It may be mistyped, used already, or over 10 minutes old.")
         return WaitingMachine(_shown(letters), machine["address"], datetime.fromisoformat(machine["asked_at"]))
 
+    def waits(self, user_code: str) -> bool:
+        """Whether a machine that showed a code still waits."""
+        return self._tickets.get(_USER_CODE, digest(_letters(user_code)), datetime.now(UTC)) is not None
+
     def decide(self, user_code: str, subject: str | None) -> None:
         """Lets a machine in for a user, or with None refuses it. It is decided once.
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.models import Principal
 from hpcwaas.core.people import User, UserSession
-from hpcwaas.errors import Conflict, Unauthorized
+from hpcwaas.errors import Conflict, NotFound, Unauthorized
 from hpcwaas.identity.base import Directory, Issued, Refused, Vouched
 from hpcwaas.identity.front import REFUSED
 from hpcwaas.identity.oidc.tokens import is_jwt
@@ -38,8 +38,6 @@ _FAMILY = slice(len(_REFRESH), len(_REFRESH) + 22)  # 16 bytes in base64
 
 _ACCESS_LIFE = timedelta(hours=1)
 _AT_ONCE = timedelta(seconds=30)
-_SEEN = timedelta(minutes=1)
-"""How exactly it is known when a user was seen last."""
 
 _ENDED = "ended token"
 _ENDED_LIFE = timedelta(days=30)
@@ -59,18 +57,20 @@ class Admission:
         self._directory = directory
 
     def admit(self, vouched: Vouched) -> Principal | None:
-        """The user; None when the account is disabled, or an account with a password has the same name."""
+        """The user with the rights that the provider told last, which a token may be older than; None when the account
+        is disabled, an account with a password has the same name, or the user has signed out everywhere since."""
         if self._directory.has_password(vouched.subject):
             return None
         now = datetime.now(UTC)
         stored = self._users.find(vouched.subject)
-        name = vouched.name or (stored.name if stored else vouched.subject)
-        groups = vouched.groups
-        if groups is None:
-            groups = stored.groups if stored else frozenset()
-        user = User(vouched.subject, name, groups, "sso", created_at=now, seen_at=now)
-        if not _is_known(user, stored):
-            self._users.put(user)
+        made_at = vouched.made_at or now - _ENDED_LIFE  # one of an unknown age may be as old as such tokens get
+        if stored is not None and stored.signed_out_at is not None and made_at <= stored.signed_out_at:
+            return None
+        if stored is None or _is_news(vouched, stored):
+            name = vouched.name or (stored.name if stored else vouched.subject)
+            # Who tells no groups is contradicted by nobody who does, were that ever so old.
+            seen_at = None if vouched.groups is None else vouched.told_at
+            self._users.put(User(vouched.subject, name, vouched.groups or frozenset(), "sso", now, seen_at=seen_at))
         return self._directory.find(vouched.subject)
 
 
@@ -81,8 +81,11 @@ class Sessions:
         duration: seconds after which a user has to sign in by the provider again.
     """
 
-    def __init__(self, records: SessionRecords, tickets: Tickets, directory: Directory, duration: int) -> None:
+    def __init__(
+        self, records: SessionRecords, users: UserRecords, tickets: Tickets, directory: Directory, duration: int
+    ) -> None:
         self._records = records
+        self._users = users
         self._tickets = tickets
         self._directory = directory
         self._duration = timedelta(seconds=duration)
@@ -147,6 +150,12 @@ class Sessions:
                 with contextlib.suppress(Conflict):  # signed out already
                     self._tickets.put(_ENDED, _lasting(form), {}, datetime.now(UTC) + _ENDED_LIFE)
 
+    def end_all(self, subject: str) -> None:
+        """Ends all sessions of a user; see `SignIn.end_all`."""
+        with contextlib.suppress(NotFound):  # an account of the settings, which the provider can't vouch for
+            self._users.change(subject, signed_out_at=datetime.now(UTC))
+        self._records.end_all(subject)
+
     def _find(self, subject: str) -> None:
         if self._directory.find(subject) is None or self._directory.has_password(subject):
             raise Refused("invalid_grant", "This user may not sign in any more.")
@@ -195,14 +204,14 @@ class SessionMethod:
         return replace(user, session=session.id)
 
 
-def _is_known(user: User, stored: User | None) -> bool:
-    """Whether there is nothing to store: a token may be presented many times a minute."""
-    return (
-        stored is not None
-        and (stored.name, stored.groups, stored.source) == (user.name, user.groups, user.source)
-        and stored.seen_at is not None
-        and stored.seen_at > user.created_at - _SEEN
-    )
+def _is_news(vouched: Vouched, stored: User) -> bool:
+    """Whether there is something to store: a token may be presented many times a minute."""
+    if vouched.groups is None:
+        return False
+    if stored.seen_at is None or stored.seen_at < vouched.told_at:
+        return True
+    told = (vouched.name or stored.name, vouched.groups)
+    return stored.seen_at == vouched.told_at and told != (stored.name, stored.groups)
 
 
 def _lasting(token: str) -> str:

@@ -9,6 +9,7 @@ keeps digests of both.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import re
@@ -18,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 from hpcwaas.core.models import JSON, Principal
-from hpcwaas.errors import BadRequest, Forbidden, ServiceError, Unauthorized, Unavailable, UpstreamFailed
+from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError, Unauthorized, Unavailable, UpstreamFailed
 from hpcwaas.identity.base import (
     Arrival,
     Departure,
@@ -26,6 +27,7 @@ from hpcwaas.identity.base import (
     Issued,
     LedOn,
     Loopback,
+    MachineKeptOut,
     MachineLetIn,
     Provider,
     Refused,
@@ -105,19 +107,16 @@ class SingleSignOn:
         """See `SignIn`."""
         attempt, cookie = self._attempt(parameters.get("state") or "", cookies)
         carried = _carried(cookie)
+        if attempt["ends"] == "device":
+            return self._decide(parameters, cookie, carried)
         try:
             user, access_token = self._user(parameters, cookie)
         except ServiceError as error:
             if attempt["ends"] == "loopback":
                 return LedOn(None, _refusal(attempt["redirect_uri"], carried, error))
-            if attempt["ends"] == "device" and parameters.get("error") == "access_denied":
-                self._devices.decide(carried, None)
             raise
         if attempt["ends"] == "loopback":
             return LedOn(user, self._lead_on(attempt, carried, user.subject))
-        if attempt["ends"] == "device":
-            self._devices.decide(carried, user.subject)
-            return MachineLetIn(user, carried)
         ends = self._sessions.show(user.subject, access_token)
         return TokenShown(user, base64.b64encode(access_token.encode()).decode(), ends)
 
@@ -149,6 +148,10 @@ class SingleSignOn:
         """See `SignIn`."""
         self._sessions.end(session_id, token)
 
+    def end_all(self, subject: str) -> None:
+        """See `SignIn`."""
+        self._sessions.end_all(subject)
+
     def _depart(self, ends: Mapping[str, JSON], carried: str) -> Departure:
         state = secrets.token_urlsafe(32)
         cookie = f"{secrets.token_urlsafe(32)}.{_encoded(carried.encode())}"
@@ -170,6 +173,17 @@ class SingleSignOn:
         ):
             raise BadRequest(_OVER)
         return attempt, cookie
+
+    def _decide(self, parameters: Mapping[str, str | None], cookie: str, user_code: str) -> Arrival:
+        try:
+            user, _ = self._user(parameters, cookie)
+            self._devices.decide(user_code, user.subject)
+        except ServiceError as error:
+            if parameters.get("error") == "access_denied":
+                with contextlib.suppress(NotFound):  # it doesn't wait any more
+                    self._devices.decide(user_code, None)
+            return MachineKeptOut(error, user_code if self._devices.waits(user_code) else None)
+        return MachineLetIn(user, user_code)
 
     def _user(self, parameters: Mapping[str, str | None], cookie: str) -> tuple[Principal, str]:
         if error := parameters.get("error"):

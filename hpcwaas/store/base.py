@@ -230,10 +230,10 @@ class UserRecords(Protocol):
         """Stores a new user. Raises `Conflict` when there is one."""
 
     def put(self, user: User) -> None:
-        """Stores what is known of a user now, who may be new; an earlier password and `disabled` stay."""
+        """Stores a user who may be new, or what is told of one, unless what is known was told later (`seen_at`)."""
 
     def change(self, subject: str, **columns: Any) -> None:
-        """Changes `name`, `groups`, `password_hash` or `disabled`. Raises `NotFound`."""
+        """Changes `name`, `groups`, `password_hash`, `disabled` or `signed_out_at`. Raises `NotFound`."""
 
     def rehash(self, subject: str, old: str, new: str) -> None:
         """Replaces the hash of a password by another of the same one, unless it has been changed meanwhile."""
@@ -275,11 +275,8 @@ class SessionRecords(Protocol):
 class TokenRecords(Protocol):
     """Records of personal access tokens; see `store.tokens`. An `owner` of None means whoever's."""
 
-    def add(self, token: AccessToken, digest: str) -> None:
-        """Stores a new token. Raises `Conflict` when its owner has one of this name."""
-
-    def count(self, owner: str) -> int:
-        """How many tokens a user has."""
+    def add(self, token: AccessToken, digest: str, at_most: int) -> None:
+        """Stores a new token. Raises `Conflict` when its owner has one of this name, or this many."""
 
     def of(self, owner: str | None) -> Sequence[AccessToken]:
         """A user's tokens, newest first."""

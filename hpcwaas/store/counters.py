@@ -18,7 +18,7 @@ class CounterStore:
         self._database = database
 
     def add(self, key: str, window: timedelta, now: datetime, amount: int = 1) -> int:
-        """Counts, and tells how much that makes in the present window."""
+        """See `Counters`."""
         first = {"key": key, "count": amount, "expires_at": now + window}
         over = CounterRow.expires_at <= now
         with self._database.write() as session:
@@ -33,18 +33,18 @@ class CounterStore:
             return session.scalars(query.returning(CounterRow.count)).one()
 
     def get(self, key: str, now: datetime) -> tuple[int, datetime]:
-        """The count in the present window and the window's end; 0 and this moment when there is none."""
+        """See `Counters`. 0 and this moment when there is none."""
         with self._database.read() as session:
             row = session.scalar(select(CounterRow).where(CounterRow.key == key, CounterRow.expires_at > now))
             return (row.count, row.expires_at) if row else (0, now)
 
     def clear(self, key: str) -> None:
-        """Forgets a count."""
+        """See `Counters`."""
         with self._database.write() as session:
             session.execute(delete(CounterRow).where(CounterRow.key == key))
 
     def clear_all(self, beginning: str) -> None:
-        """Forgets all counts whose keys begin so."""
+        """See `Counters`."""
         with self._database.write() as session:
             session.execute(delete(CounterRow).where(CounterRow.key.startswith(beginning, autoescape=True)))
 

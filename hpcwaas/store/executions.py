@@ -50,21 +50,7 @@ class ExecutionStore:
         ssh_keys: Collection[str] = (),
         at_most: int | None = None,
     ) -> tuple[Execution, bool]:
-        """Stores the intent to start an execution, once for each idempotency key of an owner.
-
-        Args:
-            idempotency: the key that the user sent, and a fingerprint of what they asked for with it.
-            ssh_keys: ids of the owner's SSH keys that it uses.
-            at_most: how many executions that haven't ended the owner may have with this one.
-
-        Returns:
-            the execution and True; or, when the key was used before for the same, the execution of that time and False.
-
-        Raises:
-            Conflict: the key was used before for something else.
-            NotFound: one of the SSH keys has been deleted.
-            TooManyRequests: the owner has as many as they may.
-        """
+        """See `ExecutionRecords`."""
         try:
             with self._database.write(taken="There is an execution with this id already.") as session:
                 if at_most is not None:
@@ -95,11 +81,7 @@ class ExecutionStore:
         return execution, True
 
     def of_key(self, owner: str, key: str, fingerprint: str, now: datetime) -> Execution | None:
-        """The execution that was started with an idempotency key, if any.
-
-        Raises:
-            Conflict: the key was used for something else.
-        """
+        """See `ExecutionRecords`."""
         with self._database.read() as session:
             used = session.get(IdempotencyRow, (owner, key))
             if used is None or used.created_at < now - _IDEMPOTENCY_LIFE:
@@ -112,7 +94,7 @@ class ExecutionStore:
             return _get(session, used.execution_id, owner)
 
     def discard(self, execution_id: str) -> None:
-        """Forgets an intent that never reached the engine, with its idempotency key. One that has a reference stays."""
+        """See `ExecutionRecords`."""
         unstarted = and_(ExecutionRow.id == execution_id, ExecutionRow.reference.is_(None))
         with self._database.write() as session:
             if session.scalar(select(ExecutionRow.id).where(unstarted).with_for_update()) is not None:
@@ -120,24 +102,17 @@ class ExecutionStore:
                 session.execute(delete(ExecutionRow).where(ExecutionRow.id == execution_id))
 
     def set_reference(self, execution_id: str, reference: str) -> None:
-        """Stores by which reference the engine knows an execution.
-
-        Raises:
-            NotFound: no such execution.
-            Conflict: the engine's execution is another one's already.
-        """
+        """See `ExecutionRecords`."""
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(reference=reference)
         with self._database.write(taken="The engine's execution belongs to another one already.") as session:
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
 
     def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
-        """Stores news of an execution, unless they are older than what is stored: an ended one stays as it ended, one
-        being cancelled doesn't run again, a running one doesn't wait again, a failure that was followed by `reopen`
-        doesn't come back.
+        """See `ExecutionRecords`.
 
-        Returns:
-            the execution as it is stored now.
+        An execution that has ended stays as it ended, one being cancelled doesn't run again, a running one doesn't wait
+        again, a failure that was followed by `reopen` doesn't come back.
 
         Raises:
             NotFound: no such execution.
@@ -155,7 +130,7 @@ class ExecutionStore:
             return _get(session, execution_id, None)
 
     def reopen(self, execution_id: str) -> None:
-        """Takes a failed execution for a running one again: it has been resumed.
+        """See `ExecutionRecords`.
 
         When it failed stays stored, and isn't shown: a process that has known of that failure may tell of it once more.
         """
@@ -168,14 +143,7 @@ class ExecutionStore:
             )
 
     def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
-        """One execution.
-
-        Args:
-            shared_with: also one that is shared with this user.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `ExecutionRecords`."""
         with self._database.read() as session:
             return _get(session, execution_id, owner, shared_with)
 
@@ -191,20 +159,12 @@ class ExecutionStore:
         created_before: datetime | None = None,
         shared_with: Principal | None = None,
     ) -> tuple[list[Execution], str | None]:
-        """A part of the executions, newest first, without their inputs, outputs and steps, which may be large.
-
-        New ones that arrive in between shift nothing.
+        """See `ExecutionRecords`. New ones that arrive in between shift nothing.
 
         Args:
             limit: at most so many, at least 1.
-            cursor: where the part before ended; None for the first.
-            statuses: as stored; None for all.
             created_after: this moment and later.
             created_before: earlier than this moment.
-            shared_with: only those that others share with this user.
-
-        Returns:
-            the executions, and the cursor of the next part or None when this was the last.
 
         Raises:
             BadRequest: a cursor that isn't one of ours.
@@ -226,11 +186,7 @@ class ExecutionStore:
             return [to_execution(row, Parts.SUMMARY) for row in rows], following
 
     def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> list[Execution]:
-        """The executions that aren't over as far as is stored, oldest first; without their inputs.
-
-        Args:
-            shared_with: only those that are shared with this user.
-        """
+        """See `ExecutionRecords`."""
         query = (
             _select(owner)
             .where(ExecutionRow.status.in_(_NOT_OVER))
@@ -243,32 +199,23 @@ class ExecutionStore:
             return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
 
     def check_number(self, owner: str, at_most: int) -> None:
-        """Finds out whether a user may have one more that isn't over.
-
-        Raises:
-            TooManyRequests: they have as many as they may.
-        """
+        """See `ExecutionRecords`."""
         with self._database.read() as session:
             _check_number(session, owner, at_most)
 
     def count_unfinished(self, owner: str) -> int:
-        """How many executions of a user aren't over as far as is stored."""
+        """See `ExecutionRecords`."""
         with self._database.read() as session:
             return _count_unfinished(session, owner)
 
     def without_reference(self, now: datetime) -> list[Execution]:
-        """The executions that were to be started, and nothing tells that they were, oldest first: what a crash between
-        the stored intent and the engine's answer leaves. Without those that somebody is at work on."""
+        """See `ExecutionRecords`. A crash between the stored intent and the engine's answer leaves them."""
         query = _select(None).where(*_unclaimed(now)).order_by(ExecutionRow.created_at, ExecutionRow.id)
         with self._database.read() as session:
             return [to_execution(row) for row in session.scalars(query)]
 
     def claim(self, execution_id: str, now: datetime, until: datetime) -> bool:
-        """Takes an execution without a reference on, of all processes that want to this one alone.
-
-        Args:
-            until: when others may, unless it has its reference by then.
-        """
+        """See `ExecutionRecords`."""
         query = (
             update(ExecutionRow).where(ExecutionRow.id == execution_id, *_unclaimed(now)).values(claimed_until=until)
         )
@@ -276,7 +223,7 @@ class ExecutionStore:
             return session.connection().execute(query).rowcount == 1
 
     def postpone(self, execution_id: str, until: datetime) -> None:
-        """Lets an execution that one has taken on be taken on by anybody from a moment on."""
+        """See `ExecutionRecords`."""
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(claimed_until=until)
         with self._database.write() as session:
             session.connection().execute(query)
@@ -284,7 +231,10 @@ class ExecutionStore:
 
 def _check_number(session: Session, owner: str, at_most: int) -> None:
     if _count_unfinished(session, owner) >= at_most:
-        raise TooManyRequests(f"You have {at_most} executions that haven't ended, which is the limit.", _RETRY_AFTER)
+        detail = (
+            f"Your limit of executions that haven't ended is reached: {at_most}. Wait for one to end, or cancel one."
+        )
+        raise TooManyRequests(detail, _RETRY_AFTER)
 
 
 def _count_unfinished(session: Session, owner: str) -> int:

@@ -176,6 +176,7 @@ class UserRow(Base):
     disabled: Mapped[bool]
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime | None]
+    signed_out_at: Mapped[datetime | None]
 
 
 class SessionRow(Base):

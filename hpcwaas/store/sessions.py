@@ -19,7 +19,7 @@ class SessionStore:
         self._database = database
 
     def add(self, session: UserSession, token_digest: str, refresh_digest: str | None) -> None:
-        """Stores a new session; one that the same token belonged to ends."""
+        """See `SessionRecords`."""
         values = {
             "id": session.id,
             "subject": session.subject,
@@ -59,7 +59,7 @@ class SessionStore:
     def renew(
         self, session_id: str, old_refresh_digest: str, token_digest: str, refresh_digest: str, expires_at: datetime
     ) -> bool:
-        """Gives a session new tokens. False when somebody else was faster, or it has ended."""
+        """See `SessionRecords`."""
         query = (
             update(SessionRow)
             .where(SessionRow.id == session_id, SessionRow.refresh_digest == old_refresh_digest)
@@ -74,12 +74,12 @@ class SessionStore:
             return session.connection().execute(query).rowcount == 1
 
     def end(self, session_id: str) -> None:
-        """Ends a session. Harmless when it has ended."""
+        """See `SessionRecords`. Harmless when it has ended."""
         with self._database.write() as session:
             session.execute(delete(SessionRow).where(SessionRow.id == session_id))
 
     def end_all(self, subject: str) -> None:
-        """Ends all sessions of a user."""
+        """See `SessionRecords`."""
         with self._database.write() as session:
             session.execute(delete(SessionRow).where(SessionRow.subject == subject))
 

@@ -17,7 +17,7 @@ class ShareStore:
         self._database = database
 
     def get(self, execution_id: str) -> Shares:
-        """With whom an execution is shared."""
+        """See `ShareRecords`."""
         with self._database.read() as session:
             rows = list(session.scalars(select(ShareRow).where(ShareRow.execution_id == execution_id)))
         return Shares(
@@ -26,11 +26,7 @@ class ShareStore:
         )
 
     def put(self, execution_id: str, shares: Shares) -> None:
-        """Shares an execution with these and nobody else.
-
-        Raises:
-            NotFound: no such execution.
-        """
+        """See `ShareRecords`."""
         execution = select(ExecutionRow.id).where(ExecutionRow.id == execution_id).with_for_update(key_share=True)
         with self._database.write() as session:
             if session.scalar(execution) is None:

@@ -28,7 +28,7 @@ class SSHKeyStore:
         self._database = database
 
     def add(self, key: SSHKey) -> None:
-        """Stores a new key, and forgets the intent to make it.
+        """See `SSHKeyRecords`. The intent to make the key is forgotten.
 
         Raises:
             Conflict: its owner has a key of this name, or the id is taken.
@@ -50,41 +50,26 @@ class SSHKeyStore:
             )
 
     def has_name(self, owner: str, name: str) -> bool:
-        """Whether the user has a key of this name."""
+        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             query = select(SSHKeyRow.id).where(SSHKeyRow.owner == owner, SSHKeyRow.name == name)
             return session.scalar(query) is not None
 
     def of(self, owner: str | None) -> list[SSHKey]:
-        """The keys of a user, oldest first."""
+        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             query = _select(owner).order_by(SSHKeyRow.created_at, SSHKeyRow.id)
             return [_key(row) for row in session.scalars(query)]
 
     def get(self, key_id: str, owner: str | None) -> SSHKey:
-        """One key.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             return _key(_row(session, key_id, owner))
 
     def begin(
         self, change: str, key_id: str, owner: str, now: datetime, stale: datetime, *, even_in_use: bool = True
     ) -> SSHKey:
-        """Takes a key for a change, so that nobody else changes it meanwhile and a crash is noticed.
-
-        Args:
-            change: `rotate` or `delete`.
-            stale: a change that was begun before this moment counts as left behind.
-            even_in_use: also while executions that use it haven't ended.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-            Conflict: it is being changed.
-            KeyInUse: by executions that haven't ended.
-        """
+        """See `SSHKeyRecords`."""
         with self._database.write() as session:
             row = _row(session, key_id, owner, lock=True)
             if row.changing_since is not None and row.changing_since >= stale:
@@ -95,16 +80,12 @@ class SSHKeyStore:
             return _key(row)
 
     def leave(self, key_id: str, since: datetime | None) -> None:
-        """Ends a change that came to nothing.
-
-        Args:
-            since: None when nothing was changed for certain; else a moment long ago, so that it is taken up again.
-        """
+        """See `SSHKeyRecords`."""
         values = {"changing_since": since} | ({"change": None} if since is None else {})
         self._update(key_id, values)
 
     def rotated(self, key_id: str, key: SSHKey) -> None:
-        """Stores the new public half and ends the change."""
+        """See `SSHKeyRecords`."""
         self._update(
             key_id,
             {
@@ -118,28 +99,20 @@ class SSHKeyStore:
         )
 
     def confirm(self, key_id: str, owner: str) -> SSHKey:
-        """Forgets the replaced public halves.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `SSHKeyRecords`."""
         with self._database.write() as session:
             row = _row(session, key_id, owner, lock=True)
             row.replaced = None
             return _key(row)
 
     def left(self, before: datetime) -> Sequence[tuple[str, SSHKey]]:
-        """Changes that were begun before this moment and have not ended."""
+        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             query = select(SSHKeyRow).where(SSHKeyRow.changing_since < before).order_by(SSHKeyRow.changing_since)
             return [(row.change or "", _key(row)) for row in session.scalars(query)]
 
     def delete(self, key_id: str, owner: str) -> None:
-        """Forgets a key.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `SSHKeyRecords`."""
         with self._database.write() as session:
             query = delete(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner)
             if session.connection().execute(query).rowcount == 0:

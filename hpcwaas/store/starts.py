@@ -24,13 +24,10 @@ class StartStore:
         self._database = database
 
     def begin(self, execution_id: str, place: str, now: datetime) -> tuple[datetime, str | None] | None:
-        """Notes that a start is about to be asked for; it is stored when this returns.
+        """See `StartRecords`. It is stored when this returns; what was asked for before must not be asked for again.
 
         Args:
             place: where in the engine; what is started at different places can't be mixed up.
-
-        Returns:
-            None; or when it was asked for before, which means that it must not be now, and what came of it if known.
         """
         try:
             with self._database.write(taken="It was asked for before.") as session:
@@ -42,14 +39,7 @@ class StartStore:
         return None
 
     def end(self, execution_id: str, reference: str) -> bool:
-        """Notes what came of a start.
-
-        Args:
-            reference: the engine's.
-
-        Returns:
-            False when it is what came of another start, and nothing was noted.
-        """
+        """See `StartRecords`."""
         query = update(StartRow).where(StartRow.execution_id == execution_id).values(reference=reference)
         try:
             with self._database.write(taken="It is another one's.") as session:
@@ -59,18 +49,18 @@ class StartStore:
         return True
 
     def drop(self, execution_id: str) -> None:
-        """Notes that nothing was started."""
+        """See `StartRecords`."""
         with self._database.write() as session:
             session.execute(delete(StartRow).where(StartRow.execution_id == execution_id))
 
     def known(self, references: Collection[str]) -> frozenset[str]:
-        """Which of these came of a start."""
+        """See `StartRecords`."""
         with self._database.read() as session:
             query = select(StartRow.reference).where(StartRow.reference.in_(references))
             return frozenset(found for found in session.scalars(query) if found is not None)
 
     def open(self, place: str, since: datetime, until: datetime) -> int:
-        """How many starts at a place were asked for in a time and have no known outcome."""
+        """See `StartRecords`."""
         query = (
             select(func.count())
             .select_from(StartRow)

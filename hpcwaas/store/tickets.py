@@ -22,16 +22,12 @@ class TicketStore:
         self._database = database
 
     def put(self, kind: str, key: str, content: Mapping[str, JSON], expires_at: datetime) -> None:
-        """Stores a new ticket.
-
-        Raises:
-            Conflict: there is one under this key.
-        """
+        """See `Tickets`."""
         with self._database.write(taken="Try again.") as session:
             session.add(TicketRow(kind=kind, key=key, content=dict(content), expires_at=expires_at))
 
     def get(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
-        """What a ticket says that counts at this moment."""
+        """See `Tickets`."""
         query = select(TicketRow.content).where(
             TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now
         )
@@ -40,7 +36,7 @@ class TicketStore:
             return content
 
     def take(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
-        """What a ticket says that counts at this moment; only one of all who ask gets it, and it is gone after that."""
+        """See `Tickets`. The ticket is gone after that."""
         query = (
             delete(TicketRow)
             .where(TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now)
@@ -51,7 +47,7 @@ class TicketStore:
             return content
 
     def change(self, kind: str, key: str, content: Mapping[str, JSON], now: datetime) -> bool:
-        """Lets a ticket say something else. False when it doesn't count any more."""
+        """See `Tickets`."""
         query = (
             update(TicketRow)
             .where(TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now)

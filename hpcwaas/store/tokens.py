@@ -8,9 +8,10 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 
 from hpcwaas.core.people import AccessToken
-from hpcwaas.errors import NotFound
+from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import TokenRow
+from hpcwaas.store.turns import Turn, take
 
 
 class TokenStore:
@@ -19,13 +20,13 @@ class TokenStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, token: AccessToken, digest: str) -> None:
-        """Stores a new token.
-
-        Raises:
-            Conflict: its owner has a token of this name.
-        """
+    def add(self, token: AccessToken, digest: str, at_most: int) -> None:
+        """See `TokenRecords`."""
         with self._database.write(taken="You have a token of this name already.") as session:
+            take(session, Turn.TOKENS, token.owner)
+            query = select(func.count()).select_from(TokenRow).where(TokenRow.owner == token.owner)
+            if (session.scalar(query) or 0) >= at_most:
+                raise Conflict(f"You have {at_most} tokens, which is the limit. Revoke one that you don't need.")
             session.add(
                 TokenRow(
                     id=token.id,
@@ -38,37 +39,25 @@ class TokenStore:
                 )
             )
 
-    def count(self, owner: str) -> int:
-        """How many tokens a user has."""
-        with self._database.read() as session:
-            return session.scalar(select(func.count()).select_from(TokenRow).where(TokenRow.owner == owner)) or 0
-
     def of(self, owner: str | None) -> Sequence[AccessToken]:
-        """A user's tokens, or all, newest first."""
+        """See `TokenRecords`."""
         query = select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id)
         with self._database.read() as session:
             return [_token(row) for row in session.scalars(query if owner is None else query.filter_by(owner=owner))]
 
     def find(self, digest: str, now: datetime) -> AccessToken | None:
-        """The token with this digest, if it counts at this moment."""
+        """See `TokenRecords`."""
         with self._database.read() as session:
             row = session.scalar(select(TokenRow).where(TokenRow.digest == digest, TokenRow.expires_at > now))
             return _token(row) if row else None
 
     def used(self, token_id: str, now: datetime) -> None:
-        """Notes a use."""
+        """See `TokenRecords`."""
         with self._database.write() as session:
             session.execute(update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=now))
 
     def delete(self, token_id: str, owner: str | None) -> str:
-        """Revokes a token.
-
-        Returns:
-            whose it was.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `TokenRecords`."""
         query = delete(TokenRow).where(TokenRow.id == token_id)
         with self._database.write() as session:
             if owner is not None:

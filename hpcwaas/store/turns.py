@@ -13,6 +13,7 @@ class Turn(IntEnum):
 
     EXECUTIONS = 1
     UPLOADS = 2
+    TOKENS = 3
 
 
 def take(session: Session, turn: Turn, owner: str) -> None:

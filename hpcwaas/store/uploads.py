@@ -28,14 +28,11 @@ class UploadStore:
         self._database = database
 
     def add(self, upload: Upload, at_most: int | None = None) -> None:
-        """Stores a new upload.
-
-        Args:
-            at_most: how many bytes all uploads of its owner may have with this one.
+        """See `UploadRecords`.
 
         Raises:
             Conflict: the id is taken.
-            TooManyRequests: they would have more.
+            TooManyRequests: the owner would have more than they may.
         """
         with self._database.write(taken="There is a file with this id already.") as session:
             if at_most is not None:
@@ -54,11 +51,7 @@ class UploadStore:
             )
 
     def get(self, upload_id: str, owner: str | None) -> Upload:
-        """One upload.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `UploadRecords`."""
         with self._database.read() as session:
             row = session.scalar(_select(owner).where(UploadRow.id == upload_id))
             if row is None:
@@ -66,7 +59,7 @@ class UploadStore:
             return _upload(row)
 
     def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
-        """A part of a user's uploads, newest first, and the cursor of the next part when there is one.
+        """See `UploadRecords`.
 
         Raises:
             BadRequest: a cursor that isn't one of ours.
@@ -76,32 +69,24 @@ class UploadStore:
             return [_upload(row) for row in rows], following
 
     def delete(self, upload_id: str, owner: str) -> None:
-        """Forgets an upload.
-
-        Raises:
-            NotFound: unknown, or somebody else's.
-        """
+        """See `UploadRecords`."""
         with self._database.write() as session:
             query = delete(UploadRow).where(UploadRow.id == upload_id, UploadRow.owner == owner)
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
 
     def check_room(self, owner: str, size: int, at_most: int) -> None:
-        """Finds out whether an upload of a size would fit now.
-
-        Raises:
-            TooManyRequests: it wouldn't.
-        """
+        """See `UploadRecords`."""
         with self._database.read() as session:
             _check_room(_stored(session, owner), size, at_most)
 
     def stored(self, owner: str) -> int:
-        """Bytes that all uploads of a user have together."""
+        """See `UploadRecords`."""
         with self._database.read() as session:
             return _stored(session, owner)
 
     def ids(self) -> frozenset[str]:
-        """The ids of all uploads of all owners."""
+        """See `UploadRecords`."""
         with self._database.read() as session:
             return frozenset(session.scalars(select(UploadRow.id)))
 
@@ -113,9 +98,9 @@ def _stored(session: Session, owner: str) -> int:
 
 def _check_room(stored: int, size: int, at_most: int) -> None:
     if stored + size > at_most:
+        enough = "Delete some first." if size <= at_most else "It never will: it is larger than that."
         raise TooManyRequests(
-            f"You have {stored} bytes stored, of {at_most} that you may: this file doesn't fit. Delete some first.",
-            _RETRY_AFTER,
+            f"You have {stored} bytes stored, of {at_most} that you may: this file doesn't fit. {enough}", _RETRY_AFTER
         )
 
 

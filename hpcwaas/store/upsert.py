@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,17 +18,11 @@ def upsert(table: type[Base], session: Session, values: Mapping[str, Any]) -> po
 
 
 def replacing(
-    table: type[Base],
-    session: Session,
-    values: Mapping[str, Any],
-    by: InstrumentedAttribute[str],
-    kept: Collection[str] = (),
+    table: type[Base], session: Session, values: Mapping[str, Any], by: InstrumentedAttribute[str]
 ) -> postgresql.Insert | sqlite.Insert:
     """The statement that makes a row, or gives the one that is there these values.
 
     Args:
         by: the column that tells whether there is one.
-        kept: columns that aren't changed then.
     """
-    changed = {name: value for name, value in values.items() if name not in kept}
-    return upsert(table, session, values).on_conflict_do_update(index_elements=[by], set_=changed)
+    return upsert(table, session, values).on_conflict_do_update(index_elements=[by], set_=values)

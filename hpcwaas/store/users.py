@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from hpcwaas.core.people import User
 from hpcwaas.errors import NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UserRow
-from hpcwaas.store.upsert import replacing
+from hpcwaas.store.upsert import upsert
 
 
 class UserStore:
@@ -21,27 +21,20 @@ class UserStore:
         self._database = database
 
     def add(self, user: User) -> None:
-        """Stores a new user.
-
-        Raises:
-            Conflict: there is one with this subject; nothing was changed.
-        """
+        """See `UserRecords`."""
         with self._database.write(taken="There is a user with this name already.") as session:
             session.add(UserRow(**_columns(user)))
 
     def put(self, user: User) -> None:
-        """Stores what is known of a user now; of one who is known already, everything but the moment it began, the
-        password and whether the account is disabled."""
-        kept = ("subject", "created_at", "password_hash", "disabled")
+        """See `UserRecords`. When they were first known, the password, `disabled` and `signed_out_at` stay."""
         with self._database.write() as session:
-            session.execute(replacing(UserRow, session, _columns(user), UserRow.subject, kept))
+            query = upsert(UserRow, session, _columns(user))
+            told = {name: query.excluded[name] for name in ("name", "groups", "source", "seen_at")}
+            older = or_(UserRow.seen_at.is_(None), UserRow.seen_at <= query.excluded.seen_at)
+            session.execute(query.on_conflict_do_update(index_elements=[UserRow.subject], set_=told, where=older))
 
     def change(self, subject: str, **columns: Any) -> None:
-        """Changes some of `name`, `groups`, `password_hash`, `disabled`.
-
-        Raises:
-            NotFound: no such user.
-        """
+        """See `UserRecords`."""
         if "groups" in columns:
             columns["groups"] = sorted(columns["groups"])
         with self._database.write() as session:
@@ -50,19 +43,19 @@ class UserStore:
                 raise NotFound("There is no user with this name.")
 
     def rehash(self, subject: str, old: str, new: str) -> None:
-        """Replaces the hash of a password by another of the same password, unless it has been changed meanwhile."""
+        """See `UserRecords`."""
         query = update(UserRow).where(UserRow.subject == subject, UserRow.password_hash == old)
         with self._database.write() as session:
             session.execute(query.values(password_hash=new))
 
     def find(self, subject: str) -> User | None:
-        """One user, if there is one."""
+        """See `UserRecords`."""
         with self._database.read() as session:
             row = session.get(UserRow, subject)
             return _user(row) if row else None
 
     def all(self) -> Sequence[User]:
-        """All users, by subject."""
+        """See `UserRecords`."""
         with self._database.read() as session:
             return [_user(row) for row in session.scalars(select(UserRow).order_by(UserRow.subject))]
 
@@ -77,6 +70,7 @@ def _columns(user: User) -> dict[str, Any]:
         "disabled": user.disabled,
         "created_at": user.created_at,
         "seen_at": user.seen_at,
+        "signed_out_at": user.signed_out_at,
     }
 
 
@@ -90,4 +84,5 @@ def _user(row: UserRow) -> User:
         password_hash=row.password_hash,
         disabled=row.disabled,
         seen_at=row.seen_at,
+        signed_out_at=row.signed_out_at,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,13 @@ pytest_plugins = "tests.signing_in_fixtures"
 def ask(sso: Service, machine: Any) -> requests.Response:
     """The machine's question."""
     return sso.token(grant_type=DEVICE_GRANT, device_code=machine["device_code"], client_id="waas")
+
+
+def leads_on(page: requests.Response) -> tuple[str, str]:
+    """Address and words of the link on a page of failure."""
+    found = re.search('<a class="button" href="([^"]+)">([^<]+)</a>', page.text)
+    assert found, page.text
+    return found[1], found[2]
 
 
 def test_a_machine_is_let_in(sso: Service) -> None:
@@ -82,7 +90,9 @@ def test_a_user_who_refuses_at_the_provider(sso: Service, idp: OIDCSimulator) ->
     machine, browser = sso.device(), sso.browser()
     leaving = browser.press(browser.get("/auth/activate", user_code=machine["user_code"]))
     idp.error = "access_denied"
-    assert browser.come_back(browser.at_provider(leaving)).status_code == 403
+    page = browser.come_back(browser.at_provider(leaving))
+    assert page.status_code == 403
+    assert leads_on(page) == ("activate", "Enter a code")
     assert refusal(ask(sso, machine)) == "access_denied"
     assert refusal(ask(sso, machine)) == "invalid_grant"
 
@@ -91,9 +101,37 @@ def test_a_provider_that_fails_leaves_the_machine_waiting(sso: Service, idp: OID
     machine, browser = sso.device(), sso.browser()
     leaving = browser.press(browser.get("/auth/activate", user_code=machine["user_code"]))
     idp.error = "server_error"
-    assert browser.come_back(browser.at_provider(leaving)).status_code == 502
+    page = browser.come_back(browser.at_provider(leaving))
+    assert page.status_code == 502
     idp.error = None
+    address, words = leads_on(page)
+    assert (address, words) == (f"activate?user_code={machine['user_code']}", "Try again")
+    again = browser.press(browser.get(f"/auth/{address}"))
+    assert browser.come_back(browser.at_provider(again)).status_code == 200
+    assert ask(sso, machine).status_code == 200
+
+
+def test_who_is_not_let_in_may_try_again_as_somebody_else(sso: Service) -> None:
+    machine = sso.device()
+    page = sso.browser().let_in(machine["user_code"], "bob")  # an account with a password
+    assert page.status_code == 403
+    assert leads_on(page) == (f"activate?user_code={machine['user_code']}", "Try again")
+    assert sso.browser().let_in(machine["user_code"], "alice").status_code == 200
+
+
+def test_a_machine_that_waits_no_more(sso: Service, idp: OIDCSimulator) -> None:
+    machine, browser = sso.device(), sso.browser()
+    leaving = [browser.press(browser.get("/auth/activate", user_code=machine["user_code"])) for _ in range(3)]
     assert sso.browser().let_in(machine["user_code"]).status_code == 200
+    late = browser.come_back(browser.at_provider(leaving[0]))
+    assert (late.status_code, leads_on(late)) == (404, ("activate", "Enter a code"))
+    idp.error = "access_denied"
+    denied = browser.come_back(browser.at_provider(leaving[1]))
+    assert (denied.status_code, leads_on(denied)) == (403, ("activate", "Enter a code"))
+    browser.accept = "application/json"
+    plain = browser.come_back(browser.at_provider(leaving[2]))
+    assert (plain.status_code, plain.headers["Content-Type"]) == (403, "application/problem+json")
+    assert ask(sso, machine).status_code == 200
 
 
 def test_a_machine_waits_ten_minutes(sso: Service) -> None:

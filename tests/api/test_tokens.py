@@ -173,7 +173,7 @@ def test_its_life(alice: Client, store: TokenStore) -> None:
     now = datetime.now(UTC)
     for name, ends in (("over", now - timedelta(seconds=1)), ("not over", now + timedelta(hours=1))):
         token = AccessToken(name, "alice", name, frozenset(READ), now - timedelta(days=1), ends)
-        store.add(token, hashlib.sha256(f"hpcwaas_pat_{name.replace(' ', '_')}".encode()).hexdigest())
+        store.add(token, hashlib.sha256(f"hpcwaas_pat_{name.replace(' ', '_')}".encode()).hexdigest(), 100)
     assert by(alice, "Bearer hpcwaas_pat_over")("GET", "/whoami").status_code == 401
     assert by(alice, "Bearer hpcwaas_pat_not_over")("GET", "/whoami").status_code == 200
 
@@ -191,7 +191,7 @@ def test_there_is_a_most(service: Callable[[str], Client], store: TokenStore) ->
     now = datetime.now(UTC)
     for number in range(99):
         token = AccessToken(f"c{number}", "carol", f"{number}", frozenset(READ), now, now + timedelta(days=1))
-        store.add(token, f"digest {number}")
+        store.add(token, f"digest {number}", 100)
     make(carol, "the last", READ)
     refused = carol("POST", "/tokens", json={"name": "one more", "scopes": READ})
     assert refused.status_code == 409

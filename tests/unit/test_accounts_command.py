@@ -122,13 +122,13 @@ def test_a_name_is_taken_once(database: Database) -> None:
     assert "There is a user sepp already" in refused("add", "sepp")
 
 
-@pytest.mark.parametrize("command", ["add", "passwd", "disable", "enable"])
+@pytest.mark.parametrize("command", ["add", "groups", "passwd", "disable", "enable"])
 def test_accounts_of_the_settings_stay_there(tmp_path: Path, command: str) -> None:
     text = refused(command, "sam")
     assert f"change auth.basic_auth.accounts[0] ({tmp_path}/.hpcwaas-api.yaml:5)" in text
 
 
-@pytest.mark.parametrize("command", ["passwd", "disable", "enable"])
+@pytest.mark.parametrize("command", ["groups", "passwd", "disable", "enable"])
 def test_unknown_users(command: str) -> None:
     assert refused(command, "nobody") == "hpcwaas-api: There is no user nobody.\n"
 
@@ -158,6 +158,24 @@ def test_another_password_ends_sessions_and_opens_a_locked_account(database: Dat
     assert argon2.PasswordHasher().verify(after.password_hash, "another password")
     assert sessions.of_token("digest", NOW) is None
     throttle.check("anna", "192.0.2.1")
+
+
+def test_groups_are_replaced(database: Database) -> None:
+    users = UserStore(database)
+    users.add(User("anna", "Anna", frozenset({"old"}), "basic", NOW, password_hash="$argon2id$x"))
+    users.add(User("sepp", "Sepp", frozenset({"theirs"}), "sso", NOW))
+
+    def groups_of(name: str) -> frozenset[str]:
+        found = users.find(name)
+        assert found is not None
+        return found.groups
+
+    assert done("groups", "anna", "-g", "climate", "--group", "ops") == "anna: climate, ops\n"
+    assert groups_of("anna") == {"climate", "ops"}
+    assert done("groups", "anna") == "anna: in no group\n"
+    assert groups_of("anna") == frozenset()
+    assert "identity provider" in refused("groups", "sepp", "-g", "ops")
+    assert groups_of("sepp") == {"theirs"}
 
 
 def test_single_sign_on_has_no_password_here(database: Database) -> None:
@@ -207,7 +225,14 @@ def test_list(database: Database) -> None:
 def test_a_database_of_another_version_is_refused(database: Database, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "data" / "hpcwaas.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
-    for command in (["add", "anna"], ["list"], ["passwd", "anna"], ["disable", "anna"], ["enable", "anna"]):
+    for command in (
+        ["add", "anna"],
+        ["list"],
+        ["groups", "anna"],
+        ["passwd", "anna"],
+        ["disable", "anna"],
+        ["enable", "anna"],
+    ):
         assert "run `hpcwaas-api db upgrade`" in refused(*command)
 
 

@@ -266,3 +266,41 @@ def test_a_request_that_is_given_up_before_its_turn_leaves_it_to_others() -> Non
             await asyncio.gather(*requests[20:])
 
     asyncio.run(scenario())
+
+
+def test_news_at_the_very_moment_at_which_the_body_ends() -> None:
+    looks: list[bool] = []
+
+    class Woken(Waiting):
+        def on_news(self, wake: Any) -> None:
+            wake()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        looks.append(True)
+        if len(looks) == 1:
+            park(environ, Woken(news=True), 30, lambda: app)
+        start_response("200 OK", [])
+        return []
+
+    async def scenario() -> None:
+        bodies = iter([{"type": "http.request", "body": b""}])
+
+        async def next_message() -> Any:
+            message = next(bodies, None)
+            if message is None:
+                await asyncio.sleep(60)
+            return message
+
+        async def receive() -> Any:
+            return await asyncio.wait_for(next_message(), 60)
+
+        async def send(_message: Any) -> None:
+            pass
+
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            await Bridge(app, 2, Slots(2, 2, "transfers"))({**SCOPE, "extensions": {}}, receive, send)
+        assert time.monotonic() - began < 2
+
+    asyncio.run(scenario())
+    assert len(looks) == 2

@@ -251,6 +251,8 @@ def test_url_of_every_address_and_of_ipv6(write: Write) -> None:
     [
         ("data_dir: service.yml", "data_dir: {here}/service.yml is no directory"),
         ("data_dir: service.yml/x", "data_dir: {here}/service.yml/x doesn't exist and can't be made"),
+        ("audit: {file: .}", "audit.file: {here} can't be written"),
+        ("audit: {file: nowhere/audit.jsonl}", "audit.file: {here}/nowhere/audit.jsonl doesn't exist"),
         ("cwl: {catalogue: nowhere}", "cwl.catalogue: {here}/nowhere is no directory"),
         ("cwl: {runner: {command: [no-such-runner]}}", "cwl.runner.command: there is no program no-such-runner"),
         ("cwl: {runner: {command: cwltool}}", "cwl.runner.command: expected a list"),

@@ -14,7 +14,7 @@ from joserfc.jwt import JWTClaimsRegistry
 from hpcwaas.core.models import Principal
 from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.answers import Answers
-from hpcwaas.identity.oidc.claims import Untrusted, vouched
+from hpcwaas.identity.oidc.claims import Untrusted, made, vouched
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
@@ -74,22 +74,25 @@ class OIDCBearer:
 
     def _ask(self, token: str) -> tuple[Vouched, float]:
         try:
-            claims, whole, ends = self._claims(token)
-            return vouched(claims, self._settings, token, whole=whole), ends
+            return self._vouched(token)
         except Untrusted as error:
             _LOGGER.info("a token of the identity provider is refused: %s", error.reason)
             raise
 
-    def _claims(self, token: str) -> tuple[Claims, bool, float]:
+    def _vouched(self, token: str) -> tuple[Vouched, float]:
+        told = self._clock()  # what the provider is asked now, it tells no earlier
         metadata = self._discovery.metadata()
-        claims: Claims = {}
+        own: Claims = {}
         ends = math.inf
         if metadata.issuer is not None and is_jwt(token):
-            claims, ends = self._signed(token, metadata.issuer)
+            own, ends = self._signed(token, metadata.issuer)
+            if self._settings.groups_claim in own:
+                told = made(own) or 0.0  # one that doesn't tell its age gives way to whatever does
         elif metadata.introspection_endpoint:
-            claims, ends = self._introspected(metadata.introspection_endpoint, token)
+            own, ends = self._introspected(metadata.introspection_endpoint, token)
         wanted = (self._settings.subject_claim, self._settings.groups_claim)
-        return *self._endpoints.complete(claims, token, wanted), ends
+        claims, whole = self._endpoints.complete(own, token, wanted)
+        return vouched(claims, self._settings, token, told, made(own), whole=whole), ends
 
     def _signed(self, token: str, issuer: str) -> tuple[Claims, float]:
         signed = self._keys.verified(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from hpcwaas.identity.base import Vouched
@@ -33,22 +34,39 @@ class Untrusted(Exception):
         self.reason = reason
 
 
-def vouched(claims: Mapping[str, Any], settings: AuthSettings, access_token: str, *, whole: bool) -> Vouched:
+def vouched(
+    claims: Mapping[str, Any],
+    settings: AuthSettings,
+    access_token: str,
+    told: float,
+    made: float | None,
+    *,
+    whole: bool,
+) -> Vouched:
     """The user that claims are about.
 
     Args:
+        told: when the provider told the groups, in seconds since 1970.
+        made: when it made the access token; None if that isn't known.
         whole: whether there are no others: a user whose groups aren't among them has none.
 
     Raises:
         Untrusted: they don't give a user's id that can be used.
     """
-    told = whole or settings.groups_claim in claims
+    tells = whole or settings.groups_claim in claims
     return Vouched(
         subject=_subject(claims, settings.subject_claim),
         name=next((name for parts in _NAMES if (name := _name(claims, parts))), None),
-        groups=_groups(claims.get(settings.groups_claim)) if told else None,
+        groups=_groups(claims.get(settings.groups_claim)) if tells else None,
         access_token=access_token,
+        told_at=datetime.fromtimestamp(told, UTC),
+        made_at=None if made is None else datetime.fromtimestamp(made, UTC),
     )
+
+
+def made(claims: Mapping[str, Any]) -> float | None:
+    """When a token was made, in seconds since 1970, by claims that were found valid; None when they don't tell."""
+    return max(0.0, claims["iat"]) if "iat" in claims else None
 
 
 def _subject(claims: Mapping[str, Any], claim: str) -> str:

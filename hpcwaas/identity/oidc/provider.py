@@ -14,7 +14,7 @@ from joserfc.errors import ClaimError, JoseError
 
 from hpcwaas.errors import ConfigurationError, Unauthorized, UpstreamFailed
 from hpcwaas.identity.base import Vouched
-from hpcwaas.identity.oidc.claims import Untrusted, vouched
+from hpcwaas.identity.oidc.claims import Untrusted, made, vouched
 from hpcwaas.identity.oidc.discovery import Discovery, Metadata
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
@@ -80,6 +80,7 @@ class OIDCProvider:
             raise Unauthorized(f"The sign-in is refused: {error.reason}.") from error
 
     def _exchange(self, code: str, nonce: str, verifier: str, issuer: str | None) -> Vouched:
+        now = self._clock()
         metadata = self._discovery.metadata()
         # Before the code goes anywhere: one of another provider would be given away (RFC 9207).
         if metadata.issuer is not None and (issuer is not None or metadata.names_itself) and issuer != metadata.issuer:
@@ -89,8 +90,10 @@ class OIDCProvider:
         token = _access_token(answer)
         claims = self._id_token(answer, metadata, nonce, token) if metadata.issuer is not None else {}
         wanted = (self._settings.subject_claim, self._settings.groups_claim, "name")
+        # Where the provider's clock is ahead, so are the tokens that it made before.
+        now = max(now, made(claims) or 0.0)
         claims, _ = self._endpoints.complete(claims, token, wanted)
-        return vouched(claims, self._settings, token, whole=True)  # a sign-in is where groups come to an end
+        return vouched(claims, self._settings, token, now, now, whole=True)  # a sign-in is where groups come to an end
 
     def _id_token(self, answer: Claims, metadata: Metadata, nonce: str, access_token: str) -> Claims:
         raw = answer.get("id_token")
