@@ -22,6 +22,8 @@ _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _TRIES = 4
 _MAX_WAIT_SECONDS = 30.0
+_LONG_WAIT_SECONDS = 3.0
+"""Who waits for so long is told why."""
 _LISTED = frozenset({"workflows", "executions", "files", "ssh_keys", "tokens"})
 
 
@@ -130,6 +132,8 @@ class Client:
                 failure_of_service.retry_after = wait
             if last or response.status_code not in RETRIED_STATUSES or (wait or 0) > _MAX_WAIT_SECONDS:
                 raise failure_of_service
+            if wait and wait >= _LONG_WAIT_SECONDS:
+                self._note(f"{failure_of_service.message} Trying again in {wait:.0f} seconds.")
             self._sleep(pause(attempt) if wait is None else wait)
         raise AssertionError("the last try returns or raises")
 
@@ -223,7 +227,9 @@ class Client:
                 problem=problem,
             )
         if status == 403:
-            return WaasError(detail, code=ExitCode.UNAUTHORIZED, hint=_how_to_do_more(self._config), problem=problem)
+            return WaasError(
+                detail, code=ExitCode.UNAUTHORIZED, hint=_how_to_do_more(self._config, where), problem=problem
+            )
         if status == 404:
             # Only a service that knows the path sends a problem.
             group = where.split("/")[1]
@@ -259,7 +265,9 @@ def _how_to_sign_in(config: Config) -> str:
     return f"Sign in: {config.login_command}\nOr give credentials: {ways}."
 
 
-def _how_to_do_more(config: Config) -> str | None:
-    """What may help who isn't allowed something: `waas login` with a password leaves a token that can't do all."""
+def _how_to_do_more(config: Config, where: str) -> str | None:
+    """What helps who isn't allowed something: `waas login` with a password leaves a token, which manages no tokens."""
     by_token = config.login is not None and config.login.refresh_token is None
-    return "If your password is needed for it, add --user NAME." if by_token else None
+    if not (by_token and where.split("/")[1] == "tokens"):
+        return None
+    return "Your sign-in is such a token: add --user NAME to give your password for this."

@@ -75,15 +75,27 @@ def sign_in(state: State, *, device: bool, no_browser: bool) -> None:
         )
 
 
-def sign_out(state: State) -> None:
-    """Ends the sign-in at the service, and forgets it whatever comes of that."""
+def sign_out(state: State, *, everywhere: bool) -> None:
+    """Ends the sign-in at the service, and forgets it whatever comes of that.
+
+    Args:
+        everywhere: end all of the user's. This one is forgotten only when they have ended.
+
+    Raises:
+        WaasError: they may not have ended.
+    """
     nobody = replace(state.config, user=None, access_token=None, login=None)
     store = Credentials(nobody.state_directory)
     login = store.find(nobody.api_url)
     if login is None:
-        state.note(f"You aren't signed in at {nobody.api_url} by waas login.")
+        unknown = f"You aren't signed in at {nobody.api_url} by waas login."
+        if everywhere:
+            raise WaasError(unknown, code=ExitCode.UNAUTHORIZED, hint="Sign in, then sign out everywhere.")
+        state.note(unknown)
         return
-    failure = _end(Client(nobody, note=state.note), nobody, login)
+    failure = _end(Client(nobody, note=state.note), nobody, login, everywhere=everywhere)
+    if everywhere and failure:
+        raise failure
     store.update(nobody.api_url, lambda _: None)
     if failure:
         state.note(
@@ -91,7 +103,7 @@ def sign_out(state: State) -> None:
             "valid until it ends by itself."
         )
     elif not state.json:
-        output.line(f"SUCCESS: Signed out of {nobody.api_url}")
+        output.line(f"SUCCESS: Signed out of {nobody.api_url}{' everywhere' if everywhere else ''}")
 
 
 def _methods(client: Client, config: Config) -> list[str]:
@@ -105,22 +117,23 @@ def _methods(client: Client, config: Config) -> list[str]:
     return methods
 
 
-def _end(client: Client, config: Config, login: Login | None) -> WaasError | None:
+def _end(client: Client, config: Config, login: Login | None, *, everywhere: bool = False) -> WaasError | None:
     """Ends a sign-in at the service.
 
     Args:
         config: its address, without credentials.
+        everywhere: end all of the user's.
 
     Returns:
-        why it may go on; None when it has ended.
+        why it may go on, or one of all; None when it has ended.
     """
     if login is None:
         return None
     client.become(replace(config, login=login))
     try:
-        client.request("POST", "/auth/logout", retry=True)
+        client.request("POST", "/auth/logout", params={"everywhere": "true"} if everywhere else None, retry=True)
     except WaasError as failure:
-        return None if failure.code == ExitCode.UNAUTHORIZED else failure
+        return None if failure.code == ExitCode.UNAUTHORIZED and not everywhere else failure
     return None
 
 
@@ -162,7 +175,13 @@ def _by_password(client: Client, config: Config) -> Login:
             raise UsageError("There is no terminal to ask who you are.", hint="Give --user NAME.")
         named = click.prompt("User", default=getpass.getuser(), err=True)
     client.become(replace(config, user=credentials(named), access_token=None, login=None))
-    roles = client.json("/whoami")["roles"]
+    try:
+        roles = client.json("/whoami")["roles"]
+    except WaasError as failure:
+        if failure.code != ExitCode.UNAUTHORIZED:
+            raise
+        message = f"{config.api_url} doesn't let {named.partition(':')[0]} in with this password."
+        raise WaasError(message, code=ExitCode.UNAUTHORIZED, problem=failure.problem) from None
     scopes = [scope for scope in SCOPES if scope != "admin" or "operator" in roles]
     taken = {token["name"] for token in client.json("/tokens")["tokens"]}
     # The service knows its users' tokens by name, and names end after 100 characters.

@@ -39,6 +39,8 @@ def command(ctx: click.Context) -> None:
 def list_tokens(state: State, owner: str | None) -> None:
     """List your personal access tokens, newest first, without their secrets.
 
+    With --owner, the last column is the owner.
+
     Example:
       waas tokens list
     """
@@ -49,16 +51,15 @@ def list_tokens(state: State, owner: str | None) -> None:
         state.note("No tokens found.")
     else:
         output.table(
-            ("Token ID", "Name", "Owner", "Scopes", "Made", "Ends", "Last used"),
+            ("Token ID", "Name", "Scopes", "Ends", "Last used", *(["Owner"] if owner else [])),
             (
                 (
                     token["id"],
                     token["name"],
-                    token["owner"],
                     " ".join(token["scopes"]),
-                    show_time(token["created_at"]),
                     show_time(token["expires_at"]),
                     show_time(token["last_used_at"]) if token["last_used_at"] else "never",
+                    *([token["owner"]] if owner else []),
                 )
                 for token in found
             ),

@@ -48,7 +48,10 @@ def unreachable(error: Exception, config: Config) -> NoConnection:
         if config.local:
             start = "Start the service again; it ended."
         elif config.api_url_from == DEFAULT:
-            start = "Name the service with --api_url, HW_API_URL, or api_url in $HOME/.waas; or start one of your own."
+            start = (
+                "Sign in to a service: waas login --api_url URL\n"
+                "Or name it with --api_url, HW_API_URL, or api_url in $HOME/.waas; or start one of your own."
+            )
         failure = NoConnection(f"Can't connect to {where}: {reason}.", hint=start)
         failure.refused = True
         return failure

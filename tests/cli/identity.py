@@ -85,6 +85,11 @@ class IdentityStub:
         match (request.method, request.path.strip("/").split("/")):
             case ("GET", ["whoami"]):
                 return 200, check("Whoami", self._whoami()), {}
+            case ("POST", ["auth", "logout"]) if request.query.get("everywhere") == "true":
+                if token in self.secrets:
+                    return problem(403, "forbidden", "A personal access token can't do this: sign in yourself.")
+                self.access, self.refresh = set(), {}
+                return 204, None, {}
             case ("POST", ["auth", "logout"]):
                 self.access.discard(token)
                 self.tokens.pop(self.secrets.pop(token, ""), None)

@@ -57,6 +57,7 @@ def test_get_is_tried_again(client: Client, clock: Clock, answers: responses.Req
     answers.get(f"{URL}/x", json={"a": 1})
     assert client.json("/x") == {"a": 1}
     assert clock.waits == [0.5, 1.0, 3.0]
+    assert clock.notes == ["The service answered 503 Service Unavailable. Trying again in 3 seconds."]
 
 
 def test_not_for_ever(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
@@ -201,6 +202,7 @@ def test_no_service_named(waas: Any, answers: responses.RequestsMock) -> None:
     answers.get("https://127.0.0.1:9090/workflows", body=refused)
     result = waas("workflows", "list", "-t", "t")
     assert "Can't connect to https://127.0.0.1:9090 (from the default): connection refused." in result.err
+    assert "waas login --api_url URL" in result.err
     assert "HW_API_URL" in result.err
 
 

@@ -293,6 +293,7 @@ def test_an_operator_signs_in_where_tokens_are_short(waas: Any, service: Any, ho
 def test_a_wrong_password(waas: Any, service: Any, home: Path) -> None:
     result = waas("login", "--api_url", service.url, "-u", "alice:wr0ng")
     assert (result.code, result.out) == (6, "")
+    assert f"{service.url} doesn't let alice in with this password." in result.err
     assert "wr0ng" not in result.err
     assert not kept(home).exists()
 

@@ -229,6 +229,39 @@ def test_logout_of_what_has_ended(waas: Any, service: Any, home: Path) -> None:
     assert Credentials(kept(home).parent).find(service.url) is None
 
 
+@pytest.mark.parametrize("life", [0.0, 3600.0])
+def test_logout_everywhere(waas: Any, service: Any, home: Path, life: float) -> None:
+    service.identity.session()  # of a laptop that is lost
+    keep(home, service.url, service.identity.session(), life=life)
+    result = waas("logout", "--everywhere")
+    assert (result.code, result.out) == (0, f"SUCCESS: Signed out of {service.url} everywhere\n")
+    assert (service.identity.access, service.identity.refresh) == (set(), {})
+    assert Credentials(kept(home).parent).find(service.url) is None
+    again = waas("logout", "--everywhere", "--api_url", service.url)
+    assert (again.code, again.out) == (6, "")
+    assert "Sign in, then sign out everywhere." in again.err
+
+
+def test_logout_everywhere_needs_more_than_a_personal_access_token(waas: Any, service: Any, home: Path) -> None:
+    assert waas("login", "--api_url", service.url, "-u", "alice:alicepw").code == 0
+    refused = waas("logout", "--everywhere")
+    assert (refused.code, refused.out) == (6, "")
+    assert "personal access token" in refused.err
+    assert len(service.identity.tokens) == 1
+    assert waas("whoami").code == 0
+
+
+@pytest.mark.parametrize(("place", "code"), [("away", 1), ("ended", 6)])
+def test_logout_everywhere_that_fails_is_not_forgotten(
+    waas: Any, service: Any, home: Path, place: str, code: int
+) -> None:
+    url = "http://127.0.0.1:1" if place == "away" else service.url
+    keep(home, url, {"access_token": "a", "refresh_token": "r"})
+    result = waas("logout", "--everywhere")
+    assert (result.code, result.out) == (code, "")
+    assert Credentials(kept(home).parent).find(url) is not None
+
+
 def test_signed_out_meanwhile(service: Any, home: Path) -> None:
     keep(home, service.url, service.identity.session(), life=0)
     client = Client(config.load({}, {}), note=print)
