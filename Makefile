@@ -12,6 +12,8 @@ RUSTYVAULT_VERSION := 0.2.1
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
+# One process for each CPU core; what one file's tests share stays in one of them.
+IN_PARALLEL := --numprocesses auto --dist loadfile
 LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
@@ -29,13 +31,13 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 	@$(WITH_VENV) exec hpcwaas-api
 
 test: $(VENV)/.installed-dev ## set up, and pass the tests
-	@$(WITH_VENV) pytest -m "not system"
+	@$(WITH_VENV) pytest -m "not system" $(IN_PARALLEL)
 
 test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION) ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system
 
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store and the API on PostgreSQL, which has to be installed
-	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" tests/api $(wildcard tests/unit/test_store_*.py) \
+	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) tests/api $(wildcard tests/unit/test_store_*.py) \
 	  $(addprefix tests/unit/test_,keeper.py keys_use.py uploads.py vault_embedded.py)
 
 lint: $(VENV)/.installed-dev ## check style, types and the contract

@@ -2,7 +2,7 @@
 
 a2wsgi's own middleware hands the start and every chunk of an answer to the event loop one by one and waits each time.
 Here one call in a pool thread makes the whole answer, which is sent at once; only large and streamed answers go chunk
-by chunk. A handler may `park` its request: it then waits without a thread and is called again.
+by chunk. A handler may `park` its request, which then waits without a thread.
 """
 
 from __future__ import annotations
@@ -68,17 +68,18 @@ class Waiting(Protocol):
 
 
 def time_left(environ: dict[str, Any], timeout: float) -> float:
-    """Seconds of `timeout` that are left since the request arrived, however often its handler was called."""
+    """Seconds of `timeout` that are left since the request arrived, however often it was parked."""
     left: float = environ[_ARRIVED] + timeout - time.monotonic()
     return left
 
 
-def park(environ: dict[str, Any], waiting: Waiting, timeout: float) -> None:
+def park(environ: dict[str, Any], waiting: Waiting, timeout: float, again: Callable[[], WSGIApp]) -> None:
     """Lets the request of a handler wait without a thread.
 
-    The handler's answer isn't sent; it is called again when there is news or `timeout` seconds have passed.
+    The handler's answer isn't sent. When there is news or `timeout` seconds have passed, `again` makes one, which may
+    park the request once more; it runs outside of Flask.
     """
-    environ[_PARKED] = (waiting, timeout)
+    environ[_PARKED] = (waiting, timeout, again)
 
 
 class Bridge:
@@ -108,8 +109,9 @@ class Bridge:
         environ[_ARRIVED] = time.monotonic()
         context = contextvars.copy_context()  # what is noted about the request goes on there
         lane = self._lane(scope["path"])
+        app = self._app
         while True:
-            call = _Call(self._app, loop, send, scope, self._streams)
+            call = _Call(app, loop, send, scope, self._streams)
             try:
                 messages = await lane.run(context.run, call.run, environ)
             except _AbandonedError:
@@ -117,9 +119,10 @@ class Bridge:
             parked = environ.pop(_PARKED, None)
             if parked is None:
                 break
-            waiting, timeout = parked
+            waiting, timeout, again = parked
             if not await _wait(waiting, timeout, loop, receive):
                 return  # nobody is there any more
+            app = _Again(again)
         for message in messages:
             await send(message)
 
@@ -162,26 +165,42 @@ class _Lane:
 
 async def _wait(waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoop, receive: Receive) -> bool:
     """Waits for news or the end of time. False when the client has gone."""
-    news = asyncio.Event()
+    over: asyncio.Future[bool] = loop.create_future()
+
+    def end(there: bool) -> None:
+        if not over.done():
+            over.set_result(there)
 
     def wake() -> None:
-        loop.call_soon_threadsafe(news.set)
+        loop.call_soon_threadsafe(end, True)
 
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
+    async def watch() -> None:
+        # `asyncio.wait_for`, somewhere below, may swallow the cancellation when something comes at the same moment.
+        while not over.done() and (await receive())["type"] != "http.disconnect":
             pass
+        end(False)
 
-    waits = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(gone())]
+    client = asyncio.ensure_future(watch())
+    late = loop.call_later(timeout, end, True)
     try:
         waiting.on_news(wake)
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        return not waits[1].done()
+        return await over
     finally:
         waiting.close()
-        for task in waits:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        late.cancel()
+        client.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await client
+
+
+class _Again:
+    """What makes the answer of a request that was parked, as an application."""
+
+    def __init__(self, make: Callable[[], WSGIApp]) -> None:
+        self._make = make
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return self._make()(environ, start_response)
 
 
 class _Call:

@@ -85,18 +85,22 @@ class ExecutionHandlers:
         old_client = "timeout" not in flask.request.args and flask.request.user_agent.string.startswith(_OLD_CLIENT)
         wait = min(durations.seconds(timeout), _OLD_CLIENT_WAITS if old_client else LONGEST_WAIT)
         wanted = _levels(levels)
-        view = self._logs.read(principal, execution_id, wanted, from_, size)
-        if view.reference is not None:
-            if (left := time_left(environ, wait)) > 0:
-                park(environ, self._logs.follow(principal, view.reference, wanted, from_), left)
-        elif (
-            old_client
-            and (view.page.over and view.page.total <= from_)
-            and (left := time_left(environ, _OLD_CLIENT_RESTS)) > 0
-            and (rest := self._logs.rest(principal)) is not None
-        ):
-            park(environ, rest, left)
-        return views.answer(views.logs(view, from_))
+
+        def look() -> Response:
+            view = self._logs.read(principal, execution_id, wanted, from_, size)
+            if view.reference is not None:
+                if (left := time_left(environ, wait)) > 0:
+                    park(environ, self._logs.follow(principal, view.reference, wanted, from_), left, look)
+            elif (
+                old_client
+                and (view.page.over and view.page.total <= from_)
+                and (left := time_left(environ, _OLD_CLIENT_RESTS)) > 0
+                and (rest := self._logs.rest(principal)) is not None
+            ):
+                park(environ, rest, left, look)
+            return views.answer(views.logs(view, from_))
+
+        return look()
 
     def output(
         self, token_info: dict[str, Any], execution_id: str, output_name: str, archive: str, path: str | None = None

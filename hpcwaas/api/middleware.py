@@ -29,6 +29,9 @@ _SEGMENT = r"[^/\x00-\x1f\x7f]+"
 
 _FORMS = ("application/x-www-form-urlencoded", "text/plain")
 
+_CLIENT_GONE = 499
+"""What the log shows, as nginx's does, when a client left before there was an answer."""
+
 _PATIENCE = 30.0
 """Seconds for which a client may send nothing in the middle of a body."""
 
@@ -64,6 +67,7 @@ class Edge:
         extensions["hpcwaas.request_id"] = request_id
         started = time.monotonic()
         status: int | None = None
+        unanswered = 500
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -84,6 +88,7 @@ class Edge:
                 await _refuse(scope, send_with_headers, 503, "The service is busy.", {"Retry-After": "1"})
             else:
                 await self._app(scope, receive, send_with_headers)
+                unanswered = _CLIENT_GONE
         except asyncio.CancelledError:
             if status is not None:
                 raise
@@ -91,7 +96,7 @@ class Edge:
             await _refuse(scope, send_with_headers, 503, "The service is being restarted.", {"Retry-After": "2"})
         finally:
             self._under_way -= 1
-            self._log(scope, request_id, status or 500, time.monotonic() - started)
+            self._log(scope, request_id, status or unanswered, time.monotonic() - started)
 
     @staticmethod
     def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:

@@ -23,7 +23,7 @@ _OVERLAP = 2000
 
 _SECOND = 1_000_000_000
 
-_COUNT_EVERY = 10.0
+_COUNT_EVERY = 20.0
 """Seconds between two looks whether Alien4Cloud has more lines than were read: some may have come very late."""
 
 _SETTLED = 2.0
