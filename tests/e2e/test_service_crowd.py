@@ -73,5 +73,5 @@ def test_a_hundred_triggers_at_once_and_uploads_meanwhile(service: Service, tmp_
     assert len(users["bob"]("GET", "/files", params={"limit": 1000}).json()["files"]) == 64
     assert users["alice"]("GET", "/files").json()["files"] == []
     log = service.log.read_text()
-    assert " 503\"" not in log  # the end of an access log entry's message
+    assert ' 503"' not in log  # the end of an access log entry's message
     assert "Traceback" not in log
