@@ -329,7 +329,7 @@ async def measure_one(report: Report) -> None:
     """Followers of one execution."""
     for count in (50, 200, 500):
         with running("--applications", "50", *FOLLOWED) as service:
-            figures = await follow(service, count, 1, 8)
+            figures = await follow(service, count, 1, 16)
         report.line(f"{count} followers of one execution", **figures)
     case = "500 followers of one execution"
     calls, p50, p95 = figures["upstream_per_s"], figures["delay_p50_s"], figures["delay_p95_s"]
@@ -343,7 +343,7 @@ async def measure_many(report: Report) -> None:
     """Followers of as many executions."""
     for count in (50, 200, 500):
         with running("--applications", str(count), *FOLLOWED) as service:
-            figures = await follow(service, count, count, 8)
+            figures = await follow(service, count, count, 16)
         report.line(f"{count} followers of {count} executions", **figures)
     case = "500 followers of 500 executions"
     calls, p95, memory = figures["upstream_per_s"] / 500, figures["delay_p95_s"], figures["memory_mb"]

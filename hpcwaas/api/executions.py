@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +18,7 @@ from hpcwaas.api import durations, views
 from hpcwaas.api.bridge import park, time_left
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.logs import LONGEST_WAIT, Logs
-from hpcwaas.core.models import Level, OutputArchive, OutputFile, OutputValue, Status
+from hpcwaas.core.models import Level, OutputArchive, OutputFile, OutputValue, Principal, Status
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 
 _ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
@@ -28,6 +30,25 @@ _OLD_CLIENT_WAITS = 45.0
 """Seconds for which it is let wait at most: after 60 it takes the service for dead."""
 _OLD_CLIENT_RESTS = 5.0
 """Seconds for which it is let wait after the end: with `-f` it asks again at once, until its user stops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LogRequest:
+    """What somebody wants to see of a log.
+
+    Attributes:
+        wait: seconds for which they wait for more.
+        environ: of WSGI.
+    """
+
+    principal: Principal
+    execution_id: str
+    levels: Level
+    start: int
+    size: int
+    wait: float
+    old_client: bool
+    environ: dict[str, Any]
 
 
 class ExecutionHandlers:
@@ -81,26 +102,28 @@ class ExecutionHandlers:
         self, token_info: dict[str, Any], execution_id: str, from_: int, size: int, timeout: str, levels: int
     ) -> Response:
         """Reads or follows a log."""
-        principal, environ = token_info["principal"], flask.request.environ
         old_client = "timeout" not in flask.request.args and flask.request.user_agent.string.startswith(_OLD_CLIENT)
         wait = min(durations.seconds(timeout), _OLD_CLIENT_WAITS if old_client else LONGEST_WAIT)
-        wanted = _levels(levels)
+        principal, environ = token_info["principal"], flask.request.environ
+        return self._log(_LogRequest(principal, execution_id, _levels(levels), from_, size, wait, old_client, environ))
 
-        def look() -> Response:
-            view = self._logs.read(principal, execution_id, wanted, from_, size)
-            if view.reference is not None:
-                if (left := time_left(environ, wait)) > 0:
-                    park(environ, self._logs.follow(principal, view.reference, wanted, from_), left, look)
-            elif (
-                old_client
-                and (view.page.over and view.page.total <= from_)
-                and (left := time_left(environ, _OLD_CLIENT_RESTS)) > 0
-                and (rest := self._logs.rest(principal)) is not None
-            ):
-                park(environ, rest, left, look)
-            return views.answer(views.logs(view, from_))
-
-        return look()
+    def _log(self, asked: _LogRequest) -> Response:
+        """The part of a log that is asked for, unless it is worth while to wait for more."""
+        environ = asked.environ
+        view = self._logs.read(asked.principal, asked.execution_id, asked.levels, asked.start, asked.size)
+        again = partial(self._log, asked)
+        if view.reference is not None:
+            if (left := time_left(environ, asked.wait)) > 0:
+                follow = self._logs.follow(asked.principal, view.reference, asked.levels, asked.start)
+                park(environ, follow, left, again)
+        elif (
+            asked.old_client
+            and (view.page.over and view.page.total <= asked.start)
+            and (left := time_left(environ, _OLD_CLIENT_RESTS)) > 0
+            and (rest := self._logs.rest(asked.principal)) is not None
+        ):
+            park(environ, rest, left, again)
+        return views.answer(views.logs(view, asked.start))
 
     def output(
         self, token_info: dict[str, Any], execution_id: str, output_name: str, archive: str, path: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Level, LogPage, Principal, Status
@@ -31,7 +32,7 @@ class LogView:
 class Follow:
     """Somebody waits for news of a log, without a thread. Ends with `close`."""
 
-    def __init__(self, end: Callable[[], None]) -> None:
+    def __init__(self, end: Callable[[Follow], None]) -> None:
         self._end = end
         self._lock = threading.Lock()
         self._woken = False
@@ -58,7 +59,8 @@ class Follow:
         """Ends it."""
         if self.cancel is not None:
             self.cancel()
-        self._end()
+            self.cancel = None  # it holds on to this, and they would wait for the garbage collection together
+        self._end(self)
 
 
 class Logs:
@@ -120,14 +122,13 @@ class Logs:
 
     def _wait(self, principal: Principal) -> Follow:
         self._slots.take(principal.subject)
-
-        def end() -> None:
-            self._follows.discard(follow)
-            self._slots.give(principal.subject)
-
-        follow = Follow(end)
+        follow = Follow(partial(self._end, principal.subject))
         self._follows.add(follow)
         return follow
+
+    def _end(self, subject: str, follow: Follow) -> None:
+        self._follows.discard(follow)
+        self._slots.give(subject)
 
     def close(self) -> None:
         """Lets everybody who waits go."""
