@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the look-alike
 
+from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.keys import Keys
 from hpcwaas.core.models import Principal
-from hpcwaas.settings import HashiCorpSettings
 from hpcwaas.store.database import Database
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.store.secrets import SecretStore

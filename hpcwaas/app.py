@@ -37,6 +37,7 @@ from hpcwaas.api.ssh_keys import SSHKeyHandlers
 from hpcwaas.api.validation import URIParser, validators
 from hpcwaas.api.workflows import WorkflowHandlers
 from hpcwaas.audit import Audit
+from hpcwaas.configuration.settings import AuthSettings, Settings
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
@@ -55,7 +56,6 @@ from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.base import Identity
 from hpcwaas.identity.tokens import TokenMethod
 from hpcwaas.resources import resource
-from hpcwaas.settings import AuthSettings, Settings
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.executions import ExecutionStore

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hpcwaas.api import auth
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.identity.base import Identity, Method, SignIn
 from hpcwaas.identity.basic import BasicIdentity
 from hpcwaas.identity.devices import Devices
@@ -20,7 +21,6 @@ from hpcwaas.identity.sessions import Admission, SessionMethod, Sessions
 from hpcwaas.identity.signin import SingleSignOn
 from hpcwaas.identity.throttle import Throttle
 from hpcwaas.identity.tokens import TokenMethod
-from hpcwaas.settings import Settings
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.sessions import SessionStore

@@ -13,7 +13,7 @@ from typing import Any
 
 from hpcwaas import logs
 from hpcwaas.app import create_app
-from hpcwaas.configuration import load
+from hpcwaas.configuration.load import load
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.basic import advice
 

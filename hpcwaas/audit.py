@@ -15,9 +15,9 @@ from io import FileIO
 from pathlib import Path
 
 from hpcwaas import logs
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.local import login_name
-from hpcwaas.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST = 500

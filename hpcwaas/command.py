@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcwaas.configuration.flags import FLAGS
 from hpcwaas.errors import ConfigurationError, ServiceError
-from hpcwaas.flags import FLAGS
 
 if TYPE_CHECKING:
-    from hpcwaas.configuration import Effective
+    from hpcwaas.configuration.load import Effective
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _GIVEN = "hpcwaas.flags"
@@ -56,7 +56,7 @@ def read_settings() -> Effective:
     Raises:
         ConfigurationError: the service can't start with them.
     """
-    from hpcwaas.configuration import read
+    from hpcwaas.configuration.load import read
 
     flags = dict(click.get_current_context().meta.get(_GIVEN, {}))
     return read(flags.pop("--config", None), os.environ, flags)

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.settings import Settings
 
 _SETTING = "listen_address"
 _SHARED_DEFAULT = "0.0.0.0:9090"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote, urlsplit
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 
 _MASK = "********"
 _SHORTEST_SECRET = 4

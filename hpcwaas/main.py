@@ -14,7 +14,7 @@ from hpcwaas.users import user
 
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
-    from hpcwaas.settings import Settings
+    from hpcwaas.configuration.settings import Settings
 
 _CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -42,7 +42,7 @@ def main(context: click.Context) -> None:
 
 def _run(settings: Settings) -> None:
     from hpcwaas.app import create_app, prepare_vault
-    from hpcwaas.preflight import preflight
+    from hpcwaas.configuration.preflight import preflight
     from hpcwaas.serve import serve
 
     preflight(settings)
@@ -61,7 +61,7 @@ def check() -> None:
 
     Exits with 0 and prints OK, or with 1 and names every problem.
     """
-    from hpcwaas.preflight import preflight
+    from hpcwaas.configuration.preflight import preflight
 
     with reporting():
         preflight(read_settings().settings)
@@ -72,7 +72,7 @@ def check() -> None:
 @settings_flags
 def show() -> None:
     """Print the settings in effect and where each came from, secrets masked."""
-    from hpcwaas.configuration_text import effective
+    from hpcwaas.configuration.text import effective
 
     with reporting():
         click.echo(effective(read_settings()), nl=False)
@@ -81,7 +81,7 @@ def show() -> None:
 @config.command()
 def reference() -> None:
     """Print the description of all settings, in Markdown."""
-    from hpcwaas.configuration_text import reference as text
+    from hpcwaas.configuration.text import reference as text
 
     click.echo(text(), nl=False)
 
@@ -98,7 +98,7 @@ def upgrade() -> None:
 
     The local mode does this by itself; any other refuses to start before it is done.
     """
-    from hpcwaas.preflight import make_data_dir
+    from hpcwaas.configuration.preflight import make_data_dir
     from hpcwaas.store.database import Database
 
     with reporting():
@@ -118,7 +118,7 @@ def current() -> None:
 
     Exits with 1 when this version needs another one.
     """
-    from hpcwaas.preflight import has_database
+    from hpcwaas.configuration.preflight import has_database
     from hpcwaas.store.database import Database
 
     revision, fits = None, False

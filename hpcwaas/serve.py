@@ -25,12 +25,12 @@ from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
 from hpcwaas import listening, local, logs
+from hpcwaas.configuration.preflight import make_data_dir
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError, ServiceError
 from hpcwaas.identity.basic import advice
 from hpcwaas.identity.local import load_or_create_token
-from hpcwaas.preflight import make_data_dir
 from hpcwaas.protocol import Protocol
-from hpcwaas.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
 _GRACE = 4

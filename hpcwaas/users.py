@@ -17,7 +17,7 @@ from hpcwaas.command import read_settings, reporting, settings_flags
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
     from hpcwaas.audit import Audit
-    from hpcwaas.configuration import Effective
+    from hpcwaas.configuration.load import Effective
     from hpcwaas.core.people import User
     from hpcwaas.identity.throttle import Throttle
     from hpcwaas.store.sessions import SessionStore
@@ -162,9 +162,9 @@ def _accounts() -> Iterator[_Accounts]:
         ConfigurationError: it can't be used.
     """
     from hpcwaas.audit import Audit
+    from hpcwaas.configuration.preflight import OUTDATED, make_data_dir
     from hpcwaas.errors import ConfigurationError
     from hpcwaas.identity.throttle import Throttle
-    from hpcwaas.preflight import OUTDATED, make_data_dir
     from hpcwaas.store.counters import CounterStore
     from hpcwaas.store.database import Database
     from hpcwaas.store.sessions import SessionStore

@@ -26,10 +26,10 @@ from urllib.parse import quote
 
 import requests
 
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.people import AccessToken, User, UserSession
 from hpcwaas.core.policy import SCOPES
 from hpcwaas.identity.passwords import hash_password
-from hpcwaas.settings import Settings
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.sessions import SessionStore

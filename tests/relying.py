@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Principal
 from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.bearer import OIDCBearer
 from hpcwaas.identity.oidc.party import RelyingParty
-from hpcwaas.settings import AuthSettings
 from tests.simulators.oidc import OIDCSimulator
 
 REDIRECT = "http://127.0.0.1:9090/auth/authorize"

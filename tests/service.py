@@ -16,8 +16,8 @@ import requests
 import uvicorn
 
 from hpcwaas.app import create_app
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.protocol import Protocol
-from hpcwaas.settings import Settings
 from tests import databases
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"

@@ -19,7 +19,7 @@ import requests
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.store.database import Database
 from tests.service import make_settings, serving
 from tests.simulators.oidc import OIDCSimulator

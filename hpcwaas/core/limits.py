@@ -11,8 +11,8 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from hpcwaas.configuration.settings import LimitsPerUser
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.settings import LimitsPerUser
 from hpcwaas.store.base import ExecutionRecords, UploadRecords
 
 _MINUTE = 60.0

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Principal
 from hpcwaas.identity.directory import PasswordAccount, Users
 from hpcwaas.identity.passwords import Verifier, hash_password, needs_rehash
 from hpcwaas.identity.throttle import Throttle
-from hpcwaas.settings import AuthSettings
 from hpcwaas.store.base import UserRecords
 
 _REMEMBERED = 300.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from hpcwaas.configuration.settings import Account, AuthSettings
 from hpcwaas.core import policy
 from hpcwaas.core.models import Principal
 from hpcwaas.core.people import User
-from hpcwaas.settings import Account, AuthSettings
 from hpcwaas.store.base import UserRecords
 
 _LONGEST_NAME = 255

@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 import hvac
 
+from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.models import Check, SSHKey
 from hpcwaas.errors import Conflict, ServiceError
-from hpcwaas.settings import HashiCorpSettings
 from hpcwaas.vault import kv
 from hpcwaas.vault.base import NotDone
 from hpcwaas.vault.failures import Forbidding, final

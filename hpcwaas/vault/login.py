@@ -14,9 +14,9 @@ import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
 from requests.adapters import HTTPAdapter
 
+from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.models import JSON
 from hpcwaas.errors import ConfigurationError, Unavailable
-from hpcwaas.settings import HashiCorpSettings
 from hpcwaas.vault.failures import Refused, final, translated
 from hpcwaas.vault.secret_id import SecretId
 

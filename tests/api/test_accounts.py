@@ -12,8 +12,8 @@ import pytest
 import requests
 from click.testing import CliRunner
 
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.main import main
-from hpcwaas.settings import Settings
 from tests.service import PASSWORDS, make_settings, serving
 
 WITHIN = 5.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 from tests.service import PASSWORDS, Client, as_user, make_settings, serving
 
 

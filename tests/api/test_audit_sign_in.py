@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.main import main
-from hpcwaas.settings import Settings
 from tests.signing_in import DEVICE_GRANT, Command, encoded, query, shown_token, sso_service
 from tests.simulators.oidc import OIDCSimulator
 

@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 
 from hpcwaas.app import Parts, assemble
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.models import Execution, ExecutionState, Principal, Status
 from hpcwaas.errors import NotFound, Unavailable
-from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.executions import ExecutionStore
 from tests.service import CATALOGUE, make_settings

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 from tests.service import Client, as_user, make_settings, serving
 
 

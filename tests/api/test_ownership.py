@@ -16,12 +16,12 @@ import requests
 from sqlalchemy import Engine, event
 
 from hpcwaas.app import Parts, assemble
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.core import acts
 from hpcwaas.core.models import Execution, ExecutionState, Level, Principal, Shares, Status
 from hpcwaas.core.people import User
 from hpcwaas.core.policy import Act
 from hpcwaas.errors import Forbidden, NotFound
-from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.executions import ExecutionStore
 from hpcwaas.store.users import UserStore

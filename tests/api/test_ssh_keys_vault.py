@@ -13,7 +13,7 @@ import paramiko
 import pytest
 from sqlalchemy import update
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import IntentRow, SSHKeyRow
 from tests.service import Client, as_user, make_settings, serving

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.people import AccessToken
-from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.tokens import TokenStore
 from tests.service import CATALOGUE, Client, as_user, make_settings, serving

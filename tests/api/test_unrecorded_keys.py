@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 from tests.service import Client, as_user, make_settings, serving
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Application, Environment, Input, Workflow, World

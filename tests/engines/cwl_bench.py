@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.core.models import ExecutionState, Level, OutputFile, StepDeclaration
 from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.site import LocalSite
-from hpcwaas.settings import CWLSettings
 from tests.waiting import wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"

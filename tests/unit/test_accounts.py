@@ -9,6 +9,7 @@ import argon2
 import pytest
 import yaml
 
+from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Principal
 from hpcwaas.core.people import User
 from hpcwaas.errors import TooManyRequests, Unavailable
@@ -16,7 +17,6 @@ from hpcwaas.identity import basic, passwords
 from hpcwaas.identity.basic import advice
 from hpcwaas.identity.directory import Users
 from hpcwaas.identity.passwords import hash_password
-from hpcwaas.settings import AuthSettings
 from tests.unit.accounts import HASHED, HERE, OLD_HASH, STRANGE, THERE, Count, World, fail
 
 pytest_plugins = "tests.unit.accounts_fixtures"

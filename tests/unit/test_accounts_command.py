@@ -19,7 +19,6 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from hpcwaas import configuration
 from hpcwaas.core.people import User, UserSession
 from hpcwaas.errors import TooManyRequests
 from hpcwaas.identity.throttle import Throttle
@@ -37,7 +36,7 @@ NOW = datetime.now(UTC)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", tmp_path / "etc.yml")
+    monkeypatch.setattr("hpcwaas.configuration.load.SYSTEM_FILE", tmp_path / "etc.yml")
     accounts = [{"username": "sam", "password": "sam's password", "groups": ["ops"]}]
     (tmp_path / ".hpcwaas-api.yaml").write_text(
         yaml.safe_dump(

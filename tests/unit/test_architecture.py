@@ -16,7 +16,7 @@ COMMON = {
     "hpcwaas.errors",
     "hpcwaas.cursors",
     "hpcwaas.durable",
-    "hpcwaas.settings",
+    "hpcwaas.configuration.settings",
     "hpcwaas.resources",
     "hpcwaas.core.models",
     "hpcwaas.core.people",

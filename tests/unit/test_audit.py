@@ -18,8 +18,8 @@ import pytest
 
 from hpcwaas import audit
 from hpcwaas.audit import Audit
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.settings import Settings
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_it_follows_logrotate(acts: Audit, settings: Settings) -> None:
 
 def test_processes_do_not_tear_each_others_lines(settings: Settings) -> None:
     script = (
-        "import sys; from hpcwaas.audit import Audit; from hpcwaas.settings import Settings\n"
+        "import sys; from hpcwaas.audit import Audit; from hpcwaas.configuration.settings import Settings\n"
         "audit = Audit(Settings.model_validate({'data_dir': sys.argv[1]}))\n"
         "[audit.record({'who': sys.argv[2], 'object': 'x' * 400, 'number': number}) for number in range(1000)]\n"
         "audit.close()"

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from hpcwaas import configuration, listening
-from hpcwaas.configuration import load, read
-from hpcwaas.configuration_leaves import leaves
-from hpcwaas.configuration_text import effective, reference
+from hpcwaas import listening
+from hpcwaas.configuration.leaves import leaves
+from hpcwaas.configuration.load import load, read
+from hpcwaas.configuration.preflight import preflight
+from hpcwaas.configuration.settings import Settings
+from hpcwaas.configuration.text import effective, reference
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.preflight import preflight
-from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
 
 ACCOUNT = "auth: {auth_type: basic, basic_auth: {accounts: [{username: alice, password: geheim}]}}\n"
@@ -32,7 +32,7 @@ Write: TypeAlias = Callable[[str], Path]
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", tmp_path / "etc.yml")
+    monkeypatch.setattr("hpcwaas.configuration.load.SYSTEM_FILE", tmp_path / "etc.yml")
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from hpcwaas import configuration
-from hpcwaas.configuration import load, read
-from hpcwaas.configuration_text import effective
+from hpcwaas.configuration.load import load, read
+from hpcwaas.configuration.settings import AuthSettings
+from hpcwaas.configuration.text import effective
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.passwords import hash_password
-from hpcwaas.settings import AuthSettings
 
 SECRET = "s3cr3t-of-the-client"
 CLIENT = {"client_id": "hpcwaas", "client_secret": SECRET, "redirect_url": "https://waas.example.org/auth/authorize"}
@@ -30,7 +29,7 @@ ACCOUNTS = {"accounts": [{"username": "alice", "password": SECRET}]}
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", tmp_path / "etc.yml")
+    monkeypatch.setattr("hpcwaas.configuration.load.SYSTEM_FILE", tmp_path / "etc.yml")
 
 
 def written(tmp_path: Path, auth: Any, **more: Any) -> Path:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from hpcwaas.configuration.settings import LimitsPerUser
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.models import Execution, ExecutionState, Status, Upload
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.settings import LimitsPerUser
 from hpcwaas.store.database import Database
 from hpcwaas.store.executions import ExecutionStore
 from hpcwaas.store.uploads import UploadStore

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcwaas import logs
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 
 PASSWORD = "hunter2 é'\"%"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hpcwaas import __version__, configuration, local
+from hpcwaas import __version__, local
 from hpcwaas.main import main
 
 
@@ -17,7 +17,7 @@ from hpcwaas.main import main
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", tmp_path / "etc.yml")
+    monkeypatch.setattr("hpcwaas.configuration.load.SYSTEM_FILE", tmp_path / "etc.yml")
 
 
 def call(*arguments: str) -> Result:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.models import SSHKey
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable, UpstreamFailed
-from hpcwaas.settings import HashiCorpSettings
 from hpcwaas.store.database import Database
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.vault import base, login

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.errors import ConfigurationError, ServiceError
-from hpcwaas.settings import HashiCorpSettings
 from hpcwaas.vault import login
 from hpcwaas.vault.secret_id import SecretId
 from tests.simulators.vault import Vault, vault_server

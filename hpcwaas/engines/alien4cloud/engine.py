@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -36,7 +37,6 @@ from hpcwaas.engines.alien4cloud.session import Session
 from hpcwaas.engines.alien4cloud.starting import Starter
 from hpcwaas.engines.base import Permitted, UploadLookup, everything
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
-from hpcwaas.settings import Alien4CloudSettings
 from hpcwaas.store.base import StartRecords
 
 _THREADS = 16

@@ -16,10 +16,10 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
+from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.alien4cloud.faults import CONSTRAINT, NOT_FOUND, NOT_LOGGED_IN, NoAnswer, Refusal, refusal
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-from hpcwaas.settings import Alien4CloudSettings
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -24,7 +25,6 @@ from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.errors import Conflict
 from hpcwaas.resources import resource
-from hpcwaas.settings import CWLSettings
 
 
 class CWLEngine:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -33,7 +34,6 @@ from hpcwaas.engines.cwl.log import LogIndexes
 from hpcwaas.engines.cwl.site import Site
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.errors import Conflict, NotFound
-from hpcwaas.settings import CWLSettings
 
 _CACHED_STATES = 512
 _CACHED_OUTPUTS = 64 << 10

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import hpcwaas
+from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.engines.cwl import launcher, packing, spool
 from hpcwaas.engines.cwl.outputs import open_inside
 from hpcwaas.engines.cwl.runner import IN_PROCESS, kept_environment
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
-from hpcwaas.settings import CWLSettings
 
 _KEEPER_TICK = 1.0
 _PATIENCE = 10.0

@@ -11,6 +11,7 @@ from functools import partial
 from joserfc.errors import ClaimError
 from joserfc.jwt import JWTClaimsRegistry
 
+from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Principal
 from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.answers import Answers
@@ -20,7 +21,6 @@ from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
 from hpcwaas.identity.oidc.tokens import LEEWAY, forms, is_jwt, require_access_token
 from hpcwaas.identity.oidc.upstream import Claims
-from hpcwaas.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.identity.base import Vouched
-from hpcwaas.settings import AuthSettings
 
 _LONGEST = 255
 _MOST_GROUPS = 1000

@@ -16,12 +16,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hpcwaas.configuration_check import contradictions
-from hpcwaas.configuration_file import Way, read_file
-from hpcwaas.configuration_leaves import PREFIX, Leaf, dotted, leaves, section_of
+from hpcwaas.configuration.checks import contradictions
+from hpcwaas.configuration.file import Way, read_file
+from hpcwaas.configuration.flags import FLAGS
+from hpcwaas.configuration.leaves import PREFIX, Leaf, dotted, leaves, section_of
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.flags import FLAGS
-from hpcwaas.settings import Settings
 
 SYSTEM_FILE = Path("/etc/hpcwaas-api/hpcwaas-api.yml")
 USER_FILE = ".hpcwaas-api.yaml"

@@ -10,11 +10,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, SecretStr
 
 from hpcwaas import listening
-from hpcwaas.configuration import SYSTEM_FILE, USER_FILE, Effective
-from hpcwaas.configuration_leaves import Leaf, leaves, section_of
-from hpcwaas.flags import FLAGS
+from hpcwaas.configuration.flags import FLAGS
+from hpcwaas.configuration.leaves import Leaf, leaves, section_of
+from hpcwaas.configuration.load import SYSTEM_FILE, USER_FILE, Effective
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.resources import resource
-from hpcwaas.settings import Settings
 
 _MASK = "********"
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("kiB", 2**10))

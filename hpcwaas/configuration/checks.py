@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hpcwaas import listening
+from hpcwaas.configuration.settings import AuthSettings, HashiCorpSettings, LimitSettings, RunnerSettings, Settings
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.base import CALLBACK
 from hpcwaas.identity.passwords import is_hash
 from hpcwaas.resources import resource
-from hpcwaas.settings import AuthSettings, HashiCorpSettings, LimitSettings, RunnerSettings, Settings
 
 _LEAST_MEMORY = 16 * 2**20
 _LEAST_LOG = 4 * 2**10

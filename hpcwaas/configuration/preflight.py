@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError, Unavailable
-from hpcwaas.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.vault.embedded import EmbeddedVault, load_key

@@ -1,4 +1,4 @@
-"""The settings one by one, as the models of `hpcwaas.settings` nest them."""
+"""The settings one by one, as the models of `hpcwaas.configuration.settings` nest them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hpcwaas.settings import Settings
+from hpcwaas.configuration.settings import Settings
 
 PREFIX = "HWA_"
 """Of environment variables that are settings."""

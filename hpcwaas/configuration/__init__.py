@@ -1,0 +1,1 @@
+"""From file, environment and flags to settings that the service can honour."""

@@ -1,0 +1,63 @@
+"""The embedded engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from hpcwaas.configuration.settings.values import Section, Size
+
+
+class RunnerSettings(Section):
+    """The CWL runner. Nothing is assumed of it beyond the common `cwl-runner` interface:
+    `COMMAND [ARGUMENTS] --outdir DIR WORKFLOW INPUTS` prints the output object."""
+
+    command: tuple[str, ...] = Field(
+        ("cwltool",),
+        min_length=1,
+        description="Program and first arguments. `cwltool` alone is run without starting Python anew.",
+    )
+    arguments: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "Arguments before `--outdir`. `{workdir}`, `{tmpdir}`, `{cores}` and `{memory_mib}` are replaced. "
+            "Default: those that cwltool needs to stay inside the execution's directory; for any other command none."
+        ),
+    )
+
+
+class LimitSettings(Section):
+    """What one execution may use."""
+
+    cores: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, gt=0, description="CPU cores. Default: all of this machine."
+    )
+    memory: Size = Field(4 * 2**30, description="Memory of all its processes together.")
+    log: Size = Field(32 * 2**20, description="Log.")
+    disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
+    time: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Seconds that it may run, without its waiting. Default: no limit."
+    )
+
+
+class CWLSettings(Section):
+    """The embedded engine."""
+
+    catalogue: Path | None = Field(
+        None, description="Directory whose files and folders are published. Default: the examples that come along."
+    )
+    max_running: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 1),
+        gt=0,
+        description="Executions that run at the same time; more wait in order. Default: one a CPU core, at least 2.",
+    )
+    http_inputs: bool = Field(
+        False, description="Whether input files may be http(s) URLs. Private addresses are refused in any case."
+    )
+    environment: tuple[str, ...] = Field(
+        (), description="Names of environment variables that the runner gets besides PATH and the locale."
+    )
+    runner: RunnerSettings = Field(default_factory=RunnerSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)

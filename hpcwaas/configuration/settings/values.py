@@ -1,0 +1,79 @@
+"""What several sections are made of: kinds of values, and how a section treats what it is given."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]i?)?B?")
+_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def _size(value: object) -> object:
+    """Turns `512 MiB`, `1GB`, `100` into bytes; leaves anything else to the type check."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError("expected a number of bytes, or one with a unit: 500kB, 64MiB, 2GiB")
+    return int(float(match["number"]) * _UNITS[match["unit"]])
+
+
+def _address(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ValueError("expected HOST:PORT, for instance 127.0.0.1:9090 or [::1]:9090")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError("expected an IP address or network, for instance 10.0.0.7 or 10.0.0.0/24") from error
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Address = Annotated[str, AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class Section(BaseModel):
+    """A section: frozen, and nothing in it that isn't known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("expected a URL such as https://host.example.org:8088")
+    if parts.username is not None:
+        raise ValueError("holds credentials: they have settings of their own")
+    return value.rstrip("/")
+
+
+def _origin_url(value: str) -> str:
+    """A URL that secrets are sent to: https, or this machine."""
+    parts = urlsplit(_url(value))
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("must be https: tokens travel there. Only on this machine (localhost) http is accepted")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+SecureUrl = Annotated[str, AfterValidator(_origin_url)]
+
+
+def _mount_path(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("expected a path such as secret or teams/hpc, without a slash at its ends")
+    return value
+
+
+MountPath = Annotated[str, AfterValidator(_mount_path)]
