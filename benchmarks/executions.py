@@ -61,7 +61,7 @@ def through_the_service(session: requests.Session, url: str) -> tuple[float, flo
     triggered = time.perf_counter() - started
     position = 0
     while True:
-        page = session.get(f"{url}{path}/logs", params={"from": position, "timeout": "30s"}, timeout=60).json()
+        page = session.get(f"{url}{path}/logs", params={"from": str(position), "timeout": "30s"}, timeout=60).json()
         position += len(page["logs"])
         if page["over"]:
             break

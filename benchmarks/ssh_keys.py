@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -113,7 +114,7 @@ def measure(kind: tuple[str, int | None], scale: int, insert: Callable[[bytes], 
     tasks: dict[str, Callable[[], object]] = {
         "generation": lambda: bare(kind),
         "generation_and_insert": lambda: insert(bare(kind)),
-    } | {name: (lambda made=made: made.create(ALICE, *kind, None, {})) for name, made in keys.items()}
+    } | {name: partial(made.create, ALICE, *kind, None, {}) for name, made in keys.items()}
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(turns):
         for name, task in tasks.items():

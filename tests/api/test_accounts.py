@@ -11,6 +11,7 @@ from types import MappingProxyType
 import pytest
 import requests
 from click.testing import CliRunner
+from requests.auth import HTTPBasicAuth
 
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.main import main
@@ -53,7 +54,9 @@ def user(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def ask(url: str, name: str, password: str, headers: Mapping[str, str] = MappingProxyType({})) -> requests.Response:
-    return requests.get(f"{url}/workflows", auth=(name.encode(), password.encode()), headers=headers, timeout=30)
+    return requests.get(
+        f"{url}/workflows", auth=HTTPBasicAuth(name.encode(), password.encode()), headers=headers, timeout=30
+    )
 
 
 def wait_for(url: str, name: str, password: str, status: int) -> None:

@@ -32,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -155,7 +156,7 @@ def test_01_executions_are_ones_own(alice: Client, bob: Client) -> None:
 def test_02_without_valid_auth_it_does_not_start(auth: str, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "hpcwaas-api.yml"
     file.write_text(f"listen_address: 0.0.0.0:0\ndata_dir: {tmp_path}/data\nalien_config: {{user: admin}}\n{auth}\n")
-    command = [Path(sys.executable).parent / "hpcwaas-api", "--config", file]
+    command: list[str | Path] = [Path(sys.executable).parent / "hpcwaas-api", "--config", file]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env={"HOME": str(tmp_path)})
     assert done.returncode == 1
     assert reason in done.stderr
@@ -329,9 +330,9 @@ def test_11_a_refusal_for_good_is_no_loop(serve: Serve) -> None:
 def test_12_ids_are_quoted(alice: Client, alien4cloud: Simulator) -> None:
     (item,) = (each for each in alice("GET", "/workflows").json()["workflows"] if each["name"] == ODD["workflow"])
     assert (item["application_id"], item["environment_id"]) == (ODD["application"], ODD["environment"])
-    path = alice.trigger(requests.utils.quote(item["id"], safe=""))
+    path = alice.trigger(quote(item["id"], safe=""))
     assert alice.finished(path)["status"] == "SUCCEEDED"
-    quoted = {name: requests.utils.quote(text, safe="") for name, text in ODD.items()}
+    quoted = {name: quote(text, safe="") for name, text in ODD.items()}
     way = "applications/{application}/environments/{environment}/workflows/{workflow}".format(**quoted)
     assert launches(alien4cloud)[-1].path.endswith(way)
     for crafted in ("..%2Fdeployments%3Fx%23", "Public@env-pub%2F..%2Fenv-alice@run", "Public@env-pub@run%2F..%2Fslow"):

@@ -20,7 +20,7 @@ from tests.service import Client
 from tests.simulators.vault import Fault, Vault, vault_server
 
 pytestmark = pytest.mark.timeout(120)
-KINDS = ({}, {"type": "rsa"}, {"type": "ecdsa"})
+KINDS: tuple[dict[str, str], ...] = ({}, {"type": "rsa"}, {"type": "ecdsa"})
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of commands of a new environment that has the wheel and nothing else in it."""
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=True)
-    install = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install: list[str | Path] = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "-c", ROOT / "constraints.txt", f"{wheel}[cwl]"], check=True, timeout=600)
     return environment / "bin"
 
@@ -84,7 +84,7 @@ def environment(installed: Path, home: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def url(installed: Path, home: Path, environment: dict[str, str]) -> Iterator[str]:
     """The address of a service that runs from the wheel on a free port."""
-    command = [installed / "hpcwaas-api", "--listen-address", "127.0.0.1:0"]
+    command: list[str | Path] = [installed / "hpcwaas-api", "--listen-address", "127.0.0.1:0"]
     with (home / "log").open("wb") as log:
         service = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
     try:
@@ -133,7 +133,16 @@ def test_service_answers(path: str, url: str) -> None:
 @pytest.mark.system
 @pytest.mark.timeout(700)
 def test_example_runs(url: str, installed: Path, home: Path, environment: dict[str, str]) -> None:
-    trigger = [installed / "waas", "workflows", "trigger", "slow-count", "-i", "seconds=1", "--follow", "--logs"]
+    trigger: list[str | Path] = [
+        installed / "waas",
+        "workflows",
+        "trigger",
+        "slow-count",
+        "-i",
+        "seconds=1",
+        "--follow",
+        "--logs",
+    ]
 
     answer = subprocess.run(trigger, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=60)
 

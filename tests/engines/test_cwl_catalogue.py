@@ -35,7 +35,7 @@ def test_documents_of_all_versions_and_forms_are_published(examples: Catalogue) 
     assert everything.name == "Every type"
     assert everything.label == "Everything"
     assert everything.description == "Takes a value of every type.\nShows them all."
-    assert everything.authorized_users == {"alice", "bob"}
+    assert everything.authorized_users == frozenset({"alice", "bob"})
     assert (everything.engine, everything.environment_name) == ("cwl", "local")
     assert examples.workflows()[1].name == "legacy"
     assert examples.workflows()[1].authorized_users is None

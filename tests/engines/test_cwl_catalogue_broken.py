@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl import describer
 from hpcwaas.engines.cwl.catalogue import Catalogue
 from hpcwaas.engines.cwl.describer import describe_entries
 from hpcwaas.engines.cwl.entries import Entry
@@ -132,7 +132,7 @@ def test_without_cwltool_the_old_list_stays(
     broken.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'cwltool'\" >&2\nexit 1\n")
     broken.chmod(0o755)
     (directory / "b.cwl").write_text(tool())
-    monkeypatch.setattr(describer.sys, "executable", str(broken))
+    monkeypatch.setattr(sys, "executable", str(broken))
     assert ids(catalogue) == ["a"]
     check = catalogue.check()
     assert check.status == "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 
 from hpcwaas.engines.cwl import catalogue as catalogue_module
-from hpcwaas.engines.cwl import describer
 from hpcwaas.engines.cwl.catalogue import Catalogue
 from tests.engines.cwl_documents import DATA, ids, tool
 
@@ -34,7 +34,7 @@ def test_changes_are_seen(directory: Path, make: Callable[[], Catalogue]) -> Non
     assert catalogue.workflows()[0].label == "Other"
     assert catalogue.details("a").version != version
     (directory / "a.meta.yaml").write_text("authorized_users: [alice]")
-    assert catalogue.workflows()[0].authorized_users == {"alice"}
+    assert catalogue.workflows()[0].authorized_users == frozenset({"alice"})
     (directory / "a.meta.yaml").write_text("authorized_users: alice")
     assert ids(catalogue) == ["b"]
     (directory / "a.meta.yaml").unlink()
@@ -90,7 +90,7 @@ def test_a_restart_describes_nothing(
     (directory / "b.cwl").write_text("")
     first = make()
     assert ids(first) == ["a"]
-    monkeypatch.setattr(describer.subprocess, "Popen", None)
+    monkeypatch.setattr(subprocess, "Popen", None)
     second = make()
     assert ids(second) == ["a"]
     assert second.check().problems == first.check().problems
@@ -121,16 +121,16 @@ def test_many_threads_and_processes_describe_once(
     for number in range(5):
         (directory / f"w{number}.cwl").write_text(tool(f"W{number}"))
     starts: list[int] = []
-    original = describer.subprocess.Popen
+    original = subprocess.Popen
 
-    class Counted(original):  # type: ignore[type-arg, misc, valid-type]
+    class Counted(original):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             starts.append(threading.get_ident())
             super().__init__(*args, **kwargs)
 
     catalogues = [make(), make(), make()]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(12) as pool:
-        patch.setattr(describer.subprocess, "Popen", Counted)
+        patch.setattr(subprocess, "Popen", Counted)
         lists = list(pool.map(lambda number: ids(catalogues[number % 3]), range(24)))
     assert all(found == [f"w{number}" for number in range(5)] for found in lists)
     assert len(starts) == 1

@@ -239,7 +239,7 @@ def _read(value: Any) -> Any:
         if "secondaryFiles" in value:
             found["secondaryFiles"] = _read(value["secondaryFiles"])
         return found
-    members = {}
+    members: dict[str, str] = {}
     for directory, folders, files in os.walk(path):
         way = Path(directory).relative_to(path)
         members |= {f"{way / name}/": "" for name in folders}

@@ -57,7 +57,7 @@ class Player:
             timeout=10,
         )
         back = {value: name for name, value in self.names.items()}
-        body = json.loads(self.replaced(answer.text, back)) if answer.content else ""
+        body: Any = json.loads(self.replaced(answer.text, back)) if answer.content else ""
         if recorded["note"] == "login":
             self.names["CLIENT-TOKEN"] = body["auth"]["client_token"]
         if recorded["note"] == "role-id":
@@ -72,7 +72,7 @@ class Player:
         state = self.vault.state
         steps: dict[str, Callable[[], object]] = {
             "health-uninitialised": lambda: setattr(state, "initialised", False),
-            "health-sealed": lambda: (setattr(state, "initialised", True), setattr(state, "sealed", True)),
+            "health-sealed": lambda: vars(state).update(initialised=True, sealed=True),
             "login": lambda: self.names.update({"SECRET-ID": self.secret_id("api")}),
             "renew-self-expired": lambda: setattr(state, "shift", state.shift + 60),
             "renew-self-near-max-ttl": self.second_token,

@@ -20,12 +20,14 @@ OPERATION = "#operations-workflows-listWorkflows"
 
 def main(chromium: str, address: str, token: str, picture: str) -> None:
     """Opens `/`, authorizes with the token, lists the workflows with "Try it out"."""
-    seen: dict[str, object] = {"elsewhere": [], "errors": []}
+    seen: dict[str, object] = {}
+    requested: list[str] = []
+    errors: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         page = browser.new_page(viewport={"width": 1200, "height": 1500})
-        page.on("request", lambda request: request.url.startswith(address) or seen["elsewhere"].append(request.url))
-        page.on("console", lambda message: message.type == "error" and seen["errors"].append(message.text))
+        page.on("request", lambda request: requested.append(request.url))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(f"{address}/")
         page.wait_for_selector(".opblock")
         seen["title"] = page.inner_text(".info .title")
@@ -43,7 +45,9 @@ def main(chromium: str, address: str, token: str, picture: str) -> None:
         page.locator(OPERATION).scroll_into_view_if_needed()
         page.screenshot(path=picture)
         browser.close()
-    sys.stdout.write(json.dumps(seen))
+    sys.stdout.write(
+        json.dumps(seen | {"elsewhere": [url for url in requested if not url.startswith(address)], "errors": errors})
+    )
 
 
 if __name__ == "__main__":

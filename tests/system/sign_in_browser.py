@@ -45,8 +45,8 @@ class Window:
         self._errors: list[str] = []
         self._page.on("request", self._asked)
         self._page.on("response", self._answered)
-        self._page.on("console", lambda message: self._ours() and self._said(message.type, message.text))
-        self._page.on("pageerror", lambda error: self._ours() and self._errors.append(str(error)))
+        self._page.on("console", lambda message: self._said(message.type, message.text))
+        self._page.on("pageerror", lambda error: self._said("error", str(error)))
 
     def open(self, url: str) -> dict[str, Any]:
         """Goes to an address."""
@@ -136,7 +136,7 @@ class Window:
         return self._cookies
 
     def _ours(self) -> bool:
-        return self._page.url.startswith(self._service)
+        return bool(self._page.url.startswith(self._service))
 
     def _asked(self, request: Request) -> None:
         self._visited.append(request.url)
@@ -152,7 +152,7 @@ class Window:
                     self._cookies.append(value)
 
     def _said(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        if kind in ("error", "warning") and self._ours():
             self._errors.append(text)
 
 

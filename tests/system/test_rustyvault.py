@@ -77,7 +77,7 @@ class Server:
     def start(self) -> None:
         """Starts the process; it is sealed."""
         with (self.home / "log").open("ab") as log:
-            command = [PROGRAM, "server", f"--config={self.home}/config.hcl"]
+            command: list[str | Path] = [PROGRAM, "server", f"--config={self.home}/config.hcl"]
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def stop(self, how: int = signal.SIGKILL) -> None:

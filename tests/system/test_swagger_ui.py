@@ -28,7 +28,7 @@ def test_a_user_tries_an_operation_out(tmp_path: Path) -> None:
     picture = tmp_path / "swagger-ui.png"
     with serving(Settings(data_dir=tmp_path / "data")) as address:
         token = (tmp_path / "data" / "local-token").read_text().strip()
-        command = [PYTHON, Path(__file__).with_name("browser.py"), chromium, address, token, picture]
+        command: list[str | Path] = [PYTHON, Path(__file__).with_name("browser.py"), chromium, address, token, picture]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)

@@ -22,7 +22,7 @@ SAMPLE = {
     "name": "Sample",
     "fields": [{"name": "name", "type": "string"}, {"name": "depth", "type": ["null", "int"]}],
 }
-DECLARED = [
+DECLARED: list[dict[str, Any]] = [
     {"name": "threads", "type": "int"},
     {"name": "total", "type": ["null", "long"]},
     {"name": "ratio", "type": "double", "default": 0.5},

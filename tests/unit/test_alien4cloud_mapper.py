@@ -40,7 +40,7 @@ def test_published_workflows() -> None:
         "RecApp2@eaf6541e-fc9a-4de2-8911-9daa95490038@exec_job",
     ]
     first, *_, last = found.values()
-    assert (first.authorized_users, last.authorized_users) == (None, {"alice", "bob"})
+    assert (first.authorized_users, last.authorized_users) == (None, frozenset({"alice", "bob"}))
     assert (first.label, first.environment_name) == ("Rec App 1", "Environment")
     (other, *_) = recorded("apps-01-search-by-tag")["data"]
     assert list(mapper.workflows(other, environments["RecApp2"])) == []  # of another application

@@ -10,13 +10,13 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpcwaas import audit
 from hpcwaas.audit import Audit
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
@@ -103,7 +103,7 @@ def test_a_full_disk_fails_nothing_and_is_told_once_a_minute(
     full = settings.model_copy(update={"audit": settings.audit.model_copy(update={"file": Path("/dev/full")})})
     acts = Audit(full)
     now = 1000.0
-    monkeypatch.setattr(audit.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with caplog.at_level(logging.ERROR, "hpcwaas.audit"):
         for _ in range(5):
             acts.record({"who": "alice"})

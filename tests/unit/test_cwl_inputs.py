@@ -149,7 +149,7 @@ def test_nesting_and_numbers_of_problems_are_bounded(world: World) -> None:
         listing = {"class": "Directory", "basename": "d", "listing": [listing]}
     assert "nested too deeply" in world.problems(folder=listing)[0].detail
     assert len(world.problems(numbers=["x"] * 100_000)) <= 101
-    assert len(world.problems(**{f"unknown{number}": 1 for number in range(1000)})) <= 101
+    assert len(world.problems(False, **{f"unknown{number}": 1 for number in range(1000)})) <= 101
     long = world.problems(title=["word"] * 10_000)[0].given
     assert long is not None
     assert len(long) < 100

@@ -111,7 +111,7 @@ def test_labels_docs_defaults_formats_and_secondary_files_are_shown() -> None:
 
 
 def test_required_inputs() -> None:
-    declared = [
+    declared: list[dict[str, Any]] = [
         {"name": "a", "type": "int"},
         {"name": "b", "type": ["null", "int"]},
         {"name": "c", "type": "int", "default": 1},

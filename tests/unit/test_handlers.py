@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Response
 from starlette.exceptions import HTTPException
+from werkzeug.test import TestResponse
 
 from hpcwaas.api.handlers import flask_app
 from hpcwaas.api.validation import ARGUMENTS
@@ -26,7 +27,7 @@ ARRIVED = {"thing_id": "a b", "from_": 3, "body": {"x": 1}}
 CONTEXT = {"token_info": {"principal": "alice"}, "user": "alice"}
 
 
-def ask(path: str, method: str = "GET") -> tuple[Response, list[dict[str, Any]]]:
+def ask(path: str, method: str = "GET") -> tuple[TestResponse, list[dict[str, Any]]]:
     """Sends a request that has passed Connexion; gives the answer and what handlers were called with."""
     calls: list[dict[str, Any]] = []
 

@@ -26,7 +26,7 @@ def old_form(token: str, padded: bool = True) -> str:
 def test_opaque_token_by_introspection(idp: OIDCSimulator, party: Relying) -> None:
     user = party.who(idp.issue())
     assert user is not None
-    assert (user.subject, user.groups) == ("alice", {"hpc"})
+    assert (user.subject, user.groups) == ("alice", frozenset({"hpc"}))
     assert asked(idp) == idp.calls["introspect"] == 1
 
 

@@ -51,7 +51,7 @@ def test_signed_token(idp: OIDCSimulator, party: Relying, alg: str, typ: str | N
     idp.alg, idp.jwt, idp.header = alg, True, {"typ": typ}
     user = party.who(idp.issue())
     assert user is not None
-    assert (user.subject, user.name, user.groups) == ("alice", "Al Ice", {"hpc"})
+    assert (user.subject, user.name, user.groups) == ("alice", "Al Ice", frozenset({"hpc"}))
     assert dict(idp.calls) == {"discovery": 1, "jwks": 1}
 
 

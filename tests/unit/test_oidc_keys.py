@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from hpcwaas.errors import Unavailable
 from tests.relying import Relying, relying
 from tests.simulators.oidc import OIDCSimulator
-from tests.simulators.oidc_http import Answer
+from tests.simulators.oidc_http import Answer, Request
 from tests.waiting import until
 
 HOUR = 3600
@@ -35,8 +35,7 @@ class Provider(OIDCSimulator):
         return {name: value for name, value in {**key, **changes}.items() if value is not None}
 
 
-class _JWKS:
-    endpoint = "jwks"
+_JWKS = Request("GET", "jwks", {}, {})
 
 
 @pytest.fixture

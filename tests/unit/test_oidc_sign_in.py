@@ -19,7 +19,7 @@ from tests.simulators.oidc import OIDCSimulator
 def test_signs_in(idp: OIDCSimulator, party: Relying) -> None:
     idp.user = {"sub": "alice", "name": "Al Ice", "groups": ["/hpc", "/hpc/gpu"]}
     vouched = party.sign_in()
-    assert (vouched.subject, vouched.name, vouched.groups) == ("alice", "Al Ice", {"/hpc", "/hpc/gpu"})
+    assert (vouched.subject, vouched.name, vouched.groups) == ("alice", "Al Ice", frozenset({"/hpc", "/hpc/gpu"}))
     assert idp.introspected(vouched.access_token)["sub"] == "alice"
     assert vouched.access_token not in repr(vouched)
     assert idp.calls["userinfo"] == 0  # the ID token told all
@@ -203,14 +203,14 @@ def test_nonsense_for_a_code(idp: OIDCSimulator, party: Relying, answer: dict[st
 def test_user_info_completes_a_slim_id_token(idp: OIDCSimulator, party: Relying) -> None:
     idp.slim = True
     vouched = party.sign_in()
-    assert (vouched.subject, vouched.name, vouched.groups) == ("alice", "Al Ice", {"hpc"})
+    assert (vouched.subject, vouched.name, vouched.groups) == ("alice", "Al Ice", frozenset({"hpc"}))
     assert idp.calls["userinfo"] == 1
 
 
 def test_signed_claims_count_more_than_user_info(idp: OIDCSimulator, party: Relying) -> None:
     idp.id_claims = {"name": None}
     idp.userinfo_claims = {"groups": ["operators"]}
-    assert party.sign_in().groups == {"hpc"}
+    assert party.sign_in().groups == frozenset({"hpc"})
 
 
 @pytest.mark.parametrize("sub", ["mallory", None, 7])

@@ -76,7 +76,7 @@ class TestUsers:
         users.put(User("carl", "Carl", frozenset({"g"}), "sso", NOW, seen_at=NOW + HOUR))
         carl = users.find("carl")
         assert carl is not None
-        assert (carl.groups, carl.signed_out_at) == ({"g"}, NOW + SECOND)
+        assert (carl.groups, carl.signed_out_at) == (frozenset({"g"}), NOW + SECOND)
 
     def test_changes(self, users: UserStore) -> None:
         users.add(self.ALICE)

@@ -76,7 +76,7 @@ def test_texts_are_compared_alike_on_every_machine(database: Database) -> None:
         "WHERE table_schema = 'public' AND data_type = 'character varying'"
     )
     with database.read() as session:
-        collations = dict(session.execute(query).tuples().all())
+        collations: dict[str, str] = dict(session.execute(query).tuples().all())
     assert len(collations) > 40
     assert {column for column, collation in collations.items() if collation != "C"} == set()
 
