@@ -18,7 +18,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench test-system test-postgresql clean
+.PHONY: help demo run test lint bench test-system test-postgresql migration clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,11 @@ lint: $(VENV)/.installed-dev ## check style, types and the contract
 
 bench: $(VENV)/.installed-dev ## print how fast things are, beside something measured in the same run
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
+
+migration: $(VENV)/.installed-dev ## write the next migration of the store: make migration NAME="pinned issuers"
+	@test -n '$(NAME)' || { echo 'Say what changes: make migration NAME="pinned issuers"' >&2; exit 1; }
+	@$(VENV)/bin/python .ci/new-migration.py '$(NAME)'
+	@$(VENV)/bin/ruff check --quiet --fix hpcwaas/store/migrations && $(VENV)/bin/ruff format --quiet hpcwaas/store/migrations
 
 clean: ## remove everything that make has made
 	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
