@@ -11,8 +11,8 @@ import pytest
 from hpcwaas.store.database import Database
 from tests import databases
 
-# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: those that tests start are to
-# end by it wherever the tests were started.
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: those that tests start are
+# to end by it wherever the tests were started.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
