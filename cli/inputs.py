@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .errors import UsageError
+from .literals import Number, integer, loads
 
 Schema: TypeAlias = Mapping[str, Any]
 Upload: TypeAlias = Callable[[Path, str], Any]
@@ -18,7 +18,8 @@ Upload: TypeAlias = Callable[[Path, str], Any]
 
 _NAME = r"[A-Za-z_][\w.\-]*"
 _PAIR = re.compile(rf"(?P<name>{_NAME})(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HOW = "expected NAME=VALUE, NAME:=JSON or NAME=@FILE"
 
 
@@ -85,7 +86,7 @@ def values(given: Iterable[Given], schema: Schema | None, upload: Upload) -> dic
 def _value(item: Given, own: Schema, several: Schema | None, root: Schema, upload: Upload) -> Any:
     if item.raw:
         try:
-            return json.loads(item.text)
+            return loads(item.text)
         except ValueError as error:
             raise UsageError(f"--inputs {item.name}:=…: not JSON: {error}.") from None
     if item.text.startswith("@") and takes_files(own):
@@ -97,7 +98,7 @@ def _value(item: Given, own: Schema, several: Schema | None, root: Schema, uploa
         return convert(item.text, own, root)
     if item.text.lstrip().startswith("["):
         try:
-            listed = json.loads(item.text)
+            listed = loads(item.text)
         except ValueError:
             listed = None
         if isinstance(listed, list):
@@ -157,19 +158,14 @@ def convert(text: str, own: Schema, root: Schema) -> Any:
     if "boolean" in kinds and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if kinds & {"integer", "number"} and _INTEGER.fullmatch(text):
-        return int(text)
-    if "number" in kinds:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            return number
+        return integer(text)
+    if "number" in kinds and _NUMBER.fullmatch(text) and math.isfinite(number := Number(text)):
+        return number
     if "null" in kinds and "string" not in kinds and text in ("null", ""):
         return None
     if kinds & {"object", "array"} and text.lstrip()[:1] in ("{", "["):
         try:
-            return json.loads(text)
+            return loads(text)
         except ValueError:
             return text
     return text

@@ -12,6 +12,7 @@ import yaml
 
 from .errors import UsageError
 from .inputs import Upload
+from .literals import Number, integer
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,8 +30,8 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), [c if c != "\0" else "" for c in _first]
     )
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: integer(node.value))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Number(node.value))
 
 
 def read(name: str, upload: Upload) -> dict[str, Any]:

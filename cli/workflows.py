@@ -191,6 +191,7 @@ def trigger(
       id=$(waas workflows trigger word-statistics --inputs-file job.yml -o json | jq -r .)
     """
     from . import inputs
+    from .literals import encode
     from .uploads import Uploader
 
     if ctx.args:
@@ -214,8 +215,11 @@ def trigger(
             "POST",
             path("workflows", workflow_id),
             params={"dry_run": "true"} if dry_run else None,
-            json={"inputs": values},
-            headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+            data=encode({"inputs": values}),
+            headers={
+                "Content-Type": "application/json",
+                "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
+            },
             # A service too old to describe its workflows doesn't know the key either, and would start another one.
             retry=schema is not None,
         )

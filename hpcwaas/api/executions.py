@@ -86,7 +86,8 @@ class ExecutionHandlers:
 
     def get(self, token_info: dict[str, Any], execution_id: str) -> Response:
         """Shows an execution."""
-        return views.answer(views.execution(self._executions.get(token_info["principal"], execution_id)))
+        execution = self._executions.get(token_info["principal"], execution_id)
+        return views.answer(views.execution(execution), as_written=True)
 
     def cancel(self, token_info: dict[str, Any], execution_id: str) -> Response:
         """Cancels an execution."""
@@ -132,7 +133,7 @@ class ExecutionHandlers:
         output = self._executions.output(token_info["principal"], execution_id, output_name, path, archive)
         match output:
             case OutputValue(value):
-                return views.answer(value)
+                return views.answer(value, as_written=True)
             case OutputArchive(name, media_type, chunks):
                 response = Response(chunks, mimetype=media_type)
                 _attach(response, name)

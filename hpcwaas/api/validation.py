@@ -20,6 +20,7 @@ from jsonschema import Draft4Validator, ValidationError
 from jsonschema.exceptions import best_match
 from starlette.types import Receive, Scope
 
+from hpcwaas import written
 from hpcwaas.errors import BadRequest, TooLarge
 from hpcwaas.identity.base import Refused
 
@@ -42,7 +43,7 @@ def parse_json(text: str) -> Any:
         BadRequest: it isn't JSON, or holds what can't be stored; says where.
     """
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = written.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise BadRequest(
             f"The body isn't JSON: {error.msg} at line {error.lineno}, column {error.colno} (position {error.pos})."

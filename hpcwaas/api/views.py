@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from flask import Response
 
+from hpcwaas import written
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
@@ -24,9 +25,16 @@ from hpcwaas.core.models import (
 )
 
 
-def answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer."""
-    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def answer(
+    document: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, as_written: bool = False
+) -> Response:
+    """A JSON answer.
+
+    Args:
+        as_written: whether there are numbers that somebody has written.
+    """
+    dumps = written.dumps if as_written else json.dumps
+    body = dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Response(body + "\n", status, headers, content_type="application/json")
 
 

@@ -32,7 +32,8 @@ class WorkflowHandlers:
 
     def get(self, token_info: dict[str, Any], workflow_id: str) -> Response:
         """Shows a workflow."""
-        return views.answer(views.workflow_details(self._catalogue.details(token_info["principal"], workflow_id)))
+        details = self._catalogue.details(token_info["principal"], workflow_id)
+        return views.answer(views.workflow_details(details), as_written=True)
 
     def trigger(
         self, token_info: dict[str, Any], workflow_id: str, body: Any = None, dry_run: bool = False
@@ -41,7 +42,8 @@ class WorkflowHandlers:
         principal, inputs = token_info["principal"], (body or {}).get("inputs") or {}
         if dry_run:
             self._executions.check(principal, workflow_id, inputs)
-            return views.answer({"valid": True, "workflow_id": workflow_id, "inputs": inputs})
+            document = {"valid": True, "workflow_id": workflow_id, "inputs": inputs}
+            return views.answer(document, as_written=True)
         key = flask.request.headers.get("Idempotency-Key")
         execution = self._executions.trigger(principal, workflow_id, inputs, key)
         return views.empty(201, {"Location": f"/executions/{execution.id}"})

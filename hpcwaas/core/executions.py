@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas import written
 from hpcwaas.core import acts, policy
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.claims import Claims
@@ -323,4 +323,4 @@ def _masked(details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Mapping[str
 
 
 def _fingerprint(workflow_id: str, inputs: Mapping[str, JSON]) -> str:
-    return hashlib.sha256(json.dumps([workflow_id, inputs], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(written.dumps([workflow_id, inputs], sort_keys=True).encode()).hexdigest()

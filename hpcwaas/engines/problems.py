@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable
 
+from hpcwaas import written
 from hpcwaas.core.models import JSON
 from hpcwaas.errors import InputProblem, InvalidInputs
 
@@ -98,7 +99,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 def shown(value: JSON) -> str:
     """A value as JSON, cut off where it gets long."""
     text = ""
-    for chunk in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+    number = isinstance(value, (int, float))
+    for chunk in (written.in_text(value),) if number else json.JSONEncoder(ensure_ascii=False).iterencode(value):
         text += chunk[: _SHOWN_LENGTH + 1]
         if len(text) > _SHOWN_LENGTH:
             return f"{text[:_SHOWN_LENGTH]}..."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
+from hpcwaas import written
 from hpcwaas.errors import BadRequest, ConfigurationError, ServiceError, Unavailable
 
 _CONNECT_SECONDS = 5
@@ -54,6 +55,8 @@ def make_engine(url: URL) -> Engine:
     return create_engine(
         url,
         hide_parameters=True,
+        json_serializer=written.dumps,
+        json_deserializer=written.loads,
         pool_pre_ping=True,  # connections that a restart of the server has cut cost no request
         pool_size=_CONNECTIONS // 2,
         max_overflow=_CONNECTIONS - _CONNECTIONS // 2,

@@ -9,6 +9,7 @@ import time
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from hpcwaas import written
 from hpcwaas.errors import ConfigurationError
 
 _BUSY_SECONDS = 10.0
@@ -25,7 +26,13 @@ def make_engine(url: URL) -> Engine:
         ConfigurationError: it can't be made.
     """
     # hide_parameters: what users send must not reach the log through an error's text.
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        json_serializer=written.dumps,
+        json_deserializer=written.loads,
+        connect_args={"timeout": _BUSY_SECONDS},
+    )
     _create_private(url)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)

@@ -112,7 +112,8 @@ def test_broken_json_is_named() -> None:
 )
 def test_values_take_the_type_of_the_workflow(argument: str, value: Any) -> None:
     found = next(iter(parse(argument).values()))
-    assert (found, type(found)) == (value, type(value))
+    assert found == value
+    assert isinstance(found, type(value))
 
 
 def test_a_list_grows() -> None:

@@ -79,6 +79,24 @@ def _check(value: JSON, definition: Input) -> None:
                 _CONSTRAINTS[name](typed, limit, definition.type)
 
 
+def received(value: JSON) -> str:
+    """What a script gets of an input: text as it is, anything else as Go prints it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() | int():
+            digits, _, exponent = f"{float(value):e}".partition("e")
+            shortest = repr(float(value)) if abs(int(exponent)) < 6 else f"{digits.rstrip('0').rstrip('.')}e{exponent}"
+            return shortest.removesuffix(".0")
+        case list():
+            return f"[{' '.join(map(received, value))}]"
+        case dict():
+            return f"map[{' '.join(f'{name}:{received(item)}' for name, item in sorted(value.items()))}]"
+        case None:
+            return "<nil>"
+    return str(value)
+
+
 _COLLECTIONS = ("list", "map")
 
 

@@ -18,6 +18,7 @@ COMMON = {
     "hpcwaas.durable",
     "hpcwaas.configuration.settings",
     "hpcwaas.resources",
+    "hpcwaas.written",
     "hpcwaas.core.models",
     "hpcwaas.core.people",
     "hpcwaas.core.policy",

@@ -78,7 +78,7 @@ def test_null_means_not_given(world: World) -> None:
 def test_values_are_accepted(world: World, name: str, value: Any, expected: Any) -> None:
     given = world.order(**{name: value})[name]
     assert given == expected
-    assert type(given) is type(expected)
+    assert isinstance(given, type(expected))
 
 
 @pytest.mark.parametrize(

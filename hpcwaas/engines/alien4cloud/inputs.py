@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.alien4cloud.values import READERS, sent
 from hpcwaas.engines.problems import Problems
 from hpcwaas.errors import InputProblem
 
-_LARGEST_INTEGER = 2**31 - 1
-"""Alien4Cloud takes whole numbers of Java's `int` as they are, and larger ones as text."""
-
 _HIDDEN = "(hidden)"
+
+_EMPTY = (
+    "an empty text can't be given: the orchestrator behind Alien4Cloud (Yorc) fails on it with `Failed to parse TOSCA "
+    "function`. Leave the input out, or give another text."
+)
 
 _WORDS = {
     "integer": "a whole number",
@@ -54,14 +56,16 @@ def prepare_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON]) -> dic
             if name in schema["required"]:
                 problems.add_missing(name, _in_words(definition))
             elif "default" in definition:
-                order[name] = _sent(definition["default"])
+                order[name] = sent(definition["default"])
             elif definition.get("writeOnly"):
                 order[name] = None  # its default, if any, isn't known here; Alien4Cloud takes it for null
             continue
         start = len(problems)
-        order[name] = _sent(_checked(problems, definition, given, name))
+        order[name] = sent(_checked(problems, definition, given, name))
         if definition.get("writeOnly"):
             problems.put_back([_hidden(problem) for problem in problems.take_back(start)])
+        if order[name] == "":
+            problems.add(name, _EMPTY)
     problems.throw()
     return order
 
@@ -78,7 +82,7 @@ def _checked(problems: Problems, schema: Mapping[str, Any], given: JSON, way: st
     """A value as its type has it. Problems are noted, not raised."""
     kind = schema.get("type")
     try:
-        value = _READERS[kind](given) if kind else given
+        value = READERS[kind](given) if kind else given
     except (ValueError, TypeError, OverflowError, RecursionError):
         problems.add_wrong(way, given, _in_words(schema))
         return None
@@ -95,7 +99,8 @@ def _checked(problems: Problems, schema: Mapping[str, Any], given: JSON, way: st
             value = {name: _checked(problems, inner, item, f"{way}.{name}") for name, item in value.items()}
     if len(problems) == start and not all(_holds(schema, value)):
         problems.add_wrong(way, given, _in_words(schema))
-    return value
+    # `True` and `true` are the same to Alien4Cloud, and not to a script.
+    return given.strip() if isinstance(value, bool) and isinstance(given, str) else value
 
 
 def _holds(schema: Mapping[str, Any], value: JSON) -> Iterator[bool]:
@@ -130,79 +135,6 @@ def _is_time(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _integer(given: JSON) -> int:
-    if isinstance(given, str):
-        if not re.fullmatch(r"\s*[+-]?[0-9]{1,4000}\s*", given):
-            raise ValueError
-        return int(given)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or given != int(given):
-        raise TypeError
-    return int(given)
-
-
-def _number(given: JSON) -> float | int:
-    if isinstance(given, str):
-        given = float(given)
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
-        raise TypeError
-    if isinstance(given, float) and not math.isfinite(given):
-        raise ValueError
-    return given
-
-
-def _boolean(given: JSON) -> bool:
-    if isinstance(given, str) and given.strip().lower() in ("true", "false"):
-        return given.strip().lower() == "true"
-    if not isinstance(given, bool):
-        raise TypeError
-    return given
-
-
-def _string(given: JSON) -> str:
-    if isinstance(given, int) and not isinstance(given, bool):
-        return str(given)  # Alien4Cloud takes a whole number for a text
-    if not isinstance(given, str):
-        raise TypeError
-    given.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
-    return given
-
-
-def _parsed(kind: type) -> Callable[[JSON], JSON]:
-    def read(given: JSON) -> JSON:
-        value = json.loads(given) if isinstance(given, str) else given
-        if not isinstance(value, kind):
-            raise TypeError
-        return value
-
-    return read
-
-
-_READERS: dict[str, Callable[[JSON], JSON]] = {
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
-    "string": _string,
-    "array": _parsed(list),
-    "object": _parsed(dict),
-}
-
-
-def _sent(value: JSON) -> JSON:
-    """A value in a form that Alien4Cloud takes: texts, small whole numbers, lists and objects."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return json.dumps(value)
-        case int() if abs(value) > _LARGEST_INTEGER:
-            return str(value)
-        case list():
-            return [_sent(item) for item in value]
-        case Mapping():
-            return {name: _sent(item) for name, item in value.items()}
-    return value
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from hpcwaas import written
 from hpcwaas.core.models import JSON, OutputDeclaration, StepDeclaration, Workflow, WorkflowDetails
 
 Schema = dict[str, Any]
@@ -127,7 +128,7 @@ def _inputs(declared: Mapping[str, Mapping[str, Any]]) -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
         "properties": {name: _input(definition) for name, definition in declared.items()},
-        "required": [name for name, it in declared.items() if it.get("required") and it.get("default") is None],
+        "required": [name for name, it in declared.items() if it.get("required") and not _has_default(it)],
         "additionalProperties": False,
     }
 
@@ -139,7 +140,7 @@ def _input(definition: Mapping[str, Any]) -> Schema:
         schema["description"] = definition["description"]
     default = definition.get("default")
     # A default that is a function (`get_input`, say) is for Alien4Cloud to work out.
-    if isinstance(default, Mapping) and default.get("value") is not None:
+    if _has_default(definition) and isinstance(default, Mapping) and default.get("value") is not None:
         value = _value(kind, default["value"])
         if value is not None:
             schema["default"] = value
@@ -149,6 +150,12 @@ def _input(definition: Mapping[str, Any]) -> Schema:
         schema.pop("default", None)
     schema["x-type"] = kind
     return schema
+
+
+def _has_default(definition: Mapping[str, Any]) -> bool:
+    """Whether an input has a default that can be sent. The orchestrator fails on an empty text."""
+    default = definition.get("default")
+    return default is not None and not (isinstance(default, Mapping) and default.get("value") == "")
 
 
 def _typed(kind: str, definition: Mapping[str, Any]) -> Schema:
@@ -198,18 +205,18 @@ def _compiles(pattern: str) -> bool:
 
 def _number(value: JSON) -> int | float | None:
     try:
-        return int(value)
+        return written.integer(value)
     except ValueError:
         pass
     try:
-        number = float(value)
+        number = written.WrittenFloat(value)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
 
 
 _READERS: dict[str, Callable[[JSON], JSON]] = {
-    "integer": int,
+    "integer": written.integer,
     "float": _number,
     "boolean": lambda value: str(value).lower() == "true",
 }

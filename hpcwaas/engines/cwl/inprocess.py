@@ -18,6 +18,8 @@ from cwltool.executors import MultithreadedJobExecutor
 from cwltool.load_tool import default_loader
 from cwltool.process import get_schema
 from cwltool.utils import visit_class
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
 from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.core.models import JSON
@@ -84,7 +86,16 @@ def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
     """Reads the order as the JSON that it is. cwltool would take it for a linked YAML document, in which strings called
     `path` or `location` are resolved wherever they stand, and the locations of files are decoded once too often."""
     path = Path(arguments.job_order[0])
-    order: dict[str, JSON] = json.loads(path.read_bytes())
+    numbers = YAML(typ="rt").constructor
+
+    def number(text: str) -> float:
+        """A float that comes to a command line as it was written, exponents aside; Python would write 1.1 for 1.10."""
+        value = float(text)
+        if value == 0 and "e" in text.lower():  # it may have billions of digits
+            return value
+        return numbers.construct_yaml_float(ScalarNode("tag:yaml.org,2002:float", text))  # type: ignore[no-any-return]
+
+    order: dict[str, JSON] = json.loads(path.read_bytes(), parse_float=number)
 
     def locate(item: dict[str, JSON]) -> None:
         if "location" in item:

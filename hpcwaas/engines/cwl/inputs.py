@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from hpcwaas import written
 from hpcwaas.core.models import JSON, WorkflowDetails
 from hpcwaas.engines.base import UploadLookup
 from hpcwaas.engines.cwl.files import DEPTH_LIMIT, NO_RULE, FileChecker, FileRule
@@ -90,7 +90,7 @@ class _Checker:
         if len(self._problems) == start or not isinstance(value, str):
             return checked
         try:
-            parsed = json.loads(value, parse_constant=_refuse)
+            parsed = written.loads(value, parse_constant=_refuse)
         except (ValueError, RecursionError):
             return None
         if isinstance(parsed, str) or (parsed is None and not nullable(parameter.type)):
@@ -150,10 +150,10 @@ class _Checker:
                 return self._string(value, way)
             case "float" | "double" if number:
                 return value
-            case "int" | "long" if number and int(value) == value:
+            case "int" | "long" if number and (whole := written.whole(value)) is not None:
                 low, high = INTEGERS[name]
-                if low <= value <= high:
-                    return int(value)
+                if low <= whole <= high:
+                    return whole
                 expected = f"{in_words(Primitive(name))} from {low} to {high}"
                 return self._problems.add_wrong(way, value, expected)
         return self._problems.add_wrong(way, value, in_words(Primitive(name)))

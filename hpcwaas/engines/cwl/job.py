@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcwaas import written
 from hpcwaas.core.models import JSON, StepDeclaration
 
 
@@ -67,5 +67,5 @@ _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 def dump_order(order: Mapping[str, JSON]) -> str:
     """The order as JSON that a YAML parser reads the same: runners take it for YAML, where an escaped pair of
     surrogates is no character, and some plain characters are line breaks or not allowed."""
-    text = json.dumps(order, ensure_ascii=False)
+    text = written.dumps(order, ensure_ascii=False)
     return _NOT_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -38,7 +38,7 @@ def test_an_execution_from_the_catalogue_to_its_outputs(engine: Alien4CloudEngin
     assert state.outputs == {"result": "result-of-exec_job"}
     page = whole_log(engine, reference)
     assert [entry.index for entry in page.entries] == list(range(5))
-    assert '{"user_id": "alice", "debug": "false", "num": 3}' in page.entries[1].content
+    assert '{"user_id": "alice", "debug": "false", "num": "3"}' in page.entries[1].content
     assert engine.log(reference, Level.DEBUG, 0, None).entries[0].index == 2
     assert engine.output(reference, "result", None, "zip") == OutputValue("result-of-exec_job")
     with pytest.raises(NotFound):
