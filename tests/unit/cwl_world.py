@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hpcwaas.core.models import StoredUpload, Upload, Workflow, WorkflowDetails
+from hpcwaas.engines.cwl.archives import look
 from hpcwaas.engines.cwl.inputs import prepare_job
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.parameters import load_parameter
@@ -41,6 +42,12 @@ DECLARED: list[dict[str, Any]] = [
 ]
 
 
+def look_here(upload: StoredUpload) -> str:
+    """Looks into an archive in this process."""
+    with upload.path.open("rb") as source:
+        return look(source, 2**20)
+
+
 class World:
     """A workflow with inputs and a user with uploads."""
 
@@ -60,7 +67,7 @@ class World:
         return path
 
     def prepare(self, http_inputs: bool = False, **inputs: Any) -> Job:
-        return prepare_job(self.details, self.snapshot, inputs, self.uploads.get, http_inputs)
+        return prepare_job(self.details, self.snapshot, inputs, self.uploads.get, look_here, http_inputs)
 
     def order(self, **inputs: Any) -> Any:
         """The order, with the required input given."""

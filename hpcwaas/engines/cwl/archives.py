@@ -5,45 +5,65 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import shutil
 import stat
-import tarfile
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from hpcwaas.engines.cwl.names import unusable_name
+from hpcwaas.engines.cwl.tars import BLOCK, ArchiveError, Tar, is_header, shown
+
+__all__ = ["ArchiveError", "look", "may_be_archive", "unpack"]
 
 MEMBER_LIMIT = 100_000
-"""Most members of an archive."""
+"""Most files and directories that an archive makes."""
 
-LOOK_LIMIT = 64 * 2**20
+DEPTH_LIMIT = 100
+"""Levels of directories in an archive."""
+
+LOOK_LIMIT = 16 * 2**20
 """How far `look` reads into a tar, in unpacked bytes: the way to its names leads through its content."""
 
-_READ_LIMIT = 16 * 2**20
+_PATH_LIMIT = 2000
+_DIRECTORY_LIMIT = 16 * 2**20
+"""Bytes of the directory at a zip's end."""
+
 _CHUNK = 2**18
 _COMPRESSIONS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
-
-
-class ArchiveError(Exception):
-    """The archive can't or must not be unpacked; says why."""
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, ValueError, struct.error)
+_UNICODE_PATH = 0x7075
+_UTF8_FLAG = 0x800
+_ZIP_ENTRY = b"PK\1\2"
+_ZIP_HEADER = 30
+_TOO_MUCH_MEMORY = "it asks for more memory than there is for it"
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    path: tuple[str, ...]
+    """What comes out of an archive.
+
+    Attributes:
+        end: bytes of the unpacked archive up to the end of its content; 0 when nothing has to be read to get there.
+        content: (position in the file, bytes) of it.
+    """
+
+    path: str
     directory: bool
+    executable: bool
     size: int
-    content: zipfile.ZipInfo | tarfile.TarInfo
+    end: int
+    content: Callable[[], Iterator[tuple[int, bytes]]]
 
 
-class _Reader:
-    """A stream that refuses single huge reads: the formats' headers say how much of them to hold in memory."""
+class _Bounded:
+    """A stream of a zip that refuses to hold a huge directory in memory: its end says how large it is."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -53,22 +73,48 @@ class _Reader:
         self.seekable = stream.seekable
 
     def read(self, size: int = -1) -> bytes:
-        if size > _READ_LIMIT:
-            raise ArchiveError("its headers are unreasonably large")
-        return self._stream.read(_READ_LIMIT if size < 0 else size)
+        if size > _DIRECTORY_LIMIT:
+            raise ArchiveError("its directory is unreasonably large")
+        data = self._stream.read(_DIRECTORY_LIMIT if size < 0 else size)
+        if data.count(_ZIP_ENTRY) > MEMBER_LIMIT:
+            raise _too_many()
+        return data
 
 
-def kind_of(source: Path) -> str | None:
-    """`zip` or `tar` by the content of a file; None when it is neither."""
+def may_be_archive(source: IO[bytes]) -> bool:
+    """Whether a file may be an archive, by a glance at its first and last bytes."""
+    source.seek(0)
+    start = source.read(BLOCK)
+    if any(start.startswith(magic) for magic, _ in _COMPRESSIONS) or _may_be_tar(start):
+        return True
+    return zipfile.is_zipfile(source)
+
+
+def _kind(source: IO[bytes]) -> str | None:
     try:
-        with _tar(source):
-            return "tar"
-    except ArchiveError:
+        with _decompressed(source) as stream:
+            if _may_be_tar(stream.read(BLOCK)):
+                return "tar"
+    except (*_DAMAGE, OSError):
+        return None
+    except MemoryError as error:  # xz says how much it needs
+        raise ArchiveError(_TOO_MUCH_MEMORY) from error
+    try:
         return "zip" if zipfile.is_zipfile(source) else None
+    except _DAMAGE:
+        return None
 
 
-def look(source: Path) -> str:
+def _may_be_tar(start: bytes) -> bool:
+    # An empty one begins with its end.
+    return is_header(start) or start == bytes(BLOCK)
+
+
+def look(source: IO[bytes], max_bytes: int) -> str:
     """Checks an archive as far as its listing can be read at little cost, and unpacks nothing.
+
+    Args:
+        max_bytes: of all content together.
 
     Returns:
         its kind, `zip` or `tar`.
@@ -76,13 +122,16 @@ def look(source: Path) -> str:
     Raises:
         ArchiveError: `unpack` would refuse it, or it is no archive.
     """
-    kind = kind_of(source)
+    kind = _kind(source)
     if kind is None:
         raise ArchiveError("it is neither zip nor tar (plain, gz, bz2 or xz)")
-    with _members(source, kind) as (_, members):
+    left = max_bytes
+    with _members(source, kind) as members:
         for member in _checked(members):
-            tar = member.content if isinstance(member.content, tarfile.TarInfo) else None
-            if tar and tar.offset_data + tar.size > LOOK_LIMIT:
+            left -= member.size
+            if left < 0:
+                raise _too_much(max_bytes)
+            if member.end > LOOK_LIMIT:
                 break
     return kind
 
@@ -90,7 +139,8 @@ def look(source: Path) -> str:
 def unpack(source: Path, target: Path, kind: str, max_bytes: int) -> None:
     """Unpacks an archive into a new directory, completely or not at all.
 
-    Only plain files and directories come out, with ordinary permissions.
+    Only plain files and directories come out, with ordinary permissions: of those in the archive the owner's right to
+    execute a file is kept.
 
     Args:
         target: the directory to make; its parent exists.
@@ -105,46 +155,66 @@ def unpack(source: Path, target: Path, kind: str, max_bytes: int) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with _members(source, kind) as (archive, members):
+        with source.open("rb") as stream, _members(stream, kind) as members:
             left = max_bytes
             for member in _checked(members):
-                path = temporary.joinpath(*member.path)
+                path = temporary / member.path
                 if member.directory:
                     path.mkdir(parents=True, exist_ok=True)
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with _open(archive, member) as content, path.open("xb") as stream:
-                    while chunk := content.read(min(_CHUNK, left + 1)):
-                        left -= len(chunk)
-                        if left < 0:
-                            raise ArchiveError(f"it holds more than {max_bytes} bytes")
-                        stream.write(chunk)
+                left -= _write(path, member, left, max_bytes)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _open(archive: zipfile.ZipFile | tarfile.TarFile, member: _Member) -> IO[bytes]:
-    if isinstance(archive, zipfile.ZipFile):
-        return archive.open(cast(zipfile.ZipInfo, member.content))
-    # A plain file has content; links and devices were refused.
-    return cast(IO[bytes], archive.extractfile(cast(tarfile.TarInfo, member.content)))
+def _write(path: Path, member: _Member, left: int, max_bytes: int) -> int:
+    """Writes a file and returns its size. A file with holes counts with them: who copies it fills them."""
+    size = 0
+    mode = 0o777 if member.executable else 0o666
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        for position, chunk in member.content():
+            if position != size:
+                stream.seek(position)
+            size = position + len(chunk)
+            if size > left:
+                raise _too_much(max_bytes)
+            stream.write(chunk)
+        if member.size > left:
+            raise _too_much(max_bytes)
+        if member.size > size:
+            stream.truncate(member.size)
+    return max(size, member.size)
+
+
+def _too_much(max_bytes: int) -> ArchiveError:
+    return ArchiveError(f"it holds more than {max_bytes} bytes")
+
+
+def _too_many() -> ArchiveError:
+    return ArchiveError(f"it has more than {MEMBER_LIMIT} members")
 
 
 @contextmanager
-def _members(source: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile | tarfile.TarFile, Iterable[_Member]]]:
+def _members(source: IO[bytes], kind: str) -> Iterator[Iterator[_Member]]:
     """Opens an archive, and turns what a damaged one raises into `ArchiveError`."""
     try:
-        if kind == "zip":
-            with source.open("rb") as stream, zipfile.ZipFile(cast(IO[bytes], _Reader(stream))) as archive:
-                yield archive, map(_zip_member, archive.infolist())
-        else:
-            with _tar(source) as tar:
-                yield tar, map(_tar_member, tar)
+        with ExitStack() as stack:
+            source.seek(0)
+            if kind == "zip":
+                archive = stack.enter_context(zipfile.ZipFile(cast(IO[bytes], _Bounded(source))))
+                yield _zip_members(archive)
+            else:
+                yield _tar_members(Tar(stack.enter_context(_decompressed(source))))
     except _DAMAGE as error:
         raise ArchiveError(f"it is damaged: {error}") from error
-    except (NotImplementedError, UnicodeError) as error:
+    except NotImplementedError as error:
         raise ArchiveError(f"it uses what is not supported: {error}") from error
+    except RuntimeError as error:  # zipfile's word for what is encrypted, or compressed by a module that isn't there
+        raise ArchiveError(f"it uses what is not supported: {error}") from error
+    except (MemoryError, OverflowError, RecursionError) as error:
+        raise ArchiveError(_TOO_MUCH_MEMORY) from error
     except OSError as error:
         # bz2 says so when its data are invalid; real failures of the system have a number.
         if error.errno is not None:
@@ -152,68 +222,124 @@ def _members(source: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile | tarfil
         raise ArchiveError(f"it is damaged: {error}") from error
 
 
+def _decompressed(source: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    source.seek(0)
+    magic = source.read(6)
+    source.seek(0)
+    opener = next((opener for start, opener in _COMPRESSIONS if magic.startswith(start)), None)
+    if opener:
+        return cast(AbstractContextManager[IO[bytes]], opener(source))
+    return _borrowed(source)
+
+
 @contextmanager
-def _tar(source: Path) -> Iterator[tarfile.TarFile]:
-    with source.open("rb") as raw:
-        magic = raw.read(6)
-        raw.seek(0)
-        opener = next((opener for start, opener in _COMPRESSIONS if magic.startswith(start)), None)
-        stream = cast(IO[bytes], opener(raw)) if opener else raw
-        try:
-            archive = tarfile.TarFile(fileobj=cast(IO[bytes], _Reader(stream)))
-        except (*_DAMAGE, OSError) as error:
-            raise ArchiveError(f"it is no tar archive: {error}") from error
-        with archive:
-            yield archive
+def _borrowed(source: IO[bytes]) -> Iterator[IO[bytes]]:
+    yield source
 
 
-def _zip_member(info: zipfile.ZipInfo) -> _Member:
-    mode = stat.S_IFMT(info.external_attr >> 16)
-    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ArchiveError(f"{_shown(info.filename)} is a link or a device")
-    if info.flag_bits & 1:
-        raise ArchiveError("it is encrypted")
-    return _Member(_path(info.filename), info.is_dir(), info.file_size, info)
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+    infos = archive.infolist()
+    _refuse_overlaps(infos)
+    for info in infos:
+        name = _zip_name(info)
+        mode = info.external_attr >> 16
+        kind = stat.S_IFMT(mode)
+        if kind and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ArchiveError(f"{shown(name)} is a link or a device")
+        if info.flag_bits & 1:
+            raise ArchiveError("it is encrypted")
+        yield _Member(
+            path=_path(name),
+            directory=name.endswith("/"),
+            executable=bool(mode & 0o100),
+            size=info.file_size,
+            end=0,
+            content=lambda info=info: _zip_content(archive, info),  # type: ignore[misc]
+        )
 
 
-def _tar_member(info: tarfile.TarInfo) -> _Member:
-    if not (info.isfile() or info.isdir()):
-        raise ArchiveError(f"{_shown(info.name)} is a link or a device")
-    return _Member(_path(info.name), info.isdir(), info.size, info)
+def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    with archive.open(info) as stream:
+        while chunk := stream.read(_CHUNK):
+            yield position, chunk
+            position += len(chunk)
 
 
-def _path(name: str) -> tuple[str, ...]:
+def _refuse_overlaps(infos: list[zipfile.ZipInfo]) -> None:
+    """Content that many members share is how a small zip becomes a huge one."""
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise ArchiveError("its members share the same bytes")
+        end = info.header_offset + _ZIP_HEADER + info.compress_size
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member. One without the flag that says UTF-8 is in the DOS character set by the standard, but UTF-8
+    all the same when a program on Linux or macOS wrote it; some programs add it as UTF-8 beside the other one."""
+    name = info.orig_filename
+    if info.flag_bits & _UTF8_FLAG:
+        return name
+    try:
+        plain = name.encode("cp437")
+    except UnicodeEncodeError:  # a newer Python has found the name beside it by itself
+        return name
+    rest = info.extra
+    while len(rest) > 4:  # the head of a field
+        tag, size = struct.unpack_from("<HH", rest)
+        field, rest = rest[4 : 4 + size], rest[4 + size :]
+        if tag == _UNICODE_PATH and field[:1] == b"\1" and field[1:5] == struct.pack("<L", zlib.crc32(plain)):
+            plain = field[5:]
+    try:
+        return plain.decode()
+    except UnicodeDecodeError:
+        return name
+
+
+def _tar_members(archive: Tar) -> Iterator[_Member]:
+    for member in archive:
+        yield _Member(
+            path=_path(member.name),
+            directory=member.directory,
+            executable=member.executable,
+            size=member.size,
+            end=member.end,
+            content=lambda member=member: archive.content(member),  # type: ignore[misc]
+        )
+
+
+def _path(name: str) -> str:
+    if len(name) > _PATH_LIMIT or len(name.encode(errors="replace")) > _PATH_LIMIT:
+        raise ArchiveError(f"{shown(name)} is too long a path")
     if name.startswith(("/", "\\")) or "\\" in name:
-        raise ArchiveError(f"{_shown(name)} is an absolute path or holds a backslash")
-    parts = tuple(part for part in name.rstrip("/").split("/") if part != ".")
+        raise ArchiveError(f"{shown(name)} is an absolute path or holds a backslash")
+    parts = [part for part in name.rstrip("/").split("/") if part != "."]
     for part in parts:
         if part == "..":
-            raise ArchiveError(f"{_shown(name)} climbs out of the directory")
+            raise ArchiveError(f"{shown(name)} climbs out of the directory")
         if reason := unusable_name(part):
-            raise ArchiveError(f"{_shown(name)} can't be the name of a file: {reason}")
-    if len(name.encode(errors="replace")) > 2000:
-        raise ArchiveError(f"{_shown(name)} is too long a path")
-    return parts
+            raise ArchiveError(f"{shown(name)} can't be the name of a file: {reason}")
+    if len(parts) > DEPTH_LIMIT:
+        raise ArchiveError(f"{shown(name)} lies deeper than {DEPTH_LIMIT} directories")
+    return "/".join(parts)
 
 
-def _checked(members: Iterable[_Member]) -> Iterator[_Member]:
+def _checked(members: Iterator[_Member]) -> Iterator[_Member]:
     """Refuses too many members, and names that stand for two things."""
-    files: set[tuple[str, ...]] = set()
-    directories: set[tuple[str, ...]] = {()}
+    files: set[str] = set()
+    directories = {""}
     for number, member in enumerate(members):
-        if number >= MEMBER_LIMIT:
-            raise ArchiveError(f"it has more than {MEMBER_LIMIT} members")
-        directories.update(member.path[:length] for length in range(1, len(member.path)))
-        if member.directory:
-            directories.add(member.path)
-        elif member.path in files or member.path in directories:
-            raise ArchiveError(f"{_shown('/'.join(member.path))} stands in it twice")
-        else:
+        above = member.path if member.directory else member.path.rpartition("/")[0]
+        while above not in directories:
+            if above in files:
+                raise ArchiveError(f"{shown(member.path)} lies inside a file")
+            directories.add(above)
+            above = above.rpartition("/")[0]
+        if not member.directory:
+            if member.path in files or member.path in directories:
+                raise ArchiveError(f"{shown(member.path)} stands in it twice")
             files.add(member.path)
-        if any(member.path[:length] in files for length in range(1, len(member.path) + member.directory)):
-            raise ArchiveError(f"{_shown('/'.join(member.path))} lies inside a file")
+        if number >= MEMBER_LIMIT or len(files) + len(directories) > MEMBER_LIMIT + 1:
+            raise _too_many()
         yield member
-
-
-def _shown(name: str) -> str:
-    return ascii(name if len(name) <= 100 else f"{name[:100]}...")

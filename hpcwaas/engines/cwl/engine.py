@@ -22,6 +22,7 @@ from hpcwaas.engines.cwl.catalogue import Catalogue
 from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.inputs import prepare_job
 from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.looks import Looks
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.errors import Conflict
 from hpcwaas.resources import resource
@@ -39,6 +40,7 @@ class CWLEngine:
     def __init__(self, settings: CWLSettings, data_dir: Path) -> None:
         directory = data_dir / "cwl"
         self._http_inputs = settings.http_inputs
+        self._looks = Looks(settings.limits.disk)
         self._executions = Executions(LocalSite(directory, settings), settings)
         self._catalogue = Catalogue(settings.catalogue or resource("examples"), directory / "catalogue")
 
@@ -64,7 +66,8 @@ class CWLEngine:
         Raises:
             InvalidInputs: with all problems at once.
         """
-        return prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, self._http_inputs)
+        with self._looks.session() as look:
+            return prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._http_inputs)
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job) -> str:
         """Starts an execution, or finds that it has been started before under this id and leaves it alone."""

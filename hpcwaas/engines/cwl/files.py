@@ -11,9 +11,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from hpcwaas.core.models import JSON, StoredUpload
 from hpcwaas.engines.base import UploadLookup
-from hpcwaas.engines.cwl.archives import ArchiveError, look
+from hpcwaas.engines.cwl.archives import ArchiveError
 from hpcwaas.engines.cwl.fetch import public
 from hpcwaas.engines.cwl.job import FetchedFile, StagedFile
+from hpcwaas.engines.cwl.looks import Look
 from hpcwaas.engines.cwl.names import unusable_name
 from hpcwaas.engines.cwl.parameters import Secondary
 from hpcwaas.engines.cwl.schema import CONTENTS_LIMIT
@@ -65,13 +66,15 @@ class FileChecker:
         staged, fetched: what has to be brought for the files so far.
     """
 
-    def __init__(self, uploads: UploadLookup, http_inputs: bool, problems: Problems, check_any: CheckAny) -> None:
+    def __init__(
+        self, uploads: UploadLookup, look: Look, http_inputs: bool, problems: Problems, check_any: CheckAny
+    ) -> None:
         self._lookup = uploads
+        self._look = look
         self._http_inputs = http_inputs
         self._problems = problems
         self._check_any = check_any
         self._uploads: dict[str, StoredUpload | None] = {}
-        self._archives: dict[str, str] = {}
         self._folders = 0
         self.staged: list[StagedFile] = []
         self.fetched: list[FetchedFile] = []
@@ -239,14 +242,13 @@ class FileChecker:
 
     def _archive(self, upload: StoredUpload, way: str) -> str | None:
         """Kind of an archive that can be unpacked, as far as its listing tells."""
-        key = upload.upload.id
-        if key not in self._archives:
-            try:
-                self._archives[key] = look(upload.path)
-            except ArchiveError as error:
-                self._problems.add_wrong(way, key, "an archive that can be unpacked", why=f"It can't be: {error}.")
-                return None
-        return self._archives[key]
+        try:
+            return self._look(upload)
+        except ArchiveError as error:
+            self._problems.add_wrong(
+                way, upload.upload.id, "an archive that can be unpacked", why=f"It can't be: {error}."
+            )
+            return None
 
     def _many(self, values: JSON, way: str, depth: int, folder: _Folder | None) -> list[JSON]:
         """Checks files and directories that the workflow will see beside each other.

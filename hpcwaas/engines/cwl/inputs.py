@@ -11,6 +11,7 @@ from hpcwaas.core.models import JSON, WorkflowDetails
 from hpcwaas.engines.base import UploadLookup
 from hpcwaas.engines.cwl.files import DEPTH_LIMIT, NO_RULE, FileChecker, FileRule
 from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.looks import Look
 from hpcwaas.engines.cwl.parameters import (
     NULL,
     Array,
@@ -34,7 +35,12 @@ _LARGEST_FLOAT = int(1.7976931348623157e308)
 
 
 def prepare_job(
-    details: WorkflowDetails, snapshot: Snapshot, inputs: Mapping[str, JSON], uploads: UploadLookup, http_inputs: bool
+    details: WorkflowDetails,
+    snapshot: Snapshot,
+    inputs: Mapping[str, JSON],
+    uploads: UploadLookup,
+    look: Look,
+    http_inputs: bool,
 ) -> Job:
     """Checks inputs completely and says how to run the workflow with them. No side effects.
 
@@ -43,13 +49,14 @@ def prepare_job(
     Args:
         snapshot: the version that `details` describes.
         uploads: finds an upload of the calling user.
+        look: says which kind of archive an upload is.
         http_inputs: whether files may be http(s) URLs.
 
     Raises:
         InvalidInputs: with all problems at once.
     """
     problems = Problems()
-    checker = _Checker(problems, uploads, http_inputs)
+    checker = _Checker(problems, uploads, look, http_inputs)
     declared = {parameter.name: parameter for parameter in snapshot.inputs}
     for name in inputs:
         if name not in declared and not problems.enough(0):
@@ -77,9 +84,9 @@ def prepare_job(
 class _Checker:
     """Checks values against types. Each check returns the value for the order; problems are noted, not raised."""
 
-    def __init__(self, problems: Problems, uploads: UploadLookup, http_inputs: bool) -> None:
+    def __init__(self, problems: Problems, uploads: UploadLookup, look: Look, http_inputs: bool) -> None:
         self._problems = problems
-        self.files = FileChecker(uploads, http_inputs, problems, self._any)
+        self.files = FileChecker(uploads, look, http_inputs, problems, self._any)
 
     def input(self, parameter: Parameter, value: JSON) -> JSON:
         """Checks a whole input. A string where something else is expected may stand for it: some clients can send

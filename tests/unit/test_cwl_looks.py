@@ -1,0 +1,105 @@
+"""Looking into archives: in a process of its own, with a share of such processes for each user, and only once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hpcwaas.core.models import StoredUpload, Upload
+from hpcwaas.engines.cwl import looks
+from hpcwaas.engines.cwl.archives import ArchiveError
+from hpcwaas.engines.cwl.looks import Looks
+from hpcwaas.errors import TooManyRequests, Unavailable
+
+MIB = 2**20
+SLOW = "import os, time; time.sleep(0.5)"
+BUSY = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
+BROKEN = "raise SystemExit(3)"
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Callable[..., StoredUpload]:
+    def make(key: str = "file-1", owner: str = "alice", content: bytes = bytes(1024)) -> StoredUpload:
+        path = tmp_path / key
+        path.write_bytes(content)
+        return StoredUpload(Upload(key, owner, "a.tar", "x/y", len(content), "0" * 64, datetime.now(UTC)), path)
+
+    return make
+
+
+def test_an_upload_is_looked_into_once(upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch) -> None:
+    all_looks = Looks(MIB)
+    good, bad = upload(), upload("file-2", content=b"PK\3\4 no zip")
+    for _ in range(2):
+        with all_looks.session() as look:
+            assert look(good) == "tar"
+            with pytest.raises(ArchiveError, match="neither zip nor tar"):
+                look(bad)
+        monkeypatch.setattr(looks, "_START", BROKEN)
+
+
+def test_one_that_is_the_end_of_its_reader_is_refused_and_the_next_one_is_looked_into(
+    upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = looks._START
+    monkeypatch.setattr(looks, "_START", BUSY)
+    with Looks(MIB).session() as look:
+        with pytest.raises(ArchiveError, match="takes too long or too much memory"):
+            look(upload())
+        monkeypatch.setattr(looks, "_START", right)
+        assert look(upload("file-2")) == "tar"
+
+
+def test_a_reader_that_does_not_work_says_nothing_about_an_archive(
+    upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_looks, right = Looks(MIB), looks._START
+    monkeypatch.setattr(looks, "_START", BROKEN)
+    with all_looks.session() as look, pytest.raises(Unavailable):
+        look(upload())
+    monkeypatch.setattr(looks, "_START", right)
+    with all_looks.session() as look:
+        assert look(upload()) == "tar"
+
+
+def test_files_that_are_no_archives_start_no_process(
+    upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "_START", BROKEN)
+    with Looks(MIB).session() as look, pytest.raises(ArchiveError, match="neither zip nor tar"):
+        look(upload(content=b"text\n" * 1000))
+
+
+def test_a_user_has_a_share_and_waits_for_it(
+    upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_looks = Looks(MIB)
+    monkeypatch.setattr(looks, "_START", SLOW)
+    refusals: list[type[Exception]] = []
+    begun = threading.Barrier(7)
+
+    def ask(number: int) -> None:
+        begun.wait()
+        with all_looks.session() as look:
+            try:
+                look(upload(f"file-{number}"))
+            except (TooManyRequests, Unavailable) as error:
+                refusals.append(type(error))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    time.sleep(0.1)
+    begin = time.monotonic()
+    with all_looks.session() as look, pytest.raises(Unavailable):  # the slow one says nothing
+        look(upload("other", owner="bob"))
+    assert time.monotonic() - begin < 1.5  # four of the first one's, one after the other, take longer
+    for thread in threads:
+        thread.join()
+    assert refusals.count(TooManyRequests) == 2
