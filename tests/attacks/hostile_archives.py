@@ -11,11 +11,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 MIB = 2**20
 
 
-def header(name: str = "file", kind: bytes = b"0", size: int = 0, **more: object) -> bytes:
+def header(name: str = "file", kind: bytes = b"0", size: int = 0, **more: Any) -> bytes:
     """A plain header of a tar."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, size
@@ -43,7 +44,7 @@ def record(word: str, value: str) -> bytes:
     return str(length).encode() + rest
 
 
-def tar(*names: str, content: bytes = b"x", **more: object) -> bytes:
+def tar(*names: str, content: bytes = b"x", **more: Any) -> bytes:
     """A tar of files."""
     return b"".join(header(name, size=len(content), **more) + padded(content) for name in names) + bytes(1024)
 

@@ -291,7 +291,7 @@ def test_files_with_holes_keep_their_content(tmp_path: Path, form: list[str]) ->
             stream.write(b"abc")
         stream.truncate(len(content))
     (parts / "plain").write_bytes(b"plain")
-    command = ["tar", "-S", "-C", parts, f"--format={form[0]}", "-cf", tmp_path / "a"]
+    command = ["tar", "-S", "-C", str(parts), f"--format={form[0]}", "-cf", str(tmp_path / "a")]
     subprocess.run([*command, *(f"--sparse-version={version}" for version in form[1:]), "holes", "plain"], check=True)
     source = tmp_path / "a"
     assert source.stat().st_size < len(content)  # it has holes
