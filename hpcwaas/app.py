@@ -21,7 +21,6 @@ from connexion.middleware.security import SecurityMiddleware
 from connexion.middleware.server_error import ServerErrorMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
-from flask import Response
 from starlette.types import ASGIApp
 
 from hpcwaas import app_identity
@@ -30,7 +29,7 @@ from hpcwaas.api.audit import Auditing
 from hpcwaas.api.bridge import Bridge
 from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
-from hpcwaas.api.health import HealthHandlers
+from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
 from hpcwaas.api.shares import ShareHandlers
 from hpcwaas.api.ssh_keys import SSHKeyHandlers
@@ -127,6 +126,7 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
             partial(middleware.Edge, at_once=_FOLLOWERS + 16 * threads),
             partial(Auditing, record=parts.audit.record),
             partial(middleware.Methods, paths=_methods(contract)),
+            partial(Probes, health=parts.health),
             partial(middleware.Bodies, limit=settings.server.max_body),
             ExceptionMiddleware,
             middleware.SwaggerUI,
@@ -136,7 +136,7 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
             *([ResponseValidationMiddleware] if validate_responses else []),
             LifespanMiddleware,
         ],
-        resolver=Resolver(operations.__getitem__),
+        resolver=Resolver((operations | {"getLiveness": Probes}).__getitem__),
         security_map=security.security_map(parts.identity, _scopes(contract), parts.limits.count_request),
         swagger_ui_options=SwaggerUIOptions(swagger_ui_path="/ui"),
         uri_parser_class=URIParser,
@@ -191,6 +191,15 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
     sso = app_identity.single_sign_on(settings, database, users)
     identity = app_identity.identity(settings, database, users, token_method, sso)
 
+    health = Health(
+        {"store": lambda: [database.check()]},
+        {
+            "vault": lambda: [vault.check()],
+            "engine": engine.checks,
+            **({"identity provider": sso.party.checks} if sso is not None else {}),
+        },
+    )
+
     def start() -> None:
         vault.start()
         keeper.start()
@@ -213,14 +222,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
         sharing=Sharing(executions, ShareStore(database)),
         uploads=uploads,
         keys=keys,
-        health=Health(
-            [
-                lambda: [database.check()],
-                lambda: [vault.check()],
-                engine.checks,
-                *([sso.party.checks] if sso is not None else []),
-            ]
-        ),
+        health=health,
         identity=identity,
         tokens=Tokens(token_records, _max_token_days(settings), identity.forget),
         limits=Limits(settings.limits, records, files),
@@ -273,8 +275,8 @@ def _sweeps(database: Database) -> list[Callable[[], None]]:
     return [lambda sweep=store.sweep: sweep(datetime.now(UTC)) for store in stores]  # type: ignore[misc]
 
 
-def _operations(parts: Parts) -> Mapping[str, Callable[..., Response]]:
-    """The handlers by the contract's operation ids."""
+def _operations(parts: Parts) -> dict[str, Callable[..., Any]]:
+    """The handlers by the contract's operation ids; all but the one that `Probes` answers."""
     workflows = WorkflowHandlers(parts.catalogue, parts.executions)
     executions = ExecutionHandlers(parts.executions, parts.logs)
     shares = ShareHandlers(parts.sharing)
@@ -325,15 +327,14 @@ def _operations(parts: Parts) -> Mapping[str, Callable[..., Response]]:
         "activate": signing_in.activate,
         "issueToken": signing_in.token,
         "logout": signing_in.logout,
-        "getLiveness": health.live,
         "getReadiness": health.ready,
     }
 
 
 def _scopes(contract: Mapping[str, Any]) -> dict[str, str]:
-    """What each operation needs of a personal access token, by operation id."""
+    """What each operation needs of a personal access token, by operation id. What strangers may do, needs nothing."""
     return {
-        operation["operationId"]: operation["x-scope"]
+        operation["operationId"]: "any" if {} in operation.get("security", ()) else operation["x-scope"]
         for path in contract["paths"].values()
         for verb, operation in path.items()
         if verb in _VERBS and operation.get("security") != []

@@ -39,7 +39,7 @@ _PATIENCE = 60.0
 """Seconds for which a client may take nothing of an answer."""
 
 _PROBES = 2
-"""Threads that are kept for the probes, whatever else goes on."""
+"""Threads that are kept for operators who look at the service's state, whatever else goes on."""
 
 _TURNS = 4
 """Calls of a kind that run at the same time, as long as they are quick. Python runs one thread at a time: dozens with

@@ -38,6 +38,8 @@ def flask_app(contract: Mapping[str, Any], handlers: Mapping[str, Handler]) -> f
         rule = re.sub(r"\{(\w+)\}", r"<\1>", path)
         for verb in item.keys() & _VERBS:
             name = item[verb]["operationId"]
+            if name not in handlers:
+                continue  # answered before it gets here
             app.add_url_rule(rule, name, _view(handlers[name]), methods=[verb.upper()])
     return app
 
