@@ -52,14 +52,17 @@ class Catalogue:
         """Since when the list couldn't be read anew; None when it is fresh."""
         return self._engine.stale_since()
 
-    def details(self, principal: Principal, workflow_id: str) -> WorkflowDetails:
+    def details(self, principal: Principal, workflow_id: str, *, current: bool = False) -> WorkflowDetails:
         """One workflow with its inputs.
+
+        Args:
+            current: as it is published at this moment, for who is about to start it.
 
         Raises:
             NotFound: there is none under this id that the user may run.
         """
         try:
-            return self._engine.workflow(workflow_id, partial(may_run, principal))
+            return self._engine.workflow(workflow_id, partial(may_run, principal), current=current)
         except NotFound:
             raise NotFound("There is no such workflow.") from None
 

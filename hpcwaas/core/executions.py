@@ -81,7 +81,7 @@ class Executions:
             NotFound: no such workflow for this user.
             InvalidInputs: all that is wrong with the inputs.
         """
-        details = self._catalogue.details(principal, workflow_id)
+        details = self._catalogue.details(principal, workflow_id, current=True)
         prepared = self._engine.prepare(details, inputs, self._uploads(principal.subject))
         return Checked(details, inputs, prepared, self._keys(principal, details, inputs))
 

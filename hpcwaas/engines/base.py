@@ -48,11 +48,14 @@ class Engine(Protocol):
     def stale_since(self) -> datetime | None:
         """Since when the list of workflows couldn't be read anew; None when it is fresh."""
 
-    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+    def workflow(
+        self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
+    ) -> WorkflowDetails:
         """The details of one workflow.
 
         Args:
             permitted: what it refuses is as if it weren't published; time doesn't tell, either.
+            current: as it is published at this moment, and for whom; else as the list has it.
 
         Raises:
             NotFound: nothing is published under this id.

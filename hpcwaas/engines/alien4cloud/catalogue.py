@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,12 +38,14 @@ class Catalogue:
 
     Args:
         fresh: seconds for which it counts as fresh.
+        ahead: where calls are made that a caller will wait for.
     """
 
-    def __init__(self, client: Client, fresh: float, run: Run) -> None:
+    def __init__(self, client: Client, fresh: float, run: Run, ahead: Executor) -> None:
         self._client = client
         self._fresh = fresh
         self._run = run
+        self._ahead = ahead
         self._workflows: Cached[dict[str, Workflow]] = Cached(self._fetch, run)
         self._topologies: OrderedDict[tuple[str, str], Cached[Topology]] = OrderedDict()
         self._lock = threading.Lock()
@@ -81,12 +84,30 @@ class Catalogue:
             NotFound: there is none of this id, or none of its name is deployed.
         """
         workflow = self.workflow(workflow_id, permitted)
-        deployed = self.topology(workflow.application_id, workflow.environment_id)
-        with reading("a topology"):
-            if not topology.has_workflow(deployed, workflow.name):
-                _LOGGER.warning("%s is published, but not deployed", workflow_id)
-                raise NotFound("There is no such workflow.")
-            return topology.details(deployed, workflow)
+        return _details(workflow, self.topology(workflow.application_id, workflow.environment_id))
+
+    def details_now(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+        """As `details`, of what Alien4Cloud publishes at this moment, the list aside. What isn't there and what isn't
+        permitted cost it the same calls.
+
+        Raises:
+            NotFound: there is none of this id, or none of its name is deployed.
+        """
+        application, environment, _ = parse_workflow(workflow_id)
+        # None of these calls waits for another.
+        tags = self._ahead.submit(_there, lambda: self._client.application(application))
+        listed = self._workflows.peek()
+        known = listed is not None and (found := listed.value.get(workflow_id)) is not None and permitted(found)
+        ahead = self._ahead.submit(self.topology, application, environment) if known else None
+        place = _there(lambda: self._client.environment(application, environment))
+        publisher = tags.result()
+        with reading("an application"):
+            published = publisher is not None and place is not None and mapper.publishing(publisher)
+            workflows = mapper.workflows(publisher, [place]) if published else ()
+            workflow = next((it for it in workflows if it.id == workflow_id and permitted(it)), None)
+        if workflow is None:
+            raise NotFound("There is no such workflow.")
+        return _details(workflow, ahead.result() if ahead else self.topology(application, environment))
 
     def topology(self, application: str, environment: str) -> Topology:
         """What is deployed in an environment.
@@ -106,24 +127,6 @@ class Catalogue:
         if isinstance(cached.failure, NotFound):  # what was there is gone, not just out of reach
             raise NotFound(cached.failure.detail)
         return held.value
-
-    def ensure_runnable(self, workflow: Workflow) -> None:
-        """Looks that a workflow's environment is its application's, which Alien4Cloud doesn't check, and is deployed.
-
-        Raises:
-            NotFound: it isn't.
-        """
-        held = self._workflows.peek()
-        if held is not None and held.age <= self._fresh and workflow.id in held.value:
-            return  # the list comes from just that look; that it is deployed, Alien4Cloud itself checks once more
-        gone = NotFound("The workflow isn't deployed any more.")
-        try:
-            environment = self._client.environment(workflow.application_id, workflow.environment_id)
-        except Refusal as error:
-            raise gone if error.code == NOT_FOUND else error from error
-        with reading("an environment"):
-            if not mapper.belongs(environment, workflow.application_id) or not mapper.deployed(environment):
-                raise gone
 
     def _held(self) -> Held[dict[str, Workflow]]:
         return self._workflows.get(self._fresh, self._fresh * _SERVED_WHILE_REFRESHED)
@@ -178,3 +181,21 @@ class Catalogue:
             return self._environments(applications[:middle]) | self._environments(applications[middle:])
         with reading("environments"):
             return {name: found[name] for name in applications if name in found}
+
+
+def _there(ask: Callable[[], Any]) -> Any:
+    """What Alien4Cloud says of something; None when it isn't there, or isn't for us."""
+    try:
+        return ask()
+    except Refusal as error:
+        if error.code in (NOT_FOUND, NO_RIGHTS):
+            return None
+        raise
+
+
+def _details(workflow: Workflow, deployed: Topology) -> WorkflowDetails:
+    with reading("a topology"):
+        if not topology.has_workflow(deployed, workflow.name):
+            _LOGGER.warning("%s is published, but not deployed", workflow.id)
+            raise NotFound("There is no such workflow.")
+        return topology.details(deployed, workflow)

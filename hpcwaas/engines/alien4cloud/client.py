@@ -46,6 +46,10 @@ class Client:
         """The environments of many applications, by application. Refused as a whole for one that is unknown."""
         return self._safe("POST", "/applications/environments", body=list(applications))
 
+    def application(self, application: str) -> JSON:
+        """An application with its tags."""
+        return self._safe("GET", f"/applications/{_part(application)}")
+
     def environment(self, application: str, environment: str) -> JSON:
         """An environment; Alien4Cloud doesn't check that it belongs to the application."""
         return self._safe("GET", _environment(application, environment))

@@ -70,7 +70,8 @@ class Alien4CloudEngine:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
         self._session = Session(settings)
         self._client = Client(self._session)
-        self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run)
+        self._ahead = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{ENGINE}-ahead")
+        self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run, self._ahead)
         self._executions = Executions(
             self._client,
             self._catalogue,
@@ -90,12 +91,16 @@ class Alien4CloudEngine:
         """When the list of workflows was read, if Alien4Cloud hasn't answered since."""
         return self._catalogue.stale_since()
 
-    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
+    def workflow(
+        self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
+    ) -> WorkflowDetails:
         """The details of one workflow that is permitted.
 
         Raises:
             NotFound: no such one is published under this id.
         """
+        if current:
+            return self._catalogue.details_now(workflow_id, permitted)
         return self._catalogue.details(workflow_id, permitted)
 
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Prepared:
@@ -117,7 +122,6 @@ class Alien4CloudEngine:
             BadRequest: Alien4Cloud refuses the inputs.
         """
         self._events.start()
-        self._catalogue.ensure_runnable(details.workflow)
         reference = self._starter.start(execution_id, details.workflow, prepared.inputs, secret=prepared.secret)
         self._executions.started(reference, details.steps)
         return str(reference)
@@ -259,6 +263,7 @@ class Alien4CloudEngine:
         self._logs.close()
         self._events.close()
         self._pool.shutdown(cancel_futures=True)
+        self._ahead.shutdown(cancel_futures=True)
         self._session.close()
 
     def _clock_ahead(self) -> float:

@@ -52,8 +52,10 @@ class CWLEngine:
         """The catalogue is on this machine: never stale."""
         return None
 
-    def workflow(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
-        """The details of one workflow that is permitted.
+    def workflow(
+        self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
+    ) -> WorkflowDetails:
+        """The details of one workflow that is permitted. They are a second old at most.
 
         Raises:
             NotFound: no such one is published under this id.
