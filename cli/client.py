@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -11,19 +13,21 @@ from typing import Any
 import requests
 
 from .config import Config
-from .errors import ExitCode, NotFound, Unreachable, WaasError
+from .errors import ExitCode, NotFound, Unreachable, UsageError, WaasError
+from .literals import encode
 from .oauth import Renewal
 from .password import credentials
 from .retry import RETRIED_STATUSES, pause, retry_after
 from .tls import secure
-from .trouble import unreachable
+from .trouble import NoConnection, unreachable, unusable
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _TRIES = 4
 _MAX_WAIT_SECONDS = 30.0
 _LONG_WAIT_SECONDS = 3.0
-"""Who waits for so long is told why."""
+_SILENCE_SECONDS = 5.0
+"""Who waits for so long, for another try and for an answer, is told why."""
 _LISTED = frozenset({"workflows", "executions", "files", "ssh_keys", "tokens"})
 
 
@@ -53,14 +57,14 @@ class Client:
 
     Args:
         config: address, credentials, TLS.
-        note: tells the user something.
+        note: tells the user something; also an attribute.
         sleep: waits so many seconds.
     """
 
     def __init__(
         self, config: Config, *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._note = note
+        self.note = note
         self._sleep = sleep
         self._session = requests.Session()
         self._session.headers.update(
@@ -88,6 +92,7 @@ class Client:
         timeout: float = _ANSWER_SECONDS,
         retry: bool | None = None,
         anonymous: bool = False,
+        quiet: bool = False,
     ) -> requests.Response:
         """Sends a request.
 
@@ -97,6 +102,7 @@ class Client:
             timeout: seconds to wait for each part of the answer.
             retry: whether sending it twice does no harm. Default: GET only.
             anonymous: send no credentials.
+            quiet: say nothing of a long wait: it is what was asked for, or something else shows it.
 
         Returns:
             an answer below 300.
@@ -104,38 +110,77 @@ class Client:
         Raises:
             Unreachable: no answer, or the service is down.
             NotFound: 404.
+            UsageError: `json`, the address or a header holds what can't be sent.
             WaasError: any other answer.
         """
         retry = method == "GET" if retry is None else retry
-        arguments: dict[str, Any] = {"params": params, "json": json, "data": data, "headers": headers, "stream": stream}
+        if json is not None:
+            data, headers = encode(json), {"Content-Type": "application/json", **(headers or {})}
+        arguments: dict[str, Any] = {"params": params, "data": data, "headers": headers, "stream": stream}
         for attempt in range(1, _TRIES + 1):
             last = attempt == _TRIES or not retry
-            try:
-                response = self._signed(method, where, anonymous=anonymous, timeout=timeout, **arguments)
-            except requests.Timeout as error:
-                raise unreachable(error, self._config) from None
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-                failure = unreachable(error, self._config)
+            with contextlib.nullcontext() if quiet else self._patience(timeout):
+                answer = self._tried(method, where, anonymous=anonymous, timeout=timeout, **arguments)
+            if isinstance(answer, NoConnection):
                 # Nothing listens there: waiting a second won't help, and the user should know at once.
-                if last or failure.refused:
-                    raise failure from None
-                self._sleep(pause(attempt))
+                if last or answer.refused:
+                    raise answer
+                self._wait(answer, attempt, None)
                 continue
-            except (requests.RequestException, UnicodeError) as error:
-                raise unreachable(error, self._config) from None
-            if response.status_code < 300:
-                return response
-            with response:
-                failure_of_service = self._failure(response, where)
-            wait = retry_after(response.headers.get("Retry-After"))
-            if isinstance(failure_of_service, Unreachable):
-                failure_of_service.retry_after = wait
-            if last or response.status_code not in RETRIED_STATUSES or (wait or 0) > _MAX_WAIT_SECONDS:
-                raise failure_of_service
-            if wait and wait >= _LONG_WAIT_SECONDS:
-                self._note(f"{failure_of_service.message} Trying again in {wait:.0f} seconds.")
-            self._sleep(pause(attempt) if wait is None else wait)
+            if answer.status_code < 300:
+                return answer
+            with answer:
+                failure = self._failure(answer, where)
+            wait = retry_after(answer.headers.get("Retry-After"))
+            if isinstance(failure, Unreachable):
+                failure.retry_after = wait
+            if last or answer.status_code not in RETRIED_STATUSES or (wait or 0) > _MAX_WAIT_SECONDS:
+                raise failure
+            self._wait(failure, attempt, wait)
         raise AssertionError("the last try returns or raises")
+
+    def _tried(self, method: str, where: str, **arguments: Any) -> requests.Response | NoConnection:
+        """The answer, or a failure after which another try may succeed."""
+        try:
+            return self._signed(method, where, **arguments)
+        except requests.Timeout as error:
+            raise unreachable(error, self._config) from None
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            return unreachable(error, self._config)
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
+            raise unusable(error, self._config) from None
+        except requests.RequestException as error:
+            raise unreachable(error, self._config) from None
+        except UnicodeError:
+            raise UsageError("What was typed isn't valid Unicode: it can't be sent.") from None
+        except OSError as error:  # a file that a variable names
+            raise unusable(error, self._config) from None
+
+    def _wait(self, failure: WaasError, attempt: int, asked: float | None) -> None:
+        """Waits for the next try; says for how long there will be tries when that isn't over in a moment.
+
+        Args:
+            asked: seconds that the service wants.
+        """
+        waits = [pause(each) if asked is None else asked for each in range(attempt, _TRIES)]
+        if waits[0] >= _LONG_WAIT_SECONDS or sum(waits) >= _SILENCE_SECONDS:
+            first, tries = _seconds(waits[0]), f"try {attempt + 1} of {_TRIES}"
+            ends = f"; giving up in about {_seconds(sum(waits))}" if len(waits) > 1 else ", the last"
+            self.note(f"{failure.message} Trying again in {first}: {tries}{ends}.")
+        self._sleep(waits[0])
+
+    @contextlib.contextmanager
+    def _patience(self, seconds: float) -> Iterator[None]:
+        """Says it when an answer takes long, and for how long it is waited for."""
+        most = _seconds(_CONNECT_SECONDS + seconds)
+        text = f"{self._config.api_url} hasn't answered yet. Waiting for it, {most} at most."
+        timer = threading.Timer(_SILENCE_SECONDS, self.note, [text])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def json(self, where: str, **params: Any) -> Any:
         """The JSON answer of a GET; parameters that are None are left out."""
@@ -184,7 +229,7 @@ class Client:
     ) -> requests.Response:
         started = time.monotonic()
         if self._config.debug:
-            self._note(f"> {method} {self._config.api_url}{where} {arguments['params'] or ''}".rstrip())
+            self.note(f"> {method} {self._config.api_url}{where} {arguments['params'] or ''}".rstrip())
         response = self._session.request(
             method,
             self._config.api_url + where,
@@ -200,10 +245,10 @@ class Client:
 
     def _trace(self, response: requests.Response, seconds: float) -> None:
         for name, value in response.request.headers.items():
-            self._note(f"> {name}: {'***' if name.lower() == 'authorization' else value}")
-        self._note(f"< {response.status_code} {response.reason} after {seconds * 1000:.0f} ms")
+            self.note(f"> {name}: {'***' if name.lower() == 'authorization' else value}")
+        self.note(f"< {response.status_code} {response.reason} after {seconds * 1000:.0f} ms")
         for name, value in response.headers.items():
-            self._note(f"< {name}: {'***' if name.lower() == 'set-cookie' else value}")
+            self.note(f"< {name}: {'***' if name.lower() == 'set-cookie' else value}")
 
     def _failure(self, response: requests.Response, where: str) -> WaasError:
         """What an answer of 300 or more means."""
@@ -241,6 +286,10 @@ class Client:
         hint = f"Quote the request id {request_id} when you ask an operator." if status >= 500 and request_id else None
         kind = Unreachable if status in RETRIED_STATUSES else WaasError
         return kind(detail, hint=hint, problem=problem)
+
+
+def _seconds(number: float) -> str:
+    return "a second" if number < 1.5 else f"{number:.0f} seconds"
 
 
 def _detail(problem: Mapping[str, Any] | None) -> str | None:

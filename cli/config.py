@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from .credentials import Credentials, Login
 from .errors import UsageError
+from .literals import well_formed
+from .local_paths import is_there, typed
 
 DEFAULT_API_URL = "https://127.0.0.1:9090"
 DEFAULT = "the default"
@@ -29,7 +33,8 @@ KEYS = (
     "debug",
 )
 _CREDENTIALS = ("user", "access_token")
-_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_FLAGS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+_TOKEN = re.compile(r"[!-~]+")
 
 Values: TypeAlias = Mapping[str, object]
 
@@ -111,8 +116,8 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
         value, name = find(key)
         if value is None:
             return None
-        found = Path(str(value)).expanduser()
-        if not found.exists():
+        found = typed(str(value))
+        if not is_there(found):
             raise UsageError(f"{key}: there is no {found} (from {name}).")
         return found
 
@@ -124,9 +129,11 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
         return parsed
 
     # Credentials are one setting with two forms: those of the strongest source count, and there a token beats a user.
-    credentials = next((source for _, source in sources if any(source.get(key) for key in _CREDENTIALS)), {})
-    token = credentials.get("access_token")
-    user = None if token else credentials.get("user")
+    credentials, named_in = next(
+        ((source, name) for name, source in sources if any(source.get(key) for key in _CREDENTIALS)), ({}, DEFAULT)
+    )
+    token = _token(credentials.get("access_token"), named_in)
+    user = None if token else _user(credentials.get("user"), named_in)
     named, api_url_from = find("api_url")
     api_url = _address(str(named or DEFAULT_API_URL), api_url_from)
     cert_file, key_file = path_of("cert_file"), path_of("key_file")
@@ -135,8 +142,8 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     return Config(
         api_url=api_url,
         api_url_from=api_url_from,
-        user=str(user) if user else None,
-        access_token=str(token) if token else None,
+        user=user,
+        access_token=token,
         output=_output(*find("output")),
         skip_tls_verify=flag("skip_tls_verify"),
         ca_file=path_of("ca_file"),
@@ -158,20 +165,62 @@ def _output(value: object, name: str) -> str:
     return str(value or "text")
 
 
+def _token(value: object, name: str) -> str | None:
+    """The token without the blanks around it. What else can't travel in a header is refused, and not shown.
+
+    Raises:
+        UsageError: it is no token.
+    """
+    if value in (None, ""):
+        return None
+    text = str(value).strip()
+    if not text:
+        raise UsageError(f"access_token (from {name}): there is nothing but blanks in it.")
+    if not _TOKEN.fullmatch(text):
+        raise UsageError(
+            f"access_token (from {name}): a token has no blanks, line breaks or letters beyond ASCII in it.",
+            hint="It may have been cut or wrapped when it was copied.",
+        )
+    return text
+
+
+def _user(value: object, name: str) -> str | None:
+    """`name[:password]` without the line breaks that a file leaves at its end.
+
+    Raises:
+        UsageError: HTTP can't carry it.
+    """
+    if value in (None, ""):
+        return None
+    text = str(value).rstrip("\r\n")
+    if not text.partition(":")[0].strip():
+        raise UsageError(f"user (from {name}): the name is missing; expected NAME or NAME:PASSWORD.")
+    if not well_formed(text):
+        raise UsageError(f"user (from {name}): it isn't valid UTF-8.")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise UsageError(f"user (from {name}): neither name nor password may hold line breaks or control characters.")
+    return text
+
+
 def _address(value: str, name: str) -> str:
-    url = value.strip() if "://" in value else f"https://{value.strip()}"
+    text = value.strip()
+    url = text if "://" in text else f"https://{text}"
+    # What stands before an @ may be a password: never shown.
+    shown = repr(value) if "@" not in value else "with an @ in it"
+    if not well_formed(text) or any(character.isspace() or not character.isprintable() for character in text):
+        raise UsageError(f"Malformed API URL {shown} (from {name}): there are blanks or control characters in it.")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"Malformed API URL {value!r} (from {name}): {error}.") from None
+        detail = f": {error}" if "@" not in value else ""
+        raise UsageError(f"Malformed API URL {shown} (from {name}){detail}.") from None
     if "@" in parts.netloc:
-        # Not shown: there may be a password in it.
         raise UsageError(f"The API URL (from {name}) holds credentials: give them with --user or HW_USER.")
-    plausible = host and all(character.isalnum() or character in "-._:%" for character in host)
+    plausible = host and port != 0 and all(character.isalnum() or character in "-._:%" for character in host)
     if parts.scheme not in ("http", "https") or not plausible or parts.query or parts.fragment:
         raise UsageError(
-            f"Malformed API URL {value!r} (from {name}).",
+            f"Malformed API URL {shown} (from {name}).",
             hint="It looks like https://host:9090 or http://127.0.0.1:9090.",
         )
     return url.rstrip("/")
@@ -179,10 +228,17 @@ def _address(value: str, name: str) -> str:
 
 def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
     """Content of the configuration file, its path, and warnings about it."""
-    path = Path(str(named)).expanduser() if named else Path.home() / ".waas"
+    path = typed(str(named)) if named else Path.home() / ".waas"
     if not named and not path.is_file():
         return {}, path, ()
-    content = {str(key).lower().replace("-", "_"): value for key, value in _mapping(path, "configuration file").items()}
+    content: dict[str, object] = {}
+    for written, value in _mapping(path, "configuration file").items():
+        key = written.lower().replace("-", "_")
+        if key in content:
+            raise UsageError(f"The configuration file {path} has {key} twice.")
+        if isinstance(value, dict | list):
+            raise UsageError(f"{key}: expected a single value (from the file {path}).")
+        content[key] = value
     unknown = sorted(set(content) - set(KEYS))
     return content, path, tuple(f"{path}: the key {key!r} is unknown and ignored." for key in unknown)
 
@@ -202,15 +258,20 @@ def _profile(path: Path) -> Values:
     return {"api_url": content["api_url"], "access_token": content["access_token"]}
 
 
-def _mapping(path: Path, what: str) -> dict[Any, object]:
+def _mapping(path: Path, what: str) -> dict[str, object]:
+    """What a file of ours holds: texts, as they stand there. A password of digits is no number."""
     import yaml
 
+    from .plain_yaml import Broken, load
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load(path.read_text(encoding="utf-8-sig"), words=True)
     except OSError as error:
         raise UsageError(f"Can't read the {what} {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise UsageError(f"The {what} {path} isn't text.") from None
+    except Broken as broken:
+        raise UsageError(f"The {what} {path}, {broken}.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         # Only the place: the parser's message quotes the line, and a password may stand there.

@@ -10,10 +10,11 @@ import re
 import shutil
 import tarfile
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -22,10 +23,11 @@ from .client import Client
 from .errors import UsageError, WaasError
 from .outputs import files_in
 from .progress import Progress
-from .text import to_json
+from .text import is_file, to_json
 
 _CHUNK = 1 << 16
 _LONGEST_NAME = 200
+_LONGEST_START = 40
 _TRIES = 4
 _ALGORITHMS = frozenset({"md5", "sha1", "sha256", "sha512"})
 
@@ -51,30 +53,71 @@ class Item:
 
 def plan(outputs: Mapping[str, Any], directory: Path) -> list[Item]:
     """What to fetch and where to put it. Files go into the directory by their own names, those of lists and records
-    into a subdirectory with the output's name; no two meet, and none leaves the directory."""
+    into a subdirectory with the output's name; no two meet, and none leaves the directory. Where a name is taken, a
+    file and what belongs to it get the same number: `o-2.bam` with `o-2.bam.bai`."""
+    taken = _Names()
     items: list[Item] = []
-    taken: set[str] = set()
-    numbers: dict[Path, int] = {}
-
-    def add(value: Any, target: Path) -> None:
-        unique = target
-        while str(unique).casefold() in taken:
-            numbers[target] = numbers.get(target, 1) + 1
-            unique = target.with_name(f"{target.stem}-{numbers[target]}{target.suffix}")
-        taken.add(str(unique).casefold())
-        items.append(Item(unique, value))
-
     for name, value in outputs.items():
         if value is None:
             continue
         own = safe_name(name, "output")
-        files = list(files_in(value))
-        if not files:
-            add(value, directory / f"{own}.json")
-        single = isinstance(value, dict) and "class" in value
-        for file in files:
-            add(file, (directory if single else directory / own) / safe_name(file.get("basename"), own))
+        if next(files_in(value), None) is None:
+            (target,) = taken.claim(directory, [f"{own}.json"])
+            items.append(Item(target, value))
+            continue
+        # Its subdirectory is a name like any other: an output may be a directory that is called so.
+        place = directory if is_file(value) else taken.claim(directory, [own])[0]
+        for group in _groups(value):
+            names = [safe_name(file.get("basename"), own) for file in group]
+            items += map(Item, taken.claim(place, names), group)
     return items
+
+
+def _groups(value: Any) -> Iterator[list[dict[str, Any]]]:
+    """The files in an output, each with those that belong to it."""
+    if isinstance(value, list):
+        for member in value:
+            yield from _groups(member)
+    elif is_file(value):
+        yield list(files_in(value))
+    elif isinstance(value, dict):
+        yield from _groups(list(value.values()))
+
+
+class _Names:
+    """Names that are taken, whatever a file system makes of upper and lower case and of accents."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._numbers: dict[tuple[Path, str], int] = {}
+
+    def claim(self, directory: Path, names: list[str]) -> list[Path]:
+        """Paths that nothing else has for files that belong together, the first being the one to which the others
+        belong."""
+        if len({_key(directory / name) for name in names}) < len(names):
+            # They meet each other, whatever their number is.
+            return [path for name in names for path in self.claim(directory, [name])]
+        first = Path(names[0])
+        known = directory, names[0].casefold()
+        while True:
+            number = self._numbers[known] = self._numbers.get(known, 0) + 1
+            fresh = names if number == 1 else [_numbered(name, first.stem, number) for name in names]
+            keys = {_key(directory / name) for name in fresh}
+            if not keys & self._taken:
+                self._taken |= keys
+                return [directory / name for name in fresh]
+
+
+def _numbered(name: str, stem: str, number: int) -> str:
+    """`o.bam.bai` as `o-2.bam.bai`, `o.bai` as `o-2.bai`, and `index` as `index-2`."""
+    own = Path(name)
+    if name.startswith(stem) and not name[len(stem) :][:1].isalnum():
+        return f"{stem}-{number}{name[len(stem) :]}"
+    return f"{own.stem}-{number}{own.suffix}"
+
+
+def _key(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path).casefold())
 
 
 def safe_name(name: object, otherwise: str) -> str:
@@ -105,9 +148,12 @@ class Downloader:
             each item, and whether it had to be fetched: files that are there already, with the right content, stay.
 
         Raises:
-            UsageError: files would be replaced without `force`; nothing has been fetched then.
+            UsageError: files would be replaced without `force`, or something of another kind stands in the way; nothing
+                has been fetched then.
             WaasError: one can't be fetched or written.
         """
+        for item in items:
+            _check_place(item)
         there = {item.target for item in items if item.target.exists() and _same(item)}
         blocked = [item.target for item in items if item.target not in there and os.path.lexists(item.target)]
         if blocked and not self._force:
@@ -115,6 +161,7 @@ class Downloader:
             raise UsageError(f"Already there: {names}. Nothing was downloaded.", hint="Add --force to replace them.")
         for item in items:
             if item.target not in there:
+                _check_place(item)
                 try:
                     item.target.parent.mkdir(parents=True, exist_ok=True)
                     self._fetch(item)
@@ -129,7 +176,8 @@ class Downloader:
             self._file(item)
         else:
             part = _part(item)
-            part.write_text(_as_json(item), encoding="utf-8")
+            with _opened(part, os.O_TRUNC) as sink:
+                sink.write(_as_json(item).encode())
             part.replace(item.target)
 
     def _file(self, item: Item) -> None:
@@ -140,11 +188,11 @@ class Downloader:
                 self._rest(item, part)
                 break
             except requests.RequestException:
+                lost = f"The connection was lost while {item.target.name} came in."
                 if attempt == _TRIES:
-                    raise WaasError(
-                        f"The connection was lost while {item.target.name} came in.",
-                        hint="Give the same command again: it goes on where it stopped.",
-                    ) from None
+                    hint = "Give the same command again: it goes on where it stopped."
+                    raise WaasError(lost, hint=hint) from None
+                self._client.note(f"{lost} Going on: try {attempt + 1} of {_TRIES}.")
         wrong = _wrong(part, item.value)
         if wrong:
             part.unlink()
@@ -162,7 +210,9 @@ class Downloader:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with (
             self._client.request("GET", _location(item.value), headers=headers, stream=True) as response,
-            part.open("ab" if response.status_code == requests.codes.partial_content else "wb") as sink,
+            _opened(
+                part, os.O_APPEND if response.status_code == requests.codes.partial_content else os.O_TRUNC
+            ) as sink,
             Progress(f"Downloading {item.target.name}", size) as progress,
         ):
             progress.advance(sink.tell())
@@ -174,7 +224,11 @@ class Downloader:
 
     def _directory(self, item: Item) -> None:
         """Fetches a directory and unpacks it beside its place while it comes in."""
-        fresh = Path(tempfile.mkdtemp(prefix=f".{item.target.name}.", suffix=".part", dir=item.target.parent))
+        beside = Path(
+            tempfile.mkdtemp(prefix=f".{item.target.name[:_LONGEST_START]}.", suffix=".part", dir=item.target.parent)
+        )
+        fresh = beside / "fresh"
+        fresh.mkdir()
         try:
             with (
                 self._client.request(
@@ -189,18 +243,65 @@ class Downloader:
                 tarfile.open(fileobj=_Stream(response, progress), mode="r|") as archive,
             ):
                 archive.extractall(fresh, filter=_plain)  # noqa: S202 - stricter than `data`
-            fresh.chmod(0o755)
-            if item.target.is_dir() and not item.target.is_symlink():
-                shutil.rmtree(item.target)
-            else:
-                item.target.unlink(missing_ok=True)
-            fresh.rename(item.target)
+            _merge(fresh, item.target)
         except tarfile.TarError as error:
             raise WaasError(f"{item.target.name} arrived damaged: {error}.") from None
         except HTTPError:
             raise WaasError(f"The connection was lost while {item.target.name} came in. Try again.") from None
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_place(item: Item) -> None:
+    """Looks at what is there already, under the item's name and on the way to it.
+
+    Raises:
+        UsageError: it is of another kind, so that the item can't take its place.
+    """
+    target, parent = item.target, item.target.parent
+    if os.path.lexists(parent) and not parent.is_dir():
+        raise UsageError(f"{parent} is no folder, and {target.name} is to go there. Nothing was downloaded.")
+    if problem := _in_the_way(target, folder=item.kind == "Directory"):
+        raise UsageError(f"{problem}. Nothing was downloaded.", hint="Move it away, or download into another folder.")
+
+
+def _in_the_way(place: Path, *, folder: bool) -> str | None:
+    """Why a folder or a file can't be put in a place; None when it can: files take the place of files."""
+    if not os.path.lexists(place):
+        return None
+    if folder:
+        if place.is_symlink():
+            # What it leads to isn't what the user has named.
+            return f"{place} is a link, and the output of that name is a folder"
+        return None if place.is_dir() else f"{place} is a file, and the output of that name is a folder"
+    if place.is_dir() and not place.is_symlink():
+        return f"{place} is a folder, and the output of that name is a file"
+    return None
+
+
+def _merge(fresh: Path, target: Path) -> None:
+    """Moves a directory into its place. Files take the place of those with the same name; nothing else is touched.
+
+    Raises:
+        UsageError: something of another kind has one of the names. Nothing was moved then.
+    """
+    for top, directories, files in os.walk(fresh):
+        here = target / Path(top).relative_to(fresh)
+        for name, folder in [*((name, True) for name in directories), *((name, False) for name in files)]:
+            if problem := _in_the_way(here / name, folder=folder):
+                hint = "Move it away, or download into another folder."
+                raise UsageError(f"{problem}. Nothing in {target} was changed.", hint=hint)
+    if not os.path.lexists(target):
+        fresh.rename(target)
+        return
+    for top, directories, files in os.walk(fresh):
+        here = target / Path(top).relative_to(fresh)
+        for name in tuple(directories):
+            if not os.path.lexists(here / name):
+                Path(top, name).rename(here / name)
+                directories.remove(name)
+        for name in files:
+            Path(top, name).replace(here / name)
 
 
 def _plain(member: tarfile.TarInfo, top: str) -> tarfile.TarInfo | None:
@@ -213,6 +314,8 @@ def _plain(member: tarfile.TarInfo, top: str) -> tarfile.TarInfo | None:
         raise tarfile.ReadError(f"{member.name!r} is neither a plain file nor a directory")
     if Path(member.name).is_absolute():
         raise tarfile.AbsolutePathError(member)
+    if member.isreg() and os.path.lexists(Path(top, member.name)):
+        raise tarfile.ReadError(f"{member.name!r} has the name of another file in it, as this file system sees names")
     return tarfile.data_filter(member, top)
 
 
@@ -248,6 +351,11 @@ def _part(item: Item) -> Path:
     identity = json.dumps(item.value, sort_keys=True, default=str)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return item.target.with_name(f".{item.target.name}.{digest}.part")
+
+
+def _opened(part: Path, how: int) -> BinaryIO:
+    """A file to write a download to. Never a link that somebody has put there, whose end would be overwritten."""
+    return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o666), "wb")
 
 
 def _same(item: Item) -> bool:

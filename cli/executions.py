@@ -265,7 +265,7 @@ def resume(state: State, ids: tuple[str, ...]) -> None:
 @click.option(
     "-d", "--download", "directory", metavar="DIR", type=click.Path(path_type=Path), help="Fetch them into DIR."
 )
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--force", is_flag=True, help="Replace files that have the names of outputs; nothing else is touched.")
 @pass_state
 def outputs(state: State, execution_id: str, names: tuple[str, ...], directory: Path | None, force: bool) -> None:
     """List the outputs of an execution, or download them.

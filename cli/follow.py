@@ -17,6 +17,8 @@ _POLL = "30s"
 _POLL_SECONDS = 30.0
 _OLD_POLL = "3s"
 _PATIENCE_SECONDS = 600.0
+_SAY_SECONDS = 120.0
+"""How often the user hears that an answer is still waited for."""
 _LONGEST_PAUSE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 0.1
 
@@ -147,17 +149,22 @@ class Follower:
     def _ask(self, where: str, **params: Any) -> Any:
         """The JSON answer of a GET; once the service has answered at all, outlasts a restart of it."""
         lost: float | None = None
+        said = _PATIENCE_SECONDS
         attempt = 0
         while True:
             try:
-                response = self._client.request("GET", where, params=params, timeout=2 * _POLL_SECONDS, retry=False)
+                response = self._client.request(
+                    "GET", where, params=params, timeout=2 * _POLL_SECONDS, retry=False, quiet=self._answered
+                )
             except Unreachable as failure:
                 now = self._clock()
                 lost = now if lost is None else lost
-                if not self._answered or now - lost > _PATIENCE_SECONDS:
+                left = lost + _PATIENCE_SECONDS - now
+                if not self._answered or left < 0:
                     raise
-                if attempt == 0:
-                    self._reporter.note(f"{failure.message} Trying again for {_PATIENCE_SECONDS / 60:.0f} minutes.")
+                if attempt == 0 or said - left >= _SAY_SECONDS:
+                    said = left
+                    self._reporter.note(f"{failure.message} Trying again for {max(left / 60, 1):.0f} minutes.")
                 attempt += 1
                 self._sleep(min(max(pause(attempt), failure.retry_after or 0), _LONGEST_PAUSE_SECONDS))
                 continue

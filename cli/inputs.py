@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from . import literals
 from .errors import UsageError
-from .literals import Number, integer, loads
+from .local_paths import is_there, typed
 
 Schema: TypeAlias = Mapping[str, Any]
 Upload: TypeAlias = Callable[[Path, str], Any]
@@ -18,8 +18,6 @@ Upload: TypeAlias = Callable[[Path, str], Any]
 
 _NAME = r"[A-Za-z_][\w.\-]*"
 _PAIR = re.compile(rf"(?P<name>{_NAME})(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HOW = "expected NAME=VALUE, NAME:=JSON or NAME=@FILE"
 
 
@@ -65,47 +63,111 @@ def values(given: Iterable[Given], schema: Schema | None, upload: Upload) -> dic
         upload: called for `NAME=@FILE` where a file or directory is taken.
 
     Raises:
-        UsageError: broken JSON, or a missing file.
+        UsageError: broken JSON, a missing file, or an input that takes one value and is given several times.
     """
-    properties: Mapping[str, Schema] = (schema or {}).get("properties") or {}
-    result: dict[str, Any] = {}
+    root = schema or {}
+    properties: Mapping[str, Schema] = root.get("properties") or {}
+    together: dict[str, list[Given]] = {}
     for item in given:
-        if schema is None and not item.raw:
-            result[item.name] = item.text
-            continue
-        own = properties.get(item.name, {})
-        several = array_items(own, schema or {})
-        value = _value(item, own, several, schema or {}, upload)
-        if several is None or item.raw:
-            result[item.name] = value
-        else:
-            result[item.name] = [*result.get(item.name, ()), *value]
+        together.setdefault(item.name, []).append(item)
+    for name, items in together.items():
+        if len(items) > 1:
+            _check_repeated(name, items, properties.get(name, {}), root)
+    result: dict[str, Any] = {}
+    for name, items in together.items():
+        own = properties.get(name, {})
+        try:
+            if items[0].raw:
+                result[name] = _json(items[0])
+            elif schema is None:
+                result[name] = items[0].text
+            else:
+                result[name] = _value(items, own, root, upload)
+        except literals.Wrong as wrong:
+            raise UsageError(f"--inputs {name}: {wrong}.") from None
     return result
 
 
-def _value(item: Given, own: Schema, several: Schema | None, root: Schema, upload: Upload) -> Any:
-    if item.raw:
+def _check_repeated(name: str, items: Sequence[Given], own: Schema, root: Schema) -> None:
+    """Refuses what would be lost of an input that is given several times.
+
+    Raises:
+        UsageError: it isn't a list that grows.
+    """
+    if any(item.raw for item in items):
+        raise UsageError(f"--inputs {name}:=…: JSON is the whole value, and {name} is given {len(items)} times.")
+    if not _lists(own, root):
+        hint = f"A list can be given as JSON: -i '{name}:=[…]'" if "any" in _kinds(own, root) else None
+        raise UsageError(f"--inputs {name}: it takes one value, and is given {len(items)} times.", hint=hint)
+
+
+def _json(item: Given) -> Any:
+    try:
+        return literals.loads(item.text)
+    except literals.Wrong:
+        raise
+    except ValueError as error:
+        raise UsageError(f"--inputs {item.name}:=…: not JSON: {error}.") from None
+
+
+def _value(items: Sequence[Given], own: Schema, root: Schema, upload: Upload) -> Any:
+    """The value of an input that is given once, or several times where it may be a list."""
+    parts = [_part(item, own, upload) for item in items]
+    lists = _lists(own, root)
+    others = {kind for kind in _kinds(own, root) if kind not in ("array", "null")}
+    if lists and (len(parts) > 1 or not others):
+        return _list(parts, lists, root)
+    (part,) = parts
+    if not isinstance(part, str):
+        return part
+    value = convert(part, own, root)
+    if lists and value == part and not {"string", "object", "any"} & others:
+        return _list(parts, lists, root)  # `1,2` where a number or a list of numbers is taken
+    return value
+
+
+def _list(parts: Sequence[Any], lists: Sequence[Schema], root: Schema) -> list[Any]:
+    """The list that the parts make: of the first kind of list that takes them all.
+
+    Args:
+        parts: texts, and what stands for uploads.
+        lists: schemas of the members, for each kind of list that is taken.
+    """
+    found: list[Any] = []
+    # What takes texts takes everything: it comes last.
+    for members in sorted(lists, key=lambda members: "string" in _kinds(members, root)):
+        found = [
+            member for part in parts for member in (_members(part, members, root) if isinstance(part, str) else [part])
+        ]
+        if all(_fits(member, members, root) for member in found):
+            break
+    return found
+
+
+def _members(text: str, members: Schema, root: Schema) -> list[Any]:
+    """The members of a list that one text gives: `1,2` and `[1, 2]` are several."""
+    if text.lstrip().startswith("["):
         try:
-            return loads(item.text)
-        except ValueError as error:
-            raise UsageError(f"--inputs {item.name}:=…: not JSON: {error}.") from None
-    if item.text.startswith("@") and takes_files(own):
-        value = _uploaded(item, own, upload)
-        return value if several is None else [value]
-    if _takes_only("File|Directory", own) and _is_local(item.text):
-        raise UsageError(f"--inputs {item.name}={item.text}: put an @ before a local file: {item.name}=@{item.text}")
-    if several is None:
-        return convert(item.text, own, root)
-    if item.text.lstrip().startswith("["):
-        try:
-            listed = loads(item.text)
+            listed = literals.loads(text)
+        except literals.Wrong:
+            raise
         except ValueError:
             listed = None
         if isinstance(listed, list):
-            return listed
-    if not {"string", "object", "any"} & _kinds(several, root):
-        return [convert(part.strip(), several, root) for part in item.text.split(",")]
-    return [convert(item.text, several, root)]
+            one = not all(_fits(each, members, root) for each in listed) and _fits(listed, members, root)
+            return [listed] if one else listed
+    if not {"string", "object", "any"} & _kinds(members, root):
+        return [convert(part.strip(), members, root) for part in text.split(",")]
+    return [convert(text, members, root)]
+
+
+def _part(item: Given, own: Schema, upload: Upload) -> Any:
+    """The text of an input, or what stands for the local file that it names."""
+    if item.text.startswith("@") and takes_files(own):
+        return _uploaded(item, own, upload)
+    if _takes_only("File|Directory", own) and _is_local(item.text):
+        raise UsageError(f"--inputs {item.name}={item.text}: put an @ before a local file: {item.name}=@{item.text}")
+    return item.text
 
 
 def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
@@ -115,10 +177,10 @@ def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
         UsageError: there is no such file, or the input takes none of its kind.
     """
     here = f"--inputs {item.name}={item.text}"
-    path = Path(item.text[1:]).expanduser()
     if not item.text[1:]:
         raise UsageError(f"{here}: the name of the file is missing.")
-    if not path.exists():
+    path = typed(item.text[1:])
+    if not is_there(path):
         hint = f"Give -i {item.name}=@FILE once for each file." if set("*?,") & set(path.name) else None
         raise UsageError(f"{here}: there is no file {path}.", hint=hint)
     if path.is_dir() and _takes_only("File", own):
@@ -129,9 +191,9 @@ def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
 
 def _is_local(text: str) -> bool:
     try:
-        return bool(text) and Path(text).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
-        return False  # no name that a file could have
+        return bool(text) and typed(text).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def takes_files(own: Schema) -> bool:
@@ -150,6 +212,9 @@ def convert(text: str, own: Schema, root: Schema) -> Any:
 
     Args:
         root: the document that `$ref` in `own` points into.
+
+    Raises:
+        literals.Wrong: it can only be a number or JSON, and is a broken one.
     """
     for choice in _choices(own, root):
         if text in choice.get("enum", ()):
@@ -157,27 +222,58 @@ def convert(text: str, own: Schema, root: Schema) -> Any:
     kinds = _kinds(own, root)
     if "boolean" in kinds and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if kinds & {"integer", "number"} and _INTEGER.fullmatch(text):
-        return integer(text)
-    if "number" in kinds and _NUMBER.fullmatch(text) and math.isfinite(number := Number(text)):
+    if kinds & {"integer", "number"} and (number := _number(text, kinds)) is not None:
         return number
     if "null" in kinds and "string" not in kinds and text in ("null", ""):
         return None
     if kinds & {"object", "array"} and text.lstrip()[:1] in ("{", "["):
         try:
-            return loads(text)
+            return literals.loads(text)
+        except literals.Wrong:
+            if "string" not in kinds:
+                raise
+            return text
         except ValueError:
             return text
     return text
 
 
-def array_items(own: Schema, root: Schema) -> Schema | None:
-    """The schema of the members when the input takes a list and nothing else but null; else None."""
-    choices = [choice for choice in _choices(own, root) if choice.get("type") != "null"]
-    if len(choices) == 1 and choices[0].get("type") == "array":
-        items = choices[0].get("items")
-        return items if isinstance(items, dict) else {}
-    return None
+def _number(text: str, kinds: set[str]) -> int | float | None:
+    """The number that a text is. Where texts are taken too, it must be one without doubt: `007` isn't."""
+    try:
+        found = literals.number(text, loose="string" not in kinds)
+    except literals.Wrong:
+        if "string" not in kinds:
+            raise
+        return None
+    return found if "number" in kinds or isinstance(found, int) or text == "-0" else None
+
+
+def _lists(own: Schema, root: Schema) -> list[Schema]:
+    """The schemas of the members, for each kind of list that an input takes."""
+    arrays = [choice for choice in _choices(own, root) if choice.get("type") == "array"]
+    return [items if isinstance(items := array.get("items"), dict) else {} for array in arrays]
+
+
+def _fits(value: Any, own: Schema, root: Schema) -> bool:
+    """Whether a value has a type that the schema takes."""
+    kinds = _kinds(own, root)
+    match value:
+        case None:
+            wanted = {"null"}
+        case bool():
+            wanted = {"boolean"}
+        case int():
+            wanted = {"integer", "number"}
+        case float():
+            wanted = {"number"}
+        case str():
+            wanted = {"string"}
+        case list():
+            wanted = {"array"}
+        case _:
+            wanted = {"object"}
+    return bool(kinds & (wanted | {"any"}))
 
 
 def _kinds(own: Schema, root: Schema) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,28 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from . import literals, plain_yaml
 from .errors import UsageError
 from .inputs import Upload
-from .literals import Number, integer
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain values, which CWL means: `on` and `no` are words, `2026-11-23` is no date, `1e3` is a number."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", "~nN\0"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("merge", "<<", "<"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), [c if c != "\0" else "" for c in _first]
-    )
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: integer(node.value))
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Number(node.value))
+from .local_paths import is_there, typed
 
 
 def read(name: str, upload: Upload) -> dict[str, Any]:
@@ -45,20 +26,34 @@ def read(name: str, upload: Upload) -> dict[str, Any]:
     """
     place = "stdin" if name == "-" else name
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        text = sys.stdin.read() if name == "-" else typed(name).read_text(encoding="utf-8-sig")
+        content = _parsed(text)
     except OSError as error:
         raise UsageError(f"--inputs-file {place}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--inputs-file {place}: not text.") from None
+        raise UsageError(f"--inputs-file {place}: not text in UTF-8.") from None
+    except (literals.Wrong, plain_yaml.Broken) as wrong:
+        raise UsageError(f"--inputs-file {place}: {wrong}.") from None
     except yaml.YAMLError as error:
         raise UsageError(f"--inputs-file {place}: neither YAML nor JSON: {' '.join(str(error).split())}.") from None
     if content is None:
         return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise UsageError(f"--inputs-file {place}: expected a mapping of names to values.")
-    base = Path() if name == "-" else Path(name).parent
+    base = Path() if name == "-" else typed(name).parent
     return {key: _resolve(value, key, base, upload) for key, value in content.items()}
+
+
+def _parsed(text: str) -> Any:
+    """The content: JSON where it is that, which YAML takes for almost the same but for tabs and escapes."""
+    if text.lstrip().startswith("{"):
+        try:
+            return literals.loads(text)
+        except literals.Wrong:
+            raise
+        except ValueError:
+            pass  # a mapping of YAML in braces, say
+    return plain_yaml.load(text)
 
 
 def _resolve(value: Any, name: str, base: Path, upload: Upload) -> Any:
@@ -73,7 +68,7 @@ def _resolve(value: Any, name: str, base: Path, upload: Upload) -> Any:
     local = _local(value, base)
     if local is None:
         return resolved
-    if not local.exists():
+    if not is_there(local):
         raise UsageError(f"--inputs-file: input {name}: there is no {value['class'].lower()} {local}.")
     uploaded = upload(local, value["class"])
     # What the file says of itself, its basename say, is stronger than what the upload suggests.
@@ -83,7 +78,7 @@ def _resolve(value: Any, name: str, base: Path, upload: Upload) -> Any:
 def _local(value: dict[str, Any], base: Path) -> Path | None:
     """The local file that a File or Directory object names; None for literals, URLs and ids of uploads."""
     if isinstance(value.get("path"), str):
-        return base / Path(value["path"]).expanduser()
+        return base / typed(value["path"])
     location = value.get("location")
     if not isinstance(location, str):
         return None
@@ -94,4 +89,4 @@ def _local(value: dict[str, Any], base: Path) -> Path | None:
         return None
     local = base / unquote(location)
     # A bare word may be the id of an upload.
-    return local if local.exists() or "/" in location or "." in location else None
+    return local if "/" in location or "." in location or is_there(local) else None

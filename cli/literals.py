@@ -1,46 +1,145 @@
-"""Numbers that are sent as they were written: `1.10` may be the name of a version, and 1.1 isn't it."""
+"""JSON as users write it: nothing is dropped, and numbers go out with the digits that were typed."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-import secrets
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any
 
-_LITERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+from .errors import UsageError
 
-
-class Number(float):
-    """A number with a fraction or an exponent, and its text."""
-
-    text: str
-
-    def __new__(cls, text: str) -> Self:
-        """Reads it. Raises `ValueError`."""
-        self = super().__new__(cls, text)
-        self.text = text.removeprefix("+")
-        return self
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<more>\.[0-9]+)?(?P<power>[eE][-+]?[0-9]+)?")
+_LOOSE = re.compile(r"[-+]?(?:[0-9]+(?P<more>\.[0-9]*)?|(?P<bare>\.[0-9]+))(?P<power>[eE][-+]?[0-9]+)?")
+_MOST_DIGITS = 4300
+"""Python's own bound for integers, here and at the service."""
 
 
-def integer(text: str) -> float:
-    """A whole number; `-0` isn't 0 to who reads it as text. Raises `ValueError`."""
-    return int(text) or (Number(text) if text.startswith("-") else 0)
+class Wrong(ValueError):
+    """What is wrong with a value, as the end of a sentence."""
+
+
+class Literal(float):
+    """A number that isn't an integer, with the text that it goes out with: `1.10` stays `1.10`."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __reduce__(self) -> Any:
+        return Literal, (self.text,)
+
+
+def number(text: str, *, loose: bool = True) -> int | float | None:
+    """The number that a text is; None when it is none.
+
+    Args:
+        loose: take `+5`, `007`, `.5` and `5.` as well, which JSON spells in another way.
+
+    Raises:
+        Wrong: it is one that is too long or too large to be sent.
+    """
+    strict = _NUMBER.fullmatch(text)
+    match = strict or (_LOOSE.fullmatch(text) if loose else None)
+    if match is None:
+        return None
+    if not (match["more"] or match["power"]) and match.groupdict().get("bare") is None:
+        digits = len(text.lstrip("+-"))
+        if digits > _MOST_DIGITS:
+            raise Wrong(f"a number of {digits} digits is too long: at most {_MOST_DIGITS} can be sent")
+        return Literal(text) if text == "-0" else int(text)
+    if math.isinf(float(text)):
+        raise Wrong(f"{_short(text)} is too large a number: the largest is about 1.8e308")
+    return Literal(text) if strict else float(text)
 
 
 def loads(text: str) -> Any:
-    """As `json.loads`."""
-    return json.loads(text, parse_float=Number, parse_int=integer)
+    """The value in a JSON text.
+
+    Raises:
+        Wrong: it is JSON but for a key that stands twice, or a number that JSON hasn't or that is too large.
+        ValueError: it isn't JSON.
+    """
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_constant
+        )
+    except RecursionError:
+        raise Wrong("it is nested too deeply") from None
 
 
 def encode(value: Any) -> bytes:
-    """JSON of a value. A number whose text JSON doesn't know, `.5`, is written as JSON does."""
-    mark = secrets.token_hex(16)
+    """A value as JSON in UTF-8.
 
-    def marked(item: Any) -> Any:
-        if isinstance(item, Number) and _LITERAL.fullmatch(item.text):
-            return mark + item.text
-        if isinstance(item, dict):
-            return {key: marked(member) for key, member in item.items()}
-        return [marked(member) for member in item] if isinstance(item, list) else item
+    Raises:
+        UsageError: it holds what JSON can't say; names the member that does.
+    """
+    try:
+        return "".join(_parts(value)).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{_culprit(value)}: the text isn't valid Unicode.") from None
+    except RecursionError:
+        raise UsageError(f"{_culprit(value)}: it is nested too deeply.") from None
 
-    return re.sub(f'"{mark}([^"]*)"', r"\1", json.dumps(marked(value))).encode()
+
+def well_formed(text: str) -> bool:
+    """Whether a text can be sent as UTF-8: an argument whose bytes aren't UTF-8 can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parts(value: Any) -> Iterator[str]:
+    match value:
+        case Literal():
+            yield value.text
+        case dict():
+            for index, (key, member) in enumerate(value.items()):
+                yield f"{',' if index else '{'}{json.dumps(key, ensure_ascii=False)}:"
+                yield from _parts(member)
+            yield "}" if value else "{}"
+        case list() | tuple():
+            for index, member in enumerate(value):
+                yield "," if index else "["
+                yield from _parts(member)
+            yield "]" if value else "[]"
+        case _:
+            yield json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _culprit(value: Any) -> str:
+    """The innermost name above what can't be sent."""
+    name = "the request"
+    while isinstance(value, dict):
+        for key, member in value.items():
+            try:
+                json.dumps({key: member}, ensure_ascii=False).encode()
+            except (UnicodeEncodeError, RecursionError):
+                name, value = ascii(key)[1:-1], member
+                break
+        else:
+            break
+    return name
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Wrong(f"the key {json.dumps(key)} stands there twice")
+        found[key] = value
+    return found
+
+
+def _number(text: str) -> int | float | None:
+    return number(text)
+
+
+def _constant(text: str) -> Any:
+    raise Wrong(f"{text} isn't a number that JSON has")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:30]}…"

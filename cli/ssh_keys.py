@@ -76,6 +76,8 @@ def _metadata(arguments: tuple[str, ...]) -> dict[str, str]:
             name, sign, value = part.partition("=")
             if not sign or not name:
                 raise UsageError(f"--metadata {argument!r}: expected NAME=VALUE.")
+            if name in words:
+                raise UsageError(f"--metadata {name}: it has one value, and is given twice.")
             words[name] = value
     return words
 

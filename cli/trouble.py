@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import requests
 
 from .config import DEFAULT, Config
-from .errors import Unreachable
+from .errors import Unreachable, UsageError
 
 
 class NoConnection(Unreachable):
@@ -59,6 +59,15 @@ def unreachable(error: Exception, config: Config) -> NoConnection:
         return NoConnection(f"No answer from {where} in time.", hint="Try again, or ask an operator of the service.")
     return NoConnection(
         f"The connection to {where} failed: {_words(causes)}.", hint="Check the address and the network."
+    )
+
+
+def unusable(error: Exception, config: Config) -> UsageError:
+    """What to say when nothing was sent because the address, a proxy's, or a file that a variable names is no good."""
+    where = f"{config.api_url} (from {config.api_url_from})"
+    return UsageError(
+        f"{where} can't be asked: {' '.join(str(error).split()).rstrip('.')}.",
+        hint="Check the address, and the variables HTTPS_PROXY, HTTP_PROXY and REQUESTS_CA_BUNDLE where they are set.",
     )
 
 

@@ -19,6 +19,8 @@ from .progress import Progress
 from .urls import path
 
 _ANSWER_SECONDS = 600.0
+_QUIET = 1_000_000
+"""Bytes from which sending takes a while by itself."""
 
 
 class _Body:
@@ -116,6 +118,7 @@ class Uploader:
                 data=body if length else b"",
                 headers={"Content-Type": "application/octet-stream" if encoding or not kind else kind},
                 timeout=_ANSWER_SECONDS,
+                quiet=length > _QUIET,
             )
         made: dict[str, Any] = self._client.decode(response)
         self.made.append(made["id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import uuid
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from .errors import ExitCode, NotFound, UsageError, WaasError
 from .state import State, pass_state
 from .text import compact, one_line
 from .urls import path
+
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
 @click.group(cls=Group, name="workflows", aliases=("workflow", "wf", "w"))
@@ -152,7 +155,11 @@ def _example(workflow_id: str, properties: Mapping[str, Mapping[str, Any]], requ
 @click.argument("workflow_id", shell_complete=complete_workflow)
 @click.option("-i", "--inputs", "arguments", metavar="NAME=VALUE", multiple=True, help="An input; may be repeated.")
 @click.option(
-    "--inputs-file", metavar="FILE", help="Inputs as YAML or JSON, a CWL job file for instance; `-` is stdin."
+    "--inputs-file",
+    "inputs_files",
+    metavar="FILE",
+    multiple=True,
+    help="Inputs as YAML or JSON, a CWL job file for instance; `-` is stdin.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Follow the execution to its end; the exit code tells how it ended.")
 @click.option("-l", "--logs", is_flag=True, help="Follow with the log.")
@@ -165,7 +172,7 @@ def trigger(
     state: State,
     workflow_id: str,
     arguments: tuple[str, ...],
-    inputs_file: str | None,
+    inputs_files: tuple[str, ...],
     follow: bool,
     logs: bool,
     dry_run: bool,
@@ -176,7 +183,7 @@ def trigger(
     Inputs, in the types that the workflow declares:
       -i top=5              a value; `-i a=1,b=2` is two inputs
       -i texts=@notes.txt   upload a file, or a directory, and use it
-      -i texts=@more.txt    a list grows when it is given again
+      -i texts=@more.txt    a list grows when it is given again; another input is given once
       -i range:=[1,2.5]     JSON as it is
       --inputs-file job.yml all at once; `-i` beats it. Local files that it names as
                             `{class: File, path: …}` are uploaded.
@@ -191,7 +198,6 @@ def trigger(
       id=$(waas workflows trigger word-statistics --inputs-file job.yml -o json | jq -r .)
     """
     from . import inputs
-    from .literals import encode
     from .uploads import Uploader
 
     if ctx.args:
@@ -199,15 +205,19 @@ def trigger(
         raise UsageError(f"Unexpected: {' '.join(ctx.args)}", hint=hint)
     if dry_run and (follow or logs):
         raise UsageError("--dry-run starts nothing that could be followed.")
+    if len(inputs_files) > 1:
+        raise UsageError(f"--inputs-file is given {len(inputs_files)} times: there can be one.")
+    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+        raise UsageError("--idempotency-key: expected a word of at most 255 characters of ASCII, without blanks.")
     given = inputs.split(arguments)
     schema = _schema(state, workflow_id)
     uploader = Uploader(state.client)
     try:
         values: dict[str, Any] = {}
-        if inputs_file:
+        for file in inputs_files:
             from . import jobfile
 
-            values = jobfile.read(inputs_file, uploader.as_input)
+            values = jobfile.read(file, uploader.as_input)
         values |= inputs.values(given, schema, uploader.as_input)
         if not state.json and not dry_run:
             output.line("Triggering workflow...")
@@ -215,11 +225,8 @@ def trigger(
             "POST",
             path("workflows", workflow_id),
             params={"dry_run": "true"} if dry_run else None,
-            data=encode({"inputs": values}),
-            headers={
-                "Content-Type": "application/json",
-                "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
-            },
+            json={"inputs": values},
+            headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
             # A service too old to describe its workflows doesn't know the key either, and would start another one.
             retry=schema is not None,
         )

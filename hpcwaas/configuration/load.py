@@ -184,7 +184,7 @@ def _drop_empty_sections(model: type[BaseModel], tree: dict[str, Any]) -> None:
 def _anchored(leaf: Leaf, value: Any, base: Path) -> Any:
     """Makes a relative path absolute; leaves anything else alone."""
     if leaf.is_path and isinstance(value, str):
-        return base / Path(value).expanduser()
+        return base / os.path.expanduser(value)  # noqa: PTH111 - Path makes `~data` of `./~data`, somebody's home
     if leaf.key == "cwl.runner.command" and isinstance(value, list) and value and isinstance(value[0], str):
         # Executions run in directories of their own. A bare name is looked up in PATH.
         return [str(base / value[0]) if os.sep in value[0] else value[0], *value[1:]]

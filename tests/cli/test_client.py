@@ -6,6 +6,7 @@ import datetime
 import http.server
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,37 @@ def test_get_is_tried_again(client: Client, clock: Clock, answers: responses.Req
     answers.get(f"{URL}/x", json={"a": 1})
     assert client.json("/x") == {"a": 1}
     assert clock.waits == [0.5, 1.0, 3.0]
-    assert clock.notes == ["The service answered 503 Service Unavailable. Trying again in 3 seconds."]
+    assert clock.notes == [
+        "The service answered 503 Service Unavailable. Trying again in 3 seconds: try 4 of 4, the last."
+    ]
+
+
+def test_how_long_it_will_try_is_said(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
+    answers.get(f"{URL}/x", status=503, headers={"Retry-After": "5"}, json={"detail": "Down."})
+    with pytest.raises(Unreachable):
+        client.json("/x")
+    assert clock.waits == [5.0, 5.0, 5.0]
+    assert clock.notes == [
+        "Down. Trying again in 5 seconds: try 2 of 4; giving up in about 15 seconds.",
+        "Down. Trying again in 5 seconds: try 3 of 4; giving up in about 10 seconds.",
+        "Down. Trying again in 5 seconds: try 4 of 4, the last.",
+    ]
+
+
+def test_a_wait_for_an_answer_is_said(
+    client: Client, clock: Clock, answers: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waas_cli.client._SILENCE_SECONDS", 0.01)
+
+    def slow(_: Any) -> tuple[int, dict[str, str], str]:
+        time.sleep(0.2)
+        return 200, {}, "{}"
+
+    answers.add_callback("GET", f"{URL}/x", slow)
+    client.request("GET", "/x", quiet=True)
+    assert clock.notes == []
+    client.json("/x")
+    assert clock.notes == [f"{URL} hasn't answered yet. Waiting for it, 70 seconds at most."]
 
 
 def test_not_for_ever(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:

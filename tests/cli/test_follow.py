@@ -166,7 +166,9 @@ def test_patience_ends(service: Any, home: Any) -> None:
     assert 600 < now[0] < 620
     assert waits[0] == 7
     assert max(waits[1:]) == 10
-    assert len(listener.notes) == 1
+    assert [note.partition("Trying again for ")[2] for note in listener.notes] == [
+        f"{minutes} minutes." for minutes in (10, 8, 6, 4, 2)
+    ]
 
 
 def test_no_service_at_all_is_said_at_once(waas: Any) -> None:

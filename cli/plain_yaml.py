@@ -1,0 +1,175 @@
+"""YAML without surprises: version 1.2's plain values, no key twice, and nothing that JSON can't say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from . import literals
+
+_MOST_VALUES = 1_000_000
+"""What aliases may make of a document, counted in values: beyond that it is a trap."""
+
+
+class Broken(ValueError):
+    """What is wrong with a document, and where: the end of a sentence. Its text quotes at most a key."""
+
+
+class _Loader(yaml.SafeLoader):
+    """`on` and `no` are words, `2026-11-23` is no date, `1e3` is a number and `010` is ten."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.sizes: dict[yaml.Node, int] = {}
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node in self.recursive_objects:
+            raise _broken("an alias stands inside of what it stands for", node)
+        made = super().construct_object(node, deep=True)
+        if node not in self.sizes:
+            self.sizes[node] = size = 1 + sum(self.sizes.get(each, 1) for each in _below(node))
+            if size > _MOST_VALUES:
+                raise _broken("its aliases make it larger than anything that could be sent", node)
+        return made
+
+
+class _Words(_Loader):
+    """All values are texts as they stand there."""
+
+
+def _below(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [value for _, value in node.value]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _broken(detail: str, node: yaml.Node) -> Broken:
+    return Broken(f"line {node.start_mark.line + 1}: {detail}")
+
+
+def _mapping(loader: _Loader, node: yaml.Node) -> dict[str, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _broken("a mapping is expected", node)
+    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
+    merges = False
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _broken("a key must be text", key_node)
+        key, value = key_node.value, loader.construct_object(value_node)
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            if merges:
+                raise _broken('the key "<<" stands there twice', key_node)
+            merges = True
+            merged = _merged(value, value_node)
+        elif key in found:
+            raise _broken(f'the key "{key}" stands there twice', key_node)
+        else:
+            found[key] = value
+    return {**merged, **found}
+
+
+def _merged(value: Any, node: yaml.Node) -> dict[str, Any]:
+    """What `<<` brings in: of a list the first that has a key counts."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, dict) for part in parts):
+        raise _broken("<< takes mappings only", node)
+    return {key: member for part in reversed(parts) for key, member in part.items()}
+
+
+def _sequence(loader: _Loader, node: yaml.Node) -> list[Any]:
+    if not isinstance(node, yaml.SequenceNode):
+        raise _broken("a list is expected", node)
+    return [loader.construct_object(each) for each in node.value]
+
+
+def _scalar(node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise _broken("a single value is expected", node)
+    return str(node.value)
+
+
+def _text(_: _Loader, node: yaml.Node) -> str:
+    text = _scalar(node)
+    try:
+        # YAML's escapes may spell one character in two halves, as JSON's do.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _broken("the text isn't valid Unicode", node) from None
+
+
+def _number(_: _Loader, node: yaml.Node) -> int | float:
+    try:
+        found = literals.number(_scalar(node))
+    except literals.Wrong as wrong:
+        raise _broken(str(wrong), node) from None
+    if found is None or (node.tag.endswith(":int") and not isinstance(found, int)):
+        raise _broken(f"{_scalar(node)[:40]} isn't a number that JSON has", node)
+    return found
+
+
+def _boolean(_: _Loader, node: yaml.Node) -> bool:
+    text = _scalar(node).lower()
+    if text not in ("true", "false"):
+        raise _broken("expected true or false", node)
+    return text == "true"
+
+
+def _null(_: _Loader, node: yaml.Node) -> None:
+    if _scalar(node).lower() not in ("", "~", "null"):
+        raise _broken("expected nothing after !!null", node)
+
+
+def _unknown(_: _Loader, node: yaml.Node) -> Any:
+    tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+    raise _broken(f"a value of the kind {tag} can't be sent: give text, numbers, lists or mappings", node)
+
+
+_MERGE = ("merge", "<<", "<")
+_NULL = ("null", r"~|null|Null|NULL|", "~nN\0")
+_PLAIN = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    _NULL,
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    # Infinity and what is no number are known to be refused.
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    _MERGE,
+)
+for _loader, _resolved in ((_Loader, _PLAIN), (_Words, (_NULL,))):
+    _loader.yaml_implicit_resolvers = {}
+    for _tag, _pattern, _first in _resolved:
+        _loader.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), [c if c != "\0" else "" for c in _first]
+        )
+    _loader.yaml_constructors = {
+        "tag:yaml.org,2002:map": _mapping,
+        "tag:yaml.org,2002:seq": _sequence,
+        "tag:yaml.org,2002:str": _text,
+        "tag:yaml.org,2002:int": _number,
+        "tag:yaml.org,2002:float": _number,
+        "tag:yaml.org,2002:bool": _boolean,
+        "tag:yaml.org,2002:null": _null,
+        None: _unknown,
+    }
+
+
+def load(text: str, *, words: bool = False) -> Any:
+    """The value in a YAML document; keys are texts.
+
+    Args:
+        words: take every value but nothing (`null`, `~`) for text.
+
+    Raises:
+        Broken: it holds something that isn't understood as it stands there.
+        yaml.YAMLError: it isn't YAML. The error's text may quote the document.
+    """
+    try:
+        return yaml.load(text, Loader=_Words if words else _Loader)  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        raise Broken("it is nested too deeply") from None
