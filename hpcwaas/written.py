@@ -7,6 +7,7 @@ twenty digits.
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -72,6 +73,8 @@ def integer(text: str) -> int:
 
 def whole(value: float) -> int | None:
     """The whole number that a number is; None when it is none. `9007199254740993.0` is one, which no float holds."""
+    if not math.isfinite(value):
+        return None  # `1e999999999` has more digits than there is time for
     if not isinstance(value, WrittenFloat):
         return int(value) if value == int(value) else None
     try:
@@ -89,6 +92,22 @@ def in_text(value: float) -> str:
 def loads(text: str | bytes, **options: Any) -> Any:
     """As `json.loads`."""
     return json.loads(text, parse_float=WrittenFloat, parse_int=integer, **options)
+
+
+def deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie inside each other in more levels than that."""
+    layer = [value]
+    for _ in range(levels + 1):
+        inner: list[Any] = []
+        for item in layer:
+            if isinstance(item, Mapping):
+                inner += item.values()
+            elif isinstance(item, (list, tuple)):
+                inner += item
+        if not inner:
+            return False
+        layer = inner
+    return True
 
 
 def dumps(value: Any, **options: Any) -> str:

@@ -32,6 +32,11 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 _INTEGER = re.compile("[+-]?[0-9]+")
 
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+
+_VALUES = 100_000
+"""Values in a body: lists that are longer are files by right, and nobody else is served while they are read."""
+
 _DEPTH = 100
 """Levels to which JSON may be nested: more than any workflow's inputs need, and safe for every reader."""
 
@@ -42,6 +47,8 @@ def parse_json(text: str) -> Any:
     Raises:
         BadRequest: it isn't JSON, or holds what can't be stored; says where.
     """
+    if _values(text) > _VALUES:
+        raise BadRequest(f"The body holds more than {_VALUES} values. Put them into a file, and upload it.")
     try:
         value = written.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -56,6 +63,14 @@ def parse_json(text: str) -> Any:
         place, reason = problem
         raise BadRequest(f"`{place.lstrip('.')}` {reason}." if place else f"The body {reason}.")
     return value
+
+
+def _values(text: str) -> int:
+    """About how many values a document holds; nobody has to know better before there are too many."""
+    most = sum(map(text.count, ",[{"))
+    # Each value has a text at most, and a name; texts take long to pass over.
+    texts = (text.count('"') - text.count('\\"')) // 4
+    return most if most <= _VALUES or texts > _VALUES else sum(map(_TEXTS.sub("", text).count, ",[{"))
 
 
 def _no_constant(name: str) -> None:

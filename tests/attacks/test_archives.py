@@ -1,4 +1,5 @@
-"""One upload stops nobody: archives that are made to cost time and memory, or to write where they shouldn't."""
+"""One upload stops nobody: archives that are made to cost time and memory, or to write where they shouldn't, and bodies
+that are made to take long to read."""
 
 from __future__ import annotations
 
@@ -132,7 +133,29 @@ def test_others_are_answered_while_archives_are_looked_into(service: Service, al
         over.set()
         for attacker in attackers:
             attacker.join()
-    assert set(answers) <= {400, 429}
+    assert set(answers) <= {400, 429, 503}
     assert 400 in answers
     assert max(times) < 2
     assert trigger < 5
+
+
+SIZE = 8 * MIB - 100
+BODIES = {
+    "numbers": "[" + "0," * (SIZE // 2 - 1) + "0]",
+    "lists": "[" + "[]," * (SIZE // 3 - 1) + "0]",
+    "floats": "[" + "1e5," * (SIZE // 4 - 1) + "0]",
+    "texts": "[" + '"a",' * (SIZE // 4 - 1) + "0]",
+    "texts-with-quotes": "[" + '"\\\\",' * (SIZE // 5 - 1) + "0]",
+    "members": "{" + ",".join(f'"{number:x}":0' for number in range(SIZE // 10)) + "}",
+    "digits": "1" * SIZE,
+    "depth": "[" * (SIZE // 2) + "]" * (SIZE // 2),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_takes_long_to_read_is_refused_before(alice: Client, name: str) -> None:
+    body = '{"inputs": {"folder": ' + BODIES[name] + "}}"
+    answer = alice("POST", "/workflows/folder", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 413), answer.text
+    assert "folder" not in answer.json().get("inputs", {})
+    assert answer.elapsed.total_seconds() < 3

@@ -21,10 +21,11 @@ import pytest
 
 from hpcwaas.core.models import ExecutionState, Status, Step, StepDeclaration, StepStatus
 from hpcwaas.engines.cwl import processes, spool
+from hpcwaas.engines.cwl.collection import collect
 from hpcwaas.engines.cwl.fetch import FetchError, fetch
 from hpcwaas.engines.cwl.job import Job, StagedFile
 from hpcwaas.engines.cwl.launcher import poke
-from hpcwaas.engines.cwl.outputs import collect, open_inside
+from hpcwaas.engines.cwl.outputs import open_inside
 from hpcwaas.engines.cwl.packing import pack
 from hpcwaas.engines.cwl.runner import copy_file
 from hpcwaas.engines.cwl.trees import DEPTH_LIMIT, remove_tree, walk

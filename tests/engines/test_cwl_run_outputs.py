@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.outputs import OutsideError, Place, collect, find, open_inside, show
+from hpcwaas.engines.cwl.collection import collect
+from hpcwaas.engines.cwl.outputs import OutsideError, Place, find, open_inside, show
 from hpcwaas.engines.cwl.packing import pack
 
 
@@ -82,7 +83,17 @@ def test_paths_lead_to_every_part(tree: Path) -> None:
         "dir": {"class": "Directory", "location": (tree / "dir").as_uri(), "listing": [file(tree / "x.bam")]},
     }
     kept, warnings = collect(value, tree)
-    assert not warnings
+    link = "it is a link that leads nowhere, in a circle, out of the directory, or to no file"
+    assert warnings == [
+        f"Output dir: {name} will not be in its archive: {reason}."
+        for name, reason in {
+            "fifo": "it is neither a file nor a directory",
+            "folder-out": link,
+            "out": link,
+            "self": link,
+            "up": link,
+        }.items()
+    ]
     shown = {name: show(part, name) for name, part in kept.items()}
     assert shown["aln"]["path"] == "aln"
     assert shown["aln"]["secondaryFiles"][0]["path"] == "aln/secondaryFiles/0"
@@ -165,3 +176,12 @@ def _small(chunks: Iterator[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         assert len(chunk) < 2 << 20
         yield chunk
+
+
+def test_too_many_values_cost_only_their_own_output(tree: Path) -> None:
+    value = {"good": file(tree / "x.bam"), "much": [[0] * 1000] * 300, "number": 1}
+    kept, warnings = collect(value, tree)
+    assert kept["good"]["location"] == "x.bam"
+    assert kept["much"] is None
+    assert warnings == ["Output much is dropped: all outputs may have 200000 values together."]
+    assert kept["number"] == 1

@@ -28,8 +28,19 @@ def test_reads_json(text: str) -> None:
         ("[" * 5000 + "]" * 5000, "nested"),
         ("[" * 200 + "]" * 200, "nested"),
         ("1" * 5000, "too long"),
+        ("[" + "0," * 100_000 + "0]", "more than 100000 values"),
+        ("[" + "{}," * 100_000 + "0]", "more than 100000 values"),
+        ("[" + '"a",' * 100_000 + "0]", "more than 100000 values"),
+        ("[" + '"' + "a" * 10 + '",' * 1 + "[],0," * 60_000 + "0]", "more than 100000 values"),
     ],
 )
 def test_refuses_with_the_place(text: str, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         parse_json(text)
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + "1,2,[3]\\n" * 100_000 + '"', '"' + '\\",' * 200_000 + '"', "[" + "0," * 99_000 + "0]"]
+)
+def test_a_long_text_is_one_value(text: str) -> None:
+    assert parse_json(text)

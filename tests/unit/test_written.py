@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from typing import Any
 
 import pytest
 
 from hpcwaas import written
+from hpcwaas.written import WrittenFloat
 
 TEXT = '{"a": [1.10, 1e3, -0, 12345678901234567890, 1E+2, 0.1e1], "b": {"c": -1.50}, "d": "1.10", "e": 7}'
 
@@ -50,3 +52,19 @@ def test_what_json_has_no_word_for_is_written_as_json_does() -> None:
 )
 def test_whole_numbers_are_told_exactly(text: str, whole: int | None) -> None:
     assert written.whole(written.WrittenFloat(text)) == whole
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "-1e999999999999", "1e400"])
+def test_a_number_of_more_digits_than_there_is_time_for_is_no_whole_one(text: str) -> None:
+    assert written.whole(WrittenFloat(text)) is None
+
+
+def test_depth_is_found_without_going_down() -> None:
+    value: Any = 0
+    for _ in range(100_000):
+        value = [value]
+    assert written.deeper(value, 100)
+    assert not written.deeper([[{"a": 1}], "text"], 3)
+    assert written.deeper([[{"a": 1}], "text"], 2)
+    while value:  # nor may its end
+        value = value.pop()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+
+import regex
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.alien4cloud.values import READERS, sent
@@ -14,6 +16,9 @@ from hpcwaas.engines.problems import Problems
 from hpcwaas.errors import InputProblem
 
 _HIDDEN = "(hidden)"
+
+_PATTERNS_SECONDS = 1.0
+"""Seconds for all patterns of one request."""
 
 _EMPTY = (
     "an empty text can't be given: the orchestrator behind Alien4Cloud (Yorc) fails on it with `Failed to parse TOSCA "
@@ -50,6 +55,7 @@ def prepare_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON]) -> dic
         if name not in declared and not problems.enough(0):
             problems.add_unknown(name, name, declared, "input")
     order: dict[str, JSON] = {}
+    patterns = _Patterns()
     for name, definition in declared.items():
         given = inputs.get(name)
         if given is None:
@@ -61,7 +67,7 @@ def prepare_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON]) -> dic
                 order[name] = None  # its default, if any, isn't known here; Alien4Cloud takes it for null
             continue
         start = len(problems)
-        order[name] = sent(_checked(problems, definition, given, name))
+        order[name] = sent(_checked(problems, patterns, definition, given, name))
         if definition.get("writeOnly"):
             problems.put_back([_hidden(problem) for problem in problems.take_back(start)])
         if order[name] == "":
@@ -78,7 +84,7 @@ def _hidden(problem: InputProblem) -> InputProblem:
     )
 
 
-def _checked(problems: Problems, schema: Mapping[str, Any], given: JSON, way: str) -> JSON:
+def _checked(problems: Problems, patterns: _Patterns, schema: Mapping[str, Any], given: JSON, way: str) -> JSON:
     """A value as its type has it. Problems are noted, not raised."""
     kind = schema.get("type")
     try:
@@ -88,7 +94,11 @@ def _checked(problems: Problems, schema: Mapping[str, Any], given: JSON, way: st
         return None
     start = len(problems)
     if isinstance(value, list) and "items" in schema:
-        value = [_checked(problems, schema["items"], item, f"{way}[{index}]") for index, item in enumerate(value)]
+        items, value = value, []
+        for index, item in enumerate(items):
+            value.append(_checked(problems, patterns, schema["items"], item, f"{way}[{index}]"))
+            if problems.enough(start):
+                break
     elif isinstance(value, dict):
         if "function" in value:
             # Alien4Cloud would evaluate it, `get_secret` included, with the rights of this service.
@@ -96,15 +106,21 @@ def _checked(problems: Problems, schema: Mapping[str, Any], given: JSON, way: st
             return None
         inner = schema.get("additionalProperties")
         if isinstance(inner, Mapping):
-            value = {name: _checked(problems, inner, item, f"{way}.{name}") for name, item in value.items()}
-    if len(problems) == start and not all(_holds(schema, value)):
+            members, value = value, {}
+            for name, item in members.items():
+                value[name] = _checked(problems, patterns, inner, item, f"{way}.{name}")
+                if problems.enough(start):
+                    break
+    if len(problems) == start and not all(_holds(patterns, schema, value)):
         problems.add_wrong(way, given, _in_words(schema))
     # `True` and `true` are the same to Alien4Cloud, and not to a script.
     return given.strip() if isinstance(value, bool) and isinstance(given, str) else value
 
 
-def _holds(schema: Mapping[str, Any], value: JSON) -> Iterator[bool]:
+def _holds(patterns: _Patterns, schema: Mapping[str, Any], value: JSON) -> Iterator[bool]:
     """Whether each constraint holds."""
+    if "pattern" in schema:
+        yield patterns.match(schema["pattern"], value)
     for word, holds in _CONSTRAINTS.items():
         if word in schema:
             yield holds(value, schema[word])
@@ -125,8 +141,28 @@ _CONSTRAINTS: dict[str, Callable[[Any, Any], bool]] = {
     "maxItems": lambda value, bound: len(value) <= bound,
     "minProperties": lambda value, bound: len(value) >= bound,
     "maxProperties": lambda value, bound: len(value) <= bound,
-    "pattern": lambda value, pattern: re.fullmatch(pattern, value) is not None,
 }
+
+
+class _Patterns:
+    """Compares the texts of one request with the patterns of their inputs, as long as there is time: many a pattern
+    takes ages for a few characters. What isn't compared here is compared by Alien4Cloud, as all is."""
+
+    def __init__(self) -> None:
+        self._left = _PATTERNS_SECONDS
+
+    def match(self, pattern: str, value: Any) -> bool:
+        """Whether the whole of a value matches, as far as can be said in time."""
+        if self._left <= 0:
+            return True
+        begin = time.monotonic()
+        try:
+            # Others go on meanwhile, which they can't with Python's own patterns.
+            return regex.fullmatch(pattern, value, timeout=self._left, concurrent=True) is not None
+        except TimeoutError:
+            return True
+        finally:
+            self._left -= time.monotonic() - begin
 
 
 def _is_time(value: str) -> bool:

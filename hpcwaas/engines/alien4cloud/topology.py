@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import regex
 
 from hpcwaas import written
 from hpcwaas.core.models import JSON, OutputDeclaration, StepDeclaration, Workflow, WorkflowDetails
@@ -197,8 +198,8 @@ def _constraint(shape: str | None, kind: str, constraint: Mapping[str, Any]) -> 
 def _compiles(pattern: str) -> bool:
     """Whether a pattern means something here: Java's dialect knows more. Alien4Cloud checks it in any case."""
     try:
-        re.compile(pattern)
-    except re.error:
+        regex.compile(pattern)
+    except regex.error:
         return False
     return True
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from hpcwaas import written
 from hpcwaas.core.models import JSON
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,20})?")
+
+_DEPTH = 100
+"""Levels to which a list or an object in a text may be nested."""
 
 
 def integer(given: JSON) -> int:
@@ -61,11 +65,17 @@ def string(given: JSON) -> str:
     return given
 
 
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
 def _parsed(kind: type) -> Callable[[JSON], JSON]:
     def read(given: JSON) -> JSON:
-        value = written.loads(given) if isinstance(given, str) else given
+        value = written.loads(given, parse_constant=_refuse) if isinstance(given, str) else given
         if not isinstance(value, kind):
             raise TypeError
+        if written.deeper(value, _DEPTH):
+            raise ValueError
         return value
 
     return read

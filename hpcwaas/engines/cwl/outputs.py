@@ -1,20 +1,18 @@
-"""The output object of an execution: what of it is kept, what of it is shown, and the way to a part of it."""
+"""The output object of an execution as it is kept: what of it is shown, and the way to a part of it."""
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.trees import DEPTH_LIMIT, walk
 
-_KEPT = ("class", "basename", "checksum", "format")
-_LOCATION = "location"
+LOCATION = "location"
+"""Member of a kept file that says where it is."""
 
 
 class OutsideError(Exception):
@@ -24,80 +22,6 @@ class OutsideError(Exception):
 def real(path: Path) -> Path:
     """A path without links. Of links that go round in circles something is left that can't be opened."""
     return Path(os.path.realpath(path))  # `Path.resolve` raises on circles
-
-
-def collect(value: Mapping[str, JSON] | None, directory: Path) -> tuple[dict[str, JSON], list[str]]:
-    """What is kept of an output object that a runner wrote.
-
-    Args:
-        value: the object; None when there is none.
-        directory: of the execution's outputs. Files and directories elsewhere are dropped.
-
-    Returns:
-        the object, in which `location` is a path relative to `directory`, and a warning for each part that was dropped.
-    """
-    warnings: list[str] = []
-    root = real(directory)
-
-    def keep(part: JSON, name: str, level: int = 1) -> JSON:
-        if level > DEPTH_LIMIT:
-            warnings.append(f"Output {name[:80]}… is cut off: it is nested in more than {DEPTH_LIMIT} levels.")
-            return None
-        if isinstance(part, list):
-            return [keep(item, f"{name}[{index}]", level + 1) for index, item in enumerate(part)]
-        if isinstance(part, float) and not math.isfinite(part):
-            warnings.append(f"Output {name} is given as null: JSON knows no {part}.")
-            return None
-        if isinstance(part, str):
-            return _valid(part)
-        if not isinstance(part, dict):
-            return part
-        if part.get("class") not in ("File", "Directory"):
-            return {_valid(key): keep(item, f"{name}.{key}", level + 1) for key, item in part.items()}
-        path = _path(part)
-        target = real(path) if path else None
-        right = (
-            target
-            and target.is_relative_to(root)
-            and (target.is_file() if part["class"] == "File" else target.is_dir())
-        )
-        if not path or not target or not right:
-            warnings.append(
-                f"Output {name} is dropped: it is no {part['class'].lower()} among the execution's outputs."
-            )
-            return None
-        kept: dict[str, JSON] = {key: _valid(part[key]) for key in _KEPT if isinstance(part.get(key), str)}
-        kept[_LOCATION] = str(target.relative_to(root))
-        kept.setdefault("basename", path.name)
-        if part["class"] == "File":
-            kept["size"] = target.stat().st_size
-            if secondary := part.get("secondaryFiles"):
-                files = [
-                    keep(item, f"{name}.secondaryFiles[{index}]", level + 1) for index, item in enumerate(secondary)
-                ]
-                kept["secondaryFiles"] = [item for item in files if item]
-        elif any(depth > DEPTH_LIMIT for depth, _ in walk(target)):
-            warnings.append(
-                f"Output {name}: what lies deeper than {DEPTH_LIMIT} levels of directories will not be in its archive."
-            )
-        return kept
-
-    return {name: keep(part, name) for name, part in (value or {}).items()}, warnings
-
-
-def _valid(text: str) -> str:
-    """A text without halves of surrogate pairs, which JSON can escape and nobody can encode."""
-    return text.encode(errors="replace").decode()
-
-
-def _path(part: Mapping[str, JSON]) -> Path | None:
-    location = part.get("location") or part.get("path")
-    if not isinstance(location, str):
-        return None
-    url = urlsplit(location)
-    if url.scheme == "file":
-        return Path(unquote(url.path))
-    return Path(location) if location.startswith("/") else None
 
 
 def show(value: JSON, path: str) -> JSON:
@@ -113,7 +37,7 @@ def show(value: JSON, path: str) -> JSON:
         return value
     if not is_path(value):
         return {key: show(item, f"{path}/{_part(key)}") for key, item in value.items()}
-    shown = {key: item for key, item in value.items() if key != _LOCATION} | {"path": path}
+    shown = {key: item for key, item in value.items() if key != LOCATION} | {"path": path}
     if "secondaryFiles" in value:
         shown["secondaryFiles"] = show(value["secondaryFiles"], f"{path}/secondaryFiles")
     return shown
@@ -125,7 +49,7 @@ def _part(name: str) -> str:
 
 def is_path(value: JSON) -> bool:
     """Whether a kept value is a file or directory."""
-    return isinstance(value, dict) and value.get("class") in ("File", "Directory") and _LOCATION in value
+    return isinstance(value, dict) and value.get("class") in ("File", "Directory") and LOCATION in value
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +79,9 @@ def find(value: JSON, path: str | None) -> Place | JSON:
         if is_path(value) and value["class"] == "Directory":
             if any(part in ("", ".", "..") or "\0" in part for part in parts):
                 raise LookupError(path)
-            return Place("/".join([value[_LOCATION], *parts]), None if parts else value)
+            return Place("/".join([value[LOCATION], *parts]), None if parts else value)
         if not parts:
-            return Place(value[_LOCATION], value) if is_path(value) else value
+            return Place(value[LOCATION], value) if is_path(value) else value
         part = parts.pop(0)
         if is_path(value) and part != "secondaryFiles":
             raise LookupError(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,7 @@ class _Member:
 def pack(root: Path, path: str, kind: str) -> Iterator[bytes]:
     """The bytes of an archive of a directory.
 
-    Links to files that stay inside the directory are packed as these files; other links, and what is neither file nor
-    directory, are left out, and so is what lies deeper than `DEPTH_LIMIT` levels.
+    Links to files that stay inside the directory are packed as these files; what `left_out` names isn't packed.
 
     Args:
         root: beyond which nothing is read.
@@ -47,7 +47,21 @@ def pack(root: Path, path: str, kind: str) -> Iterator[bytes]:
     return _zip(members) if kind == "zip" else _tar(members)
 
 
-def _members(directory: Path) -> Iterator[_Member]:
+def left_out(directory: Path) -> list[tuple[str, str]]:
+    """What of a directory `pack` leaves out, each with the reason: links that lead elsewhere or to directories, what is
+    neither file nor directory or can't be read, and what lies deeper than `DEPTH_LIMIT` levels."""
+    found: list[tuple[str, str]] = []
+    for _ in _members(real(directory), lambda name, reason: found.append((shown(name), reason))):
+        pass
+    return found
+
+
+def shown(name: str) -> str:
+    """A name as it can stand in a line of text."""
+    return name if name.isprintable() else ascii(name)
+
+
+def _members(directory: Path, leave_out: Callable[[str, str], object] = lambda name, reason: None) -> Iterator[_Member]:
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -64,17 +78,35 @@ def _members(directory: Path) -> Iterator[_Member]:
             try:
                 descriptor = open_inside(directory, name)
             except OutsideError:
+                leave_out(name, _why_not(directory / name))
                 continue
             try:
                 status = os.fstat(descriptor)
                 if stat.S_ISREG(status.st_mode):
                     yield _Member(_encodable(name), status, descriptor)
-                elif not (directory / name).is_symlink():  # a link to a directory may lead round in circles
+                elif (directory / name).is_symlink():  # it may lead round in circles
+                    leave_out(name, "it is a link to a directory")
+                else:
                     yield _Member(_encodable(name), status, None)
                     if name.count("/") < DEPTH_LIMIT - 1:
                         pending.append(name)
+                    elif os.listdir(descriptor):  # noqa: PTH208  (as above)
+                        leave_out(name, f"what is in it lies deeper than {DEPTH_LIMIT} levels of directories")
             finally:
                 os.close(descriptor)
+
+
+def _why_not(path: Path) -> str:
+    """Why something in a directory can't be opened."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return os.strerror(error.errno or errno.EIO)
+    if stat.S_ISLNK(mode):
+        return "it is a link that leads nowhere, in a circle, out of the directory, or to no file"
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return "it can't be read"
+    return "it is neither a file nor a directory"
 
 
 def _encodable(name: str) -> str:

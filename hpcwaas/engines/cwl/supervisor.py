@@ -18,8 +18,8 @@ from urllib.parse import quote
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
 from hpcwaas.engines.cwl import processes, spool
 from hpcwaas.engines.cwl.channel import Demultiplexer, Line, interpret, new_token
+from hpcwaas.engines.cwl.collection import collect
 from hpcwaas.engines.cwl.log import MAX_LINE, LogWriter, clean
-from hpcwaas.engines.cwl.outputs import collect
 from hpcwaas.engines.cwl.runner import IN_PROCESS, Runner
 from hpcwaas.engines.cwl.steps import Diagnosis, StepTracker, finish
 from hpcwaas.engines.cwl.trees import remove_tree
