@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 
 from hpcwaas import app_identity
 from hpcwaas.api import auth, handlers, middleware, problems, security
-from hpcwaas.api.audit import Auditing
+from hpcwaas.api.audit import Auditing, Strangers
 from hpcwaas.api.bridge import Bridge
 from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
@@ -96,6 +96,7 @@ class Parts:
     tokens: Tokens
     limits: Limits
     audit: Audit
+    strangers: Strangers
     auth_methods: tuple[str, ...]
     sso: app_identity.SSO | None
     start: Callable[[], None]
@@ -124,7 +125,7 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
         middlewares=[
             ServerErrorMiddleware,
             partial(middleware.Edge, at_once=_FOLLOWERS + 16 * threads),
-            partial(Auditing, record=parts.audit.record),
+            partial(Auditing, record=parts.audit.record, strangers=parts.strangers),
             partial(middleware.Methods, paths=_methods(contract)),
             partial(Probes, health=parts.health),
             partial(middleware.Bodies, limit=settings.server.max_body),
@@ -169,6 +170,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     audit = Audit(settings)
+    strangers = Strangers(audit.record)
     database = _database(settings)
     vault = _vault(settings, database, secret_id)
     old_keys = settings.vault_config is not None and settings.vault_config.unrecorded_keys == "accept"
@@ -213,6 +215,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
         if sso is not None:
             sso.party.close()
         database.close()
+        strangers.flush()
         audit.close()
 
     return Parts(
@@ -227,6 +230,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
         tokens=Tokens(token_records, _max_token_days(settings), identity.forget),
         limits=Limits(settings.limits, records, files),
         audit=audit,
+        strangers=strangers,
         auth_methods=settings.auth.auth_type if settings.auth else ("local",),
         sso=sso,
         start=start,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import logging
 import os
-import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from io import FileIO
-from pathlib import Path
 
 from hpcwaas import logs
+from hpcwaas.chained import ChainedFile
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.local import login_name
+from hpcwaas.syslog import Syslog
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST = 500
@@ -27,15 +24,15 @@ _COMPLAIN_EVERY = 60.0
 
 
 class Audit:
-    """Appends acts to the audit file. Any number of processes may append to the same one.
+    """Appends acts to the audit file, and sends them to a syslog server when the settings name one.
 
     Raises:
-        ConfigurationError: the file can't be written.
+        ConfigurationError: the file can't be written, or there is no such server.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._scrub = logs.scrubber_of(settings)
-        self._file = _File(settings.audit_file)
+        self._file = ChainedFile(settings.audit_file)
         self._complained = -_COMPLAIN_EVERY
         try:
             self._file.check()
@@ -43,22 +40,29 @@ class Audit:
             raise ConfigurationError(
                 "audit.file", f"can't append to {settings.audit_file}: {error.strerror}"
             ) from error
+        address = settings.audit.syslog
+        try:
+            self._syslog = Syslog(address, "hpcwaas-audit") if address else None
+        except OSError as error:
+            raise ConfigurationError("audit.syslog", f"can't reach {address}: {error.strerror}") from error
 
     def record(self, act: Mapping[str, object]) -> None:
         """Records an act, now. When that fails, the log tells.
 
         Args:
-            act: texts, numbers, lists of them, and None.
+            act: texts, numbers, lists and maps of them, and None.
         """
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        # All but ASCII is escaped: no text can begin a line or steer the terminal that shows it.
-        line = json.dumps({"time": moment, **{name: self._clean(value) for name, value in act.items()}})
+        members = {"time": moment, **{name: self._clean(value) for name, value in act.items()}}
+        line = json.dumps(members)
         try:
-            self._file.append(line.encode() + b"\n")
+            line = self._file.append(members).decode().rstrip()
         except OSError as error:
             if time.monotonic() - self._complained >= _COMPLAIN_EVERY:
                 self._complained = time.monotonic()
                 _LOGGER.error("Acts can't be recorded in %s: %s", self._file.path, error)  # noqa: TRY400
+        if self._syslog is not None:
+            self._syslog.send(line)
 
     def record_command(self, operation: str, target: str) -> None:
         """Records an act of somebody at this machine, by a command that has done it.
@@ -74,70 +78,18 @@ class Audit:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+        if self._syslog is not None:
+            self._syslog.close()
 
     def _clean(self, value: object) -> object:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._clean(item) for item in value]
+        if isinstance(value, Mapping):
+            return {str(self._clean(name)): self._clean(item) for name, item in value.items()}
         if value is None or isinstance(value, int | float):
             return value
         text = self._scrub(str(value))
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-class _File:
-    """The file, opened anew when something else stands under its name: logrotate works like that.
-
-    `logging.WatchedFileHandler` does that, too, but keeps what a full disk didn't take and fails with it later.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._stream: FileIO | None = None
-        self._torn = False
-
-    def check(self) -> None:
-        """Finds out whether it can be written, and makes it.
-
-        Raises:
-            OSError: it can't.
-        """
-        self._open().close()
-
-    def append(self, line: bytes) -> None:
-        """Appends a line by a single system call, which other processes can't interrupt.
-
-        Raises:
-            OSError: it can't, or not all of it.
-        """
-        with self._lock:
-            # The rest of a line that didn't fit is lost; the next one begins at the left all the same.
-            whole = b"\n" + line if self._torn else line
-            written = self._current().write(whole)
-            if written != len(whole):
-                self._torn = self._torn or written > 0
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._torn = False
-
-    def close(self) -> None:
-        """Closes it."""
-        with self._lock:
-            if self._stream is not None:
-                self._stream.close()
-                self._stream = None
-
-    def _current(self) -> FileIO:
-        if self._stream is not None:
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(self.path.stat(), os.fstat(self._stream.fileno())):
-                    return self._stream
-            self._stream.close()
-            self._stream = None
-        self._stream = self._open()
-        return self._stream
-
-    def _open(self) -> FileIO:
-        return FileIO(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "a")
 
 
 def _account() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcwaas import __version__
+from hpcwaas.audit_command import audit
 from hpcwaas.command import read_settings, reporting, settings_flags
 from hpcwaas.users import user
 
@@ -132,3 +133,4 @@ def current() -> None:
 
 
 main.add_command(user)
+main.add_command(audit)

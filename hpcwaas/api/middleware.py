@@ -19,6 +19,12 @@ from hpcwaas.errors import BadRequest, RequestTimeout, TooLarge
 
 _ACCESS = logging.getLogger("hpcwaas.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+GIVEN_ID = "hpcwaas.given_id"
+"""Extension of the scope: the id that the client gave the request. It counts as soon as the client is known."""
+
+_LONGEST = 300
+"""Characters of a path that the log shows. Anybody can send a long one."""
+
 _SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -60,11 +66,11 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = Headers(scope=scope).get("x-request-id", "")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = uuid.uuid4().hex
         extensions = scope.setdefault("extensions", {})
-        extensions["hpcwaas.request_id"] = request_id
+        extensions["hpcwaas.request_id"] = uuid.uuid4().hex
+        given_id = Headers(scope=scope).get("x-request-id", "")
+        if _REQUEST_ID.fullmatch(given_id):
+            extensions[GIVEN_ID] = given_id
         started = time.monotonic()
         status: int | None = None
         unanswered = 500
@@ -74,7 +80,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
+                headers["X-Request-ID"] = extensions["hpcwaas.request_id"]
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault(
@@ -96,19 +102,19 @@ class Edge:
             await _refuse(scope, send_with_headers, 503, "The service is being restarted.", {"Retry-After": "2"})
         finally:
             self._under_way -= 1
-            self._log(scope, request_id, status or unanswered, time.monotonic() - started)
+            self._log(scope, status or unanswered, time.monotonic() - started)
 
     @staticmethod
-    def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _log(scope: Scope, status: int, seconds: float) -> None:
         probe = scope["path"].startswith("/health/")
         _ACCESS.log(
             logging.DEBUG if probe else logging.INFO,
             "%s %s %d",
             scope["method"],
-            scope["path"].encode("ascii", "backslashreplace").decode(),
+            scope["path"][:_LONGEST].encode("ascii", "backslashreplace").decode(),
             status,
             extra={
-                "request_id": request_id,
+                "request_id": scope["extensions"]["hpcwaas.request_id"],
                 "duration_ms": round(seconds * 1000, 1),
                 "subject": scope["extensions"].get(SUBJECT),
                 "address": (scope.get("client") or ("", 0))[0],

@@ -12,6 +12,7 @@ from connexion.security import NO_VALUE, AbstractSecurityHandler
 
 from hpcwaas.api.audit import CALLER
 from hpcwaas.api.bridge import SUBJECT
+from hpcwaas.api.middleware import GIVEN_ID
 from hpcwaas.core import policy
 from hpcwaas.errors import Forbidden
 from hpcwaas.identity.base import Identity
@@ -72,6 +73,8 @@ async def _verify(
     extensions = scope.setdefault("extensions", {})
     extensions[SUBJECT] = principal.subject
     extensions[CALLER] = (principal, scheme)
+    if GIVEN_ID in extensions:
+        extensions["hpcwaas.request_id"] = extensions[GIVEN_ID]
     count(principal.subject)
     policy.require(principal, scopes[extensions["connexion_routing"]["operation_id"]])
     return {"sub": principal.subject, "principal": principal}

@@ -34,7 +34,8 @@ class Acts:
 
     def __call__(self) -> list[dict[str, Any]]:
         text = self._file.read_bytes()[self._begin :]
-        return [json.loads(line) for line in text.splitlines()]
+        found = [json.loads(line) for line in text.splitlines()]
+        return [act for act in found if act["operation"] != "strangers"]
 
     def brief(self) -> list[tuple[Any, ...]]:
         return [(act["who"], act["operation"], act.get("owner"), act["result"]) for act in self()]
@@ -52,6 +53,7 @@ def test_what_changes_something_is_an_act(alice: Client, acts: Acts, settings: S
     alice("POST", "/files?name=b", data=bytes(1001))
     first, *more = acts()
     assert first.pop("time").endswith("Z")
+    assert len(first.pop("previous") or "") in (0, 64)
     assert first == {
         "request_id": "mine",
         "who": "alice",
@@ -74,7 +76,7 @@ def test_looking_at_ones_own_is_none(alice: Client, acts: Acts) -> None:
     path = alice.trigger("echo", message="x")
     alice.finished(path)
     before = len(acts())
-    for own in ("/workflows", "/executions", path, f"{path}/logs", "/files", "/ssh_keys", "/tokens", "/whoami"):
+    for own in ("/workflows", "/executions", path, "/files", "/ssh_keys", "/tokens", "/whoami"):
         assert alice("GET", own).status_code == 200
         assert alice("HEAD", own).status_code == 200
     for free in ("/health/live", "/auth/methods", "/openapi.json", "/ui/", "/nothing"):
@@ -110,7 +112,7 @@ def test_looking_at_what_is_somebody_elses_is(
     ]
 
 
-def test_refused_credentials_are(alice: Client, acts: Acts) -> None:
+def test_what_credentials_are_too_weak_for_is(alice: Client, acts: Acts) -> None:
     def get(path: str, **headers: str) -> None:
         Client(alice.url, headers)("GET", path)
 
@@ -126,12 +128,8 @@ def test_refused_credentials_are(alice: Client, acts: Acts) -> None:
     get("/workflows", Authorization=f"Bearer {secret}")
     assert [(act["who"], act["credential"], act["operation"], act["result"]) for act in acts()] == [
         ("alice", "basic", "createToken", 201),
-        (None, None, "listExecutions", 401),
-        (None, None, "listExecutions", 401),
         ("alice", f"token {identifier}", "listExecutions", 403),
-        (None, None, "triggerWorkflow", 401),
         ("alice", "basic", "deleteToken", 204),
-        (None, None, "listWorkflows", 401),
     ]
     assert acts()[0]["scopes"] == ["workflows:read"]
     assert acts()[0]["created"] == f"/tokens/{identifier}"

@@ -118,10 +118,12 @@ def test_a_trailing_slash_is_no_other_path(alice: Any) -> None:
 
 
 def test_request_id_is_taken_over_when_it_is_sane(alice: Any) -> None:
-    given = alice("GET", "/nope", headers={"X-Request-ID": "trace-1.2:3"})
+    given = alice("GET", "/files/nope", headers={"X-Request-ID": "trace-1.2:3"})
     assert given.headers["X-Request-ID"] == given.json()["request_id"] == "trace-1.2:3"
-    insane = alice("GET", "/nope", headers={"X-Request-ID": "a b" * 100})
+    insane = alice("GET", "/files/nope", headers={"X-Request-ID": "a b" * 100})
     assert insane.headers["X-Request-ID"] != "a b" * 100
+    strange = requests.get(f"{alice.url}/files/nope", headers={"X-Request-ID": "trace-1.2:3"}, timeout=10)
+    assert strange.headers["X-Request-ID"] == strange.json()["request_id"] != "trace-1.2:3"
 
 
 def test_security_headers_are_on_errors_too(alice: Any) -> None:

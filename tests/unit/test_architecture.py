@@ -15,6 +15,7 @@ COMMON = {
     "hpcwaas",
     "hpcwaas.errors",
     "hpcwaas.cursors",
+    "hpcwaas.chained",
     "hpcwaas.durable",
     "hpcwaas.configuration.settings",
     "hpcwaas.resources",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from hpcwaas.audit import Audit
+from hpcwaas.chained import Finding, verify
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
 
@@ -37,6 +39,10 @@ def acts(settings: Settings) -> Iterator[Audit]:
     audit = Audit(settings)
     yield audit
     audit.close()
+
+
+def sha256(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
 
 
 def recorded(path: Path) -> list[Any]:
@@ -95,6 +101,9 @@ def test_processes_do_not_tear_each_others_lines(settings: Settings) -> None:
     found = recorded(settings.audit_file)
     for name in "abc":
         assert [act["number"] for act in found if act["who"] == name] == list(range(1000))
+    assert verify([settings.audit_file]) == Finding(
+        3000, last=sha256(settings.audit_file.read_bytes().splitlines()[-1])
+    )
 
 
 def test_a_full_disk_fails_nothing_and_is_told_once_a_minute(
@@ -133,8 +142,13 @@ def test_after_half_a_line_the_next_begins_at_the_left(
         signal.signal(signal.SIGXFSZ, ignored)
     acts.record({"number": 4})
     lines = settings.audit_file.read_bytes().splitlines()
-    assert len(lines[1]) == 20
-    assert [json.loads(line)["number"] for line in (lines[0], lines[2])] == [1, 4]
+    assert [json.loads(line)["number"] for line in lines] == [1, 4]
+    with settings.audit_file.open("ab") as file:
+        file.write(b'{"half a')  # a crash of the machine
+    acts.record({"number": 5})
+    lines = settings.audit_file.read_bytes().splitlines()
+    assert json.loads(lines[-1])["number"] == 5
+    assert "line 3: it isn't a record of the chain" in verify([settings.audit_file]).faults[0]
 
 
 @pytest.mark.parametrize("file", ["missing/audit.jsonl", "."])
@@ -156,7 +170,7 @@ def test_acts_at_the_machine_are_recorded_with_the_account(
     first, second = recorded(settings.audit_file)
     assert first["who"] not in (None, "somebody-else", "admin")
     assert second["who"] == "admin"
-    assert {name: value for name, value in first.items() if name not in ("time", "who")} == {
+    assert {name: value for name, value in first.items() if name not in ("time", "who", "previous")} == {
         "credential": "account",
         "operation": "user add",
         "object": "carol",

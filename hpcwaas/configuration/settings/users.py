@@ -21,6 +21,12 @@ class AuditSettings(Section):
     """The record of who did what: one JSON object a line."""
 
     file: Path | None = Field(None, description="File to append to. Default: `audit.jsonl` in `data_dir`.")
+    syslog: str | None = Field(
+        None,
+        pattern=r"^(/.+|[^/\s]+:[0-9]{1,5})$",
+        description="Syslog server that gets each record, too: path of its socket, such as `/dev/log` (also "
+        "journald's), or `HOST:PORT` for UDP.",
+    )
 
 
 class StoreSettings(Section):

@@ -138,6 +138,7 @@ class Launcher:
         log.end(Level.WARN if state.status is Status.CANCELLED else Level.ERROR, state.reason or "")
         log.close()
         self._spool.write_state(execution_id, replace(state, ended_at=now, steps=finish(steps, state.status, now)))
+        self._spool.note(execution_id, event="ended", status=state.status.value)
 
     def _claim(self) -> None:
         active = spool.Spool.tickets(self._spool.active)

@@ -2,6 +2,7 @@
 
     queue/TICKET            a marker for each execution that waits; the ticket sorts by the time of its start
     active/TICKET           the same marker, moved here when the launcher claims it
+    processes.jsonl         whose processes ran when; see `Spool.note`
     incoming/               executions that are being written
     executions/ID/          request.json job.json uploads/ inputs/ state.json outputs.json log.jsonl outputs/ tmp/
                             cancel
@@ -21,9 +22,10 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+from hpcwaas.chained import ChainedFile
 from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
 from hpcwaas.durable import sync_directory
 from hpcwaas.engines.cwl.trees import remove_tree
@@ -40,6 +42,7 @@ UPLOADS = "uploads"
 TEMPORARY = "tmp"
 ARCHIVES = "archives"
 CANCEL = "cancel"
+PROCESSES = "processes.jsonl"
 LOCK = "supervisor.lock"
 
 DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
@@ -234,6 +237,19 @@ class Spool:
     def write_state(self, execution_id: str, state: ExecutionState) -> None:
         """Replaces the state of an execution at once."""
         replace(self.execution(execution_id) / STATE, encode_state(state))
+
+    def note(self, execution_id: str, **event: JSON) -> None:
+        """Notes, for operators, a beginning or an end of an execution's processes.
+
+        Raises:
+            OSError: it can't.
+        """
+        processes = ChainedFile(self.directory / PROCESSES)
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        try:
+            processes.append({"time": moment, "execution": execution_id, **event})
+        finally:
+            processes.close()
 
     def tidy(self, execution_id: str) -> None:
         """Removes what an execution that is over needs no more."""

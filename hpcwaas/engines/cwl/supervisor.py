@@ -7,6 +7,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -90,9 +91,16 @@ class Supervisor:
         now = _now()
         end = replace(end, ended_at=now, steps=finish(self._steps.steps, end.status, now))
         self._spool.write_state(self._id, end)
+        self._note(event="ended", pid=self._pid, status=end.status.value)
         self._spool.tidy(self._id)
         (self._spool.active / self._request.ticket).unlink(missing_ok=True)
         self._wake()
+
+    def _note(self, **event: JSON) -> None:
+        try:
+            self._spool.note(self._id, **event)
+        except OSError:  # a full disk, say: that is no reason to end an execution
+            traceback.print_exc()
 
     def _supervise(self) -> ExecutionState:
         for name in (spool.OUTPUTS, spool.TEMPORARY):
@@ -140,6 +148,7 @@ class Supervisor:
                 os._exit(1)
         os.close(error_writer)
         os.close(output_writer)
+        self._note(event="started", pid=self._pid, supervisor=supervisor, uid=os.getuid(), machine=socket.gethostname())
         selector.register(error_reader, selectors.EVENT_READ, self._take_errors)
         selector.register(output_reader, selectors.EVENT_READ, self._take_output)
 
