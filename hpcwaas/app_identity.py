@@ -21,6 +21,7 @@ from hpcwaas.identity.sessions import Admission, SessionMethod, Sessions
 from hpcwaas.identity.signin import SingleSignOn
 from hpcwaas.identity.throttle import Throttle
 from hpcwaas.identity.tokens import TokenMethod
+from hpcwaas.local import token_path
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.sessions import SessionStore
@@ -47,7 +48,7 @@ class SSO:
 
 def directory(settings: Settings, database: Database) -> Users:
     """Who there is."""
-    local = None if settings.auth else LocalIdentity(load_or_create_token(settings.data_dir / "local-token")).user
+    local = None if settings.auth else LocalIdentity(load_or_create_token(token_path(settings.data_dir))).user
     return Users(settings.auth, UserStore(database), local)
 
 
@@ -75,7 +76,7 @@ def single_sign_on(settings: Settings, database: Database, users: Users) -> SSO 
 def identity(settings: Settings, database: Database, users: Users, tokens: TokenMethod, sso: SSO | None) -> Identity:
     """All ways to sign in, as one."""
     if settings.auth is None:
-        return Front([tokens, LocalIdentity(load_or_create_token(settings.data_dir / "local-token"))])
+        return Front([tokens, LocalIdentity(load_or_create_token(token_path(settings.data_dir)))])
     throttle = Throttle(CounterStore(database))
     methods: list[Method] = [tokens] if sso is None else [sso.sessions, tokens, sso.bearer]
     if "basic" in settings.auth.auth_type:

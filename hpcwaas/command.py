@@ -57,8 +57,10 @@ def read_settings() -> Effective:
         ConfigurationError: the service can't start with them.
     """
     from hpcwaas.configuration.load import read
+    from hpcwaas.process_list import hide
 
     flags = dict(click.get_current_context().meta.get(_GIVEN, {}))
+    hide(str(flags[flag.name]) for flag in FLAGS if flag.secret and flag.name in flags)
     return read(flags.pop("--config", None), os.environ, flags)
 
 

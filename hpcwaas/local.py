@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,14 +43,26 @@ def remove_profile(path: Path, api_url: str, token: str) -> None:
         pass  # gone, or not ours
 
 
-def welcome(api_url: str, token: str, data_dir: Path) -> str:
-    """What is printed when the service is ready."""
+def token_path(data_dir: Path) -> Path:
+    """Where the token of the local mode lies; nobody else can read it."""
+    return data_dir / "local-token"
+
+
+def welcome(api_url: str, token: str | None, data_dir: Path) -> str:
+    """What is printed when the service is ready.
+
+    Args:
+        token: None where the text is kept, in a log say: it then tells where the token is.
+    """
+    file = token_path(data_dir)
+    log_in = token or f"with the token in {file}, which only you can read"
+    variable = token or f"$(cat {shlex.quote(str(file))})"
     return f"""
 Workflow Execution Service {__version__} is ready, for you alone.
 
     Address      {api_url}
     Swagger UI   {api_url}/ui/
-    Log in       {token}
+    Log in       {log_in}
                  (Swagger UI: Authorize, paste it under "bearer")
     Data         {data_dir}
 
@@ -60,7 +73,7 @@ The command waas of this account finds the service by itself:
 For scripts and curl:
 
     export HW_API_URL={api_url}
-    export HW_ACCESS_TOKEN={token}
+    export HW_ACCESS_TOKEN={variable}
     curl -H "Authorization: Bearer $HW_ACCESS_TOKEN" $HW_API_URL/workflows
 
 Ctrl-C stops the service; running executions go on without it.

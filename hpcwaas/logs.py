@@ -7,16 +7,24 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, TextIO
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.configuration.settings.values import SECRET_PARAMETER
 
+_LOGGER = logging.getLogger(__name__)
 _MASK = "********"
 _SHORTEST_SECRET = 4
 """Masking anything shorter would make the log unreadable and tell where it stands."""
+_SHORTEST_CORE = 6
+"""Shorter parts of base64 may stand in any id."""
 _CREDENTIALS = re.compile(
     r"""(?P<header>authorization["']?\s*[:=,]\s*b?["']?(?:\w+\s+)?)[^\s"',;)]+  # also in a dict
       | (?P<scheme>\b(?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{16,}
@@ -44,46 +52,79 @@ def configure(settings: Settings, *more_secrets: str, stream: TextIO | None = No
     handler.setFormatter(HumanFormatter(scrubber) if stream.isatty() else JSONFormatter(scrubber))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda end: _uncaught(end.exc_type, end.exc_value, end.exc_traceback)
     # They tell every small step; ours say what an operator needs to know.
     for name in ("alembic", "connexion", "gunicorn", "httpx", "urllib3", "uvicorn", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Python itself would print it as it is."""
+    if issubclass(kind, KeyboardInterrupt | SystemExit) or error is None:
+        sys.__excepthook__(kind, error or kind(), trace)
+    else:
+        _LOGGER.critical("unexpected error", exc_info=(kind, error, trace))
+
+
 def scrubber_of(settings: Settings, *more_secrets: str) -> Callable[[str], str]:
     """The function that masks secrets in a text: those of the settings, and whatever has the form of one of ours."""
-    return _Scrubber([*_secrets(settings), *more_secrets])
+    return _Scrubber([*secrets_in(settings), *more_secrets])
 
 
-def _secrets(settings: Settings) -> Iterator[str]:
-    """Every secret of the settings, in the forms in which it travels."""
-    if settings.auth is not None:
-        for account in settings.auth.basic_auth.accounts:
-            if account.password is not None:
-                password = account.password.get_secret_value()
-                yield password
-                yield base64.b64encode(f"{account.username}:{password}".encode()).decode()
-            if account.password_hash is not None:
-                yield account.password_hash.get_secret_value()
-        if settings.auth.client_secret is not None:
-            yield settings.auth.client_secret.get_secret_value()
-    if settings.vault.key is not None:
-        yield settings.vault.key.get_secret_value()
-    if settings.vault_config is not None:
-        for secret in (settings.vault_config.secret_id, settings.vault_config.token):
-            if secret is not None:
-                yield secret.get_secret_value()
-    if in_url := urlsplit(settings.store.url or "").password:
-        yield in_url
+def secrets_in(section: BaseModel) -> Iterator[str]:
+    """Every secret of the settings: what has the type of one, and passwords in URLs. A default is none: it is known."""
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if value != info.default:
+            yield from _secrets_in(value)
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    match value:
+        case SecretStr() | SecretBytes():
+            secret = value.get_secret_value()
+            yield secret if isinstance(secret, str) else secret.decode(errors="replace")
+        case BaseModel():
+            yield from secrets_in(value)
+        case str():
+            yield from _secrets_of_url(value)
+        case Mapping():
+            for member in value.values():
+                yield from _secrets_in(member)
+        case tuple() | list() | set() | frozenset():
+            for member in value:
+                yield from _secrets_in(member)
+
+
+def _secrets_of_url(text: str) -> Iterator[str]:
+    if "://" not in text:
+        return
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return
+    if parts.password:
+        yield from {parts.password, unquote(parts.password)}
+    # Drivers of databases take it so, too.
+    for name, value in parse_qsl(parts.query):
+        if SECRET_PARAMETER.search(name):
+            yield value
 
 
 class _Scrubber:
     """Masks secrets in text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= _SHORTEST_SECRET}
+        known = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         # Longest first: a secret may be a part of another.
-        ordered = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        forms = sorted({form for secret in known for form in _forms(secret)}, key=len, reverse=True)
+        cores = sorted({core for secret in known for core in _cores(secret)}, key=len, reverse=True)
+        plain = "|".join(map(re.escape, forms))
+        encoded = "|".join(map(re.escape, cores))
+        # What the secret is encoded with goes as well: a name and a colon, as in HTTP Basic.
+        parts = [f"[A-Za-z0-9+/_-]*(?:{encoded})[A-Za-z0-9+/_-]*=*"] if cores else []
+        self._known = re.compile("|".join([plain, *parts])) if forms else None
 
     def __call__(self, text: str) -> str:
         if self._known:
@@ -92,10 +133,29 @@ class _Scrubber:
 
 
 def _forms(secret: str) -> Iterator[str]:
+    """How a secret is written: plainly, in a URL, in a form, as a JSON or Python string, in base64."""
     yield secret
     yield quote(secret, safe="")
-    yield base64.b64encode(secret.encode()).decode().rstrip("=")
+    yield quote(secret)
+    yield quote_plus(secret)
+    yield re.sub("%..", lambda code: code[0].lower(), quote(secret, safe=""))
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
+    yield base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
+    yield secret.encode(errors="replace").hex()
+
+
+def _cores(secret: str) -> Iterator[str]:
+    """What base64 makes of a secret that stands in something longer, whatever stands before and behind it."""
+    for form in {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}:
+        content = form.encode(errors="replace")
+        for shift in range(3):
+            encoded = base64.b64encode(bytes(shift) + content)
+            # Without the letters that what stands before it and behind it has a part in.
+            core = encoded[-(-shift * 8 // 6) : (shift + len(content)) * 8 // 6].decode()
+            if len(core) >= _SHORTEST_CORE:
+                yield from {core, core.replace("+", "-").replace("/", "_")}
 
 
 class JSONFormatter(logging.Formatter):

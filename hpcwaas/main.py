@@ -15,6 +15,7 @@ from hpcwaas.users import user
 
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
+    from hpcwaas.configuration.load import Effective
     from hpcwaas.configuration.settings import Settings
 
 _CONTEXT = {
@@ -38,7 +39,9 @@ def main(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         with reporting():
-            _run(read_settings().settings)
+            effective = read_settings()
+            _advise(effective)
+            _run(effective.settings)
 
 
 def _run(settings: Settings) -> None:
@@ -48,6 +51,13 @@ def _run(settings: Settings) -> None:
 
     preflight(settings)
     serve(settings, partial(create_app, secret_id=prepare_vault(settings)))
+
+
+def _advise(effective: Effective) -> None:
+    from hpcwaas.configuration.advice import advice
+
+    for sentence in advice(effective):
+        click.echo(f"hpcwaas-api: {sentence}", err=True)
 
 
 @main.group()
@@ -65,7 +75,9 @@ def check() -> None:
     from hpcwaas.configuration.preflight import preflight
 
     with reporting():
-        preflight(read_settings().settings)
+        effective = read_settings()
+        preflight(effective.settings)
+        _advise(effective)
         click.echo("OK")
 
 

@@ -52,7 +52,7 @@ def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
     os.umask(0o077)
     make_data_dir(settings)
     lock = _lock(settings.data_dir, shared=not settings.database_url.startswith("sqlite"))
-    token = load_or_create_token(settings.data_dir / "local-token") if settings.local else None
+    token = load_or_create_token(local.token_path(settings.data_dir)) if settings.local else None
     logs.configure(settings, *([token] if token else []))
     for warning in advice(settings.auth):
         _LOGGER.warning(warning)
@@ -113,7 +113,9 @@ class _Readiness:
         try:
             local.write_profile(self._profile, self._url, self._token)
             _LOGGER.info("Ready at %s", self._url)
-            print(local.welcome(self._url, self._token, self._data_dir), flush=True)  # noqa: T201 # for people, no log
+            # A file, a journal or a log of a container keeps what it gets, for others to read.
+            token = self._token if sys.stdout.isatty() else None
+            print(local.welcome(self._url, token, self._data_dir), flush=True)  # noqa: T201 # for people, no log
         except OSError as error:  # a full disk or a closed pipe: the service works all the same
             _LOGGER.warning("Couldn't tell how to log in: %s", error)
 

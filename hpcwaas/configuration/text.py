@@ -14,6 +14,7 @@ from hpcwaas.configuration.flags import FLAGS
 from hpcwaas.configuration.leaves import Leaf, leaves, section_of
 from hpcwaas.configuration.load import SYSTEM_FILE, USER_FILE, Effective
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.configuration.settings.values import SECRET_PARAMETER
 from hpcwaas.resources import resource
 
 _MASK = "********"
@@ -88,10 +89,16 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
             elif leaf.key == "cwl.catalogue":
                 value = value or resource("examples")
             elif leaf.key == "store.url":
-                from sqlalchemy import make_url  # imported here: slow, and needed for nothing else
-
-                value = make_url(found.settings.database_url).render_as_string(hide_password=True)
+                value = _database(found.settings.database_url)
             yield f"{indent}{name}: {_shown(leaf, value)}  # {found.origins.get(leaf.key, 'default')}\n"
+
+
+def _database(url: str) -> str:
+    from sqlalchemy import make_url  # imported here: slow, and needed for nothing else
+
+    parsed = make_url(url)
+    masked = {name: _MASK for name in parsed.query if SECRET_PARAMETER.search(name)}
+    return parsed.update_query_dict(masked).render_as_string(hide_password=True)
 
 
 def _shown(leaf: Leaf, value: Any) -> str:

@@ -20,6 +20,7 @@ from tests.simulators.alien4cloud_worlds import ADMIN, WORKFLOWS
 from tests.simulators.vault import Vault, vault_server
 
 RUN = "/workflows/App@env@run"
+ACCEPT = {"unrecorded_keys": "accept"}
 Serve = Callable[..., tuple[str, Settings]]
 
 
@@ -64,7 +65,7 @@ def sent(alien4cloud: Simulator) -> list[Any]:
 
 
 def test_they_go_on_working(serve: Serve, alien4cloud: Simulator, caplog: pytest.LogCaptureFixture) -> None:
-    url, settings = serve({})
+    url, settings = serve(ACCEPT)
     alice, bob, old = as_user(url, "alice"), as_user(url, "bob"), str(uuid.uuid4())
     with caplog.at_level(logging.INFO, "hpcwaas.core.keys"):
         assert [run(alice, old), run(alice, old), run(bob, old)] == [201, 201, 201]
@@ -78,7 +79,7 @@ def test_they_go_on_working(serve: Serve, alien4cloud: Simulator, caplog: pytest
 
 
 def test_keys_on_record_have_their_owner(serve: Serve, alien4cloud: Simulator) -> None:
-    url, settings = serve({})
+    url, settings = serve(ACCEPT)
     alice, bob = as_user(url, "alice"), as_user(url, "bob")
     key = alice("POST", "/ssh_keys").json()["id"]
     assert run(bob, key) == run(bob, key, dry_run="true") == 400
@@ -89,13 +90,13 @@ def test_keys_on_record_have_their_owner(serve: Serve, alien4cloud: Simulator) -
 
 
 def test_other_names_than_that_service_gave_are_refused(serve: Serve) -> None:
-    url, _ = serve({})
+    url, _ = serve(ACCEPT)
     alice, old = as_user(url, "alice"), str(uuid.uuid4())
     for name in ("my-key", "../secret", f"{old}x", f"{old}\n", f"{{{old}}}", f"urn:uuid:{old}", old.upper(), old[1:]):
         assert run(alice, name) == 400
 
 
-@pytest.mark.parametrize("changes", [None, {"unrecorded_keys": "refuse"}])
+@pytest.mark.parametrize("changes", [None, {}, {"unrecorded_keys": "refuse"}])
 def test_they_are_refused_where_none_can_be_left(
     serve: Serve, alien4cloud: Simulator, changes: dict[str, str] | None
 ) -> None:

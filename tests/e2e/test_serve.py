@@ -113,7 +113,10 @@ def test_local_mode_from_start_to_stop(start: Start) -> None:
     assert (code, seconds < 3) == (0, True)
     printed = service.printed.read_text()
     assert f"export HW_API_URL={service.url}\n" in printed
-    assert f"export HW_ACCESS_TOKEN={profile['access_token']}\n" in printed
+    # What isn't a terminal may be read by others: it gets the place of the token only.
+    assert profile["access_token"] not in printed
+    assert f"export HW_ACCESS_TOKEN=$(cat {service.data}/local-token)\n" in printed
+    assert stat.S_IMODE((service.data / "local-token").stat().st_mode) == 0o600
     assert f"{service.url}/ui/" in printed
     assert str(service.data) in printed
     assert profile["access_token"] not in service.log.read_text()

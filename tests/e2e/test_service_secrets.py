@@ -171,7 +171,19 @@ def test_the_local_token(service: Service) -> None:
     (local,) = service.data.glob("local-token")
     assert local.stat().st_mode & 0o777 == 0o600
     hunt.take_files(service.data, local.name, "vault.key")
-    hunt.found["log"] = service.log.read_bytes()
-    assert service.printed.read_text().count(token) == 2  # to log in, and for scripts
+    hunt.found["log"], hunt.found["printed"] = service.log.read_bytes(), service.printed.read_bytes()
     for secret in (token, WRONG, "PRIVATE KEY", (service.data / "vault.key").read_text().strip()):
         assert hunt.places(secret) == []
+
+
+def test_secrets_among_the_flags_are_wiped_from_the_list_of_processes(service: Service) -> None:
+    secret = "Wolkenkuckucksheim-42"
+    service.arguments = ["--vault_address", "http://127.0.0.1:1", "--vault_role_id", "r", f"--vault_secret_id={secret}"]
+    service.start()
+    hunt = Hunt()
+    hunt.take_processes(service.processes())
+    assert len(hunt.found) >= 4
+    assert any(b"--vault_secret_id=****" in content for content in hunt.found.values())
+    hunt.found["log"] = service.log.read_bytes()
+    assert b"--vault_secret_id: whoever has just listed the processes has seen it" in hunt.found["log"]
+    assert hunt.places(secret) == []

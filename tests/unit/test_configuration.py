@@ -317,6 +317,14 @@ def test_effective_settings_mask_secrets(write: Write) -> None:
     assert not any(secret in shown for secret in ("geheim", "c2VjcmV0", "hidden"))
 
 
+def test_effective_settings_mask_secrets_in_the_query_of_a_url(write: Write) -> None:
+    url = "postgresql+psycopg://h/x?user=u&password=hidden&sslmode=require"
+    shown = effective(read(write(f"store: {{url: '{url}'}}\n"), {}, {}))
+    assert "hidden" not in shown
+    assert "user=u" in shown
+    assert "sslmode=require" in shown
+
+
 def test_reference_page_is_in_step() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
     assert page.read_text() == reference(), "hpcwaas-api config reference > docs/reference/configuration.md"

@@ -6,14 +6,22 @@ import base64
 import io
 import json
 import logging
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from hpcwaas import logs
-from hpcwaas.configuration.settings import Settings
+from hpcwaas.configuration.leaves import leaves
+from hpcwaas.configuration.settings import Account, Settings
+from hpcwaas.configuration.settings.values import Section
 
 PASSWORD = "hunter2 é'\"%"
 
@@ -145,6 +153,115 @@ def test_any_secret_in_a_plain_message_is_masked(secret: str, around: str) -> No
     logging.getLogger("hpcwaas.test").info("%s", around + secret + around)
     message = json.loads(stream.getvalue())["message"]
     assert secret not in message.replace("********", "")
+
+
+def filled(model: type[Section], secrets: list[str], path: str = "") -> Section:
+    """Settings with a secret of its own wherever one may stand."""
+
+    def value(annotation: Any, here: str) -> Any:
+        kinds = get_args(annotation) or (annotation,)
+        if SecretStr in kinds:
+            secrets.append(f"Secret of/{here} +1")
+            return SecretStr(secrets[-1])
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, Section):
+                section = filled(kind, secrets, f"{here}.")
+                return (section,) if get_origin(annotation) is tuple else section
+        return None
+
+    members = {name: value(info.annotation, path + name) for name, info in model.model_fields.items()}
+    wanted = {name for name, info in model.model_fields.items() if info.is_required() or members[name] is not None}
+    return model.model_construct(**{name: members[name] for name in wanted})
+
+
+def test_what_is_called_like_a_secret_has_the_type_of_one() -> None:
+    accounts = leaves(Account, ("auth", "basic_auth", "accounts"))
+    called = [leaf for leaf in (*leaves(), *accounts) if re.search(r"(password|secret|_id|token|hash|key)$", leaf.key)]
+    plain = [leaf.key for leaf in called if SecretStr not in (*get_args(leaf.field.annotation), leaf.field.annotation)]
+    assert sorted(plain) == ["auth.client_id", "vault_config.role_id"]  # these are names
+    assert len(called) >= 8
+
+
+def test_no_secret_of_the_settings_is_forgotten() -> None:
+    secrets: list[str] = []
+    made = filled(Settings, secrets)
+    assert isinstance(made, Settings)
+    assert {"Secret of/alien_config.password +1", "Secret of/auth.client_secret +1"} < set(secrets)
+    assert len(secrets) >= 7
+    scrub = logs.scrubber_of(made)
+    for secret in secrets:
+        basic = [base64.b64encode(f"{name}:{secret}".encode()).decode() for name in ("a", "ab", "abc", "hpcwaas")]
+        # RFC 6749 has the client's id and secret encoded before they go into the header.
+        basic += [base64.b64encode(f"id:{encode(secret)}".encode()).decode() for encode in (quote_plus, quote)]
+        for form in (
+            secret,
+            f"password={quote_plus(secret)}&x=1",
+            f"/login/{quote(secret, safe='')}",
+            re.sub("%..", lambda code: code[0].lower(), quote(secret, safe="")),
+            json.dumps({"password": secret}),
+            repr({"password": secret}),
+            base64.b64encode(secret.encode()).decode(),
+            base64.urlsafe_b64encode(secret.encode()).decode(),
+            secret.encode().hex(),
+            *basic,
+        ):
+            masked = scrub(f"<{form}>")
+            assert "********" in masked, form
+            for rest in (secret[-8:], quote_plus(secret)[-10:], base64.b64encode(secret.encode()).decode()[4:14]):
+                assert rest not in masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://hpcwaas:pa%2Fss%20word@db/hpcwaas",
+        "postgresql+psycopg://db/hpcwaas?user=hpcwaas&password=pa%2Fss%20word",
+        "postgresql+psycopg://db/hpcwaas?sslpassword=pa%2Fss+word",
+    ],
+)
+def test_passwords_in_urls_are_masked(url: str) -> None:
+    scrub = logs.scrubber_of(Settings.model_validate({"store": {"url": url}}))
+    for text in (f"can't connect to {url}", "authentication of pa/ss word failed", "{'password': 'pa/ss word'}"):
+        masked = scrub(text)
+        assert "********" in masked
+        assert not re.search(r"pa/ss|pa%2F|word@|word$|word'}", masked)
+
+
+def test_a_password_that_everybody_knows_is_no_secret() -> None:
+    scrub = logs.scrubber_of(Settings.model_validate({"alien_config": {"user": "admin"}}))
+    assert scrub("the scope admin is missing") == "the scope admin is missing"
+
+
+def test_ordinary_base64_stays() -> None:
+    scrub = logs.scrubber_of(settings())
+    text = "execution 7f3a-QWxhZGRpbjpvcGVuIHNlc2FtZQ== of /workflows/abcdefgh+ijkl/mnop"
+    assert scrub(text) == text
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_crash_tells_no_secret(in_thread: bool) -> None:
+    program = f"""
+import threading
+from hpcwaas import logs
+from hpcwaas.configuration.leaves import leaves
+from hpcwaas.configuration.settings import Account, Settings
+from hpcwaas.configuration.settings.values import Section
+logs.configure(Settings.model_validate({{"alien_config": {{"password": "Wolkenkuckucksheim"}}}}))
+def crash():
+    raise RuntimeError("can't log in with Wolkenkuckucksheim")
+if {in_thread}:
+    thread = threading.Thread(target=crash)
+    thread.start()
+    thread.join()
+else:
+    crash()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (0 if in_thread else 1, "")
+    (entry,) = map(json.loads, done.stderr.splitlines())
+    assert entry["level"] == "CRITICAL"
+    assert "RuntimeError: can't log in with ********" in entry["exception"]
+    assert "Wolkenkuckucksheim" not in done.stderr
 
 
 def test_secrets_of_the_vault_are_masked() -> None:

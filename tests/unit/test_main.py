@@ -90,3 +90,35 @@ def test_profile_lies_where_the_client_looks(tmp_path: Path) -> None:
     assert local.profile_path({"XDG_STATE_HOME": "/state"}) == Path("/state/waas/local.yaml")
     for environ in ({}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "relative"}):
         assert local.profile_path(environ) == tmp_path / ".local/state/waas/local.yaml"
+
+
+def test_check_tells_of_secrets_on_the_command_line() -> None:
+    vault = ("--vault_role_id", "r", "--vault-secret-id", "geheim-1", "--a4c_password", "geheim-2")
+    result = call(*vault, "config", "check")
+    assert (result.exit_code, result.stdout) == (0, "OK\n")
+    flags = [line.split(": ")[1] for line in result.stderr.splitlines()]
+    assert flags == ["--a4c_password", "--vault_secret_id", "vault_config.unrecorded_keys"]
+    assert "HWA_VAULT_CONFIG_SECRET_ID" in result.stderr
+    assert "geheim" not in result.output
+
+
+def test_check_tells_what_becomes_of_keys_of_the_service_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWA_VAULT_CONFIG_ROLE_ID", "r")
+    monkeypatch.setenv("HWA_VAULT_CONFIG_SECRET_ID", "s")
+    assert call("config", "check").stderr == ""  # no site of that service
+    monkeypatch.setenv("HWA_ALIEN_CONFIG_USER", "u")
+    assert (
+        "unrecorded_keys: SSH keys that the service before this one made are refused" in call("config", "check").stderr
+    )
+    monkeypatch.setenv("HWA_VAULT_CONFIG_UNRECORDED_KEYS", "refuse")
+    assert call("config", "check").stderr == ""
+    monkeypatch.setenv("HWA_VAULT_CONFIG_UNRECORDED_KEYS", "accept")
+    assert "whoever knows the id" in call("config", "check").stderr
+
+
+def test_the_token_is_shown_at_a_terminal_only(tmp_path: Path) -> None:
+    shown = local.welcome("http://127.0.0.1:9090", "s3cret", tmp_path / "my data")
+    assert shown.count("s3cret") == 2
+    kept = local.welcome("http://127.0.0.1:9090", None, tmp_path / "my data")
+    assert f"export HW_ACCESS_TOKEN=$(cat '{tmp_path}/my data/local-token')\n" in kept
+    assert f"the token in {tmp_path}/my data/local-token" in kept

@@ -51,9 +51,9 @@ class HashiCorpSettings(Section):
     mount: MountPath = Field("secret", description="Where the engine for keys and values is mounted; version 1 or 2.")
     path: MountPath = Field("ssh-credentials", description="Path in it below which keys are stored by their ids.")
     unrecorded_keys: Literal["accept", "refuse"] = Field(
-        "accept",
+        "refuse",
         description=(
-            "Whether executions may use keys that only the vault knows: those of the service before this one. "
-            "Set it to `refuse` when all of them are replaced."
+            "Whether executions may use keys that only the vault knows: those of the service before this one. With "
+            "`accept` whoever knows the id of one is taken for its owner: for the time of a switch-over."
         ),
     )

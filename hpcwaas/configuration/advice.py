@@ -1,0 +1,33 @@
+"""What an operator should know of settings that are no mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpcwaas.configuration.flags import FLAGS
+from hpcwaas.configuration.load import Effective
+
+_UNRECORDED = "vault_config.unrecorded_keys"
+
+
+def advice(found: Effective) -> Iterator[str]:
+    """Sentences for the start and for `config check`."""
+    for flag in FLAGS:
+        if flag.secret and found.origins.get(flag.setting) == f"flag {flag.name}":
+            yield (
+                f"{flag.name}: whoever has just listed the processes has seen it; give it in the variable "
+                f"{flag.variable}, or in the file"
+            )
+    settings = found.settings
+    if settings.vault_config is None:
+        return
+    if settings.vault_config.unrecorded_keys == "accept":
+        yield (
+            f"{_UNRECORDED}: whoever knows the id of an SSH key that the service before this one made may use it; set "
+            "`refuse` as soon as users have made new ones"
+        )
+    elif settings.alien_config is not None and _UNRECORDED not in found.origins:
+        yield (
+            f"{_UNRECORDED}: SSH keys that the service before this one made are refused; where users still need "
+            "theirs, set `accept` for a while, else `refuse` (docs/how-to/vault.md)"
+        )
