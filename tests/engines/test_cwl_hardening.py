@@ -246,10 +246,7 @@ NEST = 'python3 -c \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1
 def test_a_tool_that_nests_directories_is_cleared_away(bench: Bench, place: str) -> None:
     reference = bench.shell(f"mkdir out; cd {place}; {NEST}")
     state = bench.end(reference)
-    assert (state.status, state.reason) == (
-        Status.FAILED,
-        "The runner gave up: directories or values are nested too deeply.",
-    )
+    assert (state.status, state.reason) == (Status.SUCCEEDED, None)
     eventually(lambda: not any((bench.directory / "active").iterdir()))
     assert not (bench.directory / "executions" / reference / "tmp").exists()
 

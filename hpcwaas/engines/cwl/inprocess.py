@@ -7,11 +7,13 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import cwltool.main
 from cwltool.argparser import arg_parser
+from cwltool.command_line_tool import CommandLineTool
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import MultithreadedJobExecutor
@@ -23,9 +25,14 @@ from ruamel.yaml.nodes import ScalarNode
 from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl import spool
+from hpcwaas.engines.cwl.deliverable import Tidier
 
 _ASSUMED_MEMORY = 1024
 """MiB that CWL assumes at most of a tool that doesn't say what it needs; no reason to refuse it."""
+
+_RECURSION = 5000
+"""Calls inside each other: it takes several for each level of directories, of which there may be 100."""
 
 _SHORT_PAUSE = 0.002
 _LONG_PAUSE = 0.5
@@ -70,6 +77,28 @@ class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's ty
         self._pause = _SHORT_PAUSE if told else min(2 * self._pause, _LONG_PAUSE)
         if self.exceptions:
             raise self.exceptions[0]
+
+    def execute(self, *args: Any, **more: Any) -> tuple[dict[str, Any] | None, str]:
+        out, status = super().execute(*args, **more)
+
+        def forget_listing(folder: dict[str, JSON]) -> None:
+            if "location" in folder:
+                folder.pop("listing", None)
+
+        # Nobody reads it, and that of a directory with many files is larger than an output object may be.
+        visit_class(out, ("Directory",), forget_listing)
+        return out, status
+
+
+def _tidy_before_collecting(known: Sequence[Path]) -> None:
+    """Lets tools' outputs be tidied before they are collected."""
+    collect = CommandLineTool.collect_output_ports
+
+    def tidy_and_collect(self: Any, ports: Any, builder: Any, outdir: str, *args: Any, **more: Any) -> Any:
+        Tidier(Path(outdir), builder.outdir, known, logging.getLogger("cwltool").warning).tidy()
+        return collect(self, ports, builder, outdir, *args, **more)
+
+    CommandLineTool.collect_output_ports = tidy_and_collect
 
 
 class _Fetcher(DefaultFetcher):  # type: ignore[misc]
@@ -123,6 +152,10 @@ def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, 
     context = RuntimeContext(vars(parsed))
     context.select_resources = executor.select_resources
     cwltool.main.load_job_order = _load_order
+    sys.setrecursionlimit(_RECURSION)
+    directory = Path(parsed.job_order[0]).parent
+    document = Path(parsed.workflow.partition("#")[0])
+    _tidy_before_collecting((directory / spool.INPUTS, directory / spool.TEMPORARY, document.parent))
     # Without the callback cwltool throws away the schemas that have been loaded.
     status: int = cwltool.main.main(
         args=parsed,
