@@ -11,3 +11,8 @@ path "secret/data/ssh-credentials/*" {
 path "secret/metadata/ssh-credentials/*" {
   capabilities = ["create", "update", "read", "list", "delete"]
 }
+
+# To tell you in /health/ready which of these rights lack. Vault's policy `default` has it, too.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -26,6 +26,10 @@ _T = TypeVar("_T")
 _PROBE_TIMEOUTS = (1.0, 2.0)
 _NO_HEALTH = 404
 """Of `sys/health` when the server, such as RustyVault, doesn't have it."""
+_UNKNOWN = (
+    "Whether SSH keys can be made and changed isn't known: the vault's policy doesn't let the service ask for its "
+    'rights (["update"] at `sys/capabilities-self`).'
+)
 _STATES = {501: "isn't initialised", 503: "is sealed"}
 """Of `sys/health`, in which requests fail. Any other is that of a standby, which passes them on, or of none at all."""
 
@@ -102,13 +106,8 @@ class HashiCorpVault:
     def check(self) -> Check:
         """State of the vault. It is never worse than degraded: all but keys is served without it."""
         started = time.perf_counter()
-        problem = self._problem()
-        return Check(
-            "vault",
-            "degraded" if problem else "ok",
-            time.perf_counter() - started,
-            (f"SSH keys can't be made or changed: {problem}",) if problem else (),
-        )
+        problems = self._problems()
+        return Check("vault", "degraded" if problems else "ok", time.perf_counter() - started, problems)
 
     def close(self) -> None:
         """Ends the background work."""
@@ -133,29 +132,56 @@ class HashiCorpVault:
             self._engine = kv.find(client, self._settings.mount, self._settings.path)
         return self._engine
 
-    def _probe(self, client: hvac.Client, *, healthy: bool) -> None:
-        kv.find(client, self._settings.mount, self._settings.path)
+    def _probe(self, client: hvac.Client, *, healthy: bool) -> kv.KeyValue:
+        engine = kv.find(client, self._settings.mount, self._settings.path)
         if not healthy:
             client.auth.token.lookup_self()
+        return engine
 
-    def _problem(self) -> str | None:
+    def _problems(self) -> tuple[str, ...]:
         try:
             with final():
                 answer = self._clients.client(timeouts=_PROBE_TIMEOUTS).sys.read_health_status(method="GET")
         except ServiceError as error:
-            return error.detail
+            return (_no_changes(error.detail),)
         status = 200 if isinstance(answer, dict) else answer.status_code
         if status in _STATES:
-            return f"the vault {_STATES[status]}."
+            return (_no_changes(f"the vault {_STATES[status]}."),)
         if self._session.problem:
-            return f"{self._session.problem.rstrip('.')}."
+            return (_no_changes(f"{self._session.problem.rstrip('.')}."),)
         try:
-            self._call(lambda client, _: self._probe(client, healthy=status != _NO_HEALTH))
+            engine = self._call(lambda client, _: self._probe(client, healthy=status != _NO_HEALTH))
         except Forbidding:
-            return f"the vault has no mount `{self._settings.mount}`, or its policy allows the service nothing there."
+            mount = self._settings.mount
+            return (_no_changes(f"the vault has no mount `{mount}`, or its policy allows the service nothing there."),)
         except ServiceError as error:
-            return error.detail
-        return None
+            return (_no_changes(error.detail),)
+        try:
+            lacking = self._call(lambda client, _: kv.lacking(client, engine.rights()))
+        except Forbidding:
+            return (_UNKNOWN,)
+        except ServiceError as error:
+            return (_no_changes(error.detail),)
+        return tuple(_lack(below, rights) for below, rights in _by_path(lacking or ()))
+
+
+def _no_changes(reason: str) -> str:
+    return f"SSH keys can't be made or changed: {reason}"
+
+
+def _by_path(rights: Sequence[kv.Right]) -> Iterator[tuple[str, list[kv.Right]]]:
+    for below, found in itertools.groupby(rights, key=lambda right: right.below):
+        yield below, list(found)
+
+
+def _lack(below: str, rights: Sequence[kv.Right]) -> str:
+    """One sentence about what the policy lacks at a path."""
+    acts = " or ".join(dict.fromkeys(right.act for right in rights))
+    capabilities = ", ".join(f'"{right.capability}"' for right in rights)
+    return (
+        f"SSH keys can't be {acts}: the vault's policy doesn't give the service [{capabilities}] at `{below}/*`. "
+        "deploy/vault/hpcwaas-service.hcl is the whole policy."
+    )
 
 
 def _record(key: SSHKey, private_key: str) -> dict[str, str]:

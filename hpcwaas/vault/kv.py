@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 import hvac
@@ -13,6 +13,21 @@ from hpcwaas.errors import Conflict, NotFound, UpstreamFailed
 
 _NONSENSE = "The vault didn't confirm that it stored the key."
 _LONGEST = 512
+_ANY = "00000000-0000-4000-8000-000000000000"
+"""Stands for the id of any key."""
+
+
+class Right(NamedTuple):
+    """Something that the vault's policy has to let the service do.
+
+    Attributes:
+        below: path of the keys, as policies write it, without `/*`.
+        act: what can't be done with keys without it.
+    """
+
+    below: str
+    capability: str
+    act: str
 
 
 class KeyValue(Protocol):
@@ -37,6 +52,9 @@ class KeyValue(Protocol):
 
     def delete(self, client: hvac.Client, key_id: str) -> None:
         """Destroys a record with all its versions."""
+
+    def rights(self) -> Sequence[Right]:
+        """What all of this needs."""
 
 
 class Versioned:
@@ -66,6 +84,17 @@ class Versioned:
     def delete(self, client: hvac.Client, key_id: str) -> None:
         """See `KeyValue`."""
         client.secrets.kv.v2.delete_metadata_and_all_versions(self._at(key_id), mount_point=self._mount)
+
+    def rights(self) -> Sequence[Right]:
+        """See `KeyValue`."""
+        data, metadata = (f"{self._mount}/{kind}/{self._path}" for kind in ("data", "metadata"))
+        return (
+            Right(data, "create", "made"),
+            Right(data, "update", "rotated"),
+            Right(metadata, "read", "rotated"),
+            Right(metadata, "update", "labelled with their owners"),
+            Right(metadata, "delete", "deleted"),
+        )
 
     def _write(self, client: hvac.Client, key_id: str, record: Mapping[str, str], cas: int) -> None:
         try:
@@ -108,6 +137,29 @@ class Plain:
     def delete(self, client: hvac.Client, key_id: str) -> None:
         """See `KeyValue`."""
         client.secrets.kv.v1.delete_secret(f"{self._path}/{key_id}", mount_point=self._mount)
+
+    def rights(self) -> Sequence[Right]:
+        """See `KeyValue`."""
+        below = f"{self._mount}/{self._path}"
+        return (
+            Right(below, "create", "made"),
+            Right(below, "update", "rotated"),
+            Right(below, "delete", "deleted"),
+        )
+
+
+def lacking(client: hvac.Client, rights: Sequence[Right]) -> Sequence[Right] | None:
+    """Those of the rights that the policy of the client's token doesn't give.
+
+    Returns:
+        None when the server can't tell, as RustyVault can't.
+    """
+    paths = sorted({f"{right.below}/{_ANY}" for right in rights})
+    try:
+        found = client.sys.get_capabilities(paths=paths)["data"]
+    except InvalidPath:
+        return None
+    return [right for right in rights if not {right.capability, "root"} & {*found[f"{right.below}/{_ANY}"]}]
 
 
 def find(client: hvac.Client, mount: str, path: str) -> KeyValue:

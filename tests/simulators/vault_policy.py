@@ -10,6 +10,7 @@ DEFAULT = """
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
 path "sys/internal/ui/mounts/*" { capabilities = ["read"] }
+path "sys/capabilities-self" { capabilities = ["update"] }
 """
 """What every token may do by the policy `default`."""
 
@@ -26,16 +27,23 @@ def rules(policy: str) -> Iterator[tuple[str, frozenset[str]]]:
 
 def allowed(policies: list[str], path: str, capability: str) -> bool:
     """Whether one of the policies allows it; `root` allows everything."""
+    return bool({capability, "root"} & capabilities(policies, path))
+
+
+def capabilities(policies: list[str], path: str) -> frozenset[str]:
+    """What the policies allow at a path."""
     if "root" in policies:
-        return True
+        return frozenset({"root"})
     found = [
-        (len(pattern), capabilities)
+        (len(pattern), allowed_there)
         for policy in policies
-        for pattern, capabilities in rules(policy)
+        for pattern, allowed_there in rules(policy)
         if (path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern)
     ]
     longest = max((length for length, _ in found), default=0)
-    return any(capability in capabilities for length, capabilities in found if length == longest)
+    return frozenset().union(*(allowed_there for length, allowed_there in found if length == longest)) or frozenset(
+        {"deny"}
+    )
 
 
 def touches(policies: list[str], mount: str) -> bool:

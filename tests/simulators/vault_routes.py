@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from tests.simulators.vault_policy import allowed, touches
+from tests.simulators.vault_policy import allowed, capabilities, touches
 from tests.simulators.vault_state import Role, Secret, State, Token
 
 Answer: TypeAlias = tuple[int, Any]
@@ -53,6 +53,9 @@ def authenticated(state: State, method: str, path: str, name: str, token: Token,
         return BY_POLICY
     if path == "auth/token/lookup-self":
         return lookup(state, name, token)
+    if path == "sys/capabilities-self":
+        found = {each: sorted(capabilities(texts, each)) for each in body["paths"]}
+        return 200, {**envelope(data=found), **found}
     if path == "auth/token/renew-self":
         return renew(state, name, token)
     if path.startswith(("sys/", "auth/")):

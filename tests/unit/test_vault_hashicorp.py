@@ -329,6 +329,58 @@ class TestTrouble:
         assert "without custom metadata" in caplog.text
 
 
+OLD_POLICY = 'path "/secret/data/ssh-credentials/*" { capabilities = ["create","update"] }'
+METADATA = 'path "secret/metadata/ssh-credentials/*" { capabilities = ["%s"] }'
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (
+            OLD_POLICY,
+            [("rotated or labelled with their owners or deleted", '["read", "update", "delete"] at `secret/metadata/')],
+        ),
+        (OLD_POLICY + METADATA % 'read","update', [("deleted", '["delete"] at `secret/metadata/ssh-credentials/*`')]),
+        (
+            METADATA % 'read","update","delete',
+            [("made or rotated", '["create", "update"] at `secret/data/ssh-credentials/*`')],
+        ),
+        (
+            OLD_POLICY.replace(',"update"', "") + METADATA % 'read","update',
+            [("rotated", '["update"] at `secret/data/'), ("deleted", '["delete"] at `secret/metadata/')],
+        ),
+        ('path "secret/*" { capabilities = ["create","update","read","delete"] }', []),
+    ],
+)
+def test_health_says_which_rights_lack(made: Made, server: Vault, policy: str, says: list[tuple[str, str]]) -> None:
+    role = server.role()
+    server.state.policies["service"] = policy
+    check = made(role).check()
+    assert check.status == ("degraded" if says else "ok")
+    assert len(check.problems) == len(says)
+    for problem, (acts, where) in zip(check.problems, says, strict=True):
+        assert problem.startswith(f"SSH keys can't be {acts}: the vault's policy doesn't give the service {where}")
+
+
+def test_the_policy_that_we_ship_lacks_nothing(made: Made, server: Vault) -> None:
+    server.state.policies["default"] = 'path "auth/token/lookup-self" { capabilities = ["read"] }'
+    assert made(server.role()).check().problems == ()
+
+
+def test_a_policy_that_forbids_to_ask_for_rights_is_told(made: Made, server: Vault) -> None:
+    role = server.role()
+    server.state.policies["default"] = ""
+    server.state.policies["service"] = OLD_POLICY + 'path "auth/token/lookup-self" { capabilities = ["read"] }'
+    check = made(role).check()
+    assert check.status == "degraded"
+    assert "`sys/capabilities-self`" in check.problems[0]
+
+
+def test_a_vault_that_knows_no_rights_is_taken_as_it_is(vault: HashiCorpVault, server: Vault) -> None:
+    server.faults = [Fault("POST", "sys/capabilities-self", "404")]
+    assert vault.check().status == "ok"
+
+
 def test_version_1(made: Made, server: Vault) -> None:
     server.state.mount("kv1", version=None)
     role = server.role()
@@ -340,6 +392,11 @@ def test_version_1(made: Made, server: Vault) -> None:
     assert stored == {"hpc/keys/key-1": {"privateKey": "PEM 2", "publicKey": key().public_key, "project": "p"}}
     vault.delete("key-1")
     assert server.state.kv1["kv1"] == {}
+    assert vault.check().status == "ok"
+    server.state.policies["service"] = 'path "kv1/hpc/keys/*" { capabilities = ["create"] }'
+    (problem,) = vault.check().problems
+    assert problem.startswith("SSH keys can't be rotated or deleted: ")
+    assert '["update", "delete"] at `kv1/hpc/keys/*`' in problem
 
 
 def test_namespace(made: Made, server: Vault) -> None:
