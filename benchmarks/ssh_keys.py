@@ -38,6 +38,7 @@ from hpcwaas.vault import keygen, login
 from hpcwaas.vault.base import Vault
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
+from hpcwaas.vault.keyring import Keyring
 from tests.simulators.vault import vault_server
 
 ALICE = Principal("alice", "Alice")
@@ -98,7 +99,10 @@ def main() -> None:
         remote = HashiCorpVault(settings, IntentStore(other), login.prepare(settings, directory / "lock"))
         remote.start()
         stack.callback(remote.close)
-        vaults: list[tuple[Vault, Database]] = [(EmbeddedVault(SecretStore(own), bytes(32)), own), (remote, other)]
+        vaults: list[tuple[Vault, Database]] = [
+            (EmbeddedVault(SecretStore(own), lambda: Keyring([bytes(32)])), own),
+            (remote, other),
+        ]
         keys = {vault.name: Keys(SSHKeyStore(store), vault, keygen.generate) for vault, store in vaults}
         met = {kind[0]: measure(kind, scale, insert, keys) for kind in BARE}
     sys.exit(not met["ed25519"])

@@ -69,8 +69,9 @@ from hpcwaas.store.tokens import TokenStore
 from hpcwaas.store.uploads import UploadStore
 from hpcwaas.vault import keygen, login
 from hpcwaas.vault.base import Vault
-from hpcwaas.vault.embedded import EmbeddedVault, load_key
+from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
+from hpcwaas.vault.keyring import KeySource
 from hpcwaas.vault.secret_id import SecretId
 
 _LOGGER = logging.getLogger(__name__)
@@ -255,14 +256,9 @@ def _database(settings: Settings) -> Database:
 
 def _vault(settings: Settings, database: Database, secret_id: SecretId | None) -> Vault:
     if settings.vault_config is None:
-        return EmbeddedVault(SecretStore(database), _vault_key(settings))
+        return EmbeddedVault(SecretStore(database), KeySource(settings.vault, settings.vault_key_file))
     secret_id = secret_id or prepare_vault(settings)
     return HashiCorpVault(settings.vault_config, IntentStore(database), secret_id)
-
-
-def _vault_key(settings: Settings) -> bytes:
-    key = settings.vault.key
-    return load_key(key.get_secret_value() if key else None, settings.data_dir / "vault.key")
 
 
 def _max_token_days(settings: Settings) -> int:

@@ -53,7 +53,24 @@ def _read(path: Path, setting: str) -> str:
         return file.read().decode("ascii").strip()
 
 
-def _create(path: Path, secret: str) -> None:
+def replace_secret(path: Path, secret: str, setting: str) -> None:
+    """Puts another secret into a file, which is the old one or the new one whenever the machine stops.
+
+    Args:
+        setting: name of the setting to blame.
+
+    Raises:
+        ConfigurationError: it can't be written.
+    """
+    try:
+        _draft(path, secret).replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise ConfigurationError(setting, f"can't write the file {path}: {error.strerror}") from error
+
+
+def _draft(path: Path, secret: str) -> Path:
+    """A file beside another, on the disk, that only this account can read."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -61,6 +78,15 @@ def _create(path: Path, secret: str) -> None:
             file.write(secret + "\n")
             file.flush()
             os.fsync(file.fileno())
+    except BaseException:
+        draft.unlink()
+        raise
+    return draft
+
+
+def _create(path: Path, secret: str) -> None:
+    draft = _draft(path, secret)
+    try:
         try:
             os.link(draft, path)  # unlike a rename it doesn't replace what another process made meanwhile
         except FileExistsError:

@@ -12,6 +12,7 @@ from hpcwaas import __version__
 from hpcwaas.audit_command import audit
 from hpcwaas.command import read_settings, reporting, settings_flags
 from hpcwaas.users import user
+from hpcwaas.vault_command import vault
 
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
@@ -145,4 +146,5 @@ def current() -> None:
 
 
 main.add_command(user)
+main.add_command(vault)
 main.add_command(audit)

@@ -57,9 +57,9 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
     yield from _limits(settings.cwl.limits)
     if settings.vault_config is not None:
         yield from _vault(settings.vault_config)
-        if settings.vault.key is not None:
+        for name in settings.vault.model_fields_set:
             yield ConfigurationError(
-                "vault.key", "is for the embedded vault, which `vault_config` turns off: remove it"
+                f"vault.{name}", "is for the embedded vault, which `vault_config` turns off: remove it"
             )
 
 

@@ -10,7 +10,8 @@ from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.store.database import Database
 from hpcwaas.store.secrets import SecretStore
-from hpcwaas.vault.embedded import EmbeddedVault, load_key
+from hpcwaas.vault.embedded import EmbeddedVault
+from hpcwaas.vault.keyring import KeySource
 
 OUTDATED = "the database's schema isn't this version's: run `hpcwaas-api db upgrade`"
 
@@ -39,10 +40,8 @@ def preflight(settings: Settings) -> None:
     Raises:
         ConfigurationError: the service would not start.
     """
-    key_file = settings.data_dir / "vault.key"
-    key = settings.vault.key
-    embedded = settings.vault_config is None and (key or key_file.exists())
-    opened = load_key(key.get_secret_value() if key else None, key_file) if embedded else None
+    embedded = settings.vault_config is None and (settings.vault.key or settings.vault_key_file.exists())
+    opened = KeySource(settings.vault, settings.vault_key_file) if embedded else None
     if not has_database(settings):
         return  # the start makes it
     database = Database(settings.database_url)

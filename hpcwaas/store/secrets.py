@@ -42,6 +42,18 @@ class SecretStore:
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound("There is no secret with this id.")
 
+    def exchange(self, key_id: str, old: bytes, new: bytes) -> bool:
+        """Stores another secret in place of just this one; False when it isn't there any more."""
+        with self._database.write() as session:
+            query = update(SecretRow).where(SecretRow.key_id == key_id, SecretRow.ciphertext == old)
+            return session.connection().execute(query.values(ciphertext=new)).rowcount == 1
+
+    def after(self, key_id: str, most: int) -> list[tuple[str, bytes]]:
+        """The next ids behind this one in their order, with the ciphertexts."""
+        with self._database.read() as session:
+            query = select(SecretRow.key_id, SecretRow.ciphertext).where(SecretRow.key_id > key_id)
+            return [(found, sealed) for found, sealed in session.execute(query.order_by(SecretRow.key_id).limit(most))]
+
     def unowned(self, before: datetime) -> list[str]:
         """Ids of the secrets from before this moment that belong to no SSH key."""
         with self._database.read() as session:

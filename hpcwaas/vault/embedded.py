@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from hpcwaas.core.models import Check, SSHKey
-from hpcwaas.durable import read_or_create_secret
 from hpcwaas.errors import ConfigurationError, Conflict, Unavailable
+from hpcwaas.vault.keyring import Keyring, WrongKey
 
-_KEY_BYTES = 32
-_NONCE_BYTES = 12
 _PROBE = "*probe*"
-"""Id of a record that shows at the start whether the key is the one that sealed the others. No key has such an id."""
-_SETTING = "vault.key"
+"""Id of a record that shows at the start whether the key is one that sealed the others. No key has such an id."""
+_AT_ONCE = 100
 
 
 class Secrets(Protocol):
@@ -38,6 +30,12 @@ class Secrets(Protocol):
     def replace(self, key_id: str, ciphertext: bytes) -> None:
         """Stores another in place of one; `NotFound` when there is none."""
 
+    def exchange(self, key_id: str, old: bytes, new: bytes) -> bool:
+        """Stores another in place of just this one; False when it isn't there any more."""
+
+    def after(self, key_id: str, most: int) -> Sequence[tuple[str, bytes]]:
+        """The next ids behind this one in their order, with the ciphertexts."""
+
     def delete(self, key_id: str) -> None:
         """Removes one; harmless when there is none."""
 
@@ -45,40 +43,27 @@ class Secrets(Protocol):
         """Ids of those from before this moment that belong to no key."""
 
 
-def load_key(setting: str | None, path: Path) -> bytes:
-    """The encryption key: from the setting, else from the file, which is made on first use.
+@dataclass(slots=True)
+class Resealed:
+    """What became of the records.
 
-    Args:
-        setting: 32 bytes in base64.
-        path: of a file that only this account can read.
-
-    Raises:
-        ConfigurationError: neither gives a usable key.
+    Attributes:
+        anew: how many were sealed by the first key now.
+        already: how many were before.
+        unreadable: ids of those that none of the keys opens.
     """
-    text = setting if setting is not None else read_or_create_secret(path, _new_key, _SETTING)
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):  # never chained or quoted: it holds the key
-        key = b""
-    if len(key) != _KEY_BYTES:
-        where = "" if setting is not None else f" in {path}"
-        raise ConfigurationError(
-            _SETTING,
-            f"expected {_KEY_BYTES} bytes in base64{where}, as `openssl rand -base64 {_KEY_BYTES}` prints them",
-        )
-    return key
 
-
-def _new_key() -> str:
-    return base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+    anew: int = 0
+    already: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 class EmbeddedVault:
-    """Seals key pairs with AES-256-GCM, each bound to its id so that records can't be exchanged.
+    """Seals key pairs, each bound to its id so that records can't be exchanged.
 
     Args:
         secrets: where the ciphertexts rest.
-        key: 32 bytes.
+        keys: gives the keys as they are now.
 
     Raises:
         ConfigurationError: what is stored was sealed with another key.
@@ -87,9 +72,9 @@ class EmbeddedVault:
 
     name = "embedded"
 
-    def __init__(self, secrets: Secrets, key: bytes) -> None:
+    def __init__(self, secrets: Secrets, keys: Callable[[], Keyring]) -> None:
         self._secrets = secrets
-        self._cipher = AESGCM(key)
+        self._keys = keys
         self._probe()
 
     def start(self) -> None:
@@ -120,8 +105,37 @@ class EmbeddedVault:
         except Unavailable as error:
             problems = (error.detail,)
         except ConfigurationError as error:
-            problems = (str(error),)
+            problems = (f"{error}; or restart this process, if the key was changed meanwhile",)
         return Check("vault", "failed" if problems else "ok", time.perf_counter() - started, problems)
+
+    def reseal(self) -> Resealed:
+        """Has everything sealed by the first key. May be stopped and done again, while services use the vault.
+
+        One that is made meanwhile may be left out.
+        """
+        done, last = Resealed(), ""
+        while found := self._secrets.after(last, _AT_ONCE):
+            for key_id, sealed in found:
+                if key_id != _PROBE:
+                    self._reseal(key_id, sealed, done)
+            last = found[-1][0]
+        if not done.unreadable:
+            # The last one: until all is done, a start without the older keys is refused.
+            self._reseal(_PROBE, self._secrets.get(_PROBE), Resealed())
+        return done
+
+    def _reseal(self, key_id: str, sealed: bytes | None, done: Resealed) -> None:
+        while sealed is not None and not self._keys().is_newest(sealed):
+            try:
+                content = self._keys().open(key_id, sealed)
+            except WrongKey:
+                done.unreadable = (*done.unreadable, key_id)
+                return
+            if self._secrets.exchange(key_id, sealed, self._keys().seal(key_id, content)):
+                done.anew += 1
+                return
+            sealed = self._secrets.get(key_id)  # rotated or deleted meanwhile
+        done.already += sealed is not None
 
     def close(self) -> None:
         """Nothing to release."""
@@ -130,24 +144,17 @@ class EmbeddedVault:
         sealed = self._secrets.get(_PROBE)
         if sealed is None:
             try:
-                self._secrets.add(_PROBE, self._seal(_PROBE, b""))
+                self._secrets.add(_PROBE, self._keys().seal(_PROBE, b""))
             except Conflict:  # another process was faster, maybe with another key
                 self._probe()
             return
         try:
-            self._open(_PROBE, sealed)
-        except (InvalidTag, ValueError) as error:  # ValueError: cut short
+            self._keys().open(_PROBE, sealed)
+        except WrongKey:
             raise ConfigurationError(
-                _SETTING, "this isn't the key that the stored private keys were encrypted with: bring that one back"
-            ) from error
+                "vault.key", "this isn't the key that the stored private keys were encrypted with: bring that one back"
+            ) from None
 
     def _record(self, key: SSHKey, private_key: str) -> bytes:
         record = {**key.metadata, "privateKey": private_key, "publicKey": key.public_key}
-        return self._seal(key.id, json.dumps(record).encode())
-
-    def _seal(self, key_id: str, content: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, content, key_id.encode())
-
-    def _open(self, key_id: str, sealed: bytes) -> bytes:
-        return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], key_id.encode())
+        return self._keys().seal(key.id, json.dumps(record).encode())

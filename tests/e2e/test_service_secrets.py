@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hpcwaas.vault.keyring import Keyring
 from tests.e2e.processes import Service, eventually, log_text
 from tests.service import Client
 
@@ -70,11 +70,11 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def private_halves(service: Service, key: bytes) -> list[str]:
     """A line of each private key, as only the vault can open them; not one that holds the public half."""
-    cipher = AESGCM(key)
+    keys = Keyring([key])
     halves = []
     with service.database() as database:
         for key_id, sealed in database.execute("SELECT key_id, ciphertext FROM secrets WHERE key_id <> '*probe*'"):
-            record = json.loads(cipher.decrypt(sealed[:12], sealed[12:], key_id.encode()))
+            record = json.loads(keys.open(key_id, sealed))
             lines = record["privateKey"].splitlines()[1:-1]
             halves.append(next(line for line in lines[::-1] if len(line) > 40 and line not in record["publicKey"]))
     return halves

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_ssh_private_key
 
+from hpcwaas.vault.keyring import Keyring
 from tests.e2e.processes import Service, eventually
 from tests.service import Client
 from tests.simulators.vault import Fault, Vault, vault_server
@@ -137,11 +137,11 @@ def test_with_the_embedded_vault(tmp_path: Path) -> None:
         eventually(service.profile.exists)
         with Watch(service) as watch:
             use(service.user, answers)
-        cipher = AESGCM(base64.b64decode((service.data / "vault.key").read_text()))
+        keys = Keyring([base64.b64decode((service.data / "vault.key").read_text())])
         with service.database() as database:
             rows = database.execute("SELECT key_id, ciphertext FROM secrets WHERE key_id NOT LIKE '*%'").fetchall()
         service.stop()
-        pems = [json.loads(cipher.decrypt(text[:12], text[12:], name.encode()))["privateKey"] for name, text in rows]
+        pems = [json.loads(keys.open(name, text))["privateKey"] for name, text in rows]
         assert len(pems) == len(KINDS)
         assert found(set().union(*map(marks, pems)), service, watch, answers) == []
     finally:

@@ -17,6 +17,7 @@ from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.keygen import generate
+from hpcwaas.vault.keyring import Keyring
 
 NOW = datetime.now(UTC)
 ALICE = Principal("alice", "Alice")
@@ -34,7 +35,7 @@ def records(database: Database) -> SSHKeyStore:
 
 @pytest.fixture
 def keys(database: Database, records: SSHKeyStore) -> Keys:
-    return Keys(records, EmbeddedVault(SecretStore(database), bytes(32)), generate)
+    return Keys(records, EmbeddedVault(SecretStore(database), lambda: Keyring([bytes(32)])), generate)
 
 
 def details(**properties: Any) -> WorkflowDetails:
@@ -94,7 +95,7 @@ def test_a_change_is_taken_by_one_until_it_is_stale(records: SSHKeyStore) -> Non
 
 def test_what_the_embedded_vault_holds_without_a_record_is_swept(database: Database, keys: Keys) -> None:
     made = keys.create(ALICE, "ed25519", None, None, {})
-    vault = EmbeddedVault(SecretStore(database), bytes(32))
+    vault = EmbeddedVault(SecretStore(database), lambda: Keyring([bytes(32)]))
     vault.write(KEY, "PEM")
     vault.write(replace(KEY, id="orphan"), "PEM")
     with database.write() as session:

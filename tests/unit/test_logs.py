@@ -162,7 +162,7 @@ def filled(model: type[Section], secrets: list[str], path: str = "") -> Section:
         kinds = get_args(annotation) or (annotation,)
         if SecretStr in kinds:
             secrets.append(f"Secret of/{here} +1")
-            return SecretStr(secrets[-1])
+            return (SecretStr(secrets[-1]),) if get_origin(annotation) is tuple else SecretStr(secrets[-1])
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, Section):
                 section = filled(kind, secrets, f"{here}.")

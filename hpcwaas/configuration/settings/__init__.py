@@ -72,6 +72,11 @@ class Settings(Section):
         return self.audit.file or self.data_dir / "audit.jsonl"
 
     @property
+    def vault_key_file(self) -> Path:
+        """Where the keys of the embedded vault lie that aren't set."""
+        return self.data_dir / "vault.key"
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the service's own records."""
         return self.store.url or f"sqlite:///{self.data_dir / 'hpcwaas.db'}"

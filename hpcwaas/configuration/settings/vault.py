@@ -17,6 +17,10 @@ class VaultSettings(Section):
         None,
         description="Encryption key, 32 bytes in base64. Default: made once and kept in `data_dir`, mode 0600.",
     )
+    previous_keys: tuple[SecretStr, ...] = Field(
+        (),
+        description="Keys that open what they sealed before `key` took their place, until `hpcwaas-api vault rekey`.",
+    )
 
 
 class HashiCorpSettings(Section):
