@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from hpcwaas.core import acts, policy
+from hpcwaas.core.key_inputs import named_keys
 from hpcwaas.core.models import JSON, Principal, ReplacedKey, SSHKey, WorkflowDetails
 from hpcwaas.errors import (
     BadRequest,
@@ -30,9 +31,6 @@ _LOGGER = logging.getLogger(__name__)
 
 RESERVED = ("privateKey", "publicKey")
 """Words that the vault's records use themselves; as metadata they are ignored."""
-
-KEY_INPUT = "vault_id"
-"""Input that names a key by its name alone; any other does by `x-ssh-key: true` in its schema."""
 
 _OLD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Form of the ids that the service before this one gave to keys. It kept no record of them."""
@@ -205,16 +203,9 @@ class Keys:
         Raises:
             InvalidInputs: they name a key that is somebody else's, or unknown and not accepted unrecorded.
         """
-        schemas = details.inputs.get("properties", {})
-        named = {
-            name: value
-            for name, value in inputs.items()
-            if (name == KEY_INPUT or schemas.get(name, {}).get("x-ssh-key") is True)
-            and isinstance(value, str)
-            and value
-        }
+        named = list(named_keys(details.inputs, inputs))
         known = {key.id for key in self._records.of(principal.subject)} if named else set()
-        unrecorded = {value for value in named.values() if value not in known and self._is_unrecorded(value)}
+        unrecorded = {value for _, value in named if value not in known and self._is_unrecorded(value)}
         problems = [
             InputProblem(
                 name,
@@ -222,14 +213,14 @@ class Keys:
                 value[:64],
                 "the id of an SSH key",
             )
-            for name, value in named.items()
+            for name, value in dict.fromkeys(named)
             if value not in known | unrecorded
         ]
         if problems:
             raise InvalidInputs(problems)
         if unrecorded:
             self._tell(principal, unrecorded)
-        return frozenset(named.values()) - unrecorded
+        return frozenset(value for _, value in named) - unrecorded
 
     def sweep(self) -> None:
         """Ends what a crash or a failing vault has left half-done."""

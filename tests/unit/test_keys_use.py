@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,6 +54,51 @@ def test_inputs_that_name_keys(keys: Keys) -> None:
     assert {problem.input for problem in caught.value.problems} == {"vault_id", "identity"}
     with pytest.raises(InvalidInputs):
         keys.used_by(Principal("bob", "Bob"), marked, {"vault_id": "key-1"})
+
+
+RECORD = {"type": "object", "properties": {"host": {"type": "string"}, "key": {"type": "string", "x-ssh-key": True}}}
+PLACES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "list": ({"type": "array", "items": {"type": "string"}, "x-ssh-key": True}, {"a": ["key-1", "x"]}, "a[1]"),
+    "list in a text": ({"type": "array", "x-ssh-key": True}, {"a": '["key-1", "x"]'}, "a[1]"),
+    "list of lists": ({"type": "array", "x-ssh-key": True}, {"a": [["key-1"], [["x"]]]}, "a[1][0][0]"),
+    "record": ({"type": "object", "x-ssh-key": True}, {"a": {"b": {"c": "x"}}}, "a.b.c"),
+    "record in a text": ({"type": "object", "x-ssh-key": True}, {"a": '{"b": "x"}'}, "a.b"),
+    "text in a text": ({"type": "object", "x-ssh-key": True}, {"a": '{"b": "[\\"x\\"]"}'}, "a.b[0]"),
+    "member": (RECORD, {"a": {"host": "h", "key": "x"}}, "a.key"),
+    "member in a text": (RECORD, {"a": '{"host": "h", "key": "x"}'}, "a.key"),
+    "member twice": (RECORD, {"a": '{"key": "x", "key": "key-1"}'}, "a.key"),
+    "member of each": ({"type": "array", "items": RECORD}, {"a": [{"key": "key-1"}, {"key": "x"}]}, "a[1].key"),
+    "alternatives": (
+        {"anyOf": [{"type": "null"}, {"type": "array", "items": RECORD}]},
+        {"a": [{"key": "x"}]},
+        "a[0].key",
+    ),
+    "map": ({"type": "object", "additionalProperties": RECORD}, {"a": {"m": {"key": "x"}}}, "a.m.key"),
+    "vault_id in a record": ({"type": "object"}, {"a": {"vault_id": "x"}}, "a.vault_id"),
+    "vault_id in a list": ({}, {"a": [{"b": {"vault_id": "x"}}]}, "a[0].b.vault_id"),
+    "vault_id in a text": ({"type": "string"}, {"a": ' {"vault_id": "x"}'}, "a.vault_id"),
+    "list in vault_id": ({}, {"vault_id": ["key-1", "x"]}, "vault_id[1]"),
+    "number": ({}, {"vault_id": 5}, "vault_id"),
+    "quoted": ({}, {"vault_id": '"key-1"'}, "vault_id"),
+}
+
+
+@pytest.mark.parametrize(("schema", "inputs", "way"), PLACES.values(), ids=PLACES)
+def test_keys_are_found_wherever_they_are_named(
+    keys: Keys, schema: dict[str, Any], inputs: dict[str, Any], way: str
+) -> None:
+    with pytest.raises(InvalidInputs) as caught:
+        keys.used_by(ALICE, details(a=schema), inputs)
+    assert [problem.input for problem in caught.value.problems] == [way]
+
+
+def test_own_keys_may_be_named_anywhere(keys: Keys) -> None:
+    for schema, inputs, _ in PLACES.values():
+        own = json.loads(json.dumps(inputs).replace('"x"', '"key-1"').replace('\\"x\\"', '\\"key-1\\"'))
+        if own != inputs and "\\" not in json.dumps(inputs):
+            assert keys.used_by(ALICE, details(a=schema), own) == {"key-1"}
+    assert keys.used_by(ALICE, details(a={"type": "string"}), {"a": '{"vault_id": '}) == frozenset()
+    assert keys.used_by(ALICE, details(a=RECORD), {"a": {"host": "x", "key": ""}}) == frozenset()
 
 
 def test_who_comes_first_wins(database: Database, records: SSHKeyStore) -> None:
