@@ -51,17 +51,22 @@ def test_a_workflow_is_added_edited_broken_mended_and_deleted(service: Service) 
 
     service.publish("says", SAYS.format(word="x").replace("inputs: []", "inputs: {n: imt}"))
     eventually(lambda: readiness(service)[0] == "degraded")
-    assert listed(service) == {"script"}
+    assert listed(service) == {"script", "says"}
     (problem,) = readiness(service)[1]
-    assert "says.cwl:5" in problem
-    assert "says.cwl:5" in service.log.read_text()
-    path = service.user.trigger("script", script="true")
+    assert problem.startswith("says.cwl:5: ")
+    assert problem.endswith("; its last good version stays published")
+    assert problem in service.log.read_text()
+    assert problem in service.command("catalogue", "access").stdout
+    service.stop()
+    service.start()
+    assert readiness(service) == ("degraded", [problem])
+    path = service.user.trigger("says")
     assert service.user.finished(path)["status"] == "SUCCEEDED"
-    assert service.user("POST", "/workflows/says", json={}).status_code == 404
+    assert "goodbye" in log_text(service.user, path)
 
     service.publish("says", SAYS.format(word="again"))
-    eventually(lambda: listed(service) == {"script", "says"})
-    assert readiness(service) == ("ok", [])
+    eventually(lambda: readiness(service) == ("ok", []))
+    assert service.user("GET", "/workflows/says").json()["description"] == "Says again."
     path = service.user.trigger("says")
     assert service.user.finished(path)["status"] == "SUCCEEDED"
     assert "again" in log_text(service.user, path)

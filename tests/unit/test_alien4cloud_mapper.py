@@ -47,6 +47,33 @@ def test_published_workflows() -> None:
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        ("hpcwaas-authorized-users", "hpcwaas-authorized-users"),
+        ("hpcwaas-authorized-groups", "hpcwaas-authorized-groups"),
+        ("hpcwaas-workflows",),
+        ("hpcwaas-authorized-user",),
+        ("hpcwaas-authorised-users",),
+        ("HPCWaaS-Authorized-Users",),
+        ("hpcwaas_authorized_users",),
+        ("hpcwaas-authorized-users ",),
+        ("hpcwaas-authorized-group",),
+        ("hpcwass-authorized-users",),
+        ("authorized-users",),
+    ],
+)
+def test_tags_that_are_not_understood_as_a_permission_permit_nothing(names: tuple[str, ...]) -> None:
+    tags = [{"name": "hpcwaas-workflows", "value": "w"}, *({"name": name, "value": "alice"} for name in names)]
+    assert names[0] in (mapper.misunderstood({"id": "App", "tags": tags}) or "")
+
+
+def test_other_tags_are_nobodys_business() -> None:
+    names = ("hpcwaas-workflows", "hpcwaas-authorized-users", "hpcwaas-authorized-groups", "users", "icon", "hpcwaas-x")
+    assert mapper.misunderstood({"id": "App", "tags": [{"name": name, "value": "x"} for name in names]}) is None
+    assert mapper.misunderstood({"id": "App", "tags": None}) is None
+
+
+@pytest.mark.parametrize(
     ("name", "status"),
     [
         ("exec-02-get-running", Status.RUNNING),

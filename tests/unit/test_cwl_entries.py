@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl.entries import Entry, find_entries, read_stamps
+from hpcwaas.engines.cwl.entries import Entry, find_entries, permitted_by, read_stamps
 
 
 def look(directory: Path, *names: str, **contents: str) -> tuple[list[Entry], list[str]]:
@@ -18,7 +18,8 @@ def look(directory: Path, *names: str, **contents: str) -> tuple[list[Entry], li
         path = directory / name.replace("__", "/").replace("_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return find_entries(directory, read_stamps(directory))
+    found = find_entries(directory, read_stamps(directory))
+    return list(found.entries), [*found.problems, *(item.reason for item in found.unusable)]
 
 
 def test_files_and_folders_are_published(tmp_path: Path) -> None:
@@ -38,7 +39,10 @@ def test_files_and_folders_are_published(tmp_path: Path) -> None:
         ".git/x.cwl",
         ".tools/x.cwl",
         "data/x.txt",
-        "a.yml",
+        "a-job.yml",
+        "types.yaml",
+        "c/inputs.json",
+        "c/theta.yaml",
     )
     assert [(entry.id, entry.main) for entry in entries] == [
         ("a", "a.cwl"),
@@ -107,6 +111,30 @@ def test_metadata(tmp_path: Path) -> None:
         ("authorised_groups: [climate]", "unknown key 'authorised_groups'"),
         ("[a]: b", "a.meta.yaml:1: found unhashable key"),
         ("ssh_keys: vault_id", "list of names of inputs"),
+        (
+            "authorized_users: [alice]\nname: A\nauthorized_users: [alice, bob]",
+            "a.meta.yaml:3: the key authorized_users",
+        ),
+        ("'authorized_users': []\n\"authorized_users\": [bob]", "a.meta.yaml:2: the key authorized_users"),
+        ("ssh_keys: [a]\nssh_keys: []", "a.meta.yaml:2: the key ssh_keys"),
+        ('{"authorized_users": [alice], "authorized_users": [bob]}', "a.meta.yaml:1: the key authorized_users"),
+        ("<<: {authorized_users: [bob]}\nauthorized_users: []", "a.meta.yaml:1: `<<`"),
+        ("<<: {name: A}", "a.meta.yaml:1: `<<`"),
+        ("authorized_users: []\n---\nname: A", "but found another document"),
+        ("authorized_users: [alice]\nAuthorized_Users: [bob]", "did you mean authorized_users?"),
+        ("AUTHORIZED_USERS: [alice]", "did you mean authorized_users?"),
+        ("authorized_users: !!set {alice}", "list of user ids"),
+        ("authorized_users: {alice: bob}", "list of user ids"),
+        ("authorized_users: ['alice ']", "without blanks at its ends"),
+        ('authorized_users: ["alice\\nbob"]', "without blanks at its ends"),
+        ("authorized_users: nobody", "or the word everybody"),
+        ("authorized_users: Everybody", "or the word everybody"),
+        ("ssh_keys: everybody", "ssh_keys must be a list"),
+        ("authorized_users: everybody\nauthorized_groups: [climate]", "everybody stands beside another list"),
+        ("time_limit: 0", "time_limit must be a number of seconds above 0"),
+        ("time_limit: true", "time_limit must be a number of seconds above 0"),
+        ("time_limit: .inf", "time_limit must be a number of seconds above 0"),
+        ("time_limit: 1d", "time_limit must be a number of seconds above 0"),
         ("authorized_users:", "list of user ids"),
         ("authorized_users: [1]", "list of user ids"),
         ("authorized_users: ['']", "list of user ids"),
@@ -124,15 +152,114 @@ def test_broken_metadata_close_the_workflow(tmp_path: Path, content: str, reason
     assert reason in problem
 
 
-def test_metadata_of_nothing_are_reported(tmp_path: Path) -> None:
-    _, problems = look(tmp_path, "a.cwl", "b.meta.yaml", "a.meta.yml")
-    assert sorted(problem.partition(":")[0] for problem in problems) == ["a.meta.yml", "b.meta.yaml"]
+def test_everybody_may_be_said(tmp_path: Path) -> None:
+    [a, b, c], problems = look(
+        tmp_path,
+        "a.cwl",
+        "b.cwl",
+        "c.cwl",
+        a_meta_yaml="authorized_users: everybody",
+        b_meta_yaml="authorized_groups: everybody\ntime_limit: 1.5",
+    )
+    assert problems == []
+    assert [permitted_by(entry, "everybody") for entry in (a, b, c)] == [(None, None)] * 3
+    assert [permitted_by(entry, "nobody") for entry in (a, b, c)] == [(None, None), (None, None), (frozenset(), None)]
+    assert (a.time_limit, b.time_limit) == (None, 1.5)
+
+
+def test_a_name_that_stands_twice_in_a_list_is_told(tmp_path: Path) -> None:
+    [entry], problems = look(tmp_path, "a.cwl", a_meta_yaml="authorized_users: [bob, alice, bob]")
+    assert problems == []
+    assert entry.authorized_users == ("bob", "alice", "bob")
+    assert entry.notices == ("a.meta.yaml: authorized_users has bob more than once",)
+
+
+MISSPELT = [
+    "secret.cwl.meta.yaml",
+    "secret.yaml",
+    "secret.yml",
+    "secret.cwl.yaml",
+    "secret.meta.yml",
+    "secret.meta.json",
+    "secret.meta",
+    "secret.META.yaml",
+    "Secret.meta.yaml",
+    "SECRET.YAML",
+    "secret-meta.yaml",
+    "secret_metadata.yaml",
+    "secret.metadata.yaml",
+    "secret.mta.yaml",
+    "secret.meat.yaml",
+    "secret meta.yaml",
+    "secret.meta.yaml.txt",
+    "secret.meta.yaml~",
+    "secret.meta.yaml.bak",
+    "secret.meta.yaml.Ab12Cd",
+    ".secret.meta.yaml",
+    ".secret.meta.yaml.swp",
+    "#secret.meta.yaml#",
+    "secre.meta.yaml",
+    "sercet.meta.yaml",
+    "meta.yaml",
+    "Meta.yaml",
+    "metadata.yml",
+    "folder.meta.yaml",
+    "folder.yaml",
+    "folder/folder.meta.yaml",
+    "folder/main.cwl.meta.yaml",
+    "folder/main.meta.yaml",
+    "folder/folder.yaml",
+    "folder/Folder.yml",
+    "folder/Meta.yaml",
+    "folder/META.YAML",
+    "folder/meta.yml",
+    "folder/meta.json",
+    "folder/metadata.yaml",
+    "folder/mta.yaml",
+    "folder/.meta.yaml",
+    "folder/meta.yaml~",
+    "folder/.meta.yaml.swp",
+    "folder/meta.yaml.bak",
+    "folder/meta",
+]
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_what_looks_like_metadata_and_is_none_closes_the_workflow(tmp_path: Path, name: str) -> None:
+    entries, problems = look(tmp_path, "secret.cwl", "folder/main.cwl", "zzz.cwl", "zzz.meta.yaml")
+    (tmp_path / "zzz.meta.yaml").write_text("authorized_users: everybody")
+    before = {entry.id for entry in look(tmp_path)[0]}
+    assert before == {"secret", "folder", "zzz"}
+    (tmp_path / name).write_text("authorized_users: [alice]")
+    entries, problems = look(tmp_path)
+    closed = "folder" if name.startswith("folder") else "secret"
+    assert {entry.id for entry in entries} == before - {closed}
+    assert [problem for problem in problems if problem.startswith(f"{name}: ")], problems
+
+
+@pytest.mark.parametrize("name", [name for name in MISSPELT if not name.startswith(("meta", "Meta", "secre.", "serc"))])
+def test_a_misspelt_file_closes_it_beside_the_right_one_too_unless_an_editor_left_it(tmp_path: Path, name: str) -> None:
+    look(tmp_path, "secret.cwl", "folder/main.cwl", secret_meta_yaml="name: A", folder__meta_yaml="name: A")
+    (tmp_path / name).touch()
+    entries, _ = look(tmp_path)
+    left = name.lstrip(".#").removeprefix("folder/").lstrip(".").startswith(("secret.meta.yaml", "meta.yaml"))
+    assert len(entries) == (2 if left else 1)
+
+
+def test_metadata_belong_to_the_workflow_whose_name_they_bear(tmp_path: Path) -> None:
+    entries, problems = look(
+        tmp_path, "a.cwl", "a-b.cwl", "a.b.cwl", "job1.cwl", **{"a-b_meta_yaml": "name: X", "job2_meta_yaml": "name: Y"}
+    )
+    (tmp_path / "a.b.meta.yaml").write_text("name: Z")
+    entries, problems = look(tmp_path)
+    assert [entry.id for entry in entries] == ["a", "a-b", "a.b", "job1"]
+    assert [problem.partition(":")[0] for problem in problems] == ["job2.meta.yaml"]
 
 
 def test_unreadable_metadata_close_the_workflow(tmp_path: Path) -> None:
     (tmp_path / "a.cwl").touch()
     (tmp_path / "a.meta.yaml").symlink_to("nowhere")
-    entries, [problem] = find_entries(tmp_path, read_stamps(tmp_path))
+    entries, [problem] = look(tmp_path)
     assert entries == []
     assert problem.startswith("a.meta.yaml: can't be read")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -38,7 +39,13 @@ class LimitSettings(Section):
     log: Size = Field(32 * 2**20, description="Log.")
     disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
     time: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Seconds that it may run, without its waiting. Default: no limit."
+        86400,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "Seconds that it may run, without its waiting; `null` for no limit. The metadata of a workflow may say "
+            "otherwise (`time_limit`)."
+        ),
     )
 
 
@@ -48,10 +55,17 @@ class CWLSettings(Section):
     catalogue: Path | None = Field(
         None, description="Directory whose files and folders are published. Default: the examples that come along."
     )
+    without_metadata: Literal["everybody", "nobody"] = Field(
+        "everybody",
+        description=(
+            "Who may run a workflow that has no metadata, or whose metadata don't say who. With `nobody`, metadata say "
+            "`authorized_users: everybody` where everybody is meant."
+        ),
+    )
     max_running: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         gt=0,
-        description="Executions that run at the same time; more wait in order. Default: one a CPU core, at least 2.",
+        description="Executions that run at the same time; more wait. Default: one a CPU core, at least 2.",
     )
     http_inputs: bool = Field(
         False, description="Whether input files may be http(s) URLs. Private addresses are refused in any case."

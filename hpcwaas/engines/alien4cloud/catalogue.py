@@ -39,6 +39,9 @@ class Catalogue:
     Args:
         fresh: seconds for which it counts as fresh.
         ahead: where calls are made that a caller will wait for.
+
+    Attributes:
+        problems: why applications publish nothing, as the last reading found it.
     """
 
     def __init__(self, client: Client, fresh: float, run: Run, ahead: Executor) -> None:
@@ -49,6 +52,7 @@ class Catalogue:
         self._workflows: Cached[dict[str, Workflow]] = Cached(self._fetch, run)
         self._topologies: OrderedDict[tuple[str, str], Cached[Topology]] = OrderedDict()
         self._lock = threading.Lock()
+        self.problems: Sequence[str] = ()
 
     def workflows(self) -> Sequence[Workflow]:
         """All of them, in order of their ids."""
@@ -148,16 +152,22 @@ class Catalogue:
     def _fetch(self) -> dict[str, Workflow]:
         began = time.perf_counter()
         found: dict[str, Workflow] = {}
+        problems: list[str] = []
         start, total = 0, 1
         while start < total:
             page, total = self._client.applications(start)
             start += PAGE
             with reading("applications"):
                 published = {item["id"]: item for item in page if mapper.publishing(item)}
+                reasons = [mapper.misunderstood(item) for item in page if mapper.meant_to_publish(item)]
+                problems += [f"{reason}; its workflows are not published" for reason in reasons if reason]
             environments = self._environments(list(published))
             with reading("environments"):
                 for application, items in environments.items():
                     found.update((it.id, it) for it in mapper.workflows(published[application], items))
+        for problem in sorted({*problems} - {*self.problems}):
+            _LOGGER.warning("%s", problem)
+        self.problems = problems
         _LOGGER.debug("read %s workflows in %.0f ms", len(found), (time.perf_counter() - began) * 1000)
         return dict(sorted(found.items()))
 

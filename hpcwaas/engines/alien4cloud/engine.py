@@ -112,8 +112,8 @@ class Alien4CloudEngine:
         secret = any(schema.get("writeOnly") for schema in details.inputs["properties"].values())
         return Prepared(prepare_inputs(details.inputs, inputs), secret)
 
-    def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared) -> str:
-        """Starts an execution, or finds the one that was started before under this id.
+    def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared, owner: str = "") -> str:
+        """Starts an execution, or finds the one that was started before under this id. Nothing waits here.
 
         Raises:
             UncertainStart: it may have been started. Asking again under the same id looks for it once more, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from hpcwaas.engines.alien4cloud.references import WorkflowId, usable
 AUTHORIZED_USERS = "hpcwaas-authorized-users"
 AUTHORIZED_GROUPS = "hpcwaas-authorized-groups"
 """Tags of applications that not everybody may use; their values are who may."""
+
+_TAGS = (PUBLISHED, AUTHORIZED_USERS, AUTHORIZED_GROUPS)
+_BLANKS = re.compile(r"[\s_.]+")
 
 ENGINE = "alien4cloud"
 """Name of the engine."""
@@ -56,9 +60,26 @@ def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
 
 
-def publishing(application: Mapping[str, Any]) -> bool:
-    """Whether an application publishes anything: an unknown filter is ignored by Alien4Cloud, so look again."""
+def meant_to_publish(application: Mapping[str, Any]) -> bool:
+    """Whether an application names workflows to publish: an unknown filter is ignored by Alien4Cloud, so look again."""
     return bool(_names(application, PUBLISHED)) and usable(application["id"])
+
+
+def publishing(application: Mapping[str, Any]) -> bool:
+    """Whether an application publishes anything. Half-understood, it could be open to everybody."""
+    return meant_to_publish(application) and misunderstood(application) is None
+
+
+def misunderstood(application: Mapping[str, Any]) -> str | None:
+    """What is wrong with the tags that say who may run an application's workflows, if anything is."""
+    names = [item["name"] for item in application.get("tags") or ()]
+    for name in names:
+        if name in _TAGS and names.count(name) > 1:
+            return f"application {application['id']}: the tag {name} stands there {names.count(name)} times"
+        near = difflib.get_close_matches(_BLANKS.sub("-", name.strip().casefold()), _TAGS, n=1, cutoff=0.8)
+        if name not in _TAGS and near and near[0] != PUBLISHED:
+            return f"application {application['id']}: the tag {name!r} may be meant as {near[0]}, and isn't"
+    return None
 
 
 def workflows(application: Mapping[str, Any], environments: Sequence[Mapping[str, Any]]) -> Iterator[Workflow]:

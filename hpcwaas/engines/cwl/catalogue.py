@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from hpcwaas.core.models import Check, Workflow, WorkflowDetails
 from hpcwaas.engines.base import Permitted, everything
-from hpcwaas.engines.cwl.describer import DescriberFailed, describe_entries
-from hpcwaas.engines.cwl.entries import Entry, Stamps, find_entries, read_stamps
-from hpcwaas.engines.cwl.index import PATIENCE, Busy, Index, IndexFile, Published, digest, made_by, signature
+from hpcwaas.engines.cwl.describer import DescriberFailed
+from hpcwaas.engines.cwl.entries import Stamps, permitted_by, read_stamps
+from hpcwaas.engines.cwl.index import PATIENCE, Busy, Index, IndexFile, Published, fingerprint_of, made_by
+from hpcwaas.engines.cwl.metadata import EVERYBODY
+from hpcwaas.engines.cwl.reading import Reading
 from hpcwaas.engines.cwl.schema import inputs_schema, output_declaration
 from hpcwaas.engines.cwl.snapshot import Snapshot, SnapshotStore
 from hpcwaas.errors import NotFound, Unavailable
@@ -37,10 +36,12 @@ class Catalogue:
     Args:
         directory: of the documents.
         state_dir: where descriptions and snapshots are kept; made when missing.
+        without_metadata: who may run what doesn't say who: `everybody` or `nobody`.
     """
 
-    def __init__(self, directory: Path, state_dir: Path) -> None:
+    def __init__(self, directory: Path, state_dir: Path, without_metadata: str = EVERYBODY) -> None:
         self._directory = directory.absolute()
+        self._without_metadata = without_metadata
         self._file = IndexFile(state_dir)
         self._snapshots = SnapshotStore(state_dir / "snapshots")
         self._load = lru_cache(maxsize=256)(self._snapshots.load)
@@ -87,6 +88,11 @@ class Catalogue:
         except FileNotFoundError as error:
             raise Unavailable("The workflow was changed in this moment. Try again.") from error
 
+    def time_limit(self, workflow_id: str) -> float | None:
+        """Seconds that an execution of a workflow may run, where its metadata say so."""
+        item = self._current().by_id.get(workflow_id)
+        return item.entry.time_limit if item else None
+
     def check(self) -> Check:
         """State of the catalogue: `degraded` with a problem for each broken file, `failed` when nothing can be read."""
         start = time.perf_counter()
@@ -101,6 +107,7 @@ class Catalogue:
 
     def _workflow(self, item: Published) -> Workflow:
         snapshot, entry = self._load(item.version), item.entry
+        users, groups = permitted_by(entry, self._without_metadata)
         return Workflow(
             id=entry.id,
             name=entry.name or entry.id,
@@ -110,8 +117,8 @@ class Catalogue:
             environment_name="local",
             label=snapshot.label,
             description=snapshot.doc,
-            authorized_users=None if entry.authorized_users is None else frozenset(entry.authorized_users),
-            authorized_groups=None if entry.authorized_groups is None else frozenset(entry.authorized_groups),
+            authorized_users=users,
+            authorized_groups=groups,
         )
 
     def _current(self) -> Index:
@@ -137,10 +144,12 @@ class Catalogue:
 
     def _look(self) -> None:
         try:
-            fingerprint = self._fingerprint(read_stamps(self._directory))
-            if self._index is None or self._index.fingerprint != fingerprint or self._failure:
+            fingerprint = fingerprint_of(self._directory, read_stamps(self._directory))
+            if self._index is None or self._failure or not self._index.fresh(fingerprint, time.time()):
                 with self._file.locked():
-                    self._index = self._read(read_stamps(self._directory))
+                    self._index, failure = self._read(read_stamps(self._directory))
+                if failure:
+                    raise failure
             self._failure = None
         except Busy:
             _log.info("another process is reading the catalogue; the list stays as it was")
@@ -157,46 +166,27 @@ class Catalogue:
             _log.error("the catalogue can't be read: %s", failure)
         self._failure = failure
 
-    def _fingerprint(self, stamps: Stamps) -> str:
-        return digest([str(self._directory), *sorted(stamps.items())])
-
-    def _read(self, stamps: Stamps) -> Index:
+    def _read(self, stamps: Stamps) -> tuple[Index, DescriberFailed | None]:
         """Reads what changed, unless another process just did."""
-        fingerprint = self._fingerprint(stamps)
+        fingerprint = fingerprint_of(self._directory, stamps)
         old = self._file.load()
-        if old.fingerprint == fingerprint and all(item.version in self._snapshots for item in old.published):
-            return old
-        entries, problems = find_entries(self._directory, stamps)
-        known = {(item.entry.id, item.entry.main, item.entry.fragment): item for item in old.published}
-        published: list[Published] = []
-        changed: list[Entry] = []
-        for entry in entries:
-            item = known.get((entry.id, entry.main, entry.fragment))
-            if item and item.version in self._snapshots and item.signature == signature(item, stamps):
-                published.append(replace(item, entry=entry))
-            else:
-                changed.append(entry)
-        for entry, answer in describe_entries(self._directory, changed):
-            if "error" in answer:
-                problems.append(answer["error"])
-            elif item := self._publish(entry, answer["description"], stamps, problems):
-                published.append(item)
-        for problem in sorted(set(problems) - set(old.problems)):
+        if old.fresh(fingerprint, time.time()) and all(item.version in self._snapshots for item in old.published):
+            return old, None
+        reading = Reading(
+            directory=self._directory,
+            stamps=stamps,
+            fingerprint=fingerprint,
+            old=old,
+            snapshots=self._snapshots,
+            save=lambda description: self._snapshots.save(self._directory, description, made_by()),
+            now=time.time(),
+        )
+        index = reading.index()
+        for warning in reading.warnings:
+            _log.info("catalogue: %s", warning)
+        for problem in sorted({*index.problems} - {*old.problems}):
             _log.warning("catalogue: %s", problem)
-        index = Index(fingerprint, tuple(sorted(published, key=lambda item: item.entry.id)), tuple(sorted(problems)))
+        for notice in sorted({*index.notices} - {*old.notices}):
+            _log.warning("catalogue: %s", notice)
         self._file.save(index)
-        return index
-
-    def _publish(
-        self, entry: Entry, description: Mapping[str, Any], stamps: Stamps, problems: list[str]
-    ) -> Published | None:
-        for warning in description["warnings"]:
-            _log.info("catalogue: %s: %s", entry.main, warning)
-        try:
-            saved = self._snapshots.save(self._directory, description, made_by())
-        except OSError as error:
-            problems.append(f"{entry.main}: {error.filename}: {error.strerror}")
-            return None
-        parts = {key: tuple(description[key]) for key in ("files", "directories", "missing")}
-        item = Published(entry=entry, version=saved, signature="", **parts)
-        return replace(item, signature=signature(item, stamps))
+        return index, reading.failure

@@ -14,6 +14,7 @@ import os
 import re
 import resource
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from schema_salad.exceptions import SchemaSaladException, ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.dangers import find_dangers
 from hpcwaas.engines.cwl.declare import (
     Declarations,
     as_list,
@@ -159,12 +161,14 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         raise ValidationException(
             "this is no CWL document: a map with cwlVersion and class, or with $graph, is expected"
         )
+    _refuse_double("process", [str(item.get("id", item)) for item in as_list(document.get("$graph"))])
     fragment = entry["fragment"] or _fragment(document)
     written = _written(document, fragment)
     context, uri = resolve_and_validate_document(context, document, f"{url}#{fragment}" if fragment else url)
     tool = make_tool(uri, context)
     process = tool.tool
     tool.visit(lambda node: _refuse_abstract(files, node))
+    tool.visit(_refuse_doubles)
     warnings: list[str] = []
     tool.visit(lambda node: warnings.extend(files.add_referenced(node)))
     tool.visit(lambda node: _add_default_secondary_files(files, node))
@@ -194,6 +198,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "directories": _relative(files.directories, root),
         "missing": _relative(files.missing, root),
         "warnings": sorted({*warnings, *declarations.warnings}),
+        "dangers": find_dangers(tool, str(root)),
     }
 
 
@@ -260,6 +265,35 @@ def _refuse_abstract(files: _Files, process: Mapping[str, Any]) -> None:
     if process["class"] == "Operation":
         document = urldefrag(process["id"])[0].rpartition("/")[2]
         raise files.refuse(document, "an Operation is abstract and can't be run")
+
+
+def _refuse_doubles(node: Mapping[str, Any]) -> None:
+    """Of two things with one name in a list, runners take either without a word."""
+    for section, word in (("inputs", "input"), ("outputs", "output"), ("steps", "step")):
+        items = [item for item in as_list(node.get(section)) if isinstance(item, Mapping)]
+        _refuse_double(word, [str(item["id"]) for item in items if "id" in item])
+        for item in items:
+            _refuse_double_members(item.get("type"))
+            _refuse_double("input of a step", [str(port["id"]) for port in as_list(item.get("in"))])
+    for section in ("requirements", "hints"):
+        items = [item for item in as_list(node.get(section)) if isinstance(item, Mapping)]
+        different = {json.dumps(item, sort_keys=True, default=str): str(item.get("class")) for item in items}
+        _refuse_double(f"class of {section}", list(different.values()))
+
+
+def _refuse_double_members(kind: Any) -> None:
+    for option in as_list(kind):
+        if isinstance(option, Mapping):
+            fields = as_list(option.get("fields"))
+            _refuse_double("member of a record", [str(field["name"]) for field in fields])
+            for inner in (option.get("items"), *(field.get("type") for field in fields)):
+                _refuse_double_members(inner)
+
+
+def _refuse_double(what: str, names: list[str]) -> None:
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise ValidationException(f"the {what} {short(name)} stands here {number} times")
 
 
 def _add_default_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:

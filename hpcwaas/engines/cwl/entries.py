@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import yaml
+from hpcwaas.engines.cwl.metadata import EVERYBODY, Lookalikes, Metadata, Unreadable, metadata_of, read_metadata
 
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 """Of every file in the catalogue, by its path relative to it: what changes when the file does."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_META = ".meta.yaml"
 _MAIN_NAMES = ("main.cwl", "workflow.cwl")
-_KEYS = ("authorized_groups", "authorized_users", "main", "name", "ssh_keys")
-_LISTS = {"authorized_groups": "groups", "authorized_users": "user ids", "ssh_keys": "names of inputs"}
-"""Keys whose values are lists, and of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +27,11 @@ class Entry:
         main: path of its main document, relative to the catalogue.
         fragment: process to run inside that document, without `#`; None for the only one or `main`.
         authorized_users: who may run it.
-        authorized_groups: whose members may run it; both None means everybody.
-        ssh_keys: names of the inputs that take ids of SSH keys.
+        authorized_groups: whose members may run it; both None: nothing is said of it, or `everybody`.
+        ssh_keys: names of the inputs that take ids of SSH keys, and ways to members of records (`server.key`).
+        everybody: the metadata say that everybody may run it.
+        time_limit: seconds that an execution may run; None for the setting's.
+        notices: what is odd in its metadata, and harmless.
     """
 
     id: str
@@ -42,10 +41,62 @@ class Entry:
     authorized_users: tuple[str, ...] | None = None
     ssh_keys: tuple[str, ...] = ()
     authorized_groups: tuple[str, ...] | None = None
+    everybody: bool = False
+    time_limit: float | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether nothing is said of who may run it."""
+        return self.authorized_users is None and self.authorized_groups is None and not self.everybody
 
 
-class _Unusable(Exception):
-    """Why a file or folder publishes nothing; begins with the file."""
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file or folder that publishes nothing as it is.
+
+    Attributes:
+        source: `NAME.cwl` or `NAME/`.
+        reason: begins with a file, and its line where there is one.
+        entry: what its metadata say, with an empty `main` when it can't be told. None: they aren't understood, and so
+            permit nothing.
+    """
+
+    id: str
+    source: str
+    reason: str
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at the catalogue finds.
+
+    Attributes:
+        entries: in order of their ids.
+        unusable: likewise; a clash of ids gives one for each of them.
+        problems: of what belongs to no workflow, as `name: reason`.
+    """
+
+    entries: Sequence[Entry]
+    unusable: Sequence[Unusable]
+    problems: Sequence[str]
+
+
+class _NoMain(Exception):
+    """Why it can't be told which document to run; begins with the file."""
+
+
+def permitted_by(entry: Entry, without_metadata: str) -> tuple[frozenset[str] | None, frozenset[str] | None]:
+    """The users and groups who may run an entry; two times None for everybody.
+
+    Args:
+        without_metadata: who may run what doesn't say who: `everybody` or `nobody`.
+    """
+    if entry.unrestricted and without_metadata != EVERYBODY:
+        return frozenset(), None
+    users, groups = entry.authorized_users, entry.authorized_groups
+    return None if users is None else frozenset(users), None if groups is None else frozenset(groups)
 
 
 def read_stamps(directory: Path) -> Stamps:
@@ -71,59 +122,68 @@ def read_stamps(directory: Path) -> Stamps:
     return stamps
 
 
-def find_entries(directory: Path, stamps: Stamps) -> tuple[list[Entry], list[str]]:
-    """What is published, and what looks as if it should be and can't.
-
-    Returns:
-        entries in order of their ids, and problems as `name: reason`.
-    """
-    paths = [PurePosixPath(path) for path in stamps]
-    paths = [path for path in paths if len(path.parts) <= 2 and not any(part.startswith(".") for part in path.parts)]
+def find_entries(directory: Path, stamps: Stamps) -> Found:
+    """What is published, and what looks as if it should be and can't."""
+    every = [PurePosixPath(path) for path in stamps]
+    paths = [path for path in every if len(path.parts) <= 2 and not any(part.startswith(".") for part in path.parts)]
     documents = [path for path in paths if path.suffix == ".cwl"]
-    found: list[tuple[str, Entry]] = []
-    problems: list[str] = []
     sources = {str(path): [path] for path in documents if len(path.parts) == 1}
     for path in documents:
         if len(path.parts) == 2:
             sources.setdefault(f"{path.parts[0]}/", []).append(path)
+    lookalikes = Lookalikes(every, list(sources))
+    found: list[tuple[str, Entry]] = []
+    unusable: list[Unusable] = []
     for source, inside in sources.items():
-        try:
-            found.append((source, _entry(source, inside, directory, stamps)))
-        except _Unusable as error:
-            problems.append(str(error))
-    problems += _orphans(paths)
-    count = Counter(entry.id for _, entry in found)
+        entry = _entry(source, inside, directory, stamps, lookalikes)
+        if isinstance(entry, Unusable):
+            unusable.append(entry)
+        else:
+            found.append((source, entry))
+    count = Counter(source.removesuffix("/").removesuffix(".cwl") for source in sources)
     for source, entry in found:
         if count[entry.id] > 1:
-            problems.append(f"{source}: another entry has the id {entry.id} too; neither is published")
+            unusable.append(Unusable(entry.id, source, f"{source}: another entry has the id {entry.id} too", entry))
     entries = sorted((entry for _, entry in found if count[entry.id] == 1), key=lambda entry: entry.id)
-    return entries, problems
+    return Found(entries, sorted(unusable, key=lambda item: (item.id, item.source)), lookalikes.orphans)
 
 
-def _entry(source: str, documents: list[PurePosixPath], directory: Path, stamps: Stamps) -> Entry:
+def _entry(
+    source: str, documents: list[PurePosixPath], directory: Path, stamps: Stamps, lookalikes: Lookalikes
+) -> Entry | Unusable:
     """The entry that a file (`name.cwl`) or folder (`name/`) publishes."""
-    if source.endswith("/"):
-        name, meta = source[:-1], f"{source}meta.yaml"
-    else:
-        name = source.removesuffix(".cwl")
-        meta = f"{name}{_META}"
+    name = source.removesuffix("/").removesuffix(".cwl")
     if not _ID.fullmatch(name):
-        raise _Unusable(
+        return Unusable(
+            name,
+            source,
             f"{source}: the name becomes the workflow's id and may hold letters, digits, '.', '_' and '-' only, "
-            "begin with a letter or digit, and have 100 characters at most"
+            "begin with a letter or digit, and have 100 characters at most",
         )
-    metadata = _metadata(directory, meta) if meta in stamps else {}
-    main, _, fragment = metadata.get("main", "").partition("#")
-    users, groups = metadata.get("authorized_users"), metadata.get("authorized_groups")
-    return Entry(
+    meta = metadata_of(source)
+    try:
+        metadata = read_metadata(directory, meta) if meta in stamps else Metadata()
+    except Unreadable as error:
+        return Unusable(name, source, str(error))
+    if found := lookalikes.beside(source):
+        return Unusable(name, source, "; ".join(found))
+    main, _, fragment = metadata.main.partition("#")
+    entry = Entry(
         id=name,
-        main=_main(source, name, documents, main, stamps),
+        main="",
         fragment=fragment or None,
-        name=metadata.get("name"),
-        authorized_users=None if users is None else tuple(users),
-        authorized_groups=None if groups is None else tuple(groups),
-        ssh_keys=tuple(metadata.get("ssh_keys", ())),
+        name=metadata.name,
+        authorized_users=metadata.users,
+        authorized_groups=metadata.groups,
+        ssh_keys=metadata.ssh_keys,
+        everybody=metadata.everybody,
+        time_limit=metadata.time_limit,
+        notices=metadata.notices,
     )
+    try:
+        return replace(entry, main=_main(source, name, documents, main, stamps))
+    except _NoMain as error:
+        return Unusable(name, source, str(error), entry)
 
 
 def _main(source: str, name: str, documents: list[PurePosixPath], main: str, stamps: Stamps) -> str:
@@ -132,53 +192,14 @@ def _main(source: str, name: str, documents: list[PurePosixPath], main: str, sta
     if main:
         path = folder / main
         if ".." in path.parts or str(path) not in stamps or (str(folder) == "." and path != documents[0]):
-            raise _Unusable(f"{source}: main is {main!r} in the metadata, and there is no such file here")
+            raise _NoMain(f"{source}: main is {main!r} in the metadata, and there is no such file here")
         return str(path)
     if len(documents) == 1:
         return str(documents[0])
     for candidate in (*_MAIN_NAMES, f"{name}.cwl"):
         if folder / candidate in documents:
             return str(folder / candidate)
-    raise _Unusable(
+    raise _NoMain(
         f"{source}: which document is the main one? Call it main.cwl, or name it in meta.yaml: `main: "
         f"{documents[0].name}`. A folder whose name begins with a dot is not published"
     )
-
-
-def _metadata(directory: Path, meta: str) -> dict[str, Any]:
-    """Reads a metadata file completely or not at all: half-understood, it could open a workflow to everybody."""
-    try:
-        content = yaml.safe_load((directory / meta).read_text("utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise _Unusable(f"{meta}{line}: {error.problem}; the workflow is not published") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise _Unusable(f"{meta}: can't be read ({type(error).__name__}); the workflow is not published") from error
-    return {str(key): value for key, value in _checked(meta, content)}
-
-
-def _checked(meta: str, content: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(content, dict):
-        raise _Unusable(f"{meta}: expected a map with any of {', '.join(_KEYS)}; the workflow is not published")
-    for key, value in content.items():
-        match key, value:
-            case (("name" | "main"), str()) if value.strip():
-                yield key, value
-            case str(), list() if key in _LISTS and all(isinstance(item, str) and item for item in value):
-                yield key, value
-            case str(), _ if key in _KEYS:
-                expected = f"a list of {_LISTS[key]}, each a string" if key in _LISTS else "a string"
-                raise _Unusable(f"{meta}: {key} must be {expected}; the workflow is not published")
-            case _:
-                raise _Unusable(
-                    f"{meta}: unknown key {key!r}, expected any of {', '.join(_KEYS)}; the workflow is not published"
-                )
-
-
-def _orphans(paths: list[PurePosixPath]) -> Iterator[str]:
-    """Metadata that belongs to nothing: a misspelt name would leave a workflow open to everybody."""
-    for path in paths:
-        if len(path.parts) == 1 and path.name.endswith((_META, ".meta.yml")):
-            stem = path.name.rpartition(".meta.")[0]
-            if path.suffix == ".yml" or PurePosixPath(f"{stem}.cwl") not in paths:
-                yield f"{path}: belongs to no workflow; the metadata of NAME.cwl are called NAME{_META}"

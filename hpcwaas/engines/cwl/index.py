@@ -30,8 +30,12 @@ class Published:
     """An entry that could be described.
 
     Attributes:
+        entry: with the rights that are in force.
         files, directories, missing: what it is made of, as `describe.py` found it.
         signature: digest of the stamps of all that; the entry is described again when it differs.
+        broken: why what lies in the catalogue now isn't published, and an earlier version is.
+        dangers: what users may do with their inputs that the publisher should know of, a sentence each.
+        wider: digest of metadata that let more users in, and when they were seen first; not in force yet.
     """
 
     entry: Entry
@@ -40,6 +44,25 @@ class Published:
     directories: tuple[str, ...]
     missing: tuple[str, ...]
     signature: str
+    broken: str | None = None
+    dangers: tuple[str, ...] = ()
+    wider: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A file or folder that isn't published.
+
+    Attributes:
+        source: the file or folder.
+        reason: begins with a file.
+        last: what was published of it last, so that its rights aren't forgotten.
+    """
+
+    id: str
+    source: str
+    reason: str
+    last: Published | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +71,34 @@ class Index:
 
     Attributes:
         fingerprint: digest of the stamps of the whole catalogue.
+        odd: problems with what belongs to no workflow.
+        due: when it is to be made again, though nothing changes; None when it isn't.
     """
 
     fingerprint: str = ""
     published: tuple[Published, ...] = ()
-    problems: tuple[str, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    odd: tuple[str, ...] = ()
+    due: float | None = None
     by_id: Mapping[str, Published] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_id", {item.entry.id: item for item in self.published})
+
+    def fresh(self, fingerprint: str, now: float) -> bool:
+        """Whether nothing is to be read anew."""
+        return self.fingerprint == fingerprint and (self.due is None or now < self.due)
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What publishers should know of what is published, a sentence each."""
+        return [notice for item in self.published for notice in (*item.entry.notices, *item.dangers)]
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong, a sentence each."""
+        reasons = [item.broken for item in self.published if item.broken]
+        return sorted({*self.odd, *reasons, *(item.reason for item in self.withheld)})
 
 
 class IndexFile:
@@ -78,8 +120,13 @@ class IndexFile:
             return Index()
         if content.get("made_by") != made_by():
             return Index()
-        published = tuple(_load_published(item) for item in content["published"])
-        return Index(content["fingerprint"], published, tuple(content["problems"]))
+        return Index(
+            content["fingerprint"],
+            tuple(_load_published(item) for item in content["published"]),
+            tuple(_load_withheld(item) for item in content["withheld"]),
+            tuple(content["odd"]),
+            content["due"],
+        )
 
     def save(self, index: Index) -> None:
         """Replaces the stored index in one step. Only while `locked`."""
@@ -87,7 +134,9 @@ class IndexFile:
             "made_by": made_by(),
             "fingerprint": index.fingerprint,
             "published": [asdict(item) for item in index.published],
-            "problems": index.problems,
+            "withheld": [asdict(item) for item in index.withheld],
+            "odd": index.odd,
+            "due": index.due,
         }
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(content), "utf-8")
@@ -114,6 +163,11 @@ class IndexFile:
             yield
 
 
+def fingerprint_of(directory: Path, stamps: Stamps) -> str:
+    """Digest of the stamps of a whole catalogue."""
+    return digest([str(directory), *sorted(stamps.items())])
+
+
 def signature(item: Published, stamps: Stamps) -> str:
     """Digest of the stamps of all that an entry is made of, of what may yet appear included."""
     inside = tuple(f"{name}/" for name in item.directories)
@@ -129,7 +183,7 @@ def digest(value: Sequence[Any]) -> str:
 @lru_cache(maxsize=1)
 def made_by() -> str:
     """The programs that descriptions depend on: other versions may describe the same document differently."""
-    parts = ["4"]
+    parts = ["5"]
     for package in ("hpcwaas", "cwltool"):
         try:
             parts.append(f"{package} {version(package)}")
@@ -139,8 +193,12 @@ def made_by() -> str:
 
 
 def _load_published(item: dict[str, JSON]) -> Published:
-    lists = ("authorized_users", "authorized_groups", "ssh_keys")
+    lists = ("authorized_users", "authorized_groups", "ssh_keys", "notices")
     tuples = {name: None if (value := item["entry"][name]) is None else tuple(value) for name in lists}
-    entry = Entry(**{**item["entry"], **tuples})
-    parts = {key: tuple(item[key]) for key in ("files", "directories", "missing")}
-    return Published(entry=entry, version=item["version"], signature=item["signature"], **parts)
+    parts = {key: tuple(item[key]) for key in ("files", "directories", "missing", "dangers")}
+    wider = item["wider"] and tuple(item["wider"])
+    return Published(**{**item, **parts, "entry": Entry(**{**item["entry"], **tuples}), "wider": wider})
+
+
+def _load_withheld(item: dict[str, JSON]) -> Withheld:
+    return Withheld(**{**item, "last": item["last"] and _load_published(item["last"])})

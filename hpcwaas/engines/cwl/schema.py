@@ -114,7 +114,7 @@ def inputs_schema(parameters: Iterable[Parameter], ssh_keys: Collection[str] = (
     """JSON Schema of the whole `inputs` object.
 
     Args:
-        ssh_keys: names of the inputs that take ids of SSH keys.
+        ssh_keys: names of the inputs that take ids of SSH keys, and ways to members of records (`server.key`).
 
     Returns:
         `type: object` with `properties`, `required` and, where files occur, `$defs`.
@@ -127,11 +127,27 @@ def inputs_schema(parameters: Iterable[Parameter], ssh_keys: Collection[str] = (
         "required": [parameter.name for parameter in parameters if parameter.required],
         "additionalProperties": False,
     }
-    for name in schema["properties"].keys() & set(ssh_keys):
-        schema["properties"][name]["x-ssh-key"] = True
+    for name in ssh_keys:
+        for place in _places(schema, name):
+            place["x-ssh-key"] = True
     if any(_holds_files(parameter.type) for parameter in parameters):
         schema["$defs"] = dict(_DEFINITIONS)
     return schema
+
+
+def unfit_for_keys(schema: Schema, ssh_keys: Collection[str]) -> str | None:
+    """What is wrong with the names of inputs that take ids of SSH keys; None when nothing is.
+
+    Args:
+        schema: as `inputs_schema` makes it.
+    """
+    for name in ssh_keys:
+        places = _places(schema, name)
+        if not places:
+            return f"names {name!r}, which is no input (inputs are {', '.join(schema['properties']) or 'none'})"
+        if not any(_holds_text(place) for place in places):
+            return f"names {name!r}, an input that takes no text, and so no id of a key"
+    return None
 
 
 def output_declaration(parameter: Parameter) -> OutputDeclaration:
@@ -230,6 +246,30 @@ def _or_null(schema: Schema) -> Schema:
     core = {key: schema[key] for key in ("$ref", "type", "enum") if key in schema}
     rest = {key: value for key, value in schema.items() if key not in core}
     return {"anyOf": [core, {"type": "null"}], **rest}
+
+
+def _places(schema: Schema, way: str) -> list[Schema]:
+    """What an input's name, or the way to a member of a record in it, leads to: one for each alternative."""
+    found: list[Schema] = []
+    for name, inner in schema.get("properties", {}).items():
+        if way == name:
+            found.append(inner)
+        elif way.startswith(f"{name}."):
+            found += _places(inner, way[len(name) + 1 :])
+    for inner in _alternatives(schema):
+        found += _places(inner, way)
+    return found
+
+
+def _alternatives(schema: Schema) -> Iterable[Schema]:
+    return (*schema.get("anyOf", ()), *((schema["items"],) if "items" in schema else ()))
+
+
+def _holds_text(schema: Schema) -> bool:
+    kinds = schema.get("type", ())
+    if "string" in ((kinds,) if isinstance(kinds, str) else kinds) and "enum" not in schema:
+        return True
+    return any(map(_holds_text, (*_alternatives(schema), *schema.get("properties", {}).values())))
 
 
 def _holds_files(kind: CWLType) -> bool:

@@ -1,0 +1,29 @@
+"""Who may run what Alien4Cloud's applications publish."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from hpcwaas.configuration.settings import Alien4CloudSettings
+from hpcwaas.core.models import Access
+from hpcwaas.engines.alien4cloud.catalogue import Catalogue
+from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.session import Session
+
+
+def read_access(settings: Alien4CloudSettings) -> Sequence[Access]:
+    """Asks Alien4Cloud.
+
+    Raises:
+        Unavailable, UpstreamFailed, UpstreamTimeout: it doesn't answer.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        catalogue = Catalogue(Client(Session(settings)), settings.cache_seconds, _run, pool)
+        found = [Access(it.id, it.authorized_users, it.authorized_groups) for it in catalogue.workflows()]
+    return [*found, *(Access(None, published=False, problem=problem) for problem in catalogue.problems)]
+
+
+def _run(task: Callable[[], None]) -> None:
+    threading.Thread(target=task, daemon=True).start()
