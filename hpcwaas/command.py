@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,3 +76,17 @@ def reporting() -> Iterator[None]:
         else:
             click.echo("\n  ".join([f"hpcwaas-api: {len(lines)} problems with the configuration:", *lines]), err=True)
         sys.exit(1)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows below the names of their columns, as wide as they need to be."""
+    cells = [[harmless(cell) for cell in line] for line in (columns, *rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def harmless(text: str) -> str:
+    """A text without what steers a terminal: names come from elsewhere, too."""
+    return "".join(it if it.isprintable() else "?" for it in text)

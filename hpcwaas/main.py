@@ -10,6 +10,7 @@ import click
 
 from hpcwaas import __version__
 from hpcwaas.audit_command import audit
+from hpcwaas.catalogue import catalogue
 from hpcwaas.command import read_settings, reporting, settings_flags
 from hpcwaas.users import user
 from hpcwaas.vault_command import vault
@@ -145,6 +146,7 @@ def current() -> None:
     sys.exit(0 if fits else 1)
 
 
+main.add_command(catalogue)
 main.add_command(user)
 main.add_command(vault)
 main.add_command(audit)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcwaas.command import read_settings, reporting, settings_flags
+from hpcwaas.command import read_settings, reporting, settings_flags, table
 
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
@@ -264,9 +264,9 @@ def _rows(accounts: _Accounts) -> Iterator[dict[str, Any]]:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
+    return table(
         _COLUMNS,
-        *(
+        [
             (
                 row["subject"],
                 row["name"],
@@ -276,11 +276,5 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
                 "disabled" if row["disabled"] else "-",
             )
             for row in rows
-        ),
-    ]
-    # Names come from elsewhere too: none of them must be able to steer the terminal.
-    cells = [["".join(it if it.isprintable() else "?" for it in cell) for cell in line] for line in lines]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+        ],
     )

@@ -106,6 +106,27 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who may run what an engine publishes, or why it publishes it to nobody; for operators.
+
+    Attributes:
+        id: of the workflow; None for what belongs to none.
+        users: subjects who may run it.
+        groups: groups whose members may run it. Both None means everybody.
+        published: whether anything of it is published.
+        problem: why it isn't, or why an earlier version is.
+        warnings: what its publisher should know, a sentence each.
+    """
+
+    id: str | None
+    users: frozenset[str] | None = None
+    groups: frozenset[str] | None = None
+    published: bool = True
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OutputDeclaration:
     """An output that a workflow promises.
 
@@ -198,6 +219,7 @@ class ExecutionState:
         reason: in plain words why it is in this state, when that needs saying (why it failed or waits).
         outputs: by name, once it has ended; files as `{"class": "File", "basename", "size", "checksum", "path"}` where
             `path` is the way to it for `Engine.output` and nothing of the site's file system.
+        stored: bytes that the engine keeps of it on the disk of the service, once it has ended.
     """
 
     status: Status
@@ -206,6 +228,7 @@ class ExecutionState:
     reason: str | None = None
     steps: tuple[Step, ...] = ()
     outputs: Mapping[str, JSON] | None = None
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
