@@ -184,7 +184,15 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
     catalogue = Catalogue(engine)
     users = app_identity.directory(settings, database)
     executions = Executions(
-        engine, catalogue, records, uploads.lookup, keys.used_by, users.find, settings.limits.executions
+        engine,
+        catalogue,
+        records,
+        uploads.lookup,
+        keys.used_by,
+        users.find,
+        settings.limits.executions,
+        settings.limits.stored,
+        settings.limits.inputs,
     )
     logs = Logs(engine, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
     keeper = Keeper(executions, records, [uploads.sweep, keys.sweep, *_sweeps(database)])

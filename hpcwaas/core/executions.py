@@ -16,7 +16,7 @@ from hpcwaas.core.claims import Claims
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Principal, Status, WorkflowDetails
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.engines.base import Engine, Prepared, UploadLookup
-from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, UncertainStart
+from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge, UncertainStart
 from hpcwaas.store.base import ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ class Executions:
         keys: finds the user's SSH keys that inputs name; see `Keys.used_by`.
         who: finds a user by their subject; None for who is none any more.
         at_most: how many that haven't ended one user may have.
+        room: bytes that one user may have stored, what is kept of executions included.
+        largest: bytes that the inputs of one may have as JSON.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Executions:
         keys: Callable[[Principal, WorkflowDetails, Mapping[str, JSON]], Collection[str]],
         who: Callable[[str], Principal | None],
         at_most: int | None = None,
+        room: int | None = None,
+        largest: int | None = None,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
@@ -71,6 +75,8 @@ class Executions:
         self._keys = keys
         self._who = who
         self._at_most = at_most
+        self._room = room
+        self._largest = largest
         self._recent = RecentExecutions()
         self.claims = Claims(records)
 
@@ -79,9 +85,12 @@ class Executions:
 
         Raises:
             NotFound: no such workflow for this user.
+            TooLarge: the inputs are too much for a record.
             InvalidInputs: all that is wrong with the inputs.
         """
         details = self._catalogue.details(principal, workflow_id, current=True)
+        if self._largest is not None:
+            _check_size(inputs, self._largest)
         prepared = self._engine.prepare(details, inputs, self._uploads(principal.subject))
         return Checked(details, inputs, prepared, self._keys(principal, details, inputs))
 
@@ -94,7 +103,7 @@ class Executions:
             NotFound: no such workflow for this user.
             InvalidInputs: all that is wrong with the inputs.
             Conflict: the key was used for another request.
-            TooManyRequests: the user has as many that haven't ended as they may.
+            TooManyRequests: the user has as many that haven't ended, or as much stored, as they may.
         """
         idempotency = (idempotency_key, _fingerprint(workflow_id, inputs)) if idempotency_key else None
         # Before the checks: what it was started with may have changed since.
@@ -116,12 +125,13 @@ class Executions:
             idempotency,
             checked.ssh_keys,
             self._at_most,
+            self._room,
         )
         if not new:
             return execution
         try:
             with self.claims.held(execution.id):
-                reference = self._engine.start(execution.id, checked.details, checked.prepared)
+                reference = self._engine.start(execution.id, checked.details, checked.prepared, execution.owner)
         except UncertainStart as error:
             # It may run: the record stays, and the keeper finds out, at once.
             _LOGGER.warning("execution %s may have been started: %s", execution.id, error.detail)
@@ -303,7 +313,7 @@ class Executions:
         """
         try:
             checked = self._check_again(execution)
-            reference = self._engine.start(execution.id, checked.details, checked.prepared)
+            reference = self._engine.start(execution.id, checked.details, checked.prepared, execution.owner)
             self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
@@ -315,6 +325,15 @@ class Executions:
             _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)
             return
         self._records.save_state(execution.id, ExecutionState(Status.FAILED, ended_at=datetime.now(UTC), reason=reason))
+
+
+def _check_size(inputs: Mapping[str, JSON], largest: int) -> None:
+    size = len(written.dumps(inputs, ensure_ascii=False).encode(errors="replace"))
+    if size > largest:
+        raise TooLarge(
+            f"The inputs have {size} bytes as JSON; at most {largest} are taken. Upload what is large as a file, and "
+            "name the file's id in the inputs."
+        )
 
 
 def _masked(details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Mapping[str, JSON]:

@@ -138,22 +138,29 @@ class Uploads:
         return find
 
     def delete(self, principal: Principal, upload_id: str) -> None:
-        """Removes an upload. Executions that were started with it keep what they took.
+        """Removes an upload. Executions that were started with it keep what they took, which counts until they end.
 
         Raises:
             NotFound: unknown, or none that the user may see.
             Forbidden: an operator sees it, and no more.
         """
         policy.require_owner(principal, self.get(principal, upload_id).owner)
-        self._records.delete(upload_id, principal.subject)
-        self._path(upload_id).unlink(missing_ok=True)
+        held = self._held(upload_id)
+        self._records.delete(upload_id, principal.subject, held=held)
+        if not held:
+            self._path(upload_id).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Removes what crashes have left; harmless at any time and in several processes at once.
+        """Removes what crashes have left, and deleted uploads that no execution holds any more; harmless at any time
+        and in several processes at once.
 
         Returns:
             how many files were removed.
         """
+        for upload_id in self._records.held():
+            if not self._held(upload_id):
+                self._path(upload_id).unlink(missing_ok=True)
+                self._records.release(upload_id)
         oldest = time.time() - _ORPHAN_SECONDS
         # Files first, records after: whatever is recorded in between is seen.
         files = list(self._directory.iterdir())
@@ -165,6 +172,13 @@ class Uploads:
                     file.unlink()
                     removed += 1
         return removed
+
+    def _held(self, upload_id: str) -> bool:
+        """Whether an execution that hasn't ended has a link to the content."""
+        try:
+            return self._path(upload_id).lstat().st_nlink > 1
+        except OSError:
+            return False
 
     def _path(self, upload_id: str) -> Path:
         return self._directory / upload_id

@@ -68,8 +68,11 @@ class Engine(Protocol):
             InvalidInputs: with all problems at once.
         """
 
-    def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared) -> str:
+    def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared, owner: str = "") -> str:
         """Starts an execution, or finds that it has been started before under this id and leaves it alone.
+
+        Args:
+            owner: whose it is, for a fair share between users where executions wait for each other.
 
         Returns:
             the reference by which the engine knows it.

@@ -22,6 +22,7 @@ class ExecutionRecords(Protocol):
         idempotency: tuple[str, str] | None = None,
         ssh_keys: Collection[str] = (),
         at_most: int | None = None,
+        room: int | None = None,
     ) -> tuple[Execution, bool]:
         """Stores the intent to start an execution, in one transaction with its idempotency key.
 
@@ -30,6 +31,7 @@ class ExecutionRecords(Protocol):
             idempotency: the user's key and a fingerprint of the request.
             ssh_keys: ids of the owner's SSH keys that it uses.
             at_most: how many executions that haven't ended the owner may have with this one.
+            room: how many bytes the owner may have stored with its inputs.
 
         Returns:
             the stored execution and whether it is new; the earlier one when its owner has used the key before.
@@ -37,7 +39,7 @@ class ExecutionRecords(Protocol):
         Raises:
             Conflict: the key was used with another fingerprint.
             NotFound: one of the SSH keys has been deleted.
-            TooManyRequests: the owner has as many as they may, and didn't start this one before.
+            TooManyRequests: the owner has as many, or as much, as they may, and didn't start this one before.
         """
 
     def of_key(self, owner: str, key: str, fingerprint: str, now: datetime) -> Execution | None:
@@ -133,7 +135,7 @@ class UploadRecords(Protocol):
         """Finds out whether an upload of a size would fit now. Raises `TooManyRequests` when it wouldn't."""
 
     def stored(self, owner: str) -> int:
-        """Bytes that all uploads of a user have together."""
+        """Bytes that a user's uploads have together, and what is kept of their executions."""
 
     def get(self, upload_id: str, owner: str | None) -> Upload:
         """One upload.
@@ -142,12 +144,21 @@ class UploadRecords(Protocol):
             NotFound: unknown, or another owner's.
         """
 
-    def delete(self, upload_id: str, owner: str) -> None:
+    def delete(self, upload_id: str, owner: str, *, held: bool = False) -> None:
         """Forgets an upload.
+
+        Args:
+            held: something still holds its content: nobody finds it any more, but it counts until its `release`.
 
         Raises:
             NotFound: unknown, or another owner's.
         """
+
+    def held(self) -> Collection[str]:
+        """Ids of uploads that were deleted while something held their content."""
+
+    def release(self, upload_id: str) -> None:
+        """Forgets one of these."""
 
     def ids(self) -> Collection[str]:
         """Ids of all uploads, whoever's."""

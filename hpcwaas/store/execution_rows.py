@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, auto
@@ -30,6 +31,7 @@ def to_row(execution: Execution) -> ExecutionRow:
         engine=execution.engine,
         reference=execution.reference,
         inputs=dict(execution.inputs),
+        inputs_size=size_of(execution.inputs),
         created_at=execution.created_at,
         claimed_until=execution.created_at + CLAIM,
         **state_columns(execution.state),
@@ -76,7 +78,13 @@ def state_columns(state: ExecutionState) -> dict[str, Any]:
             for step in state.steps
         ],
         "outputs": None if state.outputs is None else dict(state.outputs),
+        "kept_size": state.stored + size_of(state.outputs),
     }
+
+
+def size_of(value: JSON) -> int:
+    """Bytes of a record."""
+    return 0 if value is None else len(json.dumps(value, ensure_ascii=False, default=dict).encode(errors="replace"))
 
 
 def _storable(text: str) -> str:

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session, defer
 
 from hpcwaas.core.models import Execution, ExecutionState, Principal, Status
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
+from hpcwaas.store import quota
 from hpcwaas.store.database import Database
-from hpcwaas.store.execution_rows import Parts, state_columns, to_execution, to_row
+from hpcwaas.store.execution_rows import Parts, size_of, state_columns, to_execution, to_row
 from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow
 from hpcwaas.store.paging import newest_first
 from hpcwaas.store.shares import with_user
@@ -49,6 +50,7 @@ class ExecutionStore:
         idempotency: tuple[str, str] | None = None,
         ssh_keys: Collection[str] = (),
         at_most: int | None = None,
+        room: int | None = None,
     ) -> tuple[Execution, bool]:
         """See `ExecutionRecords`."""
         try:
@@ -56,6 +58,9 @@ class ExecutionStore:
                 if at_most is not None:
                     take(session, Turn.EXECUTIONS, execution.owner)
                     _check_number(session, execution.owner, at_most)
+                if room is not None:
+                    size = size_of(execution.inputs)
+                    quota.check_room(session, execution.owner, size, room, "another execution doesn't fit")
                 session.execute(
                     delete(IdempotencyRow).where(IdempotencyRow.created_at < execution.created_at - _IDEMPOTENCY_LIFE)
                 )

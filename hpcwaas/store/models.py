@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -63,6 +63,7 @@ class ExecutionRow(Base):
         Index(None, "created_at", "id"),
         Index(None, "status"),
         Index(None, "owner", "status"),
+        Index(None, "owner", "inputs_size", "kept_size"),
         Index(None, "engine", "reference", unique=True),
     )
 
@@ -80,6 +81,10 @@ class ExecutionRow(Base):
     reason: Mapped[str | None]
     steps: Mapped[Any]
     outputs: Mapped[Any | None]
+    inputs_size: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Bytes of the record of its inputs."""
+    kept_size: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Bytes that are kept of it since it has ended: outputs, log, and their record."""
     claimed_until: Mapped[datetime | None]
     """Until when one process alone tries to start what a crash left, or looks for it."""
 
@@ -109,6 +114,8 @@ class UploadRow(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     created_at: Mapped[datetime]
+    deleted: Mapped[bool] = mapped_column(server_default=false())
+    """Whether its owner has deleted it while an execution that hasn't ended held its content."""
 
 
 class SSHKeyRow(Base):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, delete, select, update
 
 from hpcwaas.core.models import Upload
-from hpcwaas.errors import NotFound, TooManyRequests
+from hpcwaas.errors import NotFound
+from hpcwaas.store import quota
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UploadRow
 from hpcwaas.store.paging import newest_first
 from hpcwaas.store.turns import Turn, take
 
-_RETRY_AFTER = 3600
-"""Seconds after which a user may have deleted something: nothing goes by itself."""
+_NO_ROOM = "this file doesn't fit"
 
 _UNKNOWN = "There is no file with this id."
 
@@ -37,7 +36,7 @@ class UploadStore:
         with self._database.write(taken="There is a file with this id already.") as session:
             if at_most is not None:
                 take(session, Turn.UPLOADS, upload.owner)
-                _check_room(_stored(session, upload.owner), upload.size, at_most)
+                quota.check_room(session, upload.owner, upload.size, at_most, _NO_ROOM)
             session.add(
                 UploadRow(
                     id=upload.id,
@@ -68,22 +67,33 @@ class UploadStore:
             rows, following = newest_first(session, _select(owner), UploadRow, limit, cursor)
             return [_upload(row) for row in rows], following
 
-    def delete(self, upload_id: str, owner: str) -> None:
+    def delete(self, upload_id: str, owner: str, *, held: bool = False) -> None:
         """See `UploadRecords`."""
+        own = (UploadRow.id == upload_id, UploadRow.owner == owner, UploadRow.deleted.is_(False))
+        query = update(UploadRow).where(*own).values(deleted=True) if held else delete(UploadRow).where(*own)
         with self._database.write() as session:
-            query = delete(UploadRow).where(UploadRow.id == upload_id, UploadRow.owner == owner)
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
+
+    def held(self) -> frozenset[str]:
+        """See `UploadRecords`."""
+        with self._database.read() as session:
+            return frozenset(session.scalars(select(UploadRow.id).where(UploadRow.deleted.is_(True))))
+
+    def release(self, upload_id: str) -> None:
+        """See `UploadRecords`."""
+        with self._database.write() as session:
+            session.execute(delete(UploadRow).where(UploadRow.id == upload_id, UploadRow.deleted.is_(True)))
 
     def check_room(self, owner: str, size: int, at_most: int) -> None:
         """See `UploadRecords`."""
         with self._database.read() as session:
-            _check_room(_stored(session, owner), size, at_most)
+            quota.check_room(session, owner, size, at_most, _NO_ROOM)
 
     def stored(self, owner: str) -> int:
         """See `UploadRecords`."""
         with self._database.read() as session:
-            return _stored(session, owner)
+            return quota.stored(session, owner)
 
     def ids(self) -> frozenset[str]:
         """See `UploadRecords`."""
@@ -91,21 +101,8 @@ class UploadStore:
             return frozenset(session.scalars(select(UploadRow.id)))
 
 
-def _stored(session: Session, owner: str) -> int:
-    query = select(func.coalesce(func.sum(UploadRow.size), 0)).where(UploadRow.owner == owner)
-    return int(session.scalar(query) or 0)
-
-
-def _check_room(stored: int, size: int, at_most: int) -> None:
-    if stored + size > at_most:
-        enough = "Delete some first." if size <= at_most else "It never will: it is larger than that."
-        raise TooManyRequests(
-            f"You have {stored} bytes stored, of {at_most} that you may: this file doesn't fit. {enough}", _RETRY_AFTER
-        )
-
-
 def _select(owner: str | None) -> Select[UploadRow]:
-    query = select(UploadRow)
+    query = select(UploadRow).where(UploadRow.deleted.is_(False))
     return query if owner is None else query.where(UploadRow.owner == owner)
 
 

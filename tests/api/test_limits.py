@@ -20,13 +20,25 @@ from tests.service import Client, as_user, make_settings, serving
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return make_settings(tmp_path_factory.mktemp("limits"), limits={"executions": 2, "stored": 1000})
+    return make_settings(tmp_path_factory.mktemp("limits"), limits={"executions": 2})
 
 
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> Iterator[Callable[[str], Client]]:
     """A service with narrow limits."""
     with serving(settings) as url:
+        yield lambda name: as_user(url, name)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return make_settings(tmp_path_factory.mktemp("small"), limits={"stored": 1000})
+
+
+@pytest.fixture(scope="module")
+def small_service(small: Settings) -> Iterator[Callable[[str], Client]]:
+    """A service in which nobody may store much."""
+    with serving(small) as url:
         yield lambda name: as_user(url, name)
 
 
@@ -87,7 +99,9 @@ def test_resuming_counts_as_starting(service: Callable[[str], Client]) -> None:
     assert root("POST", f"{failed}/resume").status_code != 429
 
 
-def test_stored_bytes(alice: Client, bob: Client, settings: Settings) -> None:
+def test_stored_bytes(small_service: Callable[[str], Client]) -> None:
+    alice, bob = small_service("alice"), small_service("bob")
+
     def upload(client: Client, size: int) -> requests.Response:
         return client("POST", "/files?name=a", data=b"x" * size)
 
@@ -109,7 +123,8 @@ def test_stored_bytes(alice: Client, bob: Client, settings: Settings) -> None:
     assert upload(alice, 600).status_code == 201
 
 
-def test_what_has_no_place_is_not_even_read(alice: Client) -> None:
+def test_what_has_no_place_is_not_even_read(small_service: Callable[[str], Client]) -> None:
+    alice = small_service("alice")
     address = urlsplit(alice.url)
     request = (
         f"POST /files?name=a HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 1001\r\n"
@@ -120,9 +135,9 @@ def test_what_has_no_place_is_not_even_read(alice: Client) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 429 ")
 
 
-def test_two_uploads_at_once_do_not_slip_under(service: Callable[[str], Client], settings: Settings) -> None:
-    carol = service("carol")
-    before = len(list(settings.data_dir.joinpath("files").iterdir()))
+def test_two_uploads_at_once_do_not_slip_under(small_service: Callable[[str], Client], small: Settings) -> None:
+    carol = small_service("carol")
+    before = len(list(small.data_dir.joinpath("files").iterdir()))
     together = threading.Barrier(2)
 
     def content() -> Iterator[bytes]:
@@ -137,7 +152,7 @@ def test_two_uploads_at_once_do_not_slip_under(service: Callable[[str], Client],
         answers = list(pool.map(upload, range(2)))
     assert sorted(answer.status_code for answer in answers) == [201, 429]
     assert used(carol, "stored") == 600
-    assert len(list(settings.data_dir.joinpath("files").iterdir())) == before + 1
+    assert len(list(small.data_dir.joinpath("files").iterdir())) == before + 1
 
 
 def test_requests_per_minute(tmp_path: Path) -> None:

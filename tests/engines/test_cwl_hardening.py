@@ -277,7 +277,10 @@ def test_an_execution_meets_its_limit_of_time(bench: Bench) -> None:
     state = bench.end(reference)
     assert (state.status, state.reason) == (
         Status.FAILED,
-        "The execution ran for more than 6 seconds; the limit is the setting cwl.limits.time.",
+        (
+            "The execution ran for more than 6 seconds; the limit is the setting cwl.limits.time, or the workflow's "
+            "time_limit."
+        ),
     )
     assert 5 < time.monotonic() - begin < 15
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class CWLEngine:
         self._http_inputs = settings.http_inputs
         self._looks = Looks(settings.limits.disk)
         self._executions = Executions(LocalSite(directory, settings), settings)
-        self._catalogue = Catalogue(settings.catalogue or resource("examples"), directory / "catalogue")
+        self._catalogue = Catalogue(
+            settings.catalogue or resource("examples"), directory / "catalogue", settings.without_metadata
+        )
 
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published, in order of their ids."""
@@ -69,11 +72,12 @@ class CWLEngine:
             InvalidInputs: with all problems at once.
         """
         with self._looks.session() as look:
-            return prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._http_inputs)
+            job = prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._http_inputs)
+        return replace(job, time=self._catalogue.time_limit(details.workflow.id))
 
-    def start(self, execution_id: str, details: WorkflowDetails, prepared: Job) -> str:
+    def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
         """Starts an execution, or finds that it has been started before under this id and leaves it alone."""
-        return self._executions.start(execution_id, prepared)
+        return self._executions.start(execution_id, prepared, owner)
 
     def state(self, reference: str) -> ExecutionState:
         """What is known now. UNKNOWN when there is no trace of it."""

@@ -55,7 +55,7 @@ class Executions:
         self._states: OrderedDict[str, tuple[_Stamp, ExecutionState]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, execution_id: str, job: Job) -> str:
+    def start(self, execution_id: str, job: Job, owner: str = "") -> str:
         """Starts an execution, or leaves alone what has been started under this id.
 
         Returns:
@@ -86,8 +86,9 @@ class Executions:
             memory=limits.memory,
             log=limits.log,
             disk=limits.disk,
-            time=limits.time,
+            time=job.time or limits.time,
             copies=tuple(copies),
+            owner=owner,
         )
         self._site.submit(execution_id, request, dump_order(job.order).encode(), files)
         return execution_id
@@ -110,7 +111,10 @@ class Executions:
         )
         reason = None
         if self._site.running() >= self._settings.max_running:
-            reason = f"Waits for its turn: no more than {self._settings.max_running} executions run at the same time."
+            reason = (
+                f"Waits for its turn: no more than {self._settings.max_running} executions run at the same time. Whose "
+                "owner has fewest running goes next."
+            )
         return ExecutionState(Status.PENDING, reason=reason, steps=steps)
 
     def _begun(self, reference: str, stamp: _Stamp) -> ExecutionState:

@@ -49,6 +49,7 @@ class Job:
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
         steps: the steps of the workflow; a lone tool is one step.
         version: digest of the published content.
+        time: seconds that it may run; None for the setting's.
     """
 
     workflow_id: str
@@ -59,6 +60,7 @@ class Job:
     fetched: tuple[FetchedFile, ...]
     steps: tuple[StepDeclaration, ...]
     version: str
+    time: float | None = None
 
 
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")

@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from hpcwaas.engines.cwl.log import LogWriter
 from hpcwaas.engines.cwl.steps import finish
 from hpcwaas.engines.cwl.supervisor import CANCELLED, Supervisor
 from hpcwaas.engines.cwl.trees import remove_tree
+from hpcwaas.engines.cwl.turns import Turns
 
 LAUNCHER_LOCK = "launcher.lock"
 SERVICE_LOCK = "service.lock"
@@ -60,7 +62,8 @@ def poke(directory: Path, byte: bytes = WAKE) -> bool:
 
 
 class Launcher:
-    """Claims queued executions in order and forks a supervisor for each; puts right what dead supervisors left.
+    """Claims queued executions, in turns between their owners, and forks a supervisor for each; puts right what dead
+    supervisors left.
 
     Args:
         lock: descriptor that holds the launcher's lock.
@@ -74,6 +77,7 @@ class Launcher:
         self._fifo = fifo
         self._max_running = max_running
         self._attempts: Counter[str] = Counter()
+        self._turns = Turns(place.owner)
 
     def run(self) -> None:
         """Works until asked to leave, or until nobody needs it any more."""
@@ -137,7 +141,8 @@ class Launcher:
         log = LogWriter(self._spool.execution(execution_id) / spool.LOG, request.log)
         log.end(Level.WARN if state.status is Status.CANCELLED else Level.ERROR, state.reason or "")
         log.close()
-        self._spool.write_state(execution_id, replace(state, ended_at=now, steps=finish(steps, state.status, now)))
+        end = replace(state, ended_at=now, steps=finish(steps, state.status, now))
+        self._spool.write_state(execution_id, replace(end, stored=self._spool.kept(execution_id)))
         self._spool.note(execution_id, event="ended", status=state.status.value)
 
     def _claim(self) -> None:
@@ -145,21 +150,29 @@ class Launcher:
         queue = spool.Spool.tickets(self._spool.queue)
         for gone in self._attempts.keys() - {execution_id for _, execution_id in active + queue}:
             del self._attempts[gone]
-        running = len(active)
+        self._turns.forget({execution_id for _, execution_id in active + queue})
+        waiting = []
         for ticket, execution_id in queue:
-            cancelled = (self._spool.execution(execution_id) / spool.CANCEL).exists()
-            if not cancelled and running >= self._max_running:
-                continue
-            try:
-                if not self._spool.claim(ticket, execution_id):
-                    continue
-                if cancelled:
-                    self._cancel(ticket, execution_id)
-                else:
-                    self._start(ticket, execution_id)
-                    running += 1
-            except Exception:  # as above
-                traceback.print_exc()
+            if (self._spool.execution(execution_id) / spool.CANCEL).exists():
+                self._attempt(self._cancel, ticket, execution_id)
+            else:
+                waiting.append((ticket, execution_id))
+        free = self._max_running - len(active)
+        for ticket, execution_id in self._turns.order(waiting, active) if free > 0 else ():
+            free -= self._attempt(self._start, ticket, execution_id)
+            if free <= 0:
+                break
+
+    def _attempt(self, task: Callable[[str, str], None], ticket: str, execution_id: str) -> bool:
+        """Claims an execution and does something with it; whether that was done."""
+        try:
+            if not self._spool.claim(ticket, execution_id):
+                return False
+            task(ticket, execution_id)
+        except Exception:  # as above
+            traceback.print_exc()
+            return False
+        return True
 
     def _cancel(self, ticket: str, execution_id: str) -> None:
         self._finish(execution_id, ExecutionState(Status.CANCELLED, reason="Cancelled on request before it began."))

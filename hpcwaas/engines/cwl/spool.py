@@ -28,6 +28,7 @@ from pathlib import Path
 from hpcwaas.chained import ChainedFile
 from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
 from hpcwaas.durable import sync_directory
+from hpcwaas.engines.cwl import processes
 from hpcwaas.engines.cwl.trees import remove_tree
 from hpcwaas.errors import ServiceError
 
@@ -44,6 +45,9 @@ ARCHIVES = "archives"
 CANCEL = "cancel"
 PROCESSES = "processes.jsonl"
 LOCK = "supervisor.lock"
+
+_PASSING = (TEMPORARY, INPUTS, UPLOADS, ARCHIVES)
+"""What an execution that is over needs no more."""
 
 DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
 
@@ -64,6 +68,7 @@ class Request:
         memory, log, disk: limits in bytes.
         time: limit in seconds; None for none.
         copies: (path, target) of each upload that has to be copied before it is an input.
+        owner: whose execution it is, for a fair share between users.
     """
 
     ticket: str
@@ -81,6 +86,7 @@ class Request:
     disk: int
     time: float | None = None
     copies: tuple[tuple[str, str], ...] = ()
+    owner: str = ""
 
     def to_json(self) -> bytes:
         """The content of request.json."""
@@ -111,6 +117,7 @@ def encode_state(state: ExecutionState) -> bytes:
             "started_at": _text(state.started_at),
             "ended_at": _text(state.ended_at),
             "reason": state.reason,
+            "stored": state.stored,
             "steps": [
                 [step.name, step.status, step.label, _text(step.started_at), _text(step.ended_at)]
                 for step in state.steps
@@ -132,6 +139,7 @@ def decode_state(content: bytes) -> ExecutionState:
                 Step(name, StepStatus(status), label, _time(started_at), _time(ended_at))
                 for name, status, label, started_at, ended_at in values["steps"]
             ),
+            stored=values.get("stored", 0),
         )
     except (ValueError, LookupError, TypeError):
         return ExecutionState(Status.FAILED, reason=DIED)
@@ -227,6 +235,13 @@ class Spool:
         """Gives a claimed execution that never began its old place in the queue again."""
         (self.active / ticket).rename(self.queue / ticket)
 
+    def owner(self, execution_id: str) -> str:
+        """Whose execution it is. Nobody's when that can't be told any more: somebody removed its directory."""
+        try:
+            return Request.from_json((self.execution(execution_id) / REQUEST).read_bytes()).owner
+        except (OSError, ValueError, TypeError, LookupError):
+            return ""
+
     def state(self, execution_id: str) -> ExecutionState | None:
         """The written state of an execution; None when it has not begun."""
         try:
@@ -244,17 +259,23 @@ class Spool:
         Raises:
             OSError: it can't.
         """
-        processes = ChainedFile(self.directory / PROCESSES)
+        file = ChainedFile(self.directory / PROCESSES)
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         try:
-            processes.append({"time": moment, "execution": execution_id, **event})
+            file.append({"time": moment, "execution": execution_id, **event})
         finally:
-            processes.close()
+            file.close()
+
+    def kept(self, execution_id: str) -> int:
+        """Bytes on the disk that stay of an execution which is over."""
+        directory = self.execution(execution_id)
+        passing = [directory / name for name in _PASSING]
+        return max(0, processes.disk_use([directory]) - processes.disk_use(passing))
 
     def tidy(self, execution_id: str) -> None:
         """Removes what an execution that is over needs no more."""
         directory = self.execution(execution_id)
-        for name in (TEMPORARY, INPUTS, UPLOADS, ARCHIVES):
+        for name in _PASSING:
             remove_tree(directory / name)
 
 

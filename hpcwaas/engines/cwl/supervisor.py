@@ -89,7 +89,8 @@ class Supervisor:
             reason = f"The service could not supervise the execution: {getattr(error, 'strerror', None) or error}."
             end = replace(self._state, status=Status.FAILED, reason=reason)
         now = _now()
-        end = replace(end, ended_at=now, steps=finish(self._steps.steps, end.status, now))
+        steps = finish(self._steps.steps, end.status, now)
+        end = replace(end, ended_at=now, steps=steps, stored=self._spool.kept(self._id))
         self._spool.write_state(self._id, end)
         self._note(event="ended", pid=self._pid, status=end.status.value)
         self._spool.tidy(self._id)
@@ -227,7 +228,7 @@ class Supervisor:
             self._end(
                 Status.FAILED,
                 f"The execution ran for more than {self._request.time:g} seconds; the limit is the setting "
-                "cwl.limits.time.",
+                "cwl.limits.time, or the workflow's time_limit.",
             )
         elif processes.memory_above(processes.descendants(), self._request.memory):
             limit = size_text(self._request.memory)
