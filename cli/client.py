@@ -14,7 +14,7 @@ import requests
 
 from .config import Config
 from .errors import ExitCode, NotFound, Unreachable, UsageError, WaasError
-from .literals import encode
+from .literals import Literal, encode
 from .oauth import Renewal
 from .password import credentials
 from .retry import RETRIED_STATUSES, pause, retry_after
@@ -206,7 +206,7 @@ class Client:
     def decode(self, response: requests.Response) -> Any:
         """The JSON in an answer."""
         try:
-            return response.json()
+            return response.json(parse_float=Literal)
         except ValueError:
             raise WaasError(
                 f"The answer of {self._config.api_url} isn't JSON: is it the address of the service?"

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from .errors import UsageError
@@ -75,7 +76,7 @@ def encode(value: Any) -> bytes:
         UsageError: it holds what JSON can't say; names the member that does.
     """
     try:
-        return "".join(_parts(value)).encode()
+        return dumps(value).encode()
     except UnicodeEncodeError:
         raise UsageError(f"{_culprit(value)}: the text isn't valid Unicode.") from None
     except RecursionError:
@@ -91,22 +92,50 @@ def well_formed(text: str) -> bool:
     return True
 
 
-def _parts(value: Any) -> Iterator[str]:
+def dumps(
+    value: Any, *, ascii_only: bool = False, indent: int | None = None, separators: tuple[str, str] = (",", ":")
+) -> str:
+    """A value as a JSON text, numbers with their own digits.
+
+    Args:
+        ascii_only: escape all other letters.
+        indent: spaces of each level; None for one line.
+        separators: what stands between members, and between a key and its value.
+    """
+    comma, colon = separators if indent is None else (",", ": ")
+    return "".join(_parts(value, _Layout(ascii_only, indent, comma, colon), 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    ascii_only: bool
+    indent: int | None
+    comma: str
+    colon: str
+
+    def line(self, depth: int) -> str:
+        return "" if self.indent is None else "\n" + " " * (self.indent * depth)
+
+
+def _parts(value: Any, layout: _Layout, depth: int) -> Iterator[str]:
     match value:
         case Literal():
             yield value.text
-        case dict():
+        case dict() if value:
+            yield "{"
             for index, (key, member) in enumerate(value.items()):
-                yield f"{',' if index else '{'}{json.dumps(key, ensure_ascii=False)}:"
-                yield from _parts(member)
-            yield "}" if value else "{}"
-        case list() | tuple():
+                name = json.dumps(key, ensure_ascii=layout.ascii_only)
+                yield f"{layout.comma if index else ''}{layout.line(depth + 1)}{name}{layout.colon}"
+                yield from _parts(member, layout, depth + 1)
+            yield layout.line(depth) + "}"
+        case list() | tuple() if value:
+            yield "["
             for index, member in enumerate(value):
-                yield "," if index else "["
-                yield from _parts(member)
-            yield "]" if value else "[]"
+                yield f"{layout.comma if index else ''}{layout.line(depth + 1)}"
+                yield from _parts(member, layout, depth + 1)
+            yield layout.line(depth) + "]"
         case _:
-            yield json.dumps(value, ensure_ascii=False, allow_nan=False)
+            yield json.dumps(value, ensure_ascii=layout.ascii_only)
 
 
 def _culprit(value: Any) -> str:

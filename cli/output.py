@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import literals
 from .text import clean, one_line, to_json
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def json(value: Any) -> None:
     """A result for programs: one line in a pipe, indented for a reader at a terminal."""
     if sys.stdout.isatty():
         # ASCII: what could steer the terminal is escaped.
-        click.echo(_json.dumps(value, indent=2))
+        click.echo(literals.dumps(value, ascii_only=True, indent=2))
     else:
-        click.echo(to_json(value, encoding=sys.stdout.encoding, separators=(",", ":")))
+        click.echo(to_json(value, encoding=sys.stdout.encoding))
 
 
 def note(message: str, *, json: bool) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from typing import Any
+
+from . import literals
 
 # Escape sequences whole, so that no half of one stays; then every other control character, and the marks that turn
 # the direction of text and can make one line look like another.
@@ -15,17 +16,13 @@ _ESCAPES = re.compile(
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def to_json(value: Any, *, encoding: str = "utf-8", **layout: Any) -> str:
-    """JSON with letters as they are, or with all but ASCII escaped when the encoding can't hold them.
-
-    Args:
-        layout: `indent`, `separators`.
-    """
-    text = json.dumps(value, ensure_ascii=False, **layout)
+def to_json(value: Any, *, encoding: str = "utf-8", indent: int | None = None) -> str:
+    """JSON with letters as they are, or with all but ASCII escaped when the encoding can't hold them."""
+    text = literals.dumps(value, indent=indent)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        return json.dumps(value, **layout)
+        return literals.dumps(value, ascii_only=True, indent=indent)
     return text
 
 
@@ -41,7 +38,7 @@ def one_line(value: object) -> str:
 
 def compact(value: Any) -> str:
     """A JSON value in one line; strings without their quotes."""
-    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return one_line(value if isinstance(value, str) else literals.dumps(value, separators=(", ", ": ")))
 
 
 def described(value: Any) -> str:

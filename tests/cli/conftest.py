@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from waas_cli.literals import encode
 from waas_cli.main import main
 
 from tests.cli.identity import IdentityStub
@@ -143,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815
 
     def write(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-        raw = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
+        raw = content if isinstance(content, bytes) else b"" if content is None else encode(content)
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)

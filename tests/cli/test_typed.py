@@ -361,6 +361,16 @@ def test_variables_of_the_connection(waas: Any, monkeypatch: pytest.MonkeyPatch,
     assert (result.code, variable in result.err) == (2, True), result.err
 
 
+def test_numbers_are_shown_as_the_service_has_them(alice: Any, service: Any) -> None:
+    inputs = {"a": literals.Literal("1.10"), "b": [literals.Literal("1e3")]}
+    execution = service.add(("SUCCEEDED", []), inputs=inputs)
+    assert '"inputs":{"a":1.10,"b":[1e3]}' in alice("executions", "show", execution, "-o", "json").out
+    shown = alice("executions", "show", execution).out
+    assert "a\t1.10\nb\t[1e3]\n" in shown
+
+
 def test_encoded_json_is_json() -> None:
     value = {"a": [1, 2.5, True, None, 'é\u2028"\\', [], {}, {"b": {}}], "c": 10**30}
     assert json.loads(literals.encode(value)) == value
+    assert literals.dumps(value, indent=2) == json.dumps(value, indent=2, ensure_ascii=False)
+    assert literals.dumps(value, ascii_only=True, indent=2) == json.dumps(value, indent=2)
