@@ -36,7 +36,7 @@ from hpcwaas.api.ssh_keys import SSHKeyHandlers
 from hpcwaas.api.validation import URIParser, validators
 from hpcwaas.api.workflows import WorkflowHandlers
 from hpcwaas.audit import Audit
-from hpcwaas.configuration.settings import AuthSettings, Settings
+from hpcwaas.configuration.settings import AuthSettings, Settings, StepUpSettings
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
@@ -44,15 +44,17 @@ from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.keys import Keys
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
+from hpcwaas.core.models import Demand
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.slots import Slots
+from hpcwaas.core.suspended import SuspendedUsers
 from hpcwaas.core.tokens import Tokens
 from hpcwaas.core.uploads import Uploads
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.engines.base import Engine
 from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.identity.base import Identity
+from hpcwaas.identity.base import AcceptedTerms, Identity
 from hpcwaas.identity.tokens import TokenMethod
 from hpcwaas.resources import resource
 from hpcwaas.store.counters import CounterStore
@@ -100,6 +102,7 @@ class Parts:
     strangers: Strangers
     auth_methods: tuple[str, ...]
     sso: app_identity.SSO | None
+    terms: AcceptedTerms
     start: Callable[[], None]
     close: Callable[[], None]
 
@@ -139,7 +142,9 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
             LifespanMiddleware,
         ],
         resolver=Resolver((operations | {"getLiveness": Probes}).__getitem__),
-        security_map=security.security_map(parts.identity, _scopes(contract), parts.limits.count_request),
+        security_map=security.security_map(
+            parts.identity, _rules(settings, contract, parts.terms), parts.limits.count_request
+        ),
         swagger_ui_options=SwaggerUIOptions(swagger_ui_path="/ui"),
         uri_parser_class=URIParser,
         validate_responses=validate_responses,
@@ -197,10 +202,12 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
     logs = Logs(engine, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
     keeper = Keeper(executions, records, [uploads.sweep, keys.sweep, *_sweeps(database)])
 
+    suspended = SuspendedUsers(engine, records, executions.refresh)
+    terms = app_identity.terms_of_use(settings, database)
     token_records = TokenStore(database)
     token_method = TokenMethod(token_records, users)
-    sso = app_identity.single_sign_on(settings, database, users)
-    identity = app_identity.identity(settings, database, users, token_method, sso)
+    sso = app_identity.single_sign_on(settings, database, users, terms)
+    identity = app_identity.identity(settings, database, users, token_method, sso, terms)
 
     health = Health(
         {"store": lambda: [database.check()]},
@@ -213,9 +220,12 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
 
     def start() -> None:
         vault.start()
+        app_identity.drop_stale_admin(database, users)
         keeper.start()
+        suspended.start()
 
     def close() -> None:
+        suspended.close()
         logs.close()
         keeper.close()
         engine.close()
@@ -242,6 +252,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
         strangers=strangers,
         auth_methods=settings.auth.auth_type if settings.auth else ("local",),
         sso=sso,
+        terms=terms,
         start=start,
         close=close,
     )
@@ -290,7 +301,7 @@ def _operations(parts: Parts) -> dict[str, Callable[..., Any]]:
     shares = ShareHandlers(parts.sharing)
     files = FileHandlers(parts.uploads)
     keys = SSHKeyHandlers(parts.keys)
-    identity = IdentityHandlers(parts.tokens, parts.limits)
+    identity = IdentityHandlers(parts.tokens, parts.limits, parts.terms, parts.identity.forget)
     sso = parts.sso
     signing_in = auth.AuthHandlers(
         parts.auth_methods,
@@ -327,8 +338,12 @@ def _operations(parts: Parts) -> dict[str, Callable[..., Any]]:
         "listTokens": identity.list_,
         "createToken": identity.create,
         "deleteToken": identity.delete,
+        "getTerms": identity.terms,
+        "acceptTerms": identity.accept_terms,
         "getAuthMethods": signing_in.methods,
         "login": signing_in.login,
+        "confirmLogin": signing_in.confirm_login,
+        "answerTerms": signing_in.answer_terms,
         "authorize": signing_in.authorize,
         "startDevice": signing_in.start_device,
         "showActivation": signing_in.show_activation,
@@ -339,14 +354,26 @@ def _operations(parts: Parts) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _scopes(contract: Mapping[str, Any]) -> dict[str, str]:
-    """What each operation needs of a personal access token, by operation id. What strangers may do, needs nothing."""
-    return {
-        operation["operationId"]: "any" if {} in operation.get("security", ()) else operation["x-scope"]
+def _rules(settings: Settings, contract: Mapping[str, Any], terms: AcceptedTerms) -> security.Rules:
+    """What operations demand of who calls them."""
+    operations = [
+        operation
         for path in contract["paths"].values()
         for verb, operation in path.items()
         if verb in _VERBS and operation.get("security") != []
-    }
+    ]
+    step_up = settings.auth.step_up if settings.auth else StepUpSettings()
+    return security.Rules(
+        scopes={  # what strangers may do, needs nothing
+            operation["operationId"]: "any" if {} in operation.get("security", ()) else operation["x-scope"]
+            for operation in operations
+        },
+        acts={operation["operationId"]: operation["x-step-up"] for operation in operations if "x-step-up" in operation},
+        demand=Demand(step_up.acr_values, step_up.max_age),
+        demanding=frozenset(step_up.acts),
+        terms=terms.terms,
+        before_terms={operation["operationId"] for operation in operations if "x-before-terms" in operation},
+    )
 
 
 def _methods(contract: Mapping[str, Any]) -> dict[str, list[str]]:

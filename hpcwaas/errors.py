@@ -70,10 +70,43 @@ class Unauthorized(ServiceError):
     id = "unauthorized"
 
 
+class StepUp(Unauthorized):
+    """The caller is known, and has to prove anew or better who they are (RFC 9470).
+
+    Args:
+        acr_values: ways of which one will do; none means that any will.
+        max_age: seconds that the proof may be old; None means that it may be as old as it likes.
+    """
+
+    def __init__(self, acr_values: Sequence[str], max_age: int | None) -> None:
+        better = f" in a stronger way ({', '.join(acr_values)})" if acr_values else " again"
+        fresh = f", not more than {max_age} seconds before" if max_age is not None else ""
+        super().__init__(f"This demands that you have signed in{better}{fresh}. Sign in again, as the answer says.")
+        self.acr_values = tuple(acr_values)
+        self.max_age = max_age
+
+
 class Forbidden(ServiceError):
     """The caller is known and lacks the permission itself (not: an object of somebody else, which is NotFound)."""
 
     id = "forbidden"
+
+
+class TermsNotAccepted(Forbidden):
+    """The caller has to accept the terms of use first.
+
+    Args:
+        version: of the terms.
+        url: where they can be read, outside of the service.
+    """
+
+    def __init__(self, version: str, url: str | None) -> None:
+        super().__init__(
+            f"Accept the terms of use, version {version}, first: run `waas terms`, or sign in by a browser. "
+            "A script's owner does that, once."
+        )
+        self.version = version
+        self.url = url
 
 
 class NotFound(ServiceError):

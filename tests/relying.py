@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Principal
+from hpcwaas.errors import Forbidden
 from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.bearer import OIDCBearer
 from hpcwaas.identity.oidc.party import RelyingParty
@@ -55,10 +56,10 @@ class Relying:
         self.party = RelyingParty(self.settings, self.clock, self.clock, timeouts=(1.0, 1.0))
         self.bearer: OIDCBearer = self.party.method(self.admit)
 
-    def admit(self, vouched: Vouched) -> Principal | None:
+    def admit(self, vouched: Vouched) -> Principal:
         self.admitted.append(vouched)
         if vouched.subject in self.outcasts:
-            return None
+            raise Forbidden("an outcast")
         return Principal(vouched.subject, vouched.name or vouched.subject, groups=vouched.groups or frozenset())
 
     def sign_in(self, **changes: Any) -> Vouched:

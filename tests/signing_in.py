@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import html
 import re
 import secrets
 from collections.abc import Iterator
@@ -129,7 +130,8 @@ class Service:
     def age(self, table: str, column: str, **by: float) -> None:
         """Lets everything in a table be older than it is."""
         for row in self.rows(table):
-            self.change(table, row, **{column: row[column] - timedelta(**by)})
+            if row[column] is not None:
+                self.change(table, row, **{column: row[column] - timedelta(**by)})
 
     def dump(self) -> str:
         """All that the database holds."""
@@ -181,21 +183,28 @@ class Browser:
 
     def leave_for(self, command: Command, user: str = "alice") -> str:
         """Signs in for a command; gives the address on its own machine that the browser is led to."""
-        answer = self.come_back(self.at_provider(self.get("/auth/login", **command.parameters), user))
+        answer = self.come_back(self.at_provider(self.confirm(command), user))
         assert answer.status_code == 303, answer.text
         return answer.headers["Location"]
+
+    def confirm(self, command: Command, decision: str = "accept") -> requests.Response:
+        """Says that a command is the user's own; gives what leads on."""
+        return self.press(self.get("/auth/login", **command.parameters), decision)
 
     def let_in(self, user_code: str, user: str = "alice") -> requests.Response:
         """Lets a machine in; gives the page that follows."""
         page = self.get("/auth/activate", user_code=user_code)
         return self.come_back(self.at_provider(self.press(page), user))
 
-    def press(self, page: requests.Response) -> requests.Response:
-        """Presses the button of a page."""
+    def press(self, page: requests.Response, decision: str = "accept") -> requests.Response:
+        """Presses the button of a page, or of several the one that says so."""
         assert page.status_code == 200, page.text
         action = re.search(r'<form method="post" action="([^"]+)"', page.text)
         assert action
-        form = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text))
+        hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
+        form = {name: html.unescape(value) for name, value in hidden}
+        if '<button type="submit" name="decision"' in page.text:
+            form["decision"] = decision
         return self._request("POST", urljoin(f"{self.service.public}/auth/activate", action[1]), data=form)
 
     def _url(self, path: str, parameters: dict[str, str]) -> str:

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import functools
-import hmac
 import logging
-import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import flask
 from connexion import ConnexionMiddleware
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from flask import Response
 
-from hpcwaas.api import pages, views
+from hpcwaas.api import consent, pages, views
 from hpcwaas.api.problems import problem
+from hpcwaas.api.site import Site
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import Principal
-from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError
+from hpcwaas.core.models import Demand, Principal
+from hpcwaas.errors import NotFound, ServiceError
 from hpcwaas.identity.base import (
-    CALLBACK,
+    Arrival,
     Departure,
     LedOn,
-    Loopback,
     MachineKeptOut,
     MachineLetIn,
     Refused,
     SignIn,
+    TermsAsked,
     TokenShown,
 )
 
 _LOGGER = logging.getLogger(__name__)
-_COOKIE_SECONDS = 600
 _NO_STORE = {"Cache-Control": "no-store"}
 _NONE = "This service has no single sign-on. `GET /auth/methods` says how to sign in."
 
@@ -44,50 +41,6 @@ _ACTIVATE = ("activate", "Enter a code")
 """Links that lead on, relative to these pages: a proxy may have put them below another path."""
 
 Handler = Callable[..., Response]
-
-
-class Site:
-    """Where browsers reach the service.
-
-    Args:
-        redirect_url: where the provider sends them back to, ending with `CALLBACK`.
-
-    Attributes:
-        url: of the service, without a slash at its end.
-        cookie_prefix: of the names of cookies: makes browsers take none that another host of the domain forges.
-    """
-
-    def __init__(self, redirect_url: str) -> None:
-        self.url = redirect_url.removesuffix(CALLBACK)
-        self._host = _without_port(urlsplit(redirect_url).netloc)
-        self._secure = redirect_url.startswith("https:")
-        self.cookie_prefix = "__Host-" if self._secure else ""
-        # The prefix demands the path `/`.
-        self._path = "/" if self._secure else f"{urlsplit(self.url).path}/auth"
-
-    def has(self, host: str | None) -> bool:
-        """Whether cookies that are set at a host come back with the browser.
-
-        Args:
-            host: header of a request.
-        """
-        return not host or _without_port(host) == self._host
-
-    def set_cookie(self, response: Response, name: str, value: str, same_site: str) -> None:
-        """Gives the browser a cookie for minutes."""
-        response.set_cookie(
-            name,
-            value,
-            max_age=_COOKIE_SECONDS,
-            path=self._path,
-            secure=self._secure,
-            httponly=True,
-            samesite=same_site,
-        )
-
-    def drop_cookie(self, response: Response, name: str) -> None:
-        """Takes it back."""
-        response.delete_cookie(name, path=self._path, secure=self._secure, httponly=True, samesite="Lax")
 
 
 def _for_browsers(again: tuple[str, str]) -> Callable[[Handler], Handler]:
@@ -149,25 +102,37 @@ class AuthHandlers:
         state: str | None = None,
         code_challenge: str | None = None,
         code_challenge_method: str | None = None,
+        acr_values: str | None = None,
+        max_age: int | None = None,
         moved: bool = False,
     ) -> Response:
-        """Leads a browser to the identity provider."""
+        """Leads a browser to the identity provider; first asks whether it is the user's command that wants that."""
         sign_in, site = self._begin()
         if not (moved or site.has(flask.request.headers.get("Host"))):
             return _move(site, "login")
-        parameters = {
+        demand = _demand(acr_values, max_age)
+        command = {
             "redirect_uri": redirect_uri,
             "state": state,
             "code_challenge": code_challenge,
             "code_challenge_method": code_challenge_method,
         }
-        missing = [name for name, value in parameters.items() if not value]
-        loopback = None
-        if redirect_uri and state and code_challenge and not missing:
-            loopback = Loopback(redirect_uri, state, code_challenge)
-        elif len(missing) < len(parameters):
-            raise BadRequest(f"`{'`, `'.join(missing)}` is missing: a command gives all of these parameters.")
-        return _leave(sign_in.depart(loopback), site)
+        given = {name: value for name, value in command.items() if value}
+        if not given:
+            return _leave(sign_in.depart(None, demand), site)
+        demanded = {"acr_values": acr_values or "", "max_age": "" if max_age is None else str(max_age)}
+        return consent.ask_for_command(sign_in, site, given | {name: it for name, it in demanded.items() if it})
+
+    @_for_browsers(_LOGIN)
+    def confirm_login(self, body: Mapping[str, str]) -> Response:
+        """Leads on a browser whose user has said whether a command is theirs."""
+        sign_in, site = self._begin()
+        loopback = consent.check_answer_for_command(site, body)
+        if body["decision"] != "accept":
+            acts.note(credential="sign-in", refused=True)
+            return _redirect(sign_in.refuse(loopback))
+        age = body.get("max_age")
+        return _leave(sign_in.depart(loopback, _demand(body.get("acr_values"), int(age) if age else None)), site)
 
     @_for_browsers(_LOGIN)
     def authorize(
@@ -183,6 +148,28 @@ class AuthHandlers:
         parameters = {"code": code, "state": state, "error": error, "error_description": error_description, "iss": iss}
         acts.note(credential="sign-in")  # whatever comes of it
         arrival = sign_in.arrive(parameters, flask.request.cookies)
+        response = self._shown(arrival, sign_in, site)
+        if not isinstance(arrival, MachineKeptOut):
+            site.drop_cookie(response, sign_in.cookie_name(state or ""))
+        return response
+
+    @_for_browsers(_LOGIN)
+    def answer_terms(self, body: Mapping[str, str]) -> Response:
+        """Takes the answer to terms of use, and leads on."""
+        sign_in, site = self._begin()
+        accepted = body["decision"] == "accept"
+        acts.note(credential="sign-in", terms="accepted" if accepted else "refused")
+        outcome = sign_in.answer_terms(body["ticket"], flask.request.cookies, accepted=accepted)
+        if isinstance(outcome, Departure):
+            self._forget()
+            response = _leave(outcome, site)
+        else:
+            response = self._shown(outcome, sign_in, site)
+        site.drop_cookie(response, sign_in.cookie_name(body["ticket"]))
+        return response
+
+    def _shown(self, arrival: Arrival, sign_in: SignIn, site: Site) -> Response:
+        """What a browser is shown at the end of an attempt."""
         if isinstance(arrival, MachineKeptOut):
             return _machine_kept_out(arrival)
         if arrival.user is None:
@@ -192,18 +179,20 @@ class AuthHandlers:
             acts.note(who=arrival.user.subject)
         match arrival:
             case LedOn():
-                response = _redirect(arrival.url)
+                return _redirect(arrival.url)
             case MachineLetIn():
-                response = _machine_let_in(arrival)
+                return _machine_let_in(arrival)
+            case TermsAsked():
+                return consent.ask_for_terms(arrival, site, sign_in.provider_origin())
             case TokenShown():
-                response = _token_shown(arrival, site)
-        site.drop_cookie(response, sign_in.cookie_name(state or ""))
-        return response
+                return _token_shown(arrival, site)
 
     def start_device(self, body: Mapping[str, str] | None = None) -> Response:
         """Lets a machine without a browser wait for its user."""
         sign_in, site = self._begin()
-        device = sign_in.begin_device(_address())
+        age = (body or {}).get("max_age")
+        demand = _demand((body or {}).get("acr_values"), int(age) if age else None)
+        device = sign_in.begin_device(_address(), demand)
         page = f"{site.url}/auth/activate"
         document = {
             "device_code": device.device_code,
@@ -224,10 +213,10 @@ class AuthHandlers:
         if not user_code:
             return pages.enter()
         machine = sign_in.waiting(user_code, _address())
-        name = _proof_cookie(site, machine.user_code)
-        proof = flask.request.cookies.get(name) or secrets.token_urlsafe(32)  # of another tab, which goes on to work
+        question = consent.Question(site, f"activate-{machine.user_code}")
+        proof = question.proof()
         response = pages.confirm(machine, proof, sign_in.provider_origin())
-        site.set_cookie(response, name, proof, "Strict")
+        question.remember(response, proof)
         return response
 
     @_for_browsers(_ACTIVATE)
@@ -235,11 +224,7 @@ class AuthHandlers:
         """Leads to the identity provider the browser of a user who lets a machine in."""
         sign_in, site = self._begin()
         user_code = body["user_code"]
-        proof = flask.request.cookies.get(_proof_cookie(site, user_code), "")
-        if not proof or not hmac.compare_digest(proof.encode(), body["proof"].encode()):
-            raise Forbidden(
-                "The button wasn't pressed on this service's own page, or too long ago. Open the page anew."
-            )
+        consent.Question(site, f"activate-{user_code}").check(body["proof"])
         return _leave(sign_in.depart_for(user_code, _address()), site)
 
     def token(self, body: Mapping[str, str]) -> Response:
@@ -365,18 +350,14 @@ def _move(site: Site, page: str) -> Response:
     return _redirect(f"{site.url}/auth/{page}?{query}")
 
 
-def _without_port(host: str) -> str:
-    return re.sub(r":\d*$", "", host).lower()
-
-
 def _leave(departure: Departure, site: Site) -> Response:
     response = _redirect(departure.url)
     site.set_cookie(response, departure.cookie_name, departure.cookie, "Lax")
     return response
 
 
-def _proof_cookie(site: Site, user_code: str) -> str:
-    return f"{site.cookie_prefix}hpcwaas-activate-{user_code}"
+def _demand(acr_values: str | None, max_age: int | None) -> Demand:
+    return Demand(tuple((acr_values or "").split()), max_age)
 
 
 def _line(name: str) -> str:

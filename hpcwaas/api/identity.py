@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from flask import Response
 
 from hpcwaas.api import views
+from hpcwaas.core import acts
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.people import AccessToken
 from hpcwaas.core.tokens import Tokens
+from hpcwaas.identity.base import AcceptedTerms
 
 
 class IdentityHandlers:
-    """Handlers of the operations on who calls, and on personal access tokens."""
+    """Handlers of the operations on who calls, on personal access tokens, and on terms of use.
 
-    def __init__(self, tokens: Tokens, limits: Limits) -> None:
+    Args:
+        forget: see `Identity.forget`.
+    """
+
+    def __init__(self, tokens: Tokens, limits: Limits, terms: AcceptedTerms, forget: Callable[[], None]) -> None:
         self._tokens = tokens
         self._limits = limits
+        self._terms = terms
+        self._forget = forget
+
+    def terms(self, token_info: dict[str, Any]) -> Response:
+        """Shows the terms of use."""
+        terms, subject = self._terms.terms, token_info["principal"].subject
+        document = {
+            "terms": None if terms is None else {"version": terms.version, "text": terms.text, "url": terms.url},
+            "accepted_at": views.moment(self._terms.accepted_at(subject)),
+        }
+        return views.answer(document, headers={"Cache-Control": "no-store"})
+
+    def accept_terms(self, token_info: dict[str, Any], body: dict[str, Any]) -> Response:
+        """Accepts them."""
+        acts.note(terms=body["version"])
+        self._terms.accept(token_info["principal"].subject, body["version"])
+        self._forget()
+        return self.terms(token_info)
 
     def whoami(self, token_info: dict[str, Any]) -> Response:
         """Shows who calls."""

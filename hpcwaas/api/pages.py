@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
+from urllib.parse import urlsplit
 
 from flask import Response
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
+from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Terms
 from hpcwaas.identity.base import WaitingMachine
 
 _LAYOUT = """<!doctype html>
@@ -56,6 +60,11 @@ input[type=text] {
 button, .button {
   display: inline-block; margin: .75rem .75rem 0 0; padding: .6rem 1.1rem; font: inherit; font-weight: 600;
   color: var(--on); background: var(--accent); border: 0; border-radius: .5rem; text-decoration: none; cursor: pointer;
+}
+button.second { color: var(--accent); background: transparent; border: 1px solid var(--line); }
+.terms {
+  max-height: 40vh; padding: .6rem .8rem; overflow-y: auto; white-space: pre-wrap; border: 1px solid var(--line);
+  border-radius: .5rem;
 }
 a { color: var(--accent); }
 a.button { color: var(--on); }
@@ -155,6 +164,46 @@ your name. If somebody sent you this code or this page, close it.</p>
 {% endblock %}
 """
 
+_COMMAND = """{% extends "layout" %}
+{% block title %}Let a command in{% endblock %}
+{% block body %}
+<h1>Is it you who wants to sign in?</h1>
+<p>A program on this computer wants to act in your name. It waits at</p>
+<p class="code">{{ place }}</p>
+<p>Go on only if you have just run <code>waas login</code> yourself and it shows the same address in your terminal. If
+you haven't, or if somebody sent you this page, refuse.</p>
+<form method="post" action="login">
+{% for name, value in parameters.items() %}
+<input type="hidden" name="{{ name }}" value="{{ value }}">
+{% endfor %}
+<input type="hidden" name="proof" value="{{ proof }}">
+<button type="submit" name="decision" value="accept">Sign in and let it in</button>
+<button type="submit" name="decision" value="refuse" class="second">Refuse</button>
+</form>
+{% endblock %}
+"""
+
+_TERMS = """{% extends "layout" %}
+{% block title %}Terms of use{% endblock %}
+{% block body %}
+<h1>Terms of use</h1>
+<p>You have signed in as <strong>{{ user.name }}</strong> ({{ user.subject }}). Before you go on, read the terms of use
+of this service, version {{ terms.version }}.</p>
+{% if terms.text %}
+<div class="terms" tabindex="0">{{ terms.text }}</div>
+{% endif %}
+{% if terms.url %}
+<p><a href="{{ terms.url }}" target="_blank" rel="noopener noreferrer">Read the terms of use</a> (opens a new tab)</p>
+{% endif %}
+<form method="post" action="terms">
+<input type="hidden" name="ticket" value="{{ ticket }}">
+<button type="submit" name="decision" value="accept">I accept them</button>
+<button type="submit" name="decision" value="refuse" class="second">I don't</button>
+</form>
+<p class="faint">You are asked once, and again when there is another version. When you accept them is recorded.</p>
+{% endblock %}
+"""
+
 _FAILED = """{% extends "layout" %}
 {% block title %}{{ title }}{% endblock %}
 {% block body %}
@@ -174,13 +223,36 @@ _FAILED = """{% extends "layout" %}
 def _templates() -> Environment:
     pages = {"layout": _LAYOUT, "signed in": _SIGNED_IN, "let in": _LET_IN, "enter": _ENTER}
     environment = Environment(
-        loader=DictLoader({**pages, "confirm": _CONFIRM, "failed": _FAILED}),
+        loader=DictLoader({**pages, "confirm": _CONFIRM, "command": _COMMAND, "terms": _TERMS, "failed": _FAILED}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
     environment.filters["moment"] = lambda value: value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return environment
+
+
+def confirm_command(parameters: Mapping[str, str], redirect_uri: str, proof: str, provider: str) -> Response:
+    """Asks whether a command on the user's machine is their own.
+
+    Args:
+        parameters: come back with the button, as `proof` does.
+        provider: origin that the button leads on to.
+    """
+    place = urlsplit(redirect_uri).netloc
+    return _page("command", f"{provider} http://{place}", parameters=parameters, place=place, proof=proof)
+
+
+def terms(terms: Terms, user: Principal, ticket: str, provider: str, redirect_uri: str | None) -> Response:
+    """Shows terms of use, to be accepted.
+
+    Args:
+        ticket: comes back with the button.
+        provider: origin that the button leads on to.
+        redirect_uri: of the command that is told when they are refused, if any.
+    """
+    told = f" http://{urlsplit(redirect_uri).netloc}" if redirect_uri else ""
+    return _page("terms", provider + told, terms=terms, user=user, ticket=ticket)
 
 
 def signed_in(name: str, subject: str, token: str, ends_at: datetime, url: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +14,7 @@ from connexion.exceptions import ProblemException
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from hpcwaas.errors import InvalidInputs, KeyInUse, RangeNotSatisfiable, ServiceError
+from hpcwaas.errors import InvalidInputs, KeyInUse, RangeNotSatisfiable, ServiceError, StepUp, TermsNotAccepted
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,6 +50,25 @@ _DETAILS = {
     404: "There is nothing at this path.",
     500: "Something went wrong in the service. Tell an operator the request id.",
 }
+
+
+INSUFFICIENT = "insufficient_user_authentication"
+"""RFC 9470's word for credentials that have to be better or newer."""
+
+
+def _step_up(error: StepUp) -> str:
+    """The challenge of RFC 9470."""
+    parts = [f'error="{INSUFFICIENT}"', f'error_description="{_quoted(error.detail)}"']
+    if error.acr_values:
+        parts.append(f'acr_values="{_quoted(" ".join(error.acr_values))}"')
+    if error.max_age is not None:
+        parts.append(f"max_age={error.max_age}")
+    return f"Bearer {', '.join(parts)}"
+
+
+def _quoted(text: str) -> str:
+    """A text as it stands between quotation marks of a header."""
+    return re.sub(r'(["\\])', r"\\\1", text.encode("ascii", "replace").decode())
 
 
 def problem(
@@ -101,6 +121,11 @@ async def _service_error(request: ConnexionRequest, error: ServiceError) -> Conn
     if isinstance(error, KeyInUse):
         members["executions"] = list(error.executions)
     headers = {}
+    if isinstance(error, StepUp):
+        members |= {"error": INSUFFICIENT, "acr_values": list(error.acr_values), "max_age": error.max_age}
+        headers["WWW-Authenticate"] = _step_up(error)
+    if isinstance(error, TermsNotAccepted):
+        members["terms"] = {"version": error.version, "url": error.url}
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from connexion.lifecycle import ConnexionRequest
@@ -14,7 +16,9 @@ from hpcwaas.api.audit import CALLER
 from hpcwaas.api.bridge import SUBJECT
 from hpcwaas.api.middleware import GIVEN_ID
 from hpcwaas.core import policy
-from hpcwaas.errors import Forbidden
+from hpcwaas.core.models import Demand, Principal
+from hpcwaas.core.people import Terms
+from hpcwaas.errors import Forbidden, TermsNotAccepted
 from hpcwaas.identity.base import Identity
 
 _THREADS = 16
@@ -23,13 +27,47 @@ _THREADS = 16
 _READING = frozenset({"GET", "HEAD"})
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What operations demand of who calls them.
+
+    Attributes:
+        scopes: what each needs, by operation id; see `policy.require`.
+        acts: the act that each is, where it is one that may demand a better proof; see `policy.prove`.
+        demand: that better proof.
+        demanding: the acts that demand it.
+        terms: to be accepted before all other operations than `before_terms`; None when there are none.
+    """
+
+    scopes: Mapping[str, str]
+    acts: Mapping[str, str]
+    demand: Demand
+    demanding: Collection[str]
+    terms: Terms | None
+    before_terms: Collection[str]
+
+    def hold(self, principal: Principal, operation: str) -> Principal:
+        """Holds who calls against what an operation demands.
+
+        Returns:
+            them, with no more rights than their proof is good for.
+
+        Raises:
+            Forbidden: these credentials aren't good enough, or terms of use have to be accepted first.
+            StepUp: they have to sign in better, or again.
+        """
+        policy.require(principal, self.scopes[operation])
+        if self.terms is not None and not principal.accepted and operation not in self.before_terms:
+            raise TermsNotAccepted(self.terms.version, self.terms.url)
+        return policy.prove(principal, self.demand, self.demanding, self.acts.get(operation), datetime.now(UTC))
+
+
 def security_map(
-    identity: Identity, scopes: Mapping[str, str], count: Callable[[str], None]
+    identity: Identity, rules: Rules, count: Callable[[str], None]
 ) -> dict[str, type[AbstractSecurityHandler]]:
     """What Connexion calls for the contract's security schemes. Scheme names are compared without case (RFC 9110).
 
     Args:
-        scopes: what each operation needs, by operation id; see `policy.require`.
         count: counts a request of a user; see `Limits.count_request`.
     """
 
@@ -41,7 +79,7 @@ def security_map(
             """Checks the `Authorization` header for one scheme."""
 
             def get_fn(self, _scheme: Any, _scopes: Any) -> Callable[[ConnexionRequest], Awaitable[Any]]:
-                return lambda request: _verify(request, scheme, identity, scopes, count, pool)
+                return lambda request: _verify(request, scheme, identity, rules, count, pool)
 
         return Handler
 
@@ -52,7 +90,7 @@ async def _verify(
     request: ConnexionRequest,
     scheme: str,
     identity: Identity,
-    scopes: Mapping[str, str],
+    rules: Rules,
     count: Callable[[str], None],
     pool: ThreadPoolExecutor,
 ) -> Any:
@@ -76,5 +114,5 @@ async def _verify(
     if GIVEN_ID in extensions:
         extensions["hpcwaas.request_id"] = extensions[GIVEN_ID]
     count(principal.subject)
-    policy.require(principal, scopes[extensions["connexion_routing"]["operation_id"]])
+    principal = rules.hold(principal, extensions["connexion_routing"]["operation_id"])
     return {"sub": principal.subject, "principal": principal}

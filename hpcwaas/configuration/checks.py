@@ -9,7 +9,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hpcwaas import listening
-from hpcwaas.configuration.settings import AuthSettings, HashiCorpSettings, LimitSettings, RunnerSettings, Settings
+from hpcwaas.configuration.settings import (
+    AuthSettings,
+    HashiCorpSettings,
+    LimitSettings,
+    RunnerSettings,
+    Settings,
+    StepUpSettings,
+    TermsSettings,
+)
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.base import CALLBACK
 from hpcwaas.identity.passwords import is_hash
@@ -20,9 +28,18 @@ _LEAST_LOG = 4 * 2**10
 _LEAST_DISK = 2**20
 
 _SSO_URLS = ("auth_url", "token_url", "user_info_url")
+_SHARED_CLAIMS = frozenset(
+    (
+        *("name", "given_name", "family_name", "middle_name", "nickname", "profile", "picture", "website", "gender"),
+        *("birthdate", "zoneinfo", "locale", "address", "email_verified", "phone_number_verified", "displayName"),
+        *("acr", "amr", "azp", "aud", "iss", "nonce", "scope", "groups"),
+    )
+)
+"""Claims that several users have alike, or choose by themselves."""
+
 _SSO = (
     *("issuer", *_SSO_URLS, "introspection_url", "redirect_url", "client_id", "client_secret", "scopes"),
-    *("audience", "subject_claim", "groups_claim", "ca_file", "session_duration"),
+    *("audience", "subject_claim", "assume_verified", "groups_claim", "required_claims", "ca_file", "session_duration"),
 )
 """Settings of `auth` that single sign-on alone uses."""
 
@@ -112,14 +129,47 @@ def _auth(auth: AuthSettings) -> Iterator[ConfigurationError]:
         yield ConfigurationError(
             "auth.basic_auth.accounts", "aren't used by `auth_type: sso`: remove them, or add `basic` to `auth_type`"
         )
+    yield from _terms(auth.terms)
+    yield from _step_up(auth)
     given = {name for name in _SSO if getattr(auth, name) != AuthSettings.model_fields[name].default}
     if "sso" in auth.auth_type:
         yield from _sso(auth, given)
+        yield from _claims(auth)
         return
     for name in sorted(given):
         yield ConfigurationError(
             f"auth.{name}", "isn't used by `auth_type: basic`: remove it, or add `sso` to `auth_type`"
         )
+
+
+def _terms(terms: TermsSettings) -> Iterator[ConfigurationError]:
+    told = terms.text is not None or terms.url is not None
+    if terms.version is None and told:
+        yield ConfigurationError("auth.terms.version", "is required where there are terms of use")
+    if terms.version is not None and not told:
+        yield ConfigurationError("auth.terms.text", "is required where there is a version of them, or else `url`")
+
+
+def _step_up(auth: AuthSettings) -> Iterator[ConfigurationError]:
+    demands = [name for name in ("acr_values", "max_age") if getattr(auth.step_up, name)]
+    if not demands and auth.step_up != StepUpSettings():
+        yield ConfigurationError("auth.step_up.acts", "demand nothing without `acr_values` or `max_age`")
+    if "acr_values" in demands and "sso" not in auth.auth_type:
+        yield ConfigurationError("auth.step_up.acr_values", "can't be met by passwords: add `sso` to `auth_type`")
+    if demands and "sso" in auth.auth_type and auth.issuer is None:
+        yield ConfigurationError(
+            f"auth.step_up.{demands[0]}", "can't be met by a provider without `issuer`: it gives no ID tokens"
+        )
+
+
+def _claims(auth: AuthSettings) -> Iterator[ConfigurationError]:
+    if auth.subject_claim in _SHARED_CLAIMS:
+        yield ConfigurationError(
+            "auth.subject_claim",
+            f"`{auth.subject_claim}` isn't unique, or users choose it: somebody could take an account over",
+        )
+    if auth.assume_verified and auth.subject_claim not in ("email", "phone_number"):
+        yield ConfigurationError("auth.assume_verified", "is used with `subject_claim: email` or `phone_number` only")
 
 
 def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationError]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
 from enum import Enum
 
-from hpcwaas.core.models import Principal, Workflow
-from hpcwaas.errors import Forbidden
+from hpcwaas.core.models import Demand, Principal, Workflow
+from hpcwaas.errors import Forbidden, StepUp
 
 SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
 """What a personal access token may be good for. Without `admin` an operator's token is one of a plain user."""
@@ -28,7 +30,32 @@ _BY_OPERATORS = frozenset({Act.CANCEL, Act.SHARE})
 
 def is_operator(principal: Principal) -> bool:
     """Whether the user is an operator by these credentials."""
+    return might_be_operator(principal) and principal.short_of is None
+
+
+def might_be_operator(principal: Principal) -> bool:
+    """Whether the user is an operator by these credentials, or would be by a better proof of who they are."""
     return "operator" in principal.roles and (principal.scopes is None or "admin" in principal.scopes)
+
+
+def prove(principal: Principal, demand: Demand, acts: Collection[str], act: str | None, now: datetime) -> Principal:
+    """Holds the proof of who somebody is against what is demanded for some acts.
+
+    Args:
+        acts: that demand it: `keys`, `tokens`, `operator`.
+        act: what the operation is of these; None when it is none.
+
+    Returns:
+        them; one who falls short is no operator where operators' acts demand it.
+
+    Raises:
+        StepUp: the operation demands more.
+    """
+    if not demand or demand.met_by(principal.proof, now):
+        return principal
+    if act in acts:
+        raise StepUp(demand.acr_values, demand.max_age)
+    return replace(principal, short_of=demand) if "operator" in acts and might_be_operator(principal) else principal
 
 
 def reach(principal: Principal) -> str | None:

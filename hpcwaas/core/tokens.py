@@ -73,6 +73,7 @@ class Tokens:
             scopes=frozenset(scopes),
             created_at=now,
             expires_at=now + timedelta(days=days),
+            proof=principal.proof,
         )
         # A digest without salt will do: what is long and random is in no dictionary.
         self._records.add(token, hashlib.sha256(secret.encode()).hexdigest(), _MOST)

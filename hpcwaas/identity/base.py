@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from hpcwaas.core.models import Principal
+from hpcwaas.core.models import NO_DEMAND, Demand, Principal, Proof
+from hpcwaas.core.people import Terms
 from hpcwaas.errors import BadRequest, ServiceError
 
 CALLBACK = "/auth/authorize"
@@ -83,28 +84,37 @@ class Vouched:
     """A user that an identity provider vouches for.
 
     Attributes:
+        issuer, sub: the provider, and the user as it tells them apart: an account here belongs to these.
+        subject: the id that a new account gets.
         name, groups: None when the provider hasn't told: then what it told before goes on to count.
+        lacks: a claim that the settings require and that isn't what they require; None when nothing lacks.
         access_token: the provider's, in its own form.
         told_at: when the provider has told the groups, or last could have. What it told later counts.
         made_at: when the access token was made; None when the provider doesn't tell.
+        proof: how and when the user proved who they are.
     """
 
+    issuer: str
+    sub: str
     subject: str
     name: str | None
     groups: frozenset[str] | None
+    lacks: str | None
     access_token: str = field(repr=False)
     told_at: datetime
     made_at: datetime | None
+    proof: Proof
 
 
 class Provider(Protocol):
     """An identity provider that browsers are sent to (OpenID Connect, authorization code with PKCE)."""
 
-    def authorization_url(self, state: str, nonce: str, verifier: str) -> str:
+    def authorization_url(self, state: str, nonce: str, verifier: str, demand: Demand = NO_DEMAND) -> str:
         """Where to send the browser.
 
         Args:
             verifier: the secret of PKCE, whose digest goes with it.
+            demand: how the user is to sign in there.
 
         Raises:
             Unavailable: the provider's addresses aren't known and can't be found out now.
@@ -192,6 +202,23 @@ class MachineLetIn:
 
 
 @dataclass(frozen=True, slots=True)
+class TermsAsked:
+    """A user has to accept terms of use before the sign-in goes on.
+
+    Attributes:
+        ticket: comes back with their answer, as does the cookie.
+        url: the command's loopback address that the browser is led to when they refuse, if it would be.
+    """
+
+    user: Principal
+    terms: Terms
+    ticket: str = field(repr=False)
+    cookie_name: str
+    cookie: str = field(repr=False)
+    url: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class MachineKeptOut:
     """A browser that was to let a machine in, and in which nobody has signed in.
 
@@ -204,7 +231,7 @@ class MachineKeptOut:
     user_code: str | None
 
 
-Arrival: TypeAlias = TokenShown | LedOn | MachineLetIn | MachineKeptOut
+Arrival: TypeAlias = TokenShown | LedOn | MachineLetIn | MachineKeptOut | TermsAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +250,12 @@ class DeviceCode:
 
 @dataclass(frozen=True, slots=True)
 class WaitingMachine:
-    """A machine without a browser that waits for its user, and where and when it asked."""
+    """A machine without a browser that waits for its user: where and when it asked, and how they are to sign in."""
 
     user_code: str
     address: str
     asked_at: datetime
+    demand: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +274,37 @@ class Issued:
     session: str
 
 
+class AcceptedTerms(Protocol):
+    """Terms of use, and who has accepted them. What asks for a subject may raise `Unavailable`.
+
+    Attributes:
+        terms: the present ones; None when there are none.
+    """
+
+    terms: Terms | None
+
+    def accepted_at(self, subject: str) -> datetime | None:
+        """When a user accepted the present terms; None when they haven't, or there are none."""
+
+    def accept(self, subject: str, version: str) -> None:
+        """Records that a user accepts terms. Raises `Conflict` when they aren't the present ones."""
+
+
 class SignIn(Protocol):
     """Single sign-on as browsers and commands go through it. Every method may raise `Unavailable`."""
 
-    def depart(self, loopback: Loopback | None) -> Departure:
-        """Begins an attempt that ends with a token on a page, or at a command's loopback address."""
+    def depart(self, loopback: Loopback | None, demand: Demand) -> Departure:
+        """Begins an attempt that ends with a token on a page, or at a command's loopback address.
+
+        Args:
+            demand: how the user is to sign in at the provider.
+        """
+
+    def check_loopback(self, loopback: Loopback) -> None:
+        """Refuses with `BadRequest` a command that doesn't listen on its own machine."""
+
+    def refuse(self, loopback: Loopback) -> str:
+        """Where a browser is led whose user doesn't let a command in."""
 
     def depart_for(self, user_code: str, address: str) -> Departure:
         """Begins an attempt that lets a machine in. Raises as `waiting`."""
@@ -267,7 +321,19 @@ class SignIn(Protocol):
             UpstreamFailed, UpstreamTimeout: the provider can't be asked, or talks nonsense.
         """
 
-    def begin_device(self, address: str) -> DeviceCode:
+    def answer_terms(self, ticket: str, cookies: Mapping[str, str], *, accepted: bool) -> Departure | Arrival:
+        """Takes the answer to terms of use.
+
+        Returns:
+            the way back to the provider, which knows the user by now; or what becomes of an attempt that ends here.
+
+        Raises:
+            BadRequest: it was asked too long ago, or in another browser.
+            Conflict: there are other terms by now.
+            Forbidden: they weren't accepted, and nobody but the browser waits for that.
+        """
+
+    def begin_device(self, address: str, demand: Demand) -> DeviceCode:
         """Lets a machine without a browser wait for its user."""
 
     def waiting(self, user_code: str, address: str) -> WaitingMachine:

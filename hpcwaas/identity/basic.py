@@ -8,10 +8,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import Principal
+from hpcwaas.core.models import Principal, Proof
 from hpcwaas.identity.directory import PasswordAccount, Users
 from hpcwaas.identity.passwords import Verifier, hash_password, needs_rehash
 from hpcwaas.identity.throttle import Throttle
@@ -50,12 +51,12 @@ class BasicIdentity:
         given = self._digest(password)
         stamp = account.hashed or "" if account else ""
         if account and self._memory.holds(username, address, given, stamp):
-            return account.principal
+            return _just_now(account.principal)
         with self._verifier.turn():
             # Here and not before: of many who wait for their turn at the same time, no more may try than is allowed,
             # and those who brought the password that has just been verified needn't.
             if account and self._memory.holds(username, address, given, stamp):
-                return account.principal
+                return _just_now(account.principal)
             self._memory.missed(username, address)
             self._throttle.check(username, address)
             if not self._fits(account, password, given) or account is None:
@@ -66,7 +67,7 @@ class BasicIdentity:
                 stamp = hash_password(password)
                 self._records.rehash(account.principal.subject, account.hashed, stamp)
             self._memory.put(username, address, given, stamp)
-        return account.principal
+        return _just_now(account.principal)
 
     def bearer(self, token: str, address: str) -> Principal | None:
         """Nobody: accounts with passwords have no tokens."""
@@ -82,6 +83,11 @@ class BasicIdentity:
     def _digest(self, password: str) -> bytes:
         # surrogatepass: what isn't valid Unicode is a wrong password, not a failure.
         return hmac.digest(self._key, password.encode(errors="surrogatepass"), "sha256")
+
+
+def _just_now(principal: Principal) -> Principal:
+    """Whoever shows the password proves who they are by that."""
+    return replace(principal, proof=Proof(at=datetime.now(UTC)))
 
 
 @dataclass(slots=True)

@@ -6,8 +6,10 @@ import re
 import secrets
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas.core.models import JSON, NO_PROOF, Demand, Proof
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.identity.base import DeviceCode, Refused, WaitingMachine
+from hpcwaas.identity.proofs import read, written
 from hpcwaas.identity.rates import Rate
 from hpcwaas.identity.sessions import digest
 from hpcwaas.store.base import Counters, Tickets
@@ -41,15 +43,22 @@ class Devices:
             "Too many wrong codes came from your address: wait a while.",
         )
 
-    def begin(self, address: str) -> DeviceCode:
+    def begin(self, address: str, demand: Demand) -> DeviceCode:
         """Lets a machine wait.
 
         Args:
             address: where it asks from.
+            demand: how its user is to sign in.
         """
         now = datetime.now(UTC)
         device_code = secrets.token_urlsafe(32)
-        machine = {"device": digest(device_code), "address": address, "asked_at": now.isoformat()}
+        machine: dict[str, JSON] = {
+            "device": digest(device_code),
+            "address": address,
+            "asked_at": now.isoformat(),
+            "acr_values": list(demand.acr_values),
+            "max_age": demand.max_age,
+        }
         while True:
             letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
             try:
@@ -69,13 +78,15 @@ class Devices:
         if machine is None:
             self._wrong.count(address)
             raise NotFound("No machine waits with this code. It may be mistyped, used already, or over 10 minutes old.")
-        return WaitingMachine(_shown(letters), machine["address"], datetime.fromisoformat(machine["asked_at"]))
+        # Machines that began to wait before an upgrade demand nothing.
+        demand = Demand(tuple(machine.get("acr_values", ())), machine.get("max_age"))
+        return WaitingMachine(_shown(letters), machine["address"], datetime.fromisoformat(machine["asked_at"]), demand)
 
     def waits(self, user_code: str) -> bool:
         """Whether a machine that showed a code still waits."""
         return self._tickets.get(_USER_CODE, digest(_letters(user_code)), datetime.now(UTC)) is not None
 
-    def decide(self, user_code: str, subject: str | None) -> None:
+    def decide(self, user_code: str, subject: str | None, proof: Proof = NO_PROOF) -> None:
         """Lets a machine in for a user, or with None refuses it. It is decided once.
 
         Raises:
@@ -85,11 +96,13 @@ class Devices:
         machine = self._tickets.take(_USER_CODE, digest(_letters(user_code)), now)
         if machine is None:
             raise NotFound("The machine doesn't wait any more: sign in there again.")
-        decided = {"status": "refused"} if subject is None else {"status": "let in", "subject": subject}
+        decided: dict[str, JSON] = {"status": "refused"}
+        if subject is not None:
+            decided = {"status": "let in", "subject": subject, "proof": written(proof)}
         self._tickets.change(_DEVICE, machine["device"], {**decided, "until": (now + _LIFE).isoformat()}, now)
 
-    def redeem(self, device_code: str) -> str:
-        """The user who let a machine in; once.
+    def redeem(self, device_code: str) -> tuple[str, Proof]:
+        """The user who let a machine in, and how they proved who they are; once.
 
         Raises:
             Refused: as RFC 8628, 3.5 says.
@@ -108,8 +121,7 @@ class Devices:
             raise _unknown()
         if state["status"] == "refused":
             raise Refused("access_denied", "The sign-in was refused.")
-        subject: str = state["subject"]
-        return subject
+        return state["subject"], read(state.get("proof"))
 
 
 def _unknown() -> Refused:

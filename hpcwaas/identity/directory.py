@@ -10,9 +10,9 @@ from hpcwaas.configuration.settings import Account, AuthSettings
 from hpcwaas.core import policy
 from hpcwaas.core.models import Principal
 from hpcwaas.core.people import User
+from hpcwaas.identity.admission import requirements
+from hpcwaas.identity.names import usable_with_password
 from hpcwaas.store.base import UserRecords
-
-_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Users:
         self._records = records
         self._local = local
         self._sources: frozenset[str] = frozenset(auth.auth_type if auth else ())
+        self._required = requirements(auth) if auth else None
         self._roles = policy.roles(auth.operators if auth else (), auth.operator_groups if auth else ())
         self._settled = {account.username: self._of_settings(account) for account in _accounts(auth)}
 
@@ -67,7 +68,7 @@ class Users:
         """The account with a password that a name belongs to; None when there is none, or it is disabled."""
         # The store is asked in any case, so that time doesn't tell which names stand in the settings. What can't be
         # a name isn't looked for: some of it no database can compare.
-        user = self._records.find(name if _is_name(name) else "")
+        user = self._records.find(name if usable_with_password(name) else "")
         if name in self._settled:
             return self._settled[name]
         if user is None or user.source != "basic" or not self._counts(user):
@@ -79,7 +80,8 @@ class Users:
         return bool(self._settled) or any(user.source == "basic" and self._counts(user) for user in self._records.all())
 
     def _counts(self, user: User) -> bool:
-        return not user.disabled and user.source in self._sources
+        entitled = user.source != "sso" or self._required is None or user.entitled_by == self._required
+        return not user.disabled and user.source in self._sources and entitled
 
     def _principal(self, user: User) -> Principal:
         return Principal(user.subject, user.name, self._roles(user.subject, user.groups), user.groups)
@@ -95,7 +97,3 @@ class Users:
 
 def _accounts(auth: AuthSettings | None) -> tuple[Account, ...]:
     return auth.basic_auth.accounts if auth is not None else ()
-
-
-def _is_name(name: str) -> bool:
-    return name.isprintable() and len(name) <= _LONGEST_NAME

@@ -9,8 +9,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from hpcwaas.core.models import Principal
 from hpcwaas.errors import Unauthorized
@@ -40,11 +40,18 @@ class Front:
     Args:
         methods: the first one that knows the credentials counts.
         throttle: what counts unknown tokens; None in local mode, where nobody else is to be kept out.
+        has_accepted: whether a user has accepted the terms of use; None when there are none.
     """
 
-    def __init__(self, methods: Sequence[Method], throttle: Throttle | None = None) -> None:
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        throttle: Throttle | None = None,
+        has_accepted: Callable[[str], bool] | None = None,
+    ) -> None:
         self._methods = methods
         self._throttle = throttle
+        self._has_accepted = has_accepted
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._lock = threading.Lock()
@@ -64,6 +71,8 @@ class Front:
         principal = self._ask(scheme, credentials, address, digest) if len(credentials) <= _LONGEST else None
         if principal is None:
             raise Unauthorized(REFUSED)
+        if self._has_accepted is not None:
+            principal = replace(principal, accepted=self._has_accepted(principal.subject))
         with self._lock:
             self._known[digest] = _Known(principal, time.monotonic() + _MOMENT, generation)
             self._known.move_to_end(digest)

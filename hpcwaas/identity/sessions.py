@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import User, UserSession
+from hpcwaas.core.models import Principal, Proof
+from hpcwaas.core.people import UserSession
 from hpcwaas.errors import Conflict, NotFound, Unauthorized
-from hpcwaas.identity.base import Directory, Issued, Refused, Vouched
+from hpcwaas.identity.admission import OLDEST
+from hpcwaas.identity.base import Directory, Issued, Refused
 from hpcwaas.identity.front import REFUSED
 from hpcwaas.identity.oidc.tokens import is_jwt
 from hpcwaas.store.base import SessionRecords, Tickets, UserRecords
@@ -40,38 +41,13 @@ _ACCESS_LIFE = timedelta(hours=1)
 _AT_ONCE = timedelta(seconds=30)
 
 _ENDED = "ended token"
-_ENDED_LIFE = timedelta(days=30)
+_ENDED_LIFE = OLDEST
 """For how long a provider's token that was signed out is remembered: longer than such tokens live."""
 
 
 def digest(secret: str) -> str:
     """What the store keeps of a secret that is random and long."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
-
-
-class Admission:
-    """Decides whether somebody whom the provider vouches for may be a user here, and keeps what is known of them."""
-
-    def __init__(self, users: UserRecords, directory: Directory) -> None:
-        self._users = users
-        self._directory = directory
-
-    def admit(self, vouched: Vouched) -> Principal | None:
-        """The user with the rights that the provider told last, which a token may be older than; None when the account
-        is disabled, an account with a password has the same name, or the user has signed out everywhere since."""
-        if self._directory.has_password(vouched.subject):
-            return None
-        now = datetime.now(UTC)
-        stored = self._users.find(vouched.subject)
-        made_at = vouched.made_at or now - _ENDED_LIFE  # one of an unknown age may be as old as such tokens get
-        if stored is not None and stored.signed_out_at is not None and made_at <= stored.signed_out_at:
-            return None
-        if stored is None or _is_news(vouched, stored):
-            name = vouched.name or (stored.name if stored else vouched.subject)
-            # Who tells no groups is contradicted by nobody who does, were that ever so old.
-            seen_at = None if vouched.groups is None else vouched.told_at
-            self._users.put(User(vouched.subject, name, vouched.groups or frozenset(), "sso", now, seen_at=seen_at))
-        return self._directory.find(vouched.subject)
 
 
 class Sessions:
@@ -90,7 +66,7 @@ class Sessions:
         self._directory = directory
         self._duration = timedelta(seconds=duration)
 
-    def show(self, subject: str, access_token: str) -> datetime:
+    def show(self, subject: str, access_token: str, proof: Proof) -> datetime:
         """Begins a session whose token is the provider's.
 
         Returns:
@@ -99,11 +75,11 @@ class Sessions:
         now = datetime.now(UTC)
         ends = now + self._duration
         self._records.add(
-            UserSession(uuid.uuid4().hex, subject, "browser", now, ends, ends), digest(access_token), None
+            UserSession(uuid.uuid4().hex, subject, "browser", now, ends, ends, proof), digest(access_token), None
         )
         return ends
 
-    def begin(self, subject: str) -> Issued:
+    def begin(self, subject: str, proof: Proof) -> Issued:
         """Begins a session of `waas`.
 
         Raises:
@@ -112,7 +88,7 @@ class Sessions:
         self._find(subject)
         now = datetime.now(UTC)
         family = secrets.token_urlsafe(_FAMILY_BYTES)
-        session = UserSession(_id(family), subject, "waas", now, now + _ACCESS_LIFE, now + self._duration)
+        session = UserSession(_id(family), subject, "waas", now, now + _ACCESS_LIFE, now + self._duration, proof)
         access, refresh = _access_token(), _refresh_token(family)
         self._records.add(session, digest(access), digest(refresh))
         return _issued(session, access, refresh, now)
@@ -201,17 +177,7 @@ class SessionMethod:
         user = self._directory.find(session.subject)
         if user is None or self._directory.has_password(session.subject):
             return None
-        return replace(user, session=session.id)
-
-
-def _is_news(vouched: Vouched, stored: User) -> bool:
-    """Whether there is something to store: a token may be presented many times a minute."""
-    if vouched.groups is None:
-        return False
-    if stored.seen_at is None or stored.seen_at < vouched.told_at:
-        return True
-    told = (vouched.name or stored.name, vouched.groups)
-    return stored.seen_at == vouched.told_at and told != (stored.name, stored.groups)
+        return replace(user, session=session.id, proof=session.proof)
 
 
 def _lasting(token: str) -> str:

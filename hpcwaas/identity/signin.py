@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
-from hpcwaas.core.models import JSON, Principal
+from hpcwaas.core.models import JSON, Demand, Principal, Proof
+from hpcwaas.core.people import Terms
 from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError, Unauthorized, Unavailable, UpstreamFailed
 from hpcwaas.identity.base import (
     Arrival,
@@ -31,23 +32,33 @@ from hpcwaas.identity.base import (
     MachineLetIn,
     Provider,
     Refused,
+    TermsAsked,
     TokenShown,
     Vouched,
     WaitingMachine,
 )
 from hpcwaas.identity.devices import Devices
+from hpcwaas.identity.proofs import read, written
 from hpcwaas.identity.sessions import Sessions, digest
+from hpcwaas.identity.terms import TermsOfUse
 from hpcwaas.store.base import Tickets
 
 LIFE = timedelta(minutes=10)
 """For how long a browser may be away."""
 
+_READING = timedelta(minutes=30)
+"""For how long one may read terms of use."""
+
+_ENDS = ("ends", "redirect_uri", "challenge", "acr_values", "max_age")
+
 _CODE_LIFE = timedelta(seconds=60)
-_ATTEMPT, _CODE = "attempt", "code"
+_ATTEMPT, _CODE, _TERMS = "attempt", "code", "terms"
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\]):(?P<port>[1-9][0-9]{0,4})(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 _ERROR = re.compile("[a-z_]{1,64}")
 _LONGEST_DESCRIPTION = 300
 
+_NOT_LET_IN = "You didn't let the command in."
+_NOT_ACCEPTED = "You haven't accepted the terms of use."
 _OVER = (
     "This attempt to sign in isn't known here: it began more than 10 minutes ago, has ended already, or was begun in "
     "another browser. Sign in again."
@@ -58,14 +69,16 @@ class SingleSignOn:
     """See `SignIn`.
 
     Args:
-        admit: the user whom the provider vouches for; None when they aren't let in.
+        admit: the user whom the provider vouches for; raises `Forbidden` when they aren't let in.
+        terms: that have to be accepted before a sign-in ends well.
         cookie_prefix: of the names of cookies.
     """
 
     def __init__(
         self,
         provider: Provider,
-        admit: Callable[[Vouched], Principal | None],
+        admit: Callable[[Vouched], Principal],
+        terms: TermsOfUse,
         sessions: Sessions,
         devices: Devices,
         tickets: Tickets,
@@ -73,6 +86,7 @@ class SingleSignOn:
     ) -> None:
         self._provider = provider
         self._admit = admit
+        self._terms = terms
         self._sessions = sessions
         self._devices = devices
         self._tickets = tickets
@@ -81,48 +95,69 @@ class SingleSignOn:
             "authorization_code": self._of_code,
             "refresh_token": lambda form: self._sessions.renew(_given(form, "refresh_token")),
             "urn:ietf:params:oauth:grant-type:device_code": lambda form: self._sessions.begin(
-                self._devices.redeem(_given(form, "device_code"))
+                *self._devices.redeem(_given(form, "device_code"))
             ),
         }
 
-    def depart(self, loopback: Loopback | None) -> Departure:
+    def depart(self, loopback: Loopback | None, demand: Demand) -> Departure:
         """See `SignIn`.
 
         Raises:
             BadRequest: the command doesn't listen on its own machine.
         """
         if loopback is None:
-            return self._depart({"ends": "page"}, "")
-        found = _LOOPBACK.fullmatch(loopback.redirect_uri)
-        if not found or int(found["port"]) > 65535:
-            raise BadRequest("`redirect_uri` must be http://127.0.0.1:PORT/… or http://[::1]:PORT/…, without a query.")
+            return self._depart({"ends": "page", **_demanding(demand)}, "")
+        self.check_loopback(loopback)
         ends = {"ends": "loopback", "redirect_uri": loopback.redirect_uri, "challenge": loopback.challenge}
-        return self._depart(ends, loopback.state)
+        return self._depart({**ends, **_demanding(demand)}, loopback.state)
 
     def depart_for(self, user_code: str, address: str) -> Departure:
         """See `SignIn`."""
-        return self._depart({"ends": "device"}, self.waiting(user_code, address).user_code)
+        machine = self.waiting(user_code, address)
+        return self._depart({"ends": "device", **_demanding(machine.demand)}, machine.user_code)
+
+    def check_loopback(self, loopback: Loopback) -> None:
+        """See `SignIn`."""
+        found = _LOOPBACK.fullmatch(loopback.redirect_uri)
+        if not found or int(found["port"]) > 65535:
+            raise BadRequest("`redirect_uri` must be http://127.0.0.1:PORT/… or http://[::1]:PORT/…, without a query.")
+
+    def refuse(self, loopback: Loopback) -> str:
+        """See `SignIn`."""
+        self.check_loopback(loopback)
+        return _refusal(loopback.redirect_uri, loopback.state, Forbidden(_NOT_LET_IN))
 
     def arrive(self, parameters: Mapping[str, str | None], cookies: Mapping[str, str]) -> Arrival:
         """See `SignIn`."""
-        attempt, cookie = self._attempt(parameters.get("state") or "", cookies)
+        attempt, cookie = self._bound(_ATTEMPT, parameters.get("state") or "", cookies)
         carried = _carried(cookie)
-        if attempt["ends"] == "device":
-            return self._decide(parameters, cookie, carried)
         try:
-            user, access_token = self._user(parameters, cookie)
+            user, access_token = self._user(parameters, cookie, _demanded(attempt))
+            if (terms := self._terms.open(user.subject)) is not None:
+                return self._ask(user, terms, attempt, carried)
+            if attempt["ends"] == "device":
+                self._devices.decide(carried, user.subject, user.proof)
+                return MachineLetIn(user, carried)
         except ServiceError as error:
-            if attempt["ends"] == "loopback":
-                return LedOn(None, _refusal(attempt["redirect_uri"], carried, error))
-            raise
+            return self._fail(attempt, carried, error, refused=parameters.get("error") == "access_denied")
         if attempt["ends"] == "loopback":
-            return LedOn(user, self._lead_on(attempt, carried, user.subject))
-        ends = self._sessions.show(user.subject, access_token)
+            return LedOn(user, self._lead_on(attempt, carried, user))
+        ends = self._sessions.show(user.subject, access_token, user.proof)
         return TokenShown(user, base64.b64encode(access_token.encode()).decode(), ends)
 
-    def begin_device(self, address: str) -> DeviceCode:
+    def answer_terms(self, ticket: str, cookies: Mapping[str, str], *, accepted: bool) -> Departure | Arrival:
         """See `SignIn`."""
-        return self._devices.begin(address)
+        asked, cookie = self._bound(_TERMS, ticket, cookies)
+        carried = _carried(cookie)
+        if not accepted:
+            return self._fail(asked, carried, Forbidden(_NOT_ACCEPTED), refused=True)
+        self._terms.accept(asked["subject"], asked["version"])
+        # Once more by the provider, which has just signed them in: its token is kept nowhere meanwhile.
+        return self._depart({name: asked[name] for name in _ENDS if name in asked}, carried)
+
+    def begin_device(self, address: str, demand: Demand) -> DeviceCode:
+        """See `SignIn`."""
+        return self._devices.begin(address, demand)
 
     def waiting(self, user_code: str, address: str) -> WaitingMachine:
         """See `SignIn`."""
@@ -155,37 +190,49 @@ class SingleSignOn:
     def _depart(self, ends: Mapping[str, JSON], carried: str) -> Departure:
         state = secrets.token_urlsafe(32)
         cookie = f"{secrets.token_urlsafe(32)}.{_encoded(carried.encode())}"
-        url = self._provider.authorization_url(state, _derived(cookie, "nonce"), _derived(cookie, "verifier"))
+        nonce, verifier = _derived(cookie, "nonce"), _derived(cookie, "verifier")
+        url = self._provider.authorization_url(state, nonce, verifier, _demanded(ends))
         content = {**ends, "binding": digest(cookie)}
         self._tickets.put(_ATTEMPT, digest(state), content, datetime.now(UTC) + LIFE)
         return Departure(url, self.cookie_name(state), cookie)
 
-    def _attempt(self, state: str, cookies: Mapping[str, str]) -> tuple[Mapping[str, JSON], str]:
-        """The attempt of this browser, which ends with that, and its cookie."""
+    def _ask(self, user: Principal, terms: Terms, attempt: Mapping[str, JSON], carried: str) -> TermsAsked:
+        ticket = secrets.token_urlsafe(32)
+        cookie = f"{secrets.token_urlsafe(32)}.{_encoded(carried.encode())}"
+        content = {**attempt, "subject": user.subject, "version": terms.version, "binding": digest(cookie)}
+        self._tickets.put(_TERMS, digest(ticket), content, datetime.now(UTC) + _READING)
+        return TermsAsked(user, terms, ticket, self.cookie_name(ticket), cookie, attempt.get("redirect_uri"))
+
+    def _bound(self, kind: str, state: str, cookies: Mapping[str, str]) -> tuple[Mapping[str, JSON], str]:
+        """What is kept of this browser, which ends with that, and its cookie."""
         now, key = datetime.now(UTC), digest(state)
         cookie = cookies.get(self.cookie_name(state), "")
-        attempt = self._tickets.get(_ATTEMPT, key, now)
+        attempt = self._tickets.get(kind, key, now)
         # Who lacks the cookie can't end the attempt of who has it, not even by wasting it.
         if (
             attempt is None
             or not hmac.compare_digest(attempt["binding"], digest(cookie))
-            or self._tickets.take(_ATTEMPT, key, now) is None
+            or self._tickets.take(kind, key, now) is None
         ):
             raise BadRequest(_OVER)
         return attempt, cookie
 
-    def _decide(self, parameters: Mapping[str, str | None], cookie: str, user_code: str) -> Arrival:
-        try:
-            user, _ = self._user(parameters, cookie)
-            self._devices.decide(user_code, user.subject)
-        except ServiceError as error:
-            if parameters.get("error") == "access_denied":
-                with contextlib.suppress(NotFound):  # it doesn't wait any more
-                    self._devices.decide(user_code, None)
-            return MachineKeptOut(error, user_code if self._devices.waits(user_code) else None)
-        return MachineLetIn(user, user_code)
+    def _fail(self, attempt: Mapping[str, JSON], carried: str, error: ServiceError, *, refused: bool) -> Arrival:
+        """What becomes of an attempt in which nobody is signed in.
 
-    def _user(self, parameters: Mapping[str, str | None], cookie: str) -> tuple[Principal, str]:
+        Args:
+            refused: it was the user who said no.
+        """
+        if attempt["ends"] == "loopback":
+            return LedOn(None, _refusal(attempt["redirect_uri"], carried, error))
+        if attempt["ends"] == "page":
+            raise error
+        if refused:
+            with contextlib.suppress(NotFound):  # it doesn't wait any more
+                self._devices.decide(carried, None)
+        return MachineKeptOut(error, carried if self._devices.waits(carried) else None)
+
+    def _user(self, parameters: Mapping[str, str | None], cookie: str, demand: Demand) -> tuple[Principal, str]:
         if error := parameters.get("error"):
             raise _provider_error(error, parameters.get("error_description"))
         if not (code := parameters.get("code")):
@@ -194,16 +241,18 @@ class SingleSignOn:
             code, _derived(cookie, "nonce"), _derived(cookie, "verifier"), parameters.get("iss")
         )
         user = self._admit(vouched)
-        if user is None:
-            raise Forbidden(
-                f"The account `{vouched.subject}` can't be used here: it is disabled, or an account with a password "
-                "has the same name. Ask an operator."
-            )
+        if not demand.met_by(user.proof, datetime.now(UTC)):
+            raise Forbidden(_shortfall(user.proof, demand))
         return user, vouched.access_token
 
-    def _lead_on(self, attempt: Mapping[str, JSON], state: str, subject: str) -> str:
+    def _lead_on(self, attempt: Mapping[str, JSON], state: str, user: Principal) -> str:
         code = secrets.token_urlsafe(32)
-        content = {"subject": subject, "redirect_uri": attempt["redirect_uri"], "challenge": attempt["challenge"]}
+        content = {
+            "subject": user.subject,
+            "proof": written(user.proof),
+            "redirect_uri": attempt["redirect_uri"],
+            "challenge": attempt["challenge"],
+        }
         self._tickets.put(_CODE, digest(code), content, datetime.now(UTC) + _CODE_LIFE)
         return f"{attempt['redirect_uri']}?{urlencode({'code': code, 'state': state})}"
 
@@ -217,7 +266,7 @@ class SingleSignOn:
             or not hmac.compare_digest(granted["challenge"], _challenge(verifier))
         ):
             raise Refused("invalid_grant", "The code isn't known, is over a minute old, or was made for somebody else.")
-        return self._sessions.begin(granted["subject"])
+        return self._sessions.begin(granted["subject"], read(granted.get("proof")))
 
 
 def _given(form: Mapping[str, str], name: str) -> str:
@@ -225,6 +274,27 @@ def _given(form: Mapping[str, str], name: str) -> str:
     if not value:
         raise Refused("invalid_request", f"`{name}` is missing.")
     return value
+
+
+def _demanding(demand: Demand) -> Mapping[str, JSON]:
+    return {"acr_values": list(demand.acr_values), "max_age": demand.max_age}
+
+
+def _demanded(attempt: Mapping[str, JSON]) -> Demand:
+    return Demand(tuple(attempt.get("acr_values", ())), attempt.get("max_age"))
+
+
+def _shortfall(proof: Proof, demand: Demand) -> str:
+    """Why a sign-in isn't what was demanded."""
+    if demand.acr_values and proof.acr not in demand.acr_values:
+        how = f"in the way `{proof.acr}`" if proof.acr else "and doesn't say how"
+        return (
+            f"The identity provider has signed you in {how}; demanded is {' or '.join(demand.acr_values)}. Set that up "
+            "at the provider, or ask an operator."
+        )
+    if proof.at is None:
+        return "The identity provider doesn't say when you signed in there (`auth_time`), as is demanded."
+    return f"You signed in at the identity provider over {demand.max_age} seconds ago. Sign in there again."
 
 
 def _encoded(content: bytes) -> str:

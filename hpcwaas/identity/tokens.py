@@ -35,7 +35,9 @@ class TokenMethod:
 
     def basic(self, username: str, password: str, address: str) -> Principal | None:
         """The owner, when the token is the password, so that `curl -u` works. See `Method`."""
-        return self._find(password, username)
+        # Basic ends a name at its first colon. A subject may hold some, and a token holds none.
+        owner, _, token = f"{username}:{password}".rpartition(":")
+        return self._find(token, owner)
 
     def bearer(self, token: str, address: str) -> Principal | None:
         """The owner. The token is accepted as it is and in base64, with or without padding. See `Method`."""
@@ -60,7 +62,9 @@ class TokenMethod:
             # Later, and if it fails, never: the store has logged why, and the next use is noted again.
             with contextlib.suppress(RuntimeError):  # the service is stopping
                 self._notes.submit(self._records.used, token.id, now)
-        return replace(principal, roles=_roles(principal, token), scopes=token.scopes, session=token.id)
+        return replace(
+            principal, roles=_roles(principal, token), scopes=token.scopes, session=token.id, proof=token.proof
+        )
 
 
 def _roles(principal: Principal, token: AccessToken) -> frozenset[str]:

@@ -102,6 +102,9 @@ class ExecutionRecords(Protocol):
             shared_with: only those that are shared with this user.
         """
 
+    def of_suspended(self) -> Sequence[Execution]:
+        """Executions of users who are suspended that aren't over as far as is stored, without their inputs."""
+
     def check_number(self, owner: str, at_most: int) -> None:
         """Finds out whether a user may have one more that isn't over. Raises `TooManyRequests` when they may not."""
 
@@ -241,10 +244,38 @@ class UserRecords(Protocol):
         """Stores a new user. Raises `Conflict` when there is one."""
 
     def put(self, user: User) -> None:
-        """Stores a user who may be new, or what is told of one, unless what is known was told later (`seen_at`)."""
+        """Stores a user who may be new, or what is told of one, unless what is known was told later (`seen_at`) or the
+        account belongs to somebody else. Raises `Conflict` when they have another account."""
+
+    def pin(self, subject: str, issuer: str, sub: str) -> None:
+        """Lets an account of single sign-on that has belonged to nobody in particular yet belong to this user of the
+        provider. Raises `Conflict` when they have another account."""
+
+    def move(self, subject: str, issuer: str, sub: str) -> str | None:
+        """Lets an account belong to this user of the provider, and the one that they had before to nobody.
+
+        Returns:
+            the one that they had before.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+
+    def reissue(self, old: str, new: str) -> int:
+        """Lets all accounts of a provider belong to the same users of it under its new name.
+
+        Returns:
+            how many there are.
+
+        Raises:
+            Conflict: one of these users has an account of the new name already.
+        """
+
+    def of_identity(self, issuer: str, sub: str) -> User | None:
+        """The account that belongs to a user of the provider."""
 
     def change(self, subject: str, **columns: Any) -> None:
-        """Changes `name`, `groups`, `password_hash`, `disabled` or `signed_out_at`. Raises `NotFound`."""
+        """Changes `name`, `groups`, `password_hash`, `disabled`, `signed_out_at`, `entitled_by`. Raises `NotFound`."""
 
     def rehash(self, subject: str, old: str, new: str) -> None:
         """Replaces the hash of a password by another of the same one, unless it has been changed meanwhile."""
@@ -300,6 +331,26 @@ class TokenRecords(Protocol):
 
     def delete(self, token_id: str, owner: str | None) -> str:
         """Revokes a token, and tells whose it was. Raises `NotFound`."""
+
+    def delete_all(self, owner: str) -> int:
+        """Revokes all tokens of a user, and tells how many there were."""
+
+    def drop_scope(self, owner: str, scope: str) -> int:
+        """Takes a scope from all tokens of a user, and revokes those that are left with none.
+
+        Returns:
+            how many had it.
+        """
+
+
+class TermsRecords(Protocol):
+    """Who accepted which terms of use; see `store.terms`."""
+
+    def accept(self, subject: str, version: str, now: datetime) -> None:
+        """Records that a user accepted a version; the first time counts."""
+
+    def accepted_at(self, subject: str, version: str) -> datetime | None:
+        """When a user accepted a version; None when they haven't."""
 
 
 class Tickets(Protocol):

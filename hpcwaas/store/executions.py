@@ -13,7 +13,7 @@ from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_rows import Parts, size_of, state_columns, to_execution, to_row
-from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow
+from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow, UserRow
 from hpcwaas.store.paging import newest_first
 from hpcwaas.store.shares import with_user
 from hpcwaas.store.turns import Turn, take
@@ -202,6 +202,15 @@ class ExecutionStore:
             query = query.where(_shared(shared_with))
         with self._database.read() as session:
             return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
+
+    def of_suspended(self) -> list[Execution]:
+        """See `ExecutionRecords`."""
+        suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))
+        query = _select(None).where(ExecutionRow.status.in_(_NOT_OVER), ExecutionRow.owner.in_(suspended))
+        with self._database.read() as session:
+            return [
+                to_execution(row, Parts.STATE) for row in session.scalars(query.options(defer(ExecutionRow.inputs)))
+            ]
 
     def check_number(self, owner: str, at_most: int) -> None:
         """See `ExecutionRecords`."""

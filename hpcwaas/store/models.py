@@ -174,6 +174,7 @@ class UserRow(Base):
     """A user as last seen, or an account with a password that the store keeps. Accounts of the settings stand there."""
 
     __tablename__ = "users"
+    __table_args__ = (Index(None, "issuer", "sub", unique=True),)
 
     subject: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -184,6 +185,9 @@ class UserRow(Base):
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime | None]
     signed_out_at: Mapped[datetime | None]
+    issuer: Mapped[str | None]
+    sub: Mapped[str | None]
+    entitled_by: Mapped[str | None]
 
 
 class SessionRow(Base):
@@ -200,6 +204,8 @@ class SessionRow(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ends_at: Mapped[datetime] = mapped_column(index=True)
+    acr: Mapped[str | None]
+    proved_at: Mapped[datetime | None]
 
 
 class TokenRow(Base):
@@ -216,6 +222,18 @@ class TokenRow(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     last_used_at: Mapped[datetime | None]
+    acr: Mapped[str | None]
+    proved_at: Mapped[datetime | None]
+
+
+class AcceptedTermsRow(Base):
+    """That a user accepted a version of the terms of use."""
+
+    __tablename__ = "accepted_terms"
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
+    accepted_at: Mapped[datetime]
 
 
 class TicketRow(Base):

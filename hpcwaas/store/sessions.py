@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
+from hpcwaas.core.models import Proof
 from hpcwaas.core.people import UserSession
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import SessionRow
@@ -30,6 +31,8 @@ class SessionStore:
             "created_at": session.created_at,
             "expires_at": session.expires_at,
             "ends_at": session.ends_at,
+            "acr": session.proof.acr,
+            "proved_at": session.proof.at,
         }
         with self._database.write() as transaction:
             transaction.execute(replacing(SessionRow, transaction, values, SessionRow.token_digest))
@@ -97,4 +100,5 @@ def _session(row: SessionRow) -> UserSession:
         created_at=row.created_at,
         expires_at=row.expires_at,
         ends_at=row.ends_at,
+        proof=Proof(row.acr, row.proved_at),
     )

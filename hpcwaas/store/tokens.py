@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 
+from hpcwaas.core.models import Proof
 from hpcwaas.core.people import AccessToken
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
@@ -36,6 +37,8 @@ class TokenStore:
                     scopes=sorted(token.scopes),
                     created_at=token.created_at,
                     expires_at=token.expires_at,
+                    acr=token.proof.acr,
+                    proved_at=token.proof.at,
                 )
             )
 
@@ -67,6 +70,24 @@ class TokenStore:
                 raise NotFound("There is no such token.")
             return found
 
+    def delete_all(self, owner: str) -> int:
+        """See `TokenRecords`."""
+        with self._database.write() as session:
+            return session.connection().execute(delete(TokenRow).where(TokenRow.owner == owner)).rowcount
+
+    def drop_scope(self, owner: str, scope: str) -> int:
+        """See `TokenRecords`."""
+        dropped = 0
+        with self._database.write() as session:
+            for row in session.scalars(select(TokenRow).where(TokenRow.owner == owner).with_for_update()):
+                if scope not in row.scopes:
+                    continue
+                dropped += 1
+                row.scopes = [one for one in row.scopes if one != scope]
+                if not row.scopes:
+                    session.delete(row)
+        return dropped
+
     def sweep(self, before: datetime) -> None:
         """Removes tokens that expired before this moment."""
         with self._database.write() as session:
@@ -82,4 +103,5 @@ def _token(row: TokenRow) -> AccessToken:
         created_at=row.created_at,
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
+        proof=Proof(row.acr, row.proved_at),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, or_, select, update
 
 from hpcwaas.core.people import User
 from hpcwaas.errors import NotFound
@@ -27,11 +27,55 @@ class UserStore:
 
     def put(self, user: User) -> None:
         """See `UserRecords`. When they were first known, the password, `disabled` and `signed_out_at` stay."""
-        with self._database.write() as session:
+        with self._database.write(taken="The identity provider's user has another account here.") as session:
             query = upsert(UserRow, session, _columns(user))
             told = {name: query.excluded[name] for name in ("name", "groups", "source", "seen_at")}
             older = or_(UserRow.seen_at.is_(None), UserRow.seen_at <= query.excluded.seen_at)
-            session.execute(query.on_conflict_do_update(index_elements=[UserRow.subject], set_=told, where=older))
+            # Of two who come with the same name at the same moment, one gets it and the other changes nothing of it.
+            theirs = and_(
+                UserRow.issuer.is_not_distinct_from(query.excluded.issuer),
+                UserRow.sub.is_not_distinct_from(query.excluded.sub),
+            )
+            session.execute(
+                query.on_conflict_do_update(index_elements=[UserRow.subject], set_=told, where=and_(older, theirs))
+            )
+
+    def pin(self, subject: str, issuer: str, sub: str) -> None:
+        """See `UserRecords`."""
+        with self._database.write(taken="The identity provider's user has another account here.") as session:
+            session.execute(
+                update(UserRow)
+                .where(UserRow.subject == subject, UserRow.source == "sso", UserRow.issuer.is_(None))
+                .values(issuer=issuer, sub=sub)
+            )
+
+    def move(self, subject: str, issuer: str, sub: str) -> str | None:
+        """See `UserRecords`."""
+        with self._database.write() as session:
+            theirs = session.scalar(
+                select(UserRow).where(UserRow.issuer == issuer, UserRow.sub == sub).with_for_update()
+            )
+            before = None if theirs is None or theirs.subject == subject else theirs.subject
+            if theirs is not None:
+                theirs.sub = None
+                session.flush()
+            row = session.get(UserRow, subject)
+            if row is None:
+                raise NotFound("There is no user with this name.")
+            row.issuer, row.sub = issuer, sub
+            return before
+
+    def reissue(self, old: str, new: str) -> int:
+        """See `UserRecords`."""
+        with self._database.write(taken="A user of the new name of the provider has an account of its own.") as session:
+            query = update(UserRow).where(UserRow.issuer == old).values(issuer=new)
+            return session.connection().execute(query).rowcount
+
+    def of_identity(self, issuer: str, sub: str) -> User | None:
+        """See `UserRecords`."""
+        with self._database.read() as session:
+            row = session.scalar(select(UserRow).where(UserRow.issuer == issuer, UserRow.sub == sub))
+            return _user(row) if row else None
 
     def change(self, subject: str, **columns: Any) -> None:
         """See `UserRecords`."""
@@ -71,6 +115,9 @@ def _columns(user: User) -> dict[str, Any]:
         "created_at": user.created_at,
         "seen_at": user.seen_at,
         "signed_out_at": user.signed_out_at,
+        "issuer": user.issuer,
+        "sub": user.sub,
+        "entitled_by": user.entitled_by,
     }
 
 
@@ -85,4 +132,7 @@ def _user(row: UserRow) -> User:
         disabled=row.disabled,
         seen_at=row.seen_at,
         signed_out_at=row.signed_out_at,
+        issuer=row.issuer,
+        sub=row.sub,
+        entitled_by=row.entitled_by,
     )

@@ -91,6 +91,14 @@ RUNNING, FAILED = {"execution_id": "running"}, {"execution_id": "failed"}
 FILE, KEY, TOKEN = {"file_id": "file"}, {"key_id": "key"}, {"token_id": "token"}
 NEW_TOKEN = {"name": "?", "scopes": ["workflows:read"]}
 
+COMMAND = {
+    "redirect_uri": "http://127.0.0.1:49152/",
+    "state": "a1b2c3d4e5f6",
+    "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+    "code_challenge_method": "S256",
+    "proof": "wrong",
+    "decision": "accept",
+}
 ROWS: dict[str, Row | Public] = {
     "listWorkflows": Row("workflows:read", 200, 200, 200, 200, {}),
     "getWorkflow": Row("workflows:read", 200, 404, 404, 404, WORKFLOW),
@@ -118,6 +126,8 @@ ROWS: dict[str, Row | Public] = {
     "deleteSshKey": Row("keys:write", 204, 404, 404, 403, KEY, "key"),
     "rotateSshKey": Row("keys:write", 200, 404, 404, 403, KEY, "key"),
     "confirmSshKey": Row("keys:write", 200, 404, 404, 403, KEY),
+    "getTerms": Row("any", 200, 200, 200, 200, {}),
+    "acceptTerms": Row("own", 409, 409, 409, 409, {}, arguments={"json": {"version": "1"}}),
     "whoami": Row("any", 200, 200, 200, 200, {}),
     "listTokens": Row("own", 200, 200, 200, 200, {}),
     "createToken": Row("own", 201, 201, 201, 201, {}, arguments={"json": NEW_TOKEN}),
@@ -125,6 +135,8 @@ ROWS: dict[str, Row | Public] = {
     "logout": Row("any", 204, 204, 204, 204, {}, "credentials"),
     "getAuthMethods": Public(200),
     "login": Public(303, {"params": {"moved": "true"}}),
+    "confirmLogin": Public(403, {"data": COMMAND}),
+    "answerTerms": Public(400, {"data": {"ticket": "wrong", "decision": "accept"}}),
     "authorize": Public(400),
     "startDevice": Public(200),
     "showActivation": Public(200, {"params": {"moved": "true"}}),

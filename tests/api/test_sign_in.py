@@ -208,7 +208,7 @@ def test_sign_ins_are_recorded(idp: OIDCSimulator, tmp_path: Path) -> None:
         sso.browser().sign_in("alice")
         sso.browser().get("/auth/authorize", state="unknown", code="x")
         browser = sso.browser()
-        leaving = browser.get("/auth/login", **Command().parameters)
+        leaving = browser.confirm(Command())
         idp.error = "access_denied"
         browser.come_back(browser.at_provider(leaving))
     acts = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text(encoding="utf-8").splitlines()]

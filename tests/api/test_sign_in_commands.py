@@ -116,7 +116,7 @@ def test_codes_go_to_the_users_own_machine_only(sso: Service, redirect_uri: str)
 )
 def test_a_command_is_told_what_went_wrong(sso: Service, idp: OIDCSimulator, trouble: str, error: str) -> None:
     command, browser = Command(), sso.browser()
-    leaving = browser.get("/auth/login", **command.parameters)
+    leaving = browser.confirm(command)
     if trouble == "denied":
         idp.error = "access_denied"
     elif trouble == "nonce":

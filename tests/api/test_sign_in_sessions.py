@@ -209,7 +209,7 @@ def test_two_services_on_one_database_agree(idp: OIDCSimulator, tmp_path: Path) 
     with serving(settings) as one, serving(settings) as other:
         first, second = Service(one, settings, idp), Service(other, settings, idp)
         command, browser = Command(), first.browser()
-        callback = browser.at_provider(browser.get("/auth/login", **command.parameters))
+        callback = browser.at_provider(browser.confirm(command))
         browser.service = second
         location = browser.come_back(callback).headers["Location"]
         browser.service = first
@@ -244,7 +244,7 @@ def test_no_secret_is_logged_or_stored(
         third = sso.token(grant_type=DEVICE_GRANT, device_code=machine["device_code"]).json()
         waiting = sso.device()
         unfinished = sso.browser()
-        unfinished.at_provider(unfinished.get("/auth/login", **command.parameters))
+        unfinished.at_provider(unfinished.confirm(command))
         for token in (shown_token(page.text), again["access_token"], third["access_token"]):
             assert sso.whoami(token).status_code == 200
         sso.token(**command.exchange(location, code_verifier="x" * 43))

@@ -38,7 +38,7 @@ class Browser:
 
     def open(self, address: str) -> bool:
         browser = self.service.browser()
-        leaving = browser.get("/auth/login", **query(address))
+        leaving = browser.press(browser.get("/auth/login", **query(address)))
         requests.get(browser.come_back(browser.at_provider(leaving, self.user)).headers["Location"], timeout=10)
         return True
 

@@ -127,13 +127,13 @@ def test_a_name_is_taken_once(database: Database) -> None:
     assert "There is a user sepp already" in refused("add", "sepp")
 
 
-@pytest.mark.parametrize("command", ["add", "groups", "passwd", "disable", "enable"])
+@pytest.mark.parametrize("command", ["add", "groups", "passwd", "suspend", "unsuspend"])
 def test_accounts_of_the_settings_stay_there(tmp_path: Path, command: str) -> None:
     text = refused(command, "sam")
     assert f"change auth.basic_auth.accounts[0] ({tmp_path}/.hpcwaas-api.yaml:5)" in text
 
 
-@pytest.mark.parametrize("command", ["groups", "passwd", "disable", "enable"])
+@pytest.mark.parametrize("command", ["groups", "passwd", "suspend", "unsuspend"])
 def test_unknown_users(command: str) -> None:
     assert refused(command, "nobody") == "hpcwaas-api: There is no user nobody.\n"
 
@@ -189,12 +189,12 @@ def test_single_sign_on_has_no_password_here(database: Database) -> None:
 
 
 @pytest.mark.parametrize("source", ["basic", "sso"])
-def test_disable_and_enable(database: Database, source: str) -> None:
+def test_suspend_and_unsuspend(database: Database, source: str) -> None:
     users = UserStore(database)
     users.add(User("anna", "Anna", frozenset(), source, NOW))
     sessions = _with_session(database, "anna")
-    for command, disabled in (("disable", True), ("disable", True), ("enable", False)):
-        assert done(command, "anna") == f"anna: {command}d\n"
+    for command, disabled in (("suspend", True), ("suspend", True), ("unsuspend", False)):
+        assert done(command, "anna") == f"anna: {'suspended' if disabled else 'may sign in again'}\n"
         anna = users.find("anna")
         assert anna is not None
         assert anna.disabled is disabled
@@ -208,7 +208,7 @@ def test_list(database: Database) -> None:
     users.add(User("sam", "Shadowed", frozenset(), "basic", NOW, "$argon2id$hidden"))
     assert done("list").splitlines() == [
         "user  name       from      roles           groups          state",
-        "anna  Anna Alm   basic     user            climate, ocean  disabled",
+        "anna  Anna Alm   basic     user            climate, ocean  suspended",
         "sam   sam        settings  operator, user  ops             -",
         "sepp  ?[31mSepp  sso       operator, user  ops             -",
     ]
@@ -219,7 +219,9 @@ def test_list(database: Database) -> None:
         "source": "basic",
         "roles": ["user"],
         "groups": ["climate", "ocean"],
-        "disabled": True,
+        "suspended": True,
+        "issuer": None,
+        "sub": None,
         "created_at": NOW.isoformat(),
         "seen_at": None,
     }
@@ -235,8 +237,10 @@ def test_a_database_of_another_version_is_refused(database: Database, tmp_path: 
         ["list"],
         ["groups", "anna"],
         ["passwd", "anna"],
-        ["disable", "anna"],
-        ["enable", "anna"],
+        ["suspend", "anna"],
+        ["unsuspend", "anna"],
+        ["move", "anna", "--sub", "1"],
+        ["issuer", "https://old.example.org", "https://new.example.org"],
     ):
         assert "run `hpcwaas-api db upgrade`" in refused(*command)
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from pydantic import Field
 
 from hpcwaas.configuration.settings.alien4cloud import Alien4CloudSettings
-from hpcwaas.configuration.settings.auth import Account, AuthSettings, BasicAuth
+from hpcwaas.configuration.settings.auth import (
+    Account,
+    AuthSettings,
+    BasicAuth,
+    RequiredClaim,
+    StepUpSettings,
+    TermsSettings,
+)
 from hpcwaas.configuration.settings.cwl import CWLSettings, LimitSettings, RunnerSettings
 from hpcwaas.configuration.settings.server import ServerSettings
 from hpcwaas.configuration.settings.users import AuditSettings, FileSettings, LimitsPerUser, StoreSettings
@@ -26,10 +33,13 @@ __all__ = [
     "HashiCorpSettings",
     "LimitSettings",
     "LimitsPerUser",
+    "RequiredClaim",
     "RunnerSettings",
     "ServerSettings",
     "Settings",
+    "StepUpSettings",
     "StoreSettings",
+    "TermsSettings",
     "VaultSettings",
 ]
 

@@ -13,9 +13,10 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Principal
+from hpcwaas.errors import Forbidden
 from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.answers import Answers
-from hpcwaas.identity.oidc.claims import Untrusted, made, vouched
+from hpcwaas.identity.oidc.claims import Reader, Untrusted, made
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
@@ -24,9 +25,9 @@ from hpcwaas.identity.oidc.upstream import Claims
 
 _LOGGER = logging.getLogger(__name__)
 
-Admit = Callable[[Vouched], Principal | None]
-"""Makes a user of somebody the provider vouches for; None when they may not be one. Asked every time, since it tells
-what rights they have now."""
+Admit = Callable[[Vouched], Principal]
+"""Makes a user of somebody the provider vouches for, or raises `Forbidden` when they may not be one. Asked every time,
+since it tells what rights they have now."""
 
 
 class OIDCBearer:
@@ -48,6 +49,7 @@ class OIDCBearer:
         discovery: Discovery,
         endpoints: Endpoints,
         keys: Keys,
+        reader: Reader,
         admit: Admit,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -56,6 +58,7 @@ class OIDCBearer:
         self._discovery = discovery
         self._endpoints = endpoints
         self._keys = keys
+        self._reader = reader
         self._admit = admit
         self._clock = clock
         self._answers = Answers(clock)
@@ -68,8 +71,13 @@ class OIDCBearer:
         """See `Method`. The token may be encoded once more, as the old client does it."""
         for form in forms(token):
             found = self._answers.about(form, partial(self._ask, form))
-            if found is not None:
+            if found is None:
+                continue
+            try:
                 return self._admit(found)
+            except Forbidden as error:
+                _LOGGER.info("a token of the identity provider is refused: %s", error.detail)
+                return None
         return None
 
     def _ask(self, token: str) -> tuple[Vouched, float]:
@@ -86,13 +94,13 @@ class OIDCBearer:
         ends = math.inf
         if metadata.issuer is not None and is_jwt(token):
             own, ends = self._signed(token, metadata.issuer)
-            if self._settings.groups_claim in own:
+            if self._reader.tells_groups(own):
                 told = made(own) or 0.0  # one that doesn't tell its age gives way to whatever does
         elif metadata.introspection_endpoint:
             own, ends = self._introspected(metadata.introspection_endpoint, token)
-        wanted = (self._settings.subject_claim, self._settings.groups_claim)
-        claims, whole = self._endpoints.complete(own, token, wanted)
-        return vouched(claims, self._settings, token, told, made(own), whole=whole), ends
+        reader = self._reader
+        claims, whole = self._endpoints.complete(own, token, reader.needed, reader.useful)
+        return reader.vouched(claims, metadata.issuer, token, told, made(own), whole=whole), ends
 
     def _signed(self, token: str, issuer: str) -> tuple[Claims, float]:
         signed = self._keys.verified(token)

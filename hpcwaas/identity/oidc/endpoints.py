@@ -12,7 +12,7 @@ from requests.auth import HTTPBasicAuth
 
 from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-from hpcwaas.identity.oidc.claims import Untrusted
+from hpcwaas.identity.oidc.claims import Untrusted, merged, present
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.upstream import Claims, Reply, Upstream
 
@@ -71,11 +71,10 @@ class Endpoints:
         form = {"token": token, "token_type_hint": "access_token"}
         return self._guarded(url, lambda: self._as_client(url, form, again=True)).claims()
 
-    def complete(self, claims: Claims, access_token: str, wanted: Collection[str]) -> tuple[Claims, bool]:
-        """Claims together with those of user info, which is asked only if any that is wanted isn't there.
-
-        Args:
-            wanted: the first is needed, the others are useful.
+    def complete(
+        self, claims: Claims, access_token: str, needed: Collection[str], useful: Collection[str]
+    ) -> tuple[Claims, bool]:
+        """Claims together with those of user info, which is asked only if any of these isn't there.
 
         Returns:
             them, and whether user info has answered.
@@ -86,18 +85,18 @@ class Endpoints:
             Unavailable, UpstreamFailed, UpstreamTimeout: there is no usable answer.
         """
         url = self._discovery.metadata().userinfo_endpoint
-        if url is None or all(name in claims for name in wanted):
+        if url is None or all(present(claims, name) for name in (*needed, *useful)):
             return claims, False
         try:
             more = self._user_info(url, access_token)
         except Untrusted:
             # One that was given for another resource than user info (RFC 8707), or to a robot, counts all the same.
-            if next(iter(wanted)) in claims:
+            if all(present(claims, name) for name in needed):
                 return claims, False
             raise
         if "sub" in claims and more.get("sub") != claims["sub"]:
             raise Untrusted("user info is about somebody else")
-        return {**more, **claims}, True
+        return merged(claims, more), True
 
     def _user_info(self, url: str, access_token: str) -> Claims:
         def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Check
 from hpcwaas.identity.oidc.bearer import Admit, OIDCBearer
+from hpcwaas.identity.oidc.claims import Reader
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
@@ -43,11 +44,14 @@ class RelyingParty:
         self._discovery = Discovery(settings, self._upstream, steady)
         self._endpoints = Endpoints(settings, self._discovery, self._upstream, steady)
         self._keys = Keys(self._discovery, self._upstream, steady)
-        self.provider = OIDCProvider(settings, self._discovery, self._endpoints, self._keys, clock)
+        self._reader = Reader(settings)
+        self.provider = OIDCProvider(settings, self._discovery, self._endpoints, self._keys, self._reader, clock)
 
     def method(self, admit: Admit) -> OIDCBearer:
         """The way to sign in with the provider's access tokens."""
-        return OIDCBearer(self._settings, self._discovery, self._endpoints, self._keys, admit, self._clock)
+        return OIDCBearer(
+            self._settings, self._discovery, self._endpoints, self._keys, self._reader, admit, self._clock
+        )
 
     def checks(self) -> Sequence[Check]:
         """State of the provider, where it can be discovered. Never worse than degraded: who has signed in goes on."""

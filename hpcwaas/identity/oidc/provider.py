@@ -13,9 +13,10 @@ from authlib.oidc.core.claims import CodeIDToken
 from joserfc.errors import ClaimError, JoseError
 
 from hpcwaas.configuration.settings import AuthSettings
+from hpcwaas.core.models import NO_DEMAND, Demand
 from hpcwaas.errors import ConfigurationError, Unauthorized, UpstreamFailed
 from hpcwaas.identity.base import Vouched
-from hpcwaas.identity.oidc.claims import Untrusted, made, vouched
+from hpcwaas.identity.oidc.claims import Reader, Untrusted, made
 from hpcwaas.identity.oidc.discovery import Discovery, Metadata
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
@@ -43,6 +44,7 @@ class OIDCProvider:
         discovery: Discovery,
         endpoints: Endpoints,
         keys: Keys,
+        reader: Reader,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if settings.redirect_url is None:
@@ -54,10 +56,16 @@ class OIDCProvider:
         self._discovery = discovery
         self._endpoints = endpoints
         self._keys = keys
+        self._reader = reader
         self._clock = clock
 
-    def authorization_url(self, state: str, nonce: str, verifier: str) -> str:
+    def authorization_url(self, state: str, nonce: str, verifier: str, demand: Demand = NO_DEMAND) -> str:
         """See `Provider`."""
+        demanded: dict[str, str] = {}
+        if demand.acr_values:
+            demanded["acr_values"] = " ".join(demand.acr_values)
+        if demand.max_age is not None:
+            demanded["max_age"] = str(demand.max_age)
         url: str = prepare_grant_uri(
             self._discovery.metadata().authorization_endpoint,
             client_id=self._endpoints.client_id,
@@ -68,6 +76,7 @@ class OIDCProvider:
             nonce=nonce,
             code_challenge=create_s256_code_challenge(verifier),
             code_challenge_method="S256",
+            **demanded,
         )
         return url
 
@@ -89,11 +98,12 @@ class OIDCProvider:
         answer = self._endpoints.token({**form, "code_verifier": verifier})
         token = _access_token(answer)
         claims = self._id_token(answer, metadata, nonce, token) if metadata.issuer is not None else {}
-        wanted = (self._settings.subject_claim, self._settings.groups_claim, "name")
         # Where the provider's clock is ahead, so are the tokens that it made before.
         now = max(now, made(claims) or 0.0)
-        claims, _ = self._endpoints.complete(claims, token, wanted)
-        return vouched(claims, self._settings, token, now, now, whole=True)  # a sign-in is where groups come to an end
+        reader = self._reader
+        claims, _ = self._endpoints.complete(claims, token, reader.needed, (*reader.useful, "name"))
+        # A sign-in is where groups come to an end.
+        return reader.vouched(claims, metadata.issuer, token, now, now, whole=True)
 
     def _id_token(self, answer: Claims, metadata: Metadata, nonce: str, access_token: str) -> Claims:
         raw = answer.get("id_token")

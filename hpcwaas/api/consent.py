@@ -1,0 +1,97 @@
+"""What users are asked in their browsers while they sign in: whether a command is theirs, and about terms of use."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+
+import flask
+from flask import Response
+
+from hpcwaas.api import pages
+from hpcwaas.api.site import Site
+from hpcwaas.errors import BadRequest, Forbidden
+from hpcwaas.identity.base import Loopback, SignIn, TermsAsked
+
+READING_SECONDS = 1800
+
+
+class Question:
+    """One that is answered on this service's own page: a cookie that other sites' pages can't have sent, and a proof in
+    the page that they can't read."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self._site = site
+        self._name = f"{site.cookie_prefix}hpcwaas-{name}"
+
+    def proof(self) -> str:
+        """What the page holds: the one of another tab goes on to work."""
+        return flask.request.cookies.get(self._name) or secrets.token_urlsafe(32)
+
+    def remember(self, response: Response, proof: str) -> None:
+        """Gives the browser the cookie."""
+        self._site.set_cookie(response, self._name, proof, "Strict")
+
+    def check(self, proof: str) -> None:
+        """Refuses an answer from elsewhere.
+
+        Raises:
+            Forbidden: it is one.
+        """
+        known = flask.request.cookies.get(self._name, "")
+        if not known or not hmac.compare_digest(known.encode(), proof.encode()):
+            raise Forbidden(
+                "The button wasn't pressed on this service's own page, or too long ago. Open the page anew."
+            )
+
+
+def ask_for_command(sign_in: SignIn, site: Site, parameters: Mapping[str, str]) -> Response:
+    """Asks whether a command on the user's machine is their own, before any code goes there.
+
+    Args:
+        parameters: of the command, which come back with the answer.
+    """
+    loopback = loopback_of(parameters)
+    sign_in.check_loopback(loopback)
+    question = Question(site, _name(loopback))
+    proof = question.proof()
+    response = pages.confirm_command(parameters, loopback.redirect_uri, proof, sign_in.provider_origin())
+    question.remember(response, proof)
+    return response
+
+
+def check_answer_for_command(site: Site, parameters: Mapping[str, str]) -> Loopback:
+    """The command that the answer is about.
+
+    Raises:
+        Forbidden: it wasn't given on this service's page.
+    """
+    loopback = loopback_of(parameters)
+    Question(site, _name(loopback)).check(parameters.get("proof", ""))
+    return loopback
+
+
+def loopback_of(parameters: Mapping[str, str]) -> Loopback:
+    """The command that parameters are about.
+
+    Raises:
+        BadRequest: some are missing.
+    """
+    names = ("redirect_uri", "state", "code_challenge", "code_challenge_method")
+    missing = [name for name in names if not parameters.get(name)]
+    if missing:
+        raise BadRequest(f"`{'`, `'.join(missing)}` is missing: a command gives all of these parameters.")
+    return Loopback(parameters["redirect_uri"], parameters["state"], parameters["code_challenge"])
+
+
+def ask_for_terms(asked: TermsAsked, site: Site, provider: str) -> Response:
+    """Shows terms of use, to be accepted."""
+    response = pages.terms(asked.terms, asked.user, asked.ticket, provider, asked.url)
+    site.set_cookie(response, asked.cookie_name, asked.cookie, "Strict", READING_SECONDS)
+    return response
+
+
+def _name(loopback: Loopback) -> str:
+    # By port: several commands may ask at the same time.
+    return f"command-{loopback.redirect_uri.split(':')[-1].split('/')[0]}"

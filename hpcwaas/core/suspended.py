@@ -1,0 +1,94 @@
+"""Ends what users have running who are suspended, in whatever process they were."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from hpcwaas.core.models import Execution, Status
+from hpcwaas.engines.base import Engine
+from hpcwaas.errors import ServiceError
+from hpcwaas.store.base import ExecutionRecords
+
+_LOGGER = logging.getLogger(__name__)
+_INTERVAL = 1.0
+_AGAIN = 30.0
+"""Seconds after which an execution is asked to end once more."""
+_AT_ONCE = 4
+"""Executions that are ended at the same time: an engine that doesn't answer must not hold all up."""
+
+
+class SuspendedUsers:
+    """A thread that looks for their executions each second. One that is just being started has its turn later.
+
+    Args:
+        refresh: see `Executions.refresh`.
+        interval: seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        records: ExecutionRecords,
+        refresh: Callable[[Execution], Execution],
+        interval: float = _INTERVAL,
+    ) -> None:
+        self._engine = engine
+        self._records = records
+        self._refresh = refresh
+        self._interval = interval
+        self._asked: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="suspended", daemon=True)
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="suspended")
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends that."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def round(self) -> None:
+        """Looks once, and has what it finds ended."""
+        found = {execution.id: execution for execution in self._records.of_suspended() if execution.reference}
+        now = time.monotonic()
+        self._asked = {known: at for known, at in self._asked.items() if known in found and now - at < _AGAIN}
+        for execution in found.values():
+            if execution.id not in self._asked:
+                self._asked[execution.id] = now
+                self._pool.submit(self._end, execution)
+
+    def _end(self, execution: Execution) -> None:
+        try:
+            current = self._refresh(execution)
+            if current.state.status.over or current.state.status is Status.CANCELLING or current.reference is None:
+                return
+            self._engine.cancel(current.reference)
+            _LOGGER.info("execution %s is ended: its owner, %s, is suspended", execution.id, execution.owner)
+            self._refresh(current)
+        except ServiceError as error:
+            _LOGGER.warning(
+                "execution %s of %s, who is suspended, can't be ended yet: %s",
+                execution.id,
+                execution.owner,
+                error.detail,
+            )
+        except Exception:
+            _LOGGER.exception("unexpected error while execution %s was to be ended", execution.id)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self.round()
+            except ServiceError:
+                pass  # the store has logged it
+            except Exception:  # a defect must not let the suspended go on for good
+                _LOGGER.exception("unexpected error while looking for what suspended users have running")
