@@ -15,7 +15,6 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -107,11 +106,11 @@ class Launcher:
                     os.close(descriptor)
             except FileNotFoundError:
                 if self._spool.execution(execution_id).is_dir():
-                    traceback.print_exc()
+                    processes.note_exception()
                 else:  # somebody removed it by hand
                     (self._spool.active / ticket).unlink(missing_ok=True)
             except Exception:  # a full disk, say: it stops no other execution, and is tried again
-                traceback.print_exc()
+                processes.note_exception()
 
     def _put_right(self, ticket: str, execution_id: str) -> None:
         """Moves on an execution whose supervisor is dead."""
@@ -123,15 +122,21 @@ class Launcher:
             self._spool.requeue(ticket)
             return
         processes.kill_strays(self._spool.execution(execution_id))
+        full = spool.disk_full(self._spool.directory)
+        self._spool.tidy(execution_id)  # first of all: an end has to be written, too
+        if full and not (state and state.ended_at):
+            remove_tree(self._spool.execution(execution_id) / spool.OUTPUTS)
         if state is None:
-            self._finish(execution_id, ExecutionState(Status.FAILED, reason="The execution could not be started."))
+            reason = spool.DISK_FULL if full else "The execution could not be started."
+            self._finish(execution_id, ExecutionState(Status.FAILED, reason=reason))
         elif state.ended_at:
             pass
         elif (self._spool.execution(execution_id) / spool.CANCEL).exists():
             self._finish(execution_id, replace(state, status=Status.CANCELLED, reason=CANCELLED))
         else:
-            self._finish(execution_id, replace(state, status=Status.FAILED, reason=spool.DIED))
-        self._spool.tidy(execution_id)
+            self._finish(
+                execution_id, replace(state, status=Status.FAILED, reason=spool.DISK_FULL if full else spool.DIED)
+            )
         marker.unlink(missing_ok=True)
 
     def _finish(self, execution_id: str, state: ExecutionState) -> None:
@@ -170,7 +175,7 @@ class Launcher:
                 return False
             task(ticket, execution_id)
         except Exception:  # as above
-            traceback.print_exc()
+            processes.note_exception()
             return False
         return True
 
@@ -201,9 +206,8 @@ class Launcher:
                 os.close(inherited)
             Supervisor(self._spool, execution_id, descriptor, lambda: poke(self._spool.directory)).run()
         except BaseException:  # nothing may unwind into the launcher's own code
-            traceback.print_exc()
+            processes.note_exception()
         finally:
-            sys.stderr.flush()
             os._exit(0)
 
     def _idle(self) -> bool:

@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,13 @@ _BLOCK = 4096
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def note_exception() -> None:
+    """Writes the present exception to standard error, which may be a file on a full disk: no reason to die."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+        sys.stderr.flush()
 
 
 def adopt_orphans() -> None:

@@ -14,6 +14,7 @@ holds the lock `supervisor.lock`) while it runs, and the launcher again when its
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -50,6 +51,14 @@ _PASSING = (TEMPORARY, INPUTS, UPLOADS, ARCHIVES)
 """What an execution that is over needs no more."""
 
 DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
+
+DISK_FULL = "The disk of the service was full: the execution was stopped, and what it wrote was removed."
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk, a quota or the files that a disk can hold are used up."""
+
+_LEAST, _FEWEST = 64 << 10, 16
+"""Bytes and files below which a disk counts as full: the next execution needs a few of them to begin."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TICKET = re.compile(rf"[0-9]{{20}}-{_ID.pattern}")
@@ -277,6 +286,13 @@ class Spool:
         directory = self.execution(execution_id)
         for name in _PASSING:
             remove_tree(directory / name)
+
+
+def disk_full(directory: Path) -> bool:
+    """Whether nothing more can be written, or nearly so."""
+    status = os.statvfs(directory)
+    # A file system without inodes of its own says that it has none in all.
+    return status.f_bavail * status.f_frsize < _LEAST or (status.f_files > 0 and status.f_favail < _FEWEST)
 
 
 def lock(path: Path) -> int | None:

@@ -31,6 +31,7 @@ _SCRIPT_ERROR = re.compile(r"(?:Uncaught )?(?P<error>\w*Error\b.*)")
 _TOO_DEEP = "maximum recursion depth exceeded"
 # In the words of cwltool, of the C library and of shells.
 _FILE_TOO_LARGE = re.compile(r"SIGXFSZ|File too large|File size limit exceeded|exited with status: 153$")
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|\bENOSPC\b|\bEDQUOT\b")
 _MAX_REASON = 1000
 
 
@@ -116,9 +117,11 @@ class Diagnosis:
         self._in_script = False
         self._script_error: str | None = None
         self.file_too_large = False
+        self.disk_full = False
 
     def observe(self, line: Line) -> None:
         """Takes a line of the log."""
+        self.disk_full |= bool(_DISK_FULL.search(line.text))
         self.file_too_large |= bool(_FILE_TOO_LARGE.search(line.text))
         self._observe_script(line.text)
         if not line.message:

@@ -3,13 +3,14 @@ and owes nothing to whoever started it."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import selectors
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ _MAX_OUTPUT_OBJECT = 16 << 20
 _TICK = 0.1
 _LOOK = 0.5
 _READ = 1 << 16
+_DISK_TICK = 1.0
 
 
 def size_text(size: int) -> str:
@@ -81,17 +83,27 @@ class Supervisor:
         try:
             end = self._supervise()
         except Exception as error:  # the execution must end; the operator finds the trace in launcher.log
-            traceback.print_exc()
+            processes.note_exception()
             while left := processes.descendants():
                 processes.send(left, signal.SIGKILL)
                 self._reap()
                 time.sleep(0.01)
             reason = f"The service could not supervise the execution: {getattr(error, 'strerror', None) or error}."
+            if getattr(error, "errno", None) in spool.FULL:
+                reason = spool.DISK_FULL
+            self._give_up(reason)
             end = replace(self._state, status=Status.FAILED, reason=reason)
         now = _now()
         steps = finish(self._steps.steps, end.status, now)
         end = replace(end, ended_at=now, steps=steps, stored=self._spool.kept(self._id))
-        self._spool.write_state(self._id, end)
+        while True:
+            try:
+                self._spool.write_state(self._id, end)
+                break
+            except OSError as error:
+                if error.errno not in (*spool.FULL, errno.EROFS):
+                    raise
+                time.sleep(_DISK_TICK)  # nobody else knows the reason
         self._note(event="ended", pid=self._pid, status=end.status.value)
         self._spool.tidy(self._id)
         (self._spool.active / self._request.ticket).unlink(missing_ok=True)
@@ -101,7 +113,16 @@ class Supervisor:
         try:
             self._spool.note(self._id, **event)
         except OSError:  # a full disk, say: that is no reason to end an execution
-            traceback.print_exc()
+            processes.note_exception()
+
+    def _give_up(self, reason: str) -> None:
+        """Gives back the disk, and says why in the log, if that is possible."""
+        self._spool.tidy(self._id)
+        remove_tree(self._directory / spool.OUTPUTS)
+        with contextlib.suppress(OSError):
+            log = LogWriter(self._directory / spool.LOG, self._request.log)  # which removes half a line
+            log.end(Level.ERROR, reason)
+            log.close()
 
     def _supervise(self) -> ExecutionState:
         for name in (spool.OUTPUTS, spool.TEMPORARY):
@@ -258,7 +279,8 @@ class Supervisor:
 
     def _conclude(self) -> ExecutionState:
         status, reason = self._stop or self._result()
-        if reason == self._disk_reason():  # the disk is given back
+        full = status is Status.FAILED and spool.disk_full(self._directory)
+        if full or reason == self._disk_reason():  # the disk is given back
             remove_tree(self._directory / spool.OUTPUTS)
             self._output.clear()
         outputs, warnings = collect(self._output_object(), self._directory / spool.OUTPUTS)
@@ -273,7 +295,9 @@ class Supervisor:
         if self._disk_exceeded() or (self._exit != 0 and self._diagnosis.file_too_large):
             return Status.FAILED, self._disk_reason()
         if self._exit:
-            return Status.FAILED, self._diagnosis.reason(self._steps.failed(), self._exit)
+            reason = self._diagnosis.reason(self._steps.failed(), self._exit)
+            full = self._diagnosis.disk_full or spool.disk_full(self._directory)
+            return Status.FAILED, f"The disk was full. {reason}" if full else reason
         if self._output_object() is None:
             return Status.FAILED, "The runner ended well, but what it wrote on standard output is no output object."
         return Status.SUCCEEDED, None
