@@ -36,6 +36,26 @@ def test_staged_files_are_read_only_inputs(bench: Bench, tmp_path: Path) -> None
     assert not (bench.directory / "executions" / reference / "inputs").exists()
 
 
+def test_a_script_can_be_run_as_it_can_in_a_directory(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "upload").write_text("#!/bin/sh\necho ran\n")
+    (tmp_path / "text").write_text("text\n")
+    document = tmp_path / "run.cwl"
+    document.write_text(
+        'cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: [sh, -c, \'"$0" && ! test -x "$1" || test -w /\']\n'
+        "inputs:\n  script: {type: File, inputBinding: {position: 1}}\n"
+        "  text: {type: File, inputBinding: {position: 2}}\noutputs: {out: stdout}\n"
+    )
+    order = {
+        "script": {"class": "File", "location": "inputs/0/run.sh"},
+        "text": {"class": "File", "location": "inputs/1/text.txt"},
+    }
+    staged = (StagedFile(tmp_path / "upload", "inputs/0/run.sh"), StagedFile(tmp_path / "text", "inputs/1/text.txt"))
+    job = Job("w", document, None, order, staged, (), (StepDeclaration("run"),), "1")
+    reference = bench.executions.start(uuid.uuid4().hex, job)
+    assert bench.end(reference).status is Status.SUCCEEDED
+    assert bench.content(reference, "out") == b"ran\n"
+
+
 def test_archives_become_directories_and_bad_ones_a_reason(bench: Bench, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
     for path, name in ((good, "sub/a.txt"), (bad, "../../a.txt")):

@@ -78,6 +78,13 @@ def copy_file(source: Path, target: Path) -> None:
             shutil.copyfileobj(reader, writer, _COPY_CHUNK)
 
 
+def _is_program(path: Path) -> bool:
+    """Whether a file begins like a script or a program. Uploads come without rights, and a tool that is given a script
+    may run it."""
+    with path.open("rb") as stream:
+        return stream.read(4).startswith((b"#!", b"\x7fELF"))
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Stages the inputs of an execution and runs its workflow. Lives in a forked process of its own.
@@ -125,7 +132,7 @@ class Runner:
             copy = self.directory / target
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy_file(self.directory / source, copy)
-            copy.chmod(0o400)
+            copy.chmod(0o500 if _is_program(copy) else 0o400)
 
     def _settle(self) -> None:
         temporary = self.directory / spool.TEMPORARY
