@@ -64,8 +64,9 @@ def cli(ctx: click.Context) -> None:
       5. when none of all these names anything: a service that runs in local mode
          on this machine under your account.
 
-    Other users of a machine see options in its list of processes: give passwords
-    and tokens in the environment or in the file, or sign in with `waas login`.
+    Other users of a machine see options in its list of processes, if only for a
+    moment with --user and --access_token: give passwords and tokens in the
+    environment or in the file, or sign in with `waas login`.
 
     Results go to stdout, all else to stderr. With `-o json` stdout holds JSON or
     nothing, and an error is an object on stderr. Tables that are not printed to a

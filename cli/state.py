@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import config, output
+from .process_list import hide
 
 if TYPE_CHECKING:
     from .client import Client
@@ -30,6 +31,7 @@ class State:
         Raises:
             UsageError: it is wrong.
         """
+        hide(str(self.given[name]) for name in ("access_token", "user") if self.given.get(name))
         found = config.from_process(self.given)
         for warning in found.warnings:
             output.note(warning, json=found.output == "json")

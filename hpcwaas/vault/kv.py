@@ -157,7 +157,7 @@ def lacking(client: hvac.Client, rights: Sequence[Right]) -> Sequence[Right] | N
     paths = sorted({f"{right.below}/{_ANY}" for right in rights})
     try:
         found = client.sys.get_capabilities(paths=paths)["data"]
-    except InvalidPath:
+    except (InvalidPath, InvalidRequest):
         return None
     return [right for right in rights if not {right.capability, "root"} & {*found[f"{right.below}/{_ANY}"]}]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -374,3 +376,19 @@ def test_encoded_json_is_json() -> None:
     assert json.loads(literals.encode(value)) == value
     assert literals.dumps(value, indent=2) == json.dumps(value, indent=2, ensure_ascii=False)
     assert literals.dumps(value, ascii_only=True, indent=2) == json.dumps(value, indent=2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't let a process change its command line")
+@pytest.mark.parametrize("words", [["-u", "alice:s3cret"], ["--access_token=s3cret-token"]])
+def test_credentials_are_wiped_from_the_list_of_processes(service: Any, home: Path, words: list[str]) -> None:
+    program = """
+import atexit, pathlib
+from waas_cli.main import main
+atexit.register(lambda: print(pathlib.Path('/proc/self/cmdline').read_text()))
+main()
+"""
+    command = [sys.executable, "-c", program, "workflows", "list", "--api_url", service.url, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert "\0workflows\0list\0" in done.stdout
+    assert "****" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
