@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(120)
 STORED = 2_000_000
 INPUTS = 20_000
 TOO_MUCH = STORED + 100_000
-USERS = ("ann", "ben", "cleo", "dan", "eve", "fay", "gus")
+USERS = ("ann", "ben", "cleo", "dan", "eve", "fay", "gus", "hal")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,14 @@ def test_what_executions_leave_counts(service: Service, name: str, script: str) 
         assert "inputs, outputs and logs of executions" in answer.json()["detail"]
     other = client(service, "cleo")
     assert other.finished(other.trigger("script", script="true"))["status"] == "SUCCEEDED"
+
+
+def test_what_was_an_input_counts_as_an_output(service: Service) -> None:
+    user = client(service, "hal")
+    upload = user.upload("data", bytes(600_000))
+    path = user.trigger("script", script='ln -L "$0" a.txt || cp "$0" a.txt', given=[upload])
+    assert user.finished(path)["status"] == "SUCCEEDED"
+    assert stored(user) > 1_200_000
 
 
 def test_inputs_are_small(service: Service) -> None:

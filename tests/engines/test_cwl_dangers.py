@@ -164,6 +164,11 @@ def dangers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         f"{HEAD.format('Workflow')}{requirements}inputs: {{z: string}}\n"
         "steps:\n  s: {run: 'flow source.cwl', out: [], in: {x: z}}\n"
     )
+    documents["inline"] = (
+        f"{HEAD.format('Workflow')}{requirements}inputs: {{x: string}}\n"
+        "steps:\n  s:\n    in: {text: x}\n    out: []\n    run:\n      class: CommandLineTool\n      baseCommand: cat\n"
+        "      inputs: {text: string}\n      outputs: []\n      stdout: $(inputs.text)\n"
+    )
     documents["expression"] = (
         "cwlVersion: v1.2\nclass: ExpressionTool\ninputs: {text: string}\noutputs: {o: File}\n"
         "requirements: {InlineJavascriptRequirement: {}}\n"
@@ -200,6 +205,7 @@ def test_text_is_followed_through_outputs_and_workflows(dangers: dict[str, list[
     expected = "tool.cwl: whoever gives `{}` chooses which files are the output `o` (glob)"
     assert dangers["flow through"] == [expected.format("x")]
     assert dangers["flow below"] == [expected.format("z")]
+    assert dangers["inline"] == ["inline.cwl, step s: whoever gives `x` chooses which file a tool writes as stdout"]
     assert dangers["expression"] == ["expression.cwl: whoever gives `text` chooses which files are outputs"]
 
 

@@ -205,6 +205,8 @@ MISSPELT = [
     "metadata.yml",
     "folder.meta.yaml",
     "folder.yaml",
+    "secret/meta.yaml",
+    "secret/secret.meta.yaml",
     "folder/folder.meta.yaml",
     "folder/main.cwl.meta.yaml",
     "folder/main.meta.yaml",
@@ -230,6 +232,7 @@ def test_what_looks_like_metadata_and_is_none_closes_the_workflow(tmp_path: Path
     (tmp_path / "zzz.meta.yaml").write_text("authorized_users: everybody")
     before = {entry.id for entry in look(tmp_path)[0]}
     assert before == {"secret", "folder", "zzz"}
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("authorized_users: [alice]")
     entries, problems = look(tmp_path)
     closed = "folder" if name.startswith("folder") else "secret"
@@ -240,8 +243,7 @@ def test_what_looks_like_metadata_and_is_none_closes_the_workflow(tmp_path: Path
 @pytest.mark.parametrize("name", [name for name in MISSPELT if not name.startswith(("meta", "Meta", "secre.", "serc"))])
 def test_a_misspelt_file_closes_it_beside_the_right_one_too_unless_an_editor_left_it(tmp_path: Path, name: str) -> None:
     look(tmp_path, "secret.cwl", "folder/main.cwl", secret_meta_yaml="name: A", folder__meta_yaml="name: A")
-    (tmp_path / name).touch()
-    entries, _ = look(tmp_path)
+    entries, _ = look(tmp_path, name)
     left = name.lstrip(".#").removeprefix("folder/").lstrip(".").startswith(("secret.meta.yaml", "meta.yaml"))
     assert len(entries) == (2 if left else 1)
 

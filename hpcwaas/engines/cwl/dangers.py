@@ -53,12 +53,13 @@ _VARIABLES = re.compile(
 """Variables that change which programs run."""
 
 
-def find_dangers(tool: Any, root: str) -> list[str]:
+def find_dangers(tool: Any, root: str, main: str) -> list[str]:
     """What users of a process could do with their inputs, a sentence each.
 
     Args:
         tool: as cwltool loads it.
         root: directory of the catalogue.
+        main: path of the document in it.
     """
     types = named_types(tool)
     inputs = {}
@@ -66,26 +67,26 @@ def find_dangers(tool: Any, root: str) -> list[str]:
         name = short(node["id"])
         kind = holds(node["type"], types)
         inputs[name] = Taint(kind, frozenset({name})) if kind else CLEAN
-    found = list(dict.fromkeys(_of(tool, inputs, root)))
+    found = list(dict.fromkeys(_of(tool, inputs, root, main)))
     more = [f"And there are {len(found) - MOST} more of these."] if len(found) > MOST else []
     return found[:MOST] + more
 
 
-def _of(tool: Any, inputs: Inputs, root: str) -> Iterator[str]:
+def _of(tool: Any, inputs: Inputs, root: str, around: str) -> Iterator[str]:
+    place = _place(tool.tool["id"], root) or around
     if tool.tool["class"] == "Workflow":
-        yield from _of_steps(tool, inputs, root)
+        yield from _of_steps(tool, inputs, root, place)
         return
     types = named_types(tool)
     kinds = {short(node["id"]): holds(node["type"], types) for node in tool.tool["inputs"]}
     # A number stays a number, whatever it comes from.
     given = {name: inputs.get(name, CLEAN).at_most(kind) for name, kind in kinds.items()}
-    place = _place(tool.tool["id"], root)
     for what, taint in _Tool(tool, given, library_of(tool)).dangers():
         names = ", ".join(f"`{name}`" for name in sorted(taint.inputs))
         yield f"{place}: whoever gives {names} chooses {what}"
 
 
-def _of_steps(tool: Any, inputs: Inputs, root: str) -> Iterator[str]:
+def _of_steps(tool: Any, inputs: Inputs, root: str, place: str) -> Iterator[str]:
     """Follows what users give from step to step until nothing new is found."""
     known = {node["id"]: inputs.get(short(node["id"]), CLEAN) for node in tool.tool["inputs"]}
     before = None
@@ -101,11 +102,14 @@ def _of_steps(tool: Any, inputs: Inputs, root: str) -> Iterator[str]:
                 # A text may have been read from a file, or made of a file's name.
                 known[name] = Taint(kind, all_given.inputs) if all_given.kind and kind else CLEAN
     for step in tool.steps:
-        yield from _of(step.embedded_tool, ports(step, known), root)
+        yield from _of(step.embedded_tool, ports(step, known), root, f"{place}, step {short(step.tool['id'])}")
 
 
-def _place(identifier: str, root: str) -> str:
+def _place(identifier: str, root: str) -> str | None:
+    """Where a process stands; None when it has no name of its own."""
     document, fragment = urldefrag(identifier)
+    if not document.startswith("file:"):
+        return None
     path = os.path.relpath(unquote(urlsplit(document).path), root)
     return f"{path}#{fragment}" if fragment else path
 

@@ -198,7 +198,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "directories": _relative(files.directories, root),
         "missing": _relative(files.missing, root),
         "warnings": sorted({*warnings, *declarations.warnings}),
-        "dangers": find_dangers(tool, str(root)),
+        "dangers": find_dangers(tool, str(root), entry["main"]),
     }
 
 

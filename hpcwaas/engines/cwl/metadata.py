@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
@@ -149,7 +150,7 @@ def _metadata(meta: str, content: Mapping[str, Any]) -> Metadata:
         f"{meta}: {key} has {item} more than once"
         for key in _LISTS
         if isinstance(values := content.get(key), list)
-        for item in sorted({item for item in values if values.count(item) > 1})
+        for item in sorted(item for item, number in Counter(values).items() if number > 1)
     ]
     return Metadata(
         name=content.get("name"),
@@ -179,8 +180,9 @@ class Lookalikes:
         self._known = {str(path) for path in paths}
         self._found: dict[str, list[str]] = {}
         self.orphans: list[str] = []
+        right = frozenset(self._right.values())
         for path in paths:
-            if path.suffix.casefold() == ".cwl" or str(path) in self._right.values():
+            if path.suffix.casefold() == ".cwl" or str(path) in right:
                 continue
             if len(path.parts) == 2:
                 self._look_in_folder(path)
@@ -196,9 +198,11 @@ class Lookalikes:
         ]
 
     def _look_in_folder(self, path: PurePosixPath) -> None:
-        source, core = f"{path.parts[0]}/", _core(path.name)
-        if source not in self._right or self._left_beside(source, path):
+        # A folder without a document may be meant to hold the metadata of the file of its name.
+        source = next((name for name in (f"{path.parts[0]}/", f"{path.parts[0]}.cwl") if name in self._right), None)
+        if source is None or self._left_beside(source, path):
             return
+        core = _core(path.name)
         words = _words(core)
         form = bool(words) and words[-1] in _FORMS
         like = any(map(_meta, words)) and (form or len(words) == 1 or _meta(words[-1]))
@@ -255,8 +259,10 @@ def _core(name: str) -> str:
 
 def _beside(core: str, name: str) -> bool:
     """Whether a file at the top may be meant as the metadata of `name`."""
+    if not core.startswith(name) or core[len(name) : len(name) + 1] not in (".", "_", "-", " "):
+        return False
     words = _words(core[len(name) :])
-    if not core.startswith(name) or not words or core[len(name)] not in "._- ":
+    if not words:
         return False
     if any(map(_meta, words)):
         return words[-1] in _FORMS or _meta(words[-1])

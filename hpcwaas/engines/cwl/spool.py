@@ -277,9 +277,10 @@ class Spool:
 
     def kept(self, execution_id: str) -> int:
         """Bytes on the disk that stay of an execution which is over."""
-        directory = self.execution(execution_id)
-        passing = [directory / name for name in _PASSING]
-        return max(0, processes.disk_use([directory]) - processes.disk_use(passing))
+        # What has a link in the inputs stays as well when these are gone.
+        staying = [path for path in self.execution(execution_id).iterdir() if path.name not in _PASSING]
+        files = sum(path.lstat().st_blocks * 512 for path in staying if not path.is_dir())
+        return files + processes.disk_use([path for path in staying if path.is_dir()])
 
     def tidy(self, execution_id: str) -> None:
         """Removes what an execution that is over needs no more."""
