@@ -98,10 +98,10 @@ class Engine(Protocol):
         """
 
     def cancel(self, reference: str) -> None:
-        """Asks for the end of an execution and returns at once. Harmless when repeated.
+        """Asks for the end of an execution and returns at once. Harmless when repeated, after it was cancelled, too.
 
         Raises:
-            Conflict: it is over already.
+            Conflict: it has ended by itself.
         """
 
     def resume(self, reference: str) -> None:

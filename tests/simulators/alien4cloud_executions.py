@@ -66,6 +66,8 @@ class Execution:
         self._plan: list[tuple[float, int, Action]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._outcome = workflow.outcome
+        self._failures = 0
+        self.resuming = False
         self._add(0.0, self._start)
         for moment, action in self._course(self._steps()):
             self._add(moment, action)
@@ -130,10 +132,13 @@ class Execution:
         self._reschedule()
 
     def resume(self) -> None:
-        """Goes on with the steps that failed, and succeeds this time."""
-        self.status, self.ended, self._outcome, self._begin = "RUNNING", None, "SUCCEEDED", time.time()
-        steps = [[task.step for task in self.tasks.values() if task.status == "FAILED"]]
-        for moment, action in self._course(steps):
+        """Goes on with the steps that failed, as if it had been started anew."""
+        self._failures += 1
+        self.resuming = True
+        self._begin = time.time()
+        self._outcome = "FAILED" if self._failures < self.workflow.failures else "SUCCEEDED"
+        self._add(0.0, self._start)
+        for moment, action in self._course([[task.step for task in self.tasks.values() if task.status == "FAILED"]]):
             self._add(moment, action)
         self._reschedule()
 
@@ -151,9 +156,10 @@ class Execution:
         """The steps in rows: those of a row run at the same time, after the row before."""
         rows: list[list[Step]] = []
         done: set[str] = set()
-        waiting = list(self.workflow.steps)
+        silent = {step.name: step.after for step in self.workflow.steps if step.state is not None}
+        waiting = [step for step in self.workflow.steps if step.state is None and not step.after_failure]
         while waiting:
-            row = [step for step in waiting if done.issuperset(step.after)]
+            row = [step for step in waiting if done.issuperset(_heard_of(step.after, silent))]
             rows.append(row)
             done.update(step.name for step in row)
             waiting = [step for step in waiting if step not in row]
@@ -176,7 +182,8 @@ class Execution:
         yield workflow.duration, self._end
 
     def _start(self, moment: float) -> None:
-        self.known = True
+        self.known, self.resuming, self.ended = True, False, None
+        self.status = self.status if self.status == "CANCELLING" else "RUNNING"
         self.started = self._office.world.millis(moment)
         self._event("PaaSWorkflowStartedEvent", moment, workflowName=self.workflow.name)
         if self.workflow.frame:
@@ -215,8 +222,10 @@ class Execution:
     def _cancel_tasks(self, moment: float) -> None:
         for task in self.tasks.values():
             if task.status == "STARTED":
-                task.status = "CANCELLED"
-                self._task_event("TaskCancelledEvent", task, moment)
+                failed = self.workflow.cancelled_as == "FAILED"
+                task.status = self.workflow.cancelled_as
+                kind, members = ("TaskFailedEvent", {"errorCauses": None}) if failed else ("TaskCancelledEvent", {})
+                self._task_event(kind, task, moment, **members)
                 self._step_event("WorkflowStepCompletedEvent", task.step, moment)
 
     def _cancelled(self, moment: float) -> None:
@@ -278,6 +287,14 @@ class Execution:
         target = {"targetNodeId": None, "targetInstanceId": None}
         operation = {"operationName": task.step.operation_name, "workflowStepId": task.step.name}
         self._event(kind, moment, **node, **target, **operation, **members)
+
+
+def _heard_of(names: tuple[str, ...], silent: dict[str, tuple[str, ...]]) -> set[str]:
+    """These steps, with those before them in place of those that only set a state."""
+    found: set[str] = set()
+    for name in names:
+        found |= _heard_of(silent[name], silent) if name in silent else {name}
+    return found
 
 
 class Executions:

@@ -140,7 +140,7 @@ class Routes(Catalogue):
         if execution is None:
             raise Refusal(200, 504, "Execution not found")
         problem = None
-        if execution.status != "FAILED":
+        if execution.status != "FAILED" or execution.resuming:
             problem = f"Execution {execution_id} must be in FAILED state to be resumed"
         elif execution.deployment.ended is not None:
             problem = f"Can't resume execution {execution_id} because its deployment is no longer alive"

@@ -56,13 +56,20 @@ class Input:
 
 @dataclass(frozen=True)
 class Step:
-    """A node of a workflow's graph: an operation on a node of the topology."""
+    """A node of a workflow's graph: an operation on a node of the topology.
+
+    Attributes:
+        after, after_failure: names of steps that it follows when they succeeded, or failed.
+        state: what it sets the node's state to, in place of calling an operation: nobody hears of it.
+    """
 
     name: str
     after: tuple[str, ...] = ()
     node: str = "Job"
     interface: str = "custom"
     operation: str = "run"
+    after_failure: tuple[str, ...] = ()
+    state: str | None = None
 
     @property
     def operation_name(self) -> str:
@@ -77,7 +84,9 @@ class Workflow:
     Attributes:
         inputs: None when it declares none.
         duration: seconds from start to end.
-        outcome: `SUCCEEDED` or `FAILED` (the last step fails; resumed, it succeeds).
+        outcome: `SUCCEEDED` or `FAILED` (the last step that calls something fails; resumed, it succeeds).
+        failures: how often it fails, then.
+        cancelled_as: what is told of a task that was cancelled: `CANCELLED`, or `FAILED` as by Ansible.
         log_rate: lines per second besides the orchestrator's own.
         line: template of such a line, with `{index}` and `{workflow}`.
         levels: taken in turn by such lines.
@@ -90,6 +99,8 @@ class Workflow:
     description: str | None = None
     duration: float = 4.0
     outcome: str = "SUCCEEDED"
+    failures: int = 1
+    cancelled_as: str = "CANCELLED"
     log_rate: float = 0.0
     line: str = "operation custom.run stdout: line {index}"
     levels: tuple[str, ...] = ("INFO",)

@@ -44,7 +44,9 @@ def runtime_topology(deployment: Deployment) -> JSON:
 def step_counts(application: Application) -> dict[str, int]:
     """How many steps with an operation each workflow has."""
     standard = {name: 1 if name in ("install", "uninstall") else 0 for name in STANDARD}
-    return standard | {workflow.name: len(workflow.steps) for workflow in application.workflows}
+    return standard | {
+        workflow.name: sum(step.state is None for step in workflow.steps) for workflow in application.workflows
+    }
 
 
 def _workflow(workflow: Workflow) -> JSON:
@@ -64,17 +66,18 @@ def _workflow(workflow: Workflow) -> JSON:
 
 
 def _step(step: Step, workflow: Workflow) -> JSON:
-    activity = f"{TOSCA}.activities.CallOperationWorkflowActivity"
+    call = {"type": f"{TOSCA}.activities.CallOperationWorkflowActivity", "interfaceName": step.interface}
+    set_state = {"type": f"{TOSCA}.activities.SetStateWorkflowActivity", "stateName": step.state}
     return {
         "type": f"{TOSCA}.NodeWorkflowStep",
         "target": step.node,
         "operationHost": "ORCHESTRATOR",
         "filter": None,
-        "activities": [{"type": activity, "interfaceName": step.interface, "operationName": step.operation}],
+        "activities": [set_state if step.state is not None else {**call, "operationName": step.operation}],
         "onSuccess": [other.name for other in workflow.steps if step.name in other.after],
-        "onFailure": [],
+        "onFailure": [other.name for other in workflow.steps if step.name in other.after_failure],
         "name": step.name,
         "precedingSteps": list(step.after),
-        "precedingFailSteps": [],
+        "precedingFailSteps": list(step.after_failure),
         "hostId": step.node,
     }

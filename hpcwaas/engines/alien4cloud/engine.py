@@ -163,7 +163,7 @@ class Alien4CloudEngine:
         """Asks for the end of an execution. Harmless when repeated.
 
         Raises:
-            Conflict: it is over already, or can't be cancelled as it stands.
+            Conflict: it has ended by itself, or can't be cancelled as it stands.
         """
         parsed = parse_reference(reference)
         if self._ends(reference):
@@ -178,15 +178,15 @@ class Alien4CloudEngine:
             self._executions.cancelling(parsed)
 
     def _ends(self, reference: str) -> bool:
-        """Whether an execution is being cancelled.
+        """Whether an execution is being cancelled, or has been.
 
         Raises:
-            Conflict: it is over.
+            Conflict: it has ended otherwise.
         """
         status = self._executions.state(reference).status
-        if status.over:
+        if status in (Status.SUCCEEDED, Status.FAILED):
             raise Conflict(f"The execution has {status} already.")
-        return status is Status.CANCELLING
+        return status in (Status.CANCELLING, Status.CANCELLED)
 
     def _not_cancelled(self, error: Refusal, reference: Reference) -> None:
         if error.orchestrator_down:
@@ -198,7 +198,7 @@ class Alien4CloudEngine:
         self._executions.refresh(reference)
         if self._ends(str(reference)):
             return
-        if error.message.startswith("404") and self._executions.state(str(reference)).status is Status.PENDING:
+        if error.message.startswith("404") and self._executions.beginning(reference):
             raise Conflict("The execution is just being started. Try again in a moment.") from error
         raise Conflict("Alien4Cloud refuses to cancel the execution as it stands now.") from error
 

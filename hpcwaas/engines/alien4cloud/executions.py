@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.known import Known, state, view
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
+from hpcwaas.engines.alien4cloud.topology import StepInTopology
 from hpcwaas.errors import ServiceError
 
 _FRESH_BEGINNING = 0.5
@@ -43,12 +45,20 @@ _OUTPUTS_PATIENCE = 60.0
 _CLOCKS = 10.0
 """Seconds by which clocks may differ."""
 
-_RESUMING = 5.0
-"""Seconds after it was resumed for which an execution may still be on record as failed."""
+_RESUMING = 60.0
+"""Seconds after it was resumed for which an execution's record may still be that of the attempt which failed."""
 
 _FRESH_FAILED = 1.0
 """Seconds for which a failure is believed: another process may have resumed the execution. Nobody asks without reason,
 for what has failed is on record."""
+
+_LATEST_RUNS = 50
+"""Of so many of a deployment's latest executions, those that ran meanwhile must be some."""
+
+_NOT_ITS_OUTPUTS = (
+    "The execution has ended well, but its outputs can't be told: Alien4Cloud keeps one value for all executions of a "
+    "deployment, and another one ran in the same environment meanwhile. The log may have them."
+)
 
 _KEPT = 4096
 
@@ -79,7 +89,7 @@ class Executions:
 
     def started(self, reference: Reference, steps: tuple[StepDeclaration, ...]) -> None:
         """Notes an execution that has just been started."""
-        self._get(reference).declared = steps
+        self._get(reference).declared = tuple(step for step in steps if isinstance(step, StepInTopology))
 
     def state(self, text: str) -> ExecutionState:
         """What is known now.
@@ -124,6 +134,8 @@ class Executions:
             if event.status is Status.RUNNING:
                 known.started_at = known.started_at or event.at
             if event.status.over:
+                if known.failed is not None and known.failed.ended_at and event.at <= known.failed.ended_at:
+                    return  # the end of the attempt before
                 known.ended_at = event.at
             known.set_status(event.status)
         if event.status.over:
@@ -141,12 +153,14 @@ class Executions:
 
     def resumed(self, reference: Reference) -> None:
         """Notes that a failed execution goes on."""
-        with self._lock:
-            self._known.pop(reference.execution, None)
         known = self._get(reference)
         with known.lock:
-            known.set_status(Status.RUNNING)
-            known.resumed_at = time.monotonic()
+            known.go_on()
+        known.cached.expire()
+
+    def beginning(self, reference: Reference) -> bool:
+        """Whether Alien4Cloud has taken an execution and doesn't have it on record yet."""
+        return not self._get(reference).seen
 
     def _get(self, reference: Reference) -> Known:
         with self._lock:
@@ -161,8 +175,9 @@ class Executions:
             return known
 
     def _fresh(self, known: Known) -> float:
-        if known.status in (Status.PENDING, Status.UNKNOWN):
-            return _FRESH_BEGINNING if time.monotonic() - known.since < _GRACE else _FRESH_POLLED
+        now = time.monotonic()
+        if not known.seen or (known.failed is not None and known.started_at is None):
+            return _FRESH_BEGINNING if now - max(known.since, known.resumed_at) < _GRACE else _FRESH_POLLED
         held = known.cached.peek()
         return _FRESH_EVENTS if held is not None and self._covered(held.at) else _FRESH_POLLED
 
@@ -178,18 +193,21 @@ class Executions:
             return
         with reading("an execution"):
             run = mapper.run(document)
-        if run.status is Status.FAILED and time.monotonic() - known.resumed_at < _RESUMING:
-            return
         declared = self._declared(known, run.workflow)
-        failed = known.final is not None and known.final.status is Status.FAILED
-        goes_on = failed and run.status is not Status.FAILED
         with known.lock:
+            if known.is_past(run):
+                if time.monotonic() - known.resumed_at < _RESUMING:
+                    return
+                run = replace(run, ended_at=datetime.now(UTC))  # the attempt that never began ends here
+            failed = known.final is not None and known.final.status is Status.FAILED
+            # It may have been resumed elsewhere, and have failed once more: only then it has begun anew.
+            goes_on = failed and (run.status is not Status.FAILED or run.started_at != known.started_at)
             if goes_on:
                 known.go_on()
             known.seen = True
             known.deployment = run.deployment
             known.declared = declared or known.declared
-            known.started_at = known.started_at or run.started_at
+            known.started_at = run.started_at or known.started_at
             known.ended_at = run.ended_at or known.ended_at
             known.set_status(run.status)
             for item in news:
@@ -218,7 +236,7 @@ class Executions:
             operations = topology.operations(deployed, document["workflowName"]) if deployed else {}
             return document, list(mapper.task_steps(tasks, operations))
 
-    def _declared(self, known: Known, workflow: str) -> tuple[StepDeclaration, ...]:
+    def _declared(self, known: Known, workflow: str) -> tuple[StepInTopology, ...]:
         if known.declared:
             return known.declared
         deployed = self._deployed(known)
@@ -237,7 +255,7 @@ class Executions:
         reason = None
         if known.status is Status.SUCCEEDED:
             try:
-                outputs = self._outputs(known.reference)
+                outputs, reason = self._outputs(known)
             except ServiceError:
                 if time.monotonic() - (known.over_since or 0) < _OUTPUTS_PATIENCE:
                     raise
@@ -245,14 +263,28 @@ class Executions:
         with known.lock:
             known.final = state(known, known.status, outputs, reason)
 
-    def _outputs(self, reference: Reference) -> Mapping[str, JSON]:
-        """The values that the deployment's output attributes have now."""
+    def _outputs(self, known: Known) -> tuple[Mapping[str, JSON], str | None]:
+        """The values that the deployment's output attributes have now, or why they aren't this execution's."""
+        reference = known.reference
         deployed = self._catalogue.topology(reference.application, reference.environment)
         with reading("a topology"):
             places = topology.output_attributes(deployed)
         if not places:
-            return {}
+            return {}, None
         instances = self._client.instances(reference.application, reference.environment)
+        if not self._was_alone(known):
+            return {}, _NOT_ITS_OUTPUTS
         with reading("instances"):
             values = {name: mapper.attribute_values(instances, *place) for name, place in places.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}, None
+
+    def _was_alone(self, known: Known) -> bool:
+        """Whether no other execution of its deployment ran since the execution began, the attempts before it was
+        resumed included: a deployment has one value for all its executions."""
+        begins = [known.started_at, known.failed and known.failed.started_at]
+        begins += [step.started_at for step in known.steps.values()]
+        began = min((it for it in begins if it is not None), default=None)
+        with reading("executions"):
+            runs = [mapper.run(item) for item in self._client.executions(known.deployment or "", _LATEST_RUNS)]
+        others = [run for run in runs if run.id != known.reference.execution]
+        return all(began and run.ended_at and run.ended_at < began for run in others)

@@ -176,12 +176,15 @@ def task_steps(tasks: Sequence[Mapping[str, Any]], operations: Mapping[tuple[str
     Args:
         operations: names of the steps by node and operation, as `topology.operations` gives them.
     """
-    for task in tasks:
+    latest: dict[tuple[str, Any], Mapping[str, Any]] = {}  # a step that was tried again has a task for each attempt
+    for task in sorted(tasks, key=lambda task: task.get("scheduleDate") or 0):
         name = operations.get((task.get("nodeId") or "", (task.get("operationName") or "").lower()))
-        begin = task.get("scheduleDate")
         if name is not None:
-            status = _TASK_STATUSES.get(task["status"], StepStatus.PENDING)
-            yield StepNews(name, status, None if begin is None else moment(begin))
+            latest[name, task.get("instanceId")] = task
+    for (name, _), task in latest.items():
+        begin = task.get("scheduleDate")
+        status = _TASK_STATUSES.get(task["status"], StepStatus.PENDING)
+        yield StepNews(name, status, None if begin is None else moment(begin))
 
 
 @dataclass(frozen=True, slots=True)

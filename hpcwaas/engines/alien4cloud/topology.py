@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import regex
@@ -41,6 +42,20 @@ _LENGTHS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class StepInTopology(StepDeclaration):
+    """A step as a topology has it.
+
+    Attributes:
+        silent: it calls nothing, it only sets a state: Alien4Cloud never tells what became of it.
+        after_success, after_failure: names of the steps that it follows when these went well, or failed.
+    """
+
+    silent: bool = False
+    after_success: tuple[str, ...] = ()
+    after_failure: tuple[str, ...] = ()
+
+
 def has_workflow(topology: Mapping[str, Any], name: str) -> bool:
     """Whether there is a workflow of this name."""
     return name in topology["topology"]["workflows"]
@@ -61,25 +76,30 @@ def details(topology: Mapping[str, Any], workflow: Workflow) -> WorkflowDetails:
     )
 
 
-def steps(topology: Mapping[str, Any], workflow: str) -> tuple[StepDeclaration, ...]:
+def steps(topology: Mapping[str, Any], workflow: str) -> tuple[StepInTopology, ...]:
     """The steps of a workflow, each after those it follows."""
     declared = (topology["topology"]["workflows"].get(workflow) or {}).get("steps") or {}
-    after = {
-        name: tuple(
-            sorted(
-                other
-                for other in {*(step.get("precedingSteps") or ()), *(step.get("precedingFailSteps") or ())}
-                if other in declared
-            )
+    found = {}
+    for name, step in declared.items():
+        success, failure = (
+            tuple(sorted(other for other in step.get(word) or () if other in declared))
+            for word in ("precedingSteps", "precedingFailSteps")
         )
-        for name, step in declared.items()
-    }
-    ordered: dict[str, StepDeclaration] = {}
-    while len(ordered) < len(after):
-        ready = [name for name, others in after.items() if name not in ordered and all(it in ordered for it in others)]
+        activities = step.get("activities") or ()
+        found[name] = StepInTopology(
+            name,
+            description=_activity(step),
+            after=tuple(sorted({*success, *failure})),
+            silent=bool(activities) and all(it.get("stateName") and not it.get("operationName") for it in activities),
+            after_success=success,
+            after_failure=failure,
+        )
+    ordered: dict[str, StepInTopology] = {}
+    while len(ordered) < len(found):
+        left = [step for name, step in found.items() if name not in ordered]
         # A cycle can't be ordered: take the rest as it comes.
-        for name in ready or [name for name in after if name not in ordered]:
-            ordered[name] = StepDeclaration(name, description=_activity(declared[name]), after=after[name])
+        ready = [step for step in left if all(other in ordered for other in step.after)] or left
+        ordered.update((step.name, step) for step in ready)
     return tuple(ordered.values())
 
 

@@ -95,7 +95,7 @@ class CWLEngine:
         """Asks for the end of an execution and returns at once.
 
         Raises:
-            Conflict: it is over already.
+            Conflict: it has ended by itself.
             NotFound: there is no trace of it.
         """
         self._executions.cancel(reference)

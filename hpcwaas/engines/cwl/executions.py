@@ -168,15 +168,17 @@ class Executions:
         return self._watcher.watch(reference, levels, start, wake)
 
     def cancel(self, reference: str) -> None:
-        """Asks for the end of an execution and returns at once.
+        """Asks for the end of an execution and returns at once. Harmless when repeated.
 
         Raises:
-            Conflict: it is over already.
+            Conflict: it has ended by itself.
             NotFound: there is no trace of it.
         """
         state = self.state(reference)
         if state.status is Status.UNKNOWN:
             raise NotFound("The engine has no trace of this execution.")
+        if state.status is Status.CANCELLED:
+            return
         if state.status.over:
             raise Conflict(f"The execution is over already: {state.status}.")
         self._site.cancel(reference)

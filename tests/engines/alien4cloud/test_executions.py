@@ -26,9 +26,9 @@ from tests.simulators.alien4cloud_worlds import many
 def test_an_execution_from_the_catalogue_to_its_outputs(engine: Alien4CloudEngine) -> None:
     assert engine.workflows()[0].id == f"{RUN}exec_job"
     reference = start(engine, user_id="alice", num="3")
-    assert engine.state(reference).status is Status.PENDING
+    # Alien4Cloud has taken it, though it isn't on record there yet: scripts wait while it is RUNNING.
+    assert engine.state(reference).status is Status.RUNNING
     assert [step.status for step in engine.state(reference).steps] == [StepStatus.PENDING]
-    assert until(engine, reference, Status.RUNNING).started_at is not None
     state = until(engine, reference, Status.SUCCEEDED)
     assert state.started_at is not None
     assert state.ended_at is not None
@@ -92,9 +92,8 @@ def test_cancel(engine: Alien4CloudEngine, simulator: Simulator) -> None:
     engine.cancel(reference)
     assert engine.state(reference).status is Status.CANCELLING
     engine.cancel(reference)
-    assert until(engine, reference, Status.CANCELLED).steps[0].status in (StepStatus.CANCELLED, StepStatus.SKIPPED)
-    with pytest.raises(Conflict, match="CANCELLED already"):
-        engine.cancel(reference)
+    assert until(engine, reference, Status.CANCELLED).steps[0].status is StepStatus.SKIPPED
+    engine.cancel(reference)
     other = start(engine, f"{RUN}slow_job")
     until(engine, other, Status.RUNNING)
     simulator.orchestrator_down()
@@ -125,7 +124,7 @@ def test_unknown_ids(engine: Alien4CloudEngine, simulator: Simulator, monkeypatc
     with pytest.raises(NotFound, match="no such workflow"):
         engine.workflow("RecApp2@5de4279f-d629-47ca-ac92-586a8cc534fd@exec_job")
     assert engine.state("no reference").status is Status.UNKNOWN
-    assert engine.state("a@b@c?d#e/f").status is Status.PENDING  # may have just been started
+    assert engine.state("a@b@c?d#e/f").status is Status.RUNNING  # may have just been started
     assert made(simulator, "GET /rest/latest/executions/c%3Fd%23e%2Ff") == 1
     monkeypatch.setattr(f"{ENGINE}.executions._GRACE", 0)
     assert engine.state("a@b@other").status is Status.UNKNOWN
@@ -197,7 +196,7 @@ def test_without_events_one_poll_serves_all(simulator: Simulator, make: Make, mo
 
 
 def test_an_event_that_comes_before_the_record(engine: Alien4CloudEngine) -> None:
-    assert engine.state("a@b@early").status is Status.PENDING
+    assert engine.state("a@b@early").status is Status.RUNNING
     engine._executions.take(Event("early", datetime.now(UTC), Status.RUNNING))
     engine._executions.refresh(parse_reference("a@b@early"))
     assert engine.state("a@b@early").status is Status.RUNNING
