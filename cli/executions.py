@@ -163,7 +163,15 @@ def show(state: State, execution_id: str) -> None:
     for name, value in facts.items():
         if value:
             output.line(f"{name + ':':<11}{compact(value)}")
+    closed = execution.get("closed")
+    if closed:
+        output.line(f"{'Closed:':<11}{show_time(closed['at'])} by {compact(closed['by'])}: {compact(closed['reason'])}")
+    if execution.get("stale_since"):
+        state.note(
+            f"Its engine doesn't answer since {show_time(execution['stale_since'])}: this is what was known then."
+        )
     steps = execution.get("steps") or ()
+    attempts = execution.get("attempts") or ()
     sections = (
         (
             "Inputs",
@@ -175,12 +183,28 @@ def show(state: State, execution_id: str) -> None:
             ("Name", "Status", "Time"),
             [(step["name"], step["status"], duration(step.get("started_at"), step.get("ended_at"))) for step in steps],
         ),
+        (
+            "Attempts",
+            ("Number", "Status", "Started", "Time", "Reason"),
+            [_attempt_row(attempt) for attempt in attempts if len(attempts) > 1],
+        ),
         ("Outputs", COLUMNS, rows_of(execution.get("outputs") or {})),
     )
     for title, columns, rows in sections:
         if rows:
             output.line(f"\n{title}:")
             output.table(columns, rows)
+
+
+def _attempt_row(attempt: dict[str, Any]) -> tuple[str, ...]:
+    started = attempt.get("started_at")
+    return (
+        str(attempt["number"]),
+        attempt["status"],
+        show_time(started) if started else "",
+        duration(started, attempt.get("ended_at")) or "",
+        compact(attempt.get("reason") or ""),
+    )
 
 
 @command.command("logs", aliases=("log", "l"))
@@ -256,6 +280,29 @@ def resume(state: State, ids: tuple[str, ...]) -> None:
         lambda one: state.client.request("POST", path("executions", one, "resume")),
         done="Resumed execution",
         fail="resume execution",
+    )
+
+
+@command.command("close")
+@click.argument("ids", metavar="EXECUTION_ID...", nargs=-1, required=True, shell_complete=complete_execution)
+@click.option("--reason", metavar="TEXT", required=True, help="Why, for its owner and the operators.")
+@pass_state
+def close(state: State, ids: tuple[str, ...], reason: str) -> None:
+    """Close executions that their engine will never end.
+
+    For one whose status is UNKNOWN, or that can't be cancelled although nothing of it runs any more. It becomes
+    CANCELLED, counts no more, and shows who closed it and why. What its engine tells of it later still counts. One
+    that does run is cancelled by this, and not closed; only an operator can close it.
+
+    Examples:
+      waas executions close EXECUTION_ID --reason "Alien4Cloud was killed; the job ended on Tuesday"
+    """
+    each(
+        state,
+        ids,
+        lambda one: state.client.request("POST", path("executions", one, "close"), json={"reason": reason}),
+        done="Closed execution",
+        fail="close execution",
     )
 
 

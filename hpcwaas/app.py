@@ -61,6 +61,7 @@ from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.executions import ExecutionStore
 from hpcwaas.store.intents import IntentStore
+from hpcwaas.store.listings import ListingStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.shares import ShareStore
@@ -181,8 +182,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
     vault = _vault(settings, database, secret_id)
     old_keys = settings.vault_config is not None and settings.vault_config.unrecorded_keys == "accept"
     keys = Keys(SSHKeyStore(database), vault, keygen.generate, accept_unrecorded=old_keys)
-    starts = StartStore(database)
-    engine = _engine(settings, starts)
+    engine = _engine(settings, database)
     files = UploadStore(database)
     uploads = Uploads(files, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     records = ExecutionStore(database)
@@ -258,9 +258,9 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
     )
 
 
-def _engine(settings: Settings, starts: StartStore) -> Engine:
+def _engine(settings: Settings, database: Database) -> Engine:
     if settings.alien_config is not None:
-        return Alien4CloudEngine(settings.alien_config, settings.data_dir, starts)
+        return Alien4CloudEngine(settings.alien_config, settings.data_dir, StartStore(database), ListingStore(database))
     return CWLEngine(settings.cwl, settings.data_dir)
 
 
@@ -319,6 +319,7 @@ def _operations(parts: Parts) -> dict[str, Callable[..., Any]]:
         "getExecution": executions.get,
         "cancelExecution": executions.cancel,
         "resumeExecution": executions.resume,
+        "closeExecution": executions.close,
         "getShares": shares.get,
         "putShares": shares.put,
         "deleteShares": shares.delete,

@@ -16,9 +16,13 @@ class ServiceError(Exception):
 
     Args:
         detail: one or two sentences for the caller: what is wrong and what to do. Never a secret, never a stack trace.
+
+    Attributes:
+        logged: who raised it keeps the log informed. An outage is a line a minute there, not one for each request.
     """
 
     id: ClassVar[str] = "internal_server_error"
+    logged: bool = False
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

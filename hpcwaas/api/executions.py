@@ -87,12 +87,18 @@ class ExecutionHandlers:
     def get(self, token_info: dict[str, Any], execution_id: str) -> Response:
         """Shows an execution."""
         execution = self._executions.get(token_info["principal"], execution_id)
-        return views.answer(views.execution(execution), as_written=True)
+        headers = views.staleness(execution.state.stale_since)
+        return views.answer(views.execution(execution), headers=headers, as_written=True)
 
     def cancel(self, token_info: dict[str, Any], execution_id: str) -> Response:
         """Cancels an execution."""
         self._executions.cancel(token_info["principal"], execution_id)
         return views.empty(202)
+
+    def close(self, token_info: dict[str, Any], execution_id: str, body: dict[str, Any]) -> Response:
+        """Closes an execution that its engine will never end."""
+        execution = self._executions.close(token_info["principal"], execution_id, body["reason"].strip())
+        return views.answer(views.execution(execution), as_written=True)
 
     def resume(self, token_info: dict[str, Any], execution_id: str) -> Response:
         """Resumes a failed execution."""
@@ -124,7 +130,7 @@ class ExecutionHandlers:
             and (rest := self._logs.rest(asked.principal)) is not None
         ):
             park(environ, rest, left, again)
-        return views.answer(views.logs(view, asked.start))
+        return views.answer(views.logs(view, asked.start), headers=views.staleness(view.stale_since))
 
     def output(
         self, token_info: dict[str, Any], execution_id: str, output_name: str, archive: str, path: str | None = None

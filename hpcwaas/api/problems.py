@@ -15,8 +15,11 @@ from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from hpcwaas.errors import InvalidInputs, KeyInUse, RangeNotSatisfiable, ServiceError, StepUp, TermsNotAccepted
+from hpcwaas.repeats import Repeats
 
 _LOGGER = logging.getLogger(__name__)
+
+_REPEATS = Repeats()
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -133,8 +136,15 @@ async def _service_error(request: ConnexionRequest, error: ServiceError) -> Conn
         headers["Content-Range"] = f"bytes */{error.size}"
     status = _STATUS[error.id]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _LOGGER.error("%s %s: %s", status, error.id, error.detail, exc_info=error.__cause__)
+        _log(error)
     return _response(request, status, error.detail, headers, **members)
+
+
+def _log(error: ServiceError) -> None:
+    """Tells of a failure behind the service: once a minute, and not at all where that is done elsewhere."""
+    if not error.logged and _REPEATS.due((error.id, error.detail)) is not None:
+        cause = error.__cause__
+        _LOGGER.error("%s: %s%s", error.id, error.detail, f" ({type(cause).__name__})" if cause else "")
 
 
 async def _connexion_error(request: ConnexionRequest, error: ProblemException) -> ConnexionResponse:

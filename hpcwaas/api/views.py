@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Response
 
 from hpcwaas import written
+from hpcwaas.core.endings import Attempt, Closing
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
@@ -18,6 +20,7 @@ from hpcwaas.core.models import (
     Execution,
     LogEntry,
     SSHKey,
+    Status,
     Step,
     Upload,
     Workflow,
@@ -43,6 +46,11 @@ def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:
     response = Response(status=status, headers=headers)
     del response.headers["Content-Type"]
     return response
+
+
+def staleness(since: datetime | None) -> dict[str, str]:
+    """Headers of an answer with what was known at a moment, since when there is no news; none when it is fresh."""
+    return {"Warning": f'110 - "Response is Stale" "{format_datetime(since, usegmt=True)}"'} if since else {}
 
 
 def moment(value: datetime | None) -> str | None:
@@ -97,7 +105,7 @@ def execution_summary(value: Execution) -> dict[str, Any]:
         "engine": value.engine,
         "owner": value.owner,
         "created_at": moment(value.created_at),
-        "started_at": moment(value.state.started_at),
+        "started_at": moment(value.started_at),
         "ended_at": moment(value.state.ended_at),
         "reason": value.state.reason,
     }
@@ -109,10 +117,37 @@ def execution(value: Execution) -> dict[str, Any]:
         **execution_summary(value),
         "inputs": value.inputs,
         "steps": [_step(step) for step in value.state.steps],
+        "attempts": [*map(_attempt, value.attempts), _present_attempt(value)],
+        "closed": value.closed and _closing(value.closed),
+        "stale_since": moment(value.state.stale_since),
     }
     if value.state.outputs is not None:
         document["outputs"] = {name: _located(output, value.id) for name, output in value.state.outputs.items()}
     return document
+
+
+def _attempt(value: Attempt) -> dict[str, Any]:
+    return {
+        "number": value.number,
+        "status": Status.FAILED.value,
+        "started_at": moment(value.started_at),
+        "ended_at": moment(value.ended_at),
+        "reason": value.reason,
+    }
+
+
+def _present_attempt(value: Execution) -> dict[str, Any]:
+    return {
+        "number": len(value.attempts) + 1,
+        "status": value.state.status.value,
+        "started_at": moment(value.state.started_at),
+        "ended_at": moment(value.state.ended_at),
+        "reason": value.state.reason,
+    }
+
+
+def _closing(value: Closing) -> dict[str, Any]:
+    return {"by": value.by, "at": moment(value.at), "reason": value.reason}
 
 
 def _step(value: Step) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from email.utils import format_datetime
 from typing import Any
 
 import flask
@@ -25,8 +24,7 @@ class WorkflowHandlers:
     ) -> Response:
         """Lists workflows."""
         found, following = self._catalogue.page(token_info["principal"], q, limit, cursor)
-        stale = self._catalogue.stale_since()
-        headers = {"Warning": f'110 - "Response is Stale" "{format_datetime(stale, usegmt=True)}"'} if stale else {}
+        headers = views.staleness(self._catalogue.stale_since())
         document = {"workflows": [views.workflow(item) for item in found], "next_cursor": following}
         return views.answer(document, headers=headers)
 

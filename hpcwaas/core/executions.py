@@ -9,20 +9,42 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas import written
-from hpcwaas.core import acts, policy
+from hpcwaas import calls, written
+from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.claims import Claims
-from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Principal, Status, WorkflowDetails
+from hpcwaas.core.models import (
+    JSON,
+    Execution,
+    ExecutionState,
+    Output,
+    OutputValue,
+    Principal,
+    Status,
+    WorkflowDetails,
+)
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.engines.base import Engine, Prepared, UploadLookup
-from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge, UncertainStart
+from hpcwaas.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    UncertainStart,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from hpcwaas.store.base import ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
 _UNKNOWN = "There is no such execution."
 _UNCERTAIN = timedelta(minutes=10)
 """Age up to which it is worth while to look for an execution that may have been started."""
+
+_SILENT = (Unavailable, UpstreamFailed, UpstreamTimeout)
+"""What an engine raises that can't say anything just now."""
 
 _MASK = "********"
 """Stands in the records for an input that the workflow declares secret."""
@@ -94,6 +116,7 @@ class Executions:
         prepared = self._engine.prepare(details, inputs, self._uploads(principal.subject))
         return Checked(details, inputs, prepared, self._keys(principal, details, inputs))
 
+    @calls.one()
     def trigger(
         self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON], idempotency_key: str | None
     ) -> Execution:
@@ -178,15 +201,24 @@ class Executions:
         return execution
 
     def refresh(self, execution: Execution) -> Execution:
-        """Asks the engine for news of an execution and stores them."""
-        if execution.state.status.over or execution.reference is None:
+        """Asks the engine for news of an execution and stores them. What is stored is given when the engine doesn't
+        answer, and said to be stale."""
+        if execution.settled or execution.reference is None:
             return execution
-        state = self._engine.state(execution.reference)
-        if state == execution.state:
+        try:
+            state = self._engine.state(execution.reference)
+        except _SILENT as error:
+            stale_since = self._engine.silent_since() or datetime.now(UTC)
+            _LOGGER.debug("no news of execution %s: %s", execution.id, error.detail)
+            return replace(execution, state=replace(execution.state, stale_since=stale_since))
+        if execution.closed is not None and not state.status.over:
             return execution
-        stored = self._records.save_state(execution.id, state)
-        self._recent.put(stored)
-        return stored
+        if state != execution.state:
+            execution = self._records.save_state(execution.id, state)
+            self._recent.put(execution)
+        if state.stale_since is not None and not execution.state.status.over:
+            execution = replace(execution, state=replace(execution.state, stale_since=state.stale_since))
+        return execution
 
     def page(
         self,
@@ -232,10 +264,7 @@ class Executions:
 
     def _refresh_all(self, executions: Sequence[Execution]) -> None:
         for execution in executions:
-            try:
-                self.refresh(execution)  # so that the filter by status sees what is true now
-            except ServiceError as error:  # what is stored is better than no list
-                _LOGGER.warning("no news of execution %s: %s", execution.id, error.detail)
+            self.refresh(execution)  # so that the filter by status sees what is true now
 
     def cancel(self, principal: Principal, execution_id: str) -> None:
         """Asks for the end of an execution.
@@ -294,6 +323,23 @@ class Executions:
         self._records.reopen(execution.id)
         self._recent.forget(execution.id)
 
+    def close(self, principal: Principal, execution_id: str, reason: str) -> Execution:
+        """Declares an execution ended of which its engine never will say so. What the engine says of it later, its end
+        above all, is taken all the same.
+
+        An operator may close any that hasn't ended. Its owner may when the engine has no trace of it, or refuses to
+        cancel it; asking so cancels one that runs.
+
+        Raises:
+            NotFound: unknown, or none that the user may see.
+            Forbidden: it is shared with them, and no more.
+            Conflict: it has ended, is about to begin, or really runs.
+        """
+        execution = self.refresh(self.changing(principal, execution_id, policy.Act.CLOSE))
+        stored = closing.close(self._engine, self._records, principal, execution, reason)
+        self._recent.forget(execution.id)
+        return stored
+
     def _check_again(self, execution: Execution) -> Checked:
         principal = self._who(execution.owner)
         if principal is None:
@@ -302,6 +348,7 @@ class Executions:
             raise Conflict("its secret inputs aren't kept. Trigger it again.")
         return self.check(principal, execution.workflow_id, execution.inputs)
 
+    @calls.one()
     def recover(self, execution: Execution) -> None:
         """Starts an execution of which only the intent is stored, as a crash between the two leaves it.
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Execution
 from hpcwaas.errors import ServiceError
+from hpcwaas.repeats import Repeats
 from hpcwaas.store.base import CLAIM, ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
+
+
+_WATCH_EVERY = 60.0
+"""Seconds between two looks at executions that were closed."""
 
 
 class Keeper:
@@ -35,6 +41,8 @@ class Keeper:
         self._records = records
         self._sweeps = sweeps
         self._interval = interval
+        self._next_watch = float("-inf")
+        self._repeats = Repeats()
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
@@ -59,6 +67,10 @@ class Keeper:
             self._attempt(self._recover, execution)
         for execution in self._records.unfinished():
             self._attempt(self._executions.refresh, execution)
+        if time.monotonic() >= self._next_watch:
+            self._next_watch = time.monotonic() + _WATCH_EVERY
+            for execution in self._records.watched(datetime.now(UTC)):
+                self._attempt(self._executions.refresh, execution)
         for sweep in self._sweeps:
             self._attempt(sweep)
 
@@ -83,6 +95,7 @@ class Keeper:
         try:
             task(*arguments)
         except ServiceError as error:
-            _LOGGER.warning("will try again: %s", error.detail)
+            if not error.logged and self._repeats.due(error.detail) is not None:
+                _LOGGER.warning("will try again: %s", error.detail)
         except Exception:  # a defect in one task must not end all the others for good
             _LOGGER.exception("unexpected error in %s", task)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from hpcwaas.core.executions import Executions
@@ -22,11 +23,13 @@ class LogView:
 
     Attributes:
         reference: the engine's, to wait by; None when there is nothing to wait for.
+        stale_since: since when the engine doesn't answer, if it doesn't: there may be more.
     """
 
     page: LogPage
     status: Status
     reference: str | None
+    stale_since: datetime | None = None
 
 
 class Follow:
@@ -91,8 +94,13 @@ class Logs:
         if execution.reference is None:
             return LogView(LogPage((), 0, execution.state.status.over), execution.state.status, None)
         page = self._engine.log(execution.reference, levels, start, None if size < 0 else size)
-        status = self._executions.refresh(execution).state.status
-        return LogView(page, status, None if page.over or page.total > start else execution.reference)
+        state = self._executions.refresh(execution).state
+        if execution.closed is not None:  # nobody need wait for what its engine may still say
+            page = replace(page, over=True)
+        waits = not page.over and page.total <= start
+        return LogView(
+            page, state.status, execution.reference if waits else None, page.stale_since or state.stale_since
+        )
 
     def follow(self, principal: Principal, reference: str, levels: Level, start: int) -> Follow:
         """Waits for an entry of these levels at `start`, or the end of the execution.

@@ -9,6 +9,8 @@ from enum import IntFlag, StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+from hpcwaas.core.endings import Attempt, Closing
+
 JSON: TypeAlias = Any
 """A value that JSON can hold."""
 
@@ -251,11 +253,13 @@ class LogPage:
         entries: in order.
         total: entries of these levels in the log so far.
         over: the execution has ended and the log is complete.
+        stale_since: since when the engine doesn't answer, when there may be more.
     """
 
     entries: tuple[LogEntry, ...]
     total: int
     over: bool
+    stale_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +267,12 @@ class ExecutionState:
     """What an engine knows of an execution.
 
     Attributes:
+        started_at: when its present attempt began; there are several when it was resumed.
         reason: in plain words why it is in this state, when that needs saying (why it failed or waits).
         outputs: by name, once it has ended; files as `{"class": "File", "basename", "size", "checksum", "path"}` where
             `path` is the way to it for `Engine.output` and nothing of the site's file system.
         stored: bytes that the engine keeps of it on the disk of the service, once it has ended.
+        stale_since: since when the engine doesn't answer, when this is what it said before.
     """
 
     status: Status
@@ -276,6 +282,7 @@ class ExecutionState:
     steps: tuple[Step, ...] = ()
     outputs: Mapping[str, JSON] | None = None
     stored: int = 0
+    stale_since: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +292,8 @@ class Execution:
     Attributes:
         reference: the engine's own id of it; None between the stored intent and the engine's answer.
         inputs: as the user gave them.
+        attempts: those before the present one.
+        closed: by whom, if it was.
     """
 
     id: str
@@ -296,6 +305,18 @@ class Execution:
     created_at: datetime
     state: ExecutionState
     reference: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    closed: Closing | None = None
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began the first time."""
+        return self.attempts[0].started_at if self.attempts else self.state.started_at
+
+    @property
+    def settled(self) -> bool:
+        """Whether its state can't change any more, unless it is resumed."""
+        return self.state.status.over and not (self.closed and self.closed.watched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ class Act(Enum):
 
     CANCEL = "cancel"
     RESUME = "resume"
+    CLOSE = "close"
     SHARE = "share"
 
 
-_BY_OPERATORS = frozenset({Act.CANCEL, Act.SHARE})
+_BY_OPERATORS = frozenset({Act.CANCEL, Act.CLOSE, Act.SHARE})
 
 
 def is_operator(principal: Principal) -> bool:

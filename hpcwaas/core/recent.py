@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -12,13 +13,18 @@ _LARGE = 64 * 1024
 """Bytes, more or less, from which an execution's inputs and outputs are too much to be kept in memory."""
 
 
+_MOMENTS = 2.0
+"""Seconds for which one that hasn't ended is kept."""
+
+
 class RecentExecutions:
     """Keeps the executions used last, the small ones among them.
 
     Whoever asks must be one who may see it: that isn't decided here.
 
-    Only what another process can't change any more, or what the engine tells anew each time, is kept: executions that
-    have their reference, and haven't failed, for those may be resumed.
+    Only what another process can't change any more is kept for long: executions that have their reference, and haven't
+    failed, for those may be resumed. One that hasn't ended is kept for moments, since it may be closed elsewhere; its
+    state the engine tells anew each time.
 
     Args:
         size: at most so many.
@@ -26,15 +32,19 @@ class RecentExecutions:
 
     def __init__(self, size: int = 2000) -> None:
         self._size = size
-        self._kept: OrderedDict[str, Execution] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Execution, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, execution_id: str) -> Execution | None:
         """An execution that is kept."""
         with self._lock:
-            execution = self._kept.get(execution_id)
-            if execution is not None:
-                self._kept.move_to_end(execution_id)
+            execution, since = self._kept.get(execution_id, (None, 0.0))
+            if execution is None:
+                return None
+            if not execution.settled and time.monotonic() - since > _MOMENTS:
+                del self._kept[execution_id]
+                return None
+            self._kept.move_to_end(execution_id)
             return execution
 
     def put(self, execution: Execution) -> None:
@@ -42,13 +52,13 @@ class RecentExecutions:
         if execution.reference is None or _large(execution):
             return
         with self._lock:
-            kept = self._kept.get(execution.id)
-            if kept is not None and kept.state.status.over:
+            kept, since = self._kept.get(execution.id, (None, time.monotonic()))
+            if kept is not None and kept.settled:
                 return
             if execution.state.status is Status.FAILED:
                 self._kept.pop(execution.id, None)
                 return
-            self._kept[execution.id] = execution
+            self._kept[execution.id] = execution, since
             self._kept.move_to_end(execution.id)
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)

@@ -104,6 +104,13 @@ class Engine(Protocol):
             Conflict: it has ended by itself.
         """
 
+    def lost(self, reference: str) -> bool:
+        """Whether nothing will ever end an execution: the engine has no trace of it, or refuses to cancel it although
+        it hasn't ended. One that runs is asked to end by that."""
+
+    def silent_since(self) -> datetime | None:
+        """Since when the engine hasn't answered; None when it does."""
+
     def resume(self, reference: str) -> None:
         """Lets a failed execution go on where it failed.
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from hpcwaas.core.endings import Closing
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Principal, Shares, SSHKey, Status, Upload
 from hpcwaas.core.people import AccessToken, User, UserSession
 
@@ -68,7 +69,21 @@ class ExecutionRecords(Protocol):
         """
 
     def reopen(self, execution_id: str) -> None:
-        """Takes a failed execution for a running one again: it has been resumed."""
+        """Takes a failed execution for a running one again: it has been resumed. How the attempt ended is kept."""
+
+    def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
+        """Takes an execution that hasn't ended for CANCELLED, whatever its engine says.
+
+        Args:
+            reason: of the state.
+            watched_until: until then, `save_state` takes how it really ended.
+
+        Returns:
+            the execution as it is stored now; as before, when it has ended meanwhile.
+        """
+
+    def watched(self, now: datetime) -> Sequence[Execution]:
+        """Executions that were closed and whose engine may still say how they ended."""
 
     def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         """One execution: the owner's, or one that is shared with a user.
@@ -393,6 +408,16 @@ class ShareRecords(Protocol):
 
     def put(self, execution_id: str, shares: Shares) -> None:
         """Shares an execution with these and nobody else. Raises `NotFound` when there is no such execution."""
+
+
+class ListingRecords(Protocol):
+    """What an engine last listed; see `store.listings`."""
+
+    def get(self, name: str) -> tuple[JSON, datetime] | None:
+        """A list, and when it was read."""
+
+    def put(self, name: str, content: JSON, read_at: datetime) -> None:
+        """Keeps a list in place of an older one."""
 
 
 class StartRecords(Protocol):

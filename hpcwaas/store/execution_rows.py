@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
+from hpcwaas.core.endings import Attempt, Closing
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Status, Step, StepStatus
 from hpcwaas.store.base import CLAIM
 from hpcwaas.store.models import ExecutionRow
@@ -57,7 +58,40 @@ def to_execution(row: ExecutionRow, parts: Parts = Parts.ALL) -> Execution:
             outputs=None if parts is Parts.SUMMARY else row.outputs,
         ),
         reference=row.reference,
+        attempts=tuple(_attempt(number, item) for number, item in enumerate(row.attempts or (), 1)),
+        closed=_closing(row),
     )
+
+
+def ended_attempt(row: ExecutionRow) -> JSON:
+    """The present attempt of a row, which has failed, as `attempts` keeps it."""
+    return {
+        "started_at": row.started_at and row.started_at.isoformat(),
+        "ended_at": row.ended_at and row.ended_at.isoformat(),
+        "reason": row.reason,
+    }
+
+
+def closed_column(closing: Closing) -> JSON:
+    """A closing as a column."""
+    return {"by": closing.by, "at": closing.at.isoformat(), "reason": _storable(closing.reason)}
+
+
+def _attempt(number: int, stored: Mapping[str, JSON]) -> Attempt:
+    return Attempt(
+        number,
+        stored["started_at"] and datetime.fromisoformat(stored["started_at"]),
+        stored["ended_at"] and datetime.fromisoformat(stored["ended_at"]),
+        stored["reason"],
+    )
+
+
+def _closing(row: ExecutionRow) -> Closing | None:
+    stored = row.closed
+    if stored is None:
+        return None
+    at = datetime.fromisoformat(stored["at"])
+    return Closing(stored["by"], at, stored["reason"], watched=row.watched_until is not None)
 
 
 def state_columns(state: ExecutionState) -> dict[str, Any]:

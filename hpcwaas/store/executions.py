@@ -8,11 +8,20 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
+from hpcwaas.core.endings import Closing
 from hpcwaas.core.models import Execution, ExecutionState, Principal, Status
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
 from hpcwaas.store.database import Database
-from hpcwaas.store.execution_rows import Parts, size_of, state_columns, to_execution, to_row
+from hpcwaas.store.execution_rows import (
+    Parts,
+    closed_column,
+    ended_attempt,
+    size_of,
+    state_columns,
+    to_execution,
+    to_row,
+)
 from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow, UserRow
 from hpcwaas.store.paging import newest_first
 from hpcwaas.store.shares import with_user
@@ -23,6 +32,9 @@ _IDEMPOTENCY_LIFE = timedelta(hours=24)
 
 _RETRY_AFTER = 30
 """Seconds after which an execution of a user who has too many may have ended."""
+
+_ATTEMPTS = 100
+"""Attempts at an execution that are kept beside the first."""
 
 _UNKNOWN = "There is no execution with this id."
 _NOT_OVER = tuple(status for status in Status if not status.over)
@@ -123,14 +135,16 @@ class ExecutionStore:
             NotFound: no such execution.
         """
         with self._database.write() as session:
-            query = update(ExecutionRow).where(
-                ExecutionRow.id == execution_id, ExecutionRow.status.in_(_BEFORE[state.status])
-            )
+            before: ColumnElement[bool] = ExecutionRow.status.in_(_BEFORE[state.status])
             columns = state_columns(state)
             if not state.status.over:
                 del columns["ended_at"]  # see `reopen`
-            elif state.status is Status.FAILED and state.ended_at is not None:
-                query = query.where(or_(ExecutionRow.ended_at.is_(None), ExecutionRow.ended_at < state.ended_at))
+            else:
+                if state.status is Status.FAILED and state.ended_at is not None:
+                    before &= or_(ExecutionRow.ended_at.is_(None), ExecutionRow.ended_at < state.ended_at)
+                before |= ExecutionRow.watched_until.is_not(None)  # what it was closed as was nobody's word
+                columns["watched_until"] = None
+            query = update(ExecutionRow).where(ExecutionRow.id == execution_id, before)
             session.execute(query.values(columns).execution_options(synchronize_session=False))
             return _get(session, execution_id, None)
 
@@ -139,13 +153,38 @@ class ExecutionStore:
 
         When it failed stays stored, and isn't shown: a process that has known of that failure may tell of it once more.
         """
+        query = select(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
         with self._database.write() as session:
-            session.execute(
-                update(ExecutionRow)
-                .where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
-                .values(status=Status.RUNNING.value, reason=None, outputs=None)
-                .execution_options(synchronize_session=False)
-            )
+            row = session.scalar(query.with_for_update())
+            if row is not None:
+                kept = list(row.attempts or ())
+                # The first one stays: it says when the execution began.
+                row.attempts = [*kept[:1], *kept[1:][-_ATTEMPTS:], ended_attempt(row)]
+                row.status, row.started_at, row.reason, row.outputs = Status.RUNNING.value, None, None, None
+
+    def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
+        """See `ExecutionRecords`.
+
+        Raises:
+            NotFound: no such execution.
+        """
+        query = update(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status.in_(_NOT_OVER))
+        columns = {
+            "status": Status.CANCELLED.value,
+            "ended_at": closing.at,
+            "reason": reason,
+            "closed": closed_column(closing),
+            "watched_until": watched_until,
+        }
+        with self._database.write() as session:
+            session.execute(query.values(columns).execution_options(synchronize_session=False))
+            return _get(session, execution_id, None)
+
+    def watched(self, now: datetime) -> list[Execution]:
+        """See `ExecutionRecords`."""
+        query = _select(None).where(ExecutionRow.watched_until > now).options(defer(ExecutionRow.inputs))
+        with self._database.read() as session:
+            return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
 
     def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         """See `ExecutionRecords`."""

@@ -87,6 +87,12 @@ class ExecutionRow(Base):
     """Bytes that are kept of it since it has ended: outputs, log, and their record."""
     claimed_until: Mapped[datetime | None]
     """Until when one process alone tries to start what a crash left, or looks for it."""
+    attempts: Mapped[Any | None]
+    """Those that failed before it was resumed."""
+    closed: Mapped[Any | None]
+    """Who declared it ended, when, and why."""
+    watched_until: Mapped[datetime | None] = mapped_column(index=True)
+    """Until when the engine may still say how a closed one really ended."""
 
 
 class IdempotencyRow(Base):
@@ -267,6 +273,16 @@ class StartRow(Base):
     place: Mapped[str]
     asked_at: Mapped[datetime] = mapped_column(index=True)
     reference: Mapped[str | None] = mapped_column(unique=True)
+
+
+class ListingRow(Base):
+    """What an engine last listed, for when it can't be asked."""
+
+    __tablename__ = "listings"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[Any]
+    read_at: Mapped[datetime]
 
 
 class ShareRow(Base):

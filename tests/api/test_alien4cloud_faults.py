@@ -34,6 +34,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "starting._SEARCH_EVERY": 0.1,
         "reader._SETTLED": 0.3,
         "cached._FAILURE_COUNTS": 0.1,
+        "reach._PROBE_EVERY": 0.1,
         "executions._FRESH_EVENTS": 0.5,
         "executions._FRESH_POLLED": 0.5,
     }.items():
@@ -110,7 +111,8 @@ def test_a_connection_refused_at_the_start(user: Client, simulator: Simulator) -
     [
         (Fault("hang", "applications/search", seconds=3), 504, "gateway_timeout"),
         (Fault("slow", "applications/search", seconds=3), 504, "gateway_timeout"),
-        (Fault("reset", "applications/search"), 502, "bad_gateway"),
+        (Fault("reset", "applications/search"), 503, "service_unavailable"),
+        (Fault("close", "applications/search"), 503, "service_unavailable"),
         (Fault("cut", "applications/search"), 502, "bad_gateway"),
         (Fault("truncate", "applications/search"), 502, "bad_gateway"),
         (Fault("trace", "applications/search"), 502, "bad_gateway"),
@@ -128,7 +130,7 @@ def test_a_list_that_fails(user: Client, simulator: Simulator, fault: Fault, sta
     calls = simulator.call_count()
     assert calls <= 10  # no loop without bound
     simulator.heal()
-    time.sleep(0.1)
+    wait_for(lambda: user("GET", "/workflows").status_code == 200)
     assert len(user("GET", "/workflows").json()["workflows"]) == 4
 
 

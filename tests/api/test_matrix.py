@@ -109,6 +109,9 @@ ROWS: dict[str, Row | Public] = {
     "getExecution": Row("executions:read", 200, 404, 200, 200, EXECUTION),
     "cancelExecution": Row("executions:write", 202, 404, 403, 202, RUNNING, "running"),
     "resumeExecution": Row("executions:write", 409, 404, 403, 403, FAILED),  # this engine resumes nothing
+    "closeExecution": Row(
+        "executions:write", 409, 404, 403, 200, RUNNING, "running", {"json": {"reason": "gone"}}
+    ),  # this engine has it, so only an operator may
     "getShares": Row("executions:read", 200, 404, 403, 200, EXECUTION),
     "putShares": Row("executions:write", 200, 404, 403, 200, EXECUTION, "execution", {"json": {"users": ["frank"]}}),
     "deleteShares": Row("executions:write", 204, 404, 403, 204, EXECUTION, "execution"),

@@ -38,6 +38,7 @@ class Execution:
     frame: int = 0
     cancelled: bool = False
     inputs: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -71,7 +72,7 @@ class Execution:
 
     def details(self) -> dict[str, Any]:
         outputs = {"outputs": self.outputs} if self.over and self.outputs is not None else {}
-        members = {**self.summary(), "inputs": self.inputs, "steps": self.steps, **outputs}
+        members = {**self.summary(), "inputs": self.inputs, "steps": self.steps, **outputs, **self.more}
         found: dict[str, Any] = check("Execution", members)
         return found
 
@@ -211,6 +212,10 @@ class Handler(BaseHTTPRequestHandler):
                 return 202, None, {}
             case ("POST", ["resume"]):
                 return problem(409, "conflict", f"The execution is {execution.status}.")
+            case ("POST", ["close"]):
+                check("CloseRequest", request.json)
+                execution.cancelled = True
+                return 200, execution.details(), {}
             case ("GET", ["logs"]):
                 return 200, self.logs(request, execution), {}
             case ("GET", ["outputs", name]):

@@ -37,6 +37,7 @@ def test_a_group_alone_explains_itself(waas: Any, group: str) -> None:
         "executions logs",
         "executions cancel",
         "executions resume",
+        "executions close",
         "executions share",
         "ssh_keys key-gen",
         "login",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+STARTED, ENDED = "2026-11-23T09:25:41.000Z", "2026-11-23T09:25:43.000Z"
 LOG = [("INFO", "line 0"), ("DEBUG", "line 1"), ("WARN", "line 2"), ("ERROR", "line 3")]
 
 
@@ -111,6 +112,32 @@ def test_show(alice: Any, service: Any) -> None:
         "n\tint\t3\t",
     ):
         assert line in out.splitlines()
+
+
+def test_show_attempts_and_who_closed_it(alice: Any, service: Any) -> None:
+    first = {"number": 1, "status": "FAILED", "started_at": STARTED, "ended_at": ENDED, "reason": "no such word"}
+    second = {"number": 2, "status": "CANCELLED", "started_at": ENDED, "ended_at": ENDED, "reason": None}
+    execution = service.add(
+        ("CANCELLED", []),
+        more={
+            "attempts": [first, second],
+            "closed": {"by": "root", "at": ENDED, "reason": "gone"},
+            "stale_since": ENDED,
+        },
+    )
+    result = alice("executions", "show", execution)
+    assert "Closed:    2026-11-23 09:25:43Z by root: gone" in result.out
+    assert "1\tFAILED\t2026-11-23 09:25:41Z\t2.0s\tno such word" in result.out
+    assert "2\tCANCELLED\t2026-11-23 09:25:43Z" in result.out
+    assert "doesn't answer since 2026-11-23 09:25:43Z" in result.err
+
+
+def test_close(alice: Any, service: Any) -> None:
+    execution = service.add(("UNKNOWN", []))
+    assert alice("executions", "close", execution).code == 2
+    result = alice("executions", "close", execution, "--reason", "gone")
+    assert (result.code, result.out) == (0, f'SUCCESS: Closed execution "{execution}"\n')
+    assert service.requests[-1].json == {"reason": "gone"}
 
 
 @pytest.mark.parametrize("word", ["cancel", "delete", "del", "d", "c"])

@@ -11,6 +11,7 @@ import pytest
 from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.store.database import Database
+from hpcwaas.store.listings import ListingStore
 from hpcwaas.store.starts import StartStore
 from tests.engines import conformance
 from tests.simulators.alien4cloud import Simulator
@@ -43,7 +44,8 @@ class TestAlien4CloudEngine(conformance.EngineConformance):
         monkeypatch.setattr("hpcwaas.engines.alien4cloud.reader._SETTLED", 0)
         with Simulator(contents(), lag=0.1, cancel_time=0.3) as simulator:
             others = frozenset(threading.enumerate())
-            engine = Alien4CloudEngine(Alien4CloudSettings(address=simulator.url), tmp_path, StartStore(database))
+            stores = StartStore(database), ListingStore(database)
+            engine = Alien4CloudEngine(Alien4CloudSettings(address=simulator.url), tmp_path, *stores)
             yield conformance.World(
                 engine=engine,
                 quick="App@env@quick",

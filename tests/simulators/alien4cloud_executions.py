@@ -45,6 +45,8 @@ class Execution:
 
     Attributes:
         known: whether Alien4Cloud has a record of it yet.
+        resuming: whether that record is still the one before it was resumed.
+        lost: whether the orchestrator has ended it and Alien4Cloud never heard of that.
         started, ended: in milliseconds.
     """
 
@@ -68,6 +70,7 @@ class Execution:
         self._outcome = workflow.outcome
         self._failures = 0
         self.resuming = False
+        self.lost = False
         self._add(0.0, self._start)
         for moment, action in self._course(self._steps()):
             self._add(moment, action)

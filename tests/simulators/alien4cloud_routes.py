@@ -131,7 +131,7 @@ class Routes(Catalogue):
         execution = self.executions.all.get(execution_id)
         if execution is None or execution.deployment is not deployment:
             raise Refusal(200, 504, "404 Not Found")
-        if execution.status in OVER:
+        if execution.status in OVER or execution.lost:
             raise Refusal(200, 504, "400 Bad Request")
         execution.cancel()
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from hpcwaas.errors import ServiceError
+from hpcwaas import calls
+from hpcwaas.errors import ServiceError, UpstreamTimeout
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,13 +23,52 @@ Run = Callable[[Callable[[], None]], None]
 """Runs a function in another thread; may drop it when the engine is being closed."""
 
 
+PATIENCE = 1.0
+"""Seconds for which news are waited for where something is known already."""
+
+
+class Once:
+    """Work that one thread does at a time, and that others wait for as long as they like.
+
+    Args:
+        run: for doing it in another thread.
+        work: raises nothing that anybody expects.
+    """
+
+    def __init__(self, run: Run, work: Callable[[], None]) -> None:
+        self._run = run
+        self._work = work
+        self._lock = threading.Lock()
+        self._ended: threading.Event | None = None
+
+    def within(self, seconds: float) -> bool:
+        """Begins the work unless it is under way. Whether it has ended in this time."""
+        with self._lock:
+            ended = self._ended
+            if ended is None:
+                ended = self._ended = threading.Event()
+                self._run(self._do)
+        return ended.wait(seconds)
+
+    def _do(self) -> None:
+        try:
+            self._work()
+        except Exception:  # nobody waits for the result: a defect would vanish without a trace
+            _LOGGER.exception("unexpected error while fetching")
+        finally:
+            with self._lock:
+                ended, self._ended = self._ended, None
+            if ended is not None:
+                ended.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Held(Generic[T]):
     """A value and how old it is.
 
     Attributes:
         at: monotonic time at which its fetch began.
-        failed: the last try to fetch a newer one failed.
+        failed: the last try to fetch a newer one failed, or takes long.
     """
 
     value: T
@@ -51,44 +91,57 @@ class Cached(Generic[T]):
 
     def __init__(self, fetch: Callable[[], T], run: Run) -> None:
         self._fetch = fetch
-        self._run = run
         self._lock = threading.Lock()
         self._held: tuple[T, float] | None = None
         self._failure: tuple[float, ServiceError] | None = None
-        self._refreshing = threading.Lock()
+        self._refreshing = Once(run, self._refresh_now)
         self._expired = float("-inf")
 
-    def get(self, fresh: float, usable: float) -> Held[T]:
+    def put(self, value: T, age: float) -> None:
+        """Holds a value that is so many seconds old, unless there is one."""
+        if self._held is None:
+            self._held = (value, time.monotonic() - age)
+
+    def get(self, fresh: float, usable: float, patience: float | None = None) -> Held[T]:
         """The value.
 
         Args:
             fresh: seconds for which it is given without a look.
-            usable: seconds for which it is given while another thread fetches; beyond, the caller waits.
+            usable: seconds for which it is given while another thread fetches; beyond, the caller waits: `PATIENCE`
+                for something newer than what there is, and as long as it takes when there is nothing.
+            patience: seconds to wait when there is nothing.
 
         Raises:
             ServiceError: there is none, and it can't be fetched. While there is one, an old one is given instead.
         """
         asked = time.monotonic()
-        if self._held is not None:
-            age = asked - self._held[1]
-            if age <= fresh:
-                return self._given(self._held, failed=self._failure is not None)
-            if age <= usable:
-                self._refresh()
-                return self._given(self._held, failed=self._failure is not None)
+        held = self._held
+        if held is not None:
+            age = asked - held[1]
+            late = False
+            if age > max(fresh, usable):
+                late = not self._refresh(PATIENCE)
+            elif age > fresh:
+                self._refresh(0.0)
+            return Held(*(self._held or held), late or self._failure is not None)
+        if patience is not None:
+            self._refresh(patience)
+            if self._held is None and self._failure is None:
+                error = UpstreamTimeout("The answer takes too long.")
+                error.logged = True
+                raise error
         with self._lock:
-            if self._held is None or self._held[1] < asked - fresh:
-                if self._failure is None or self._failure[0] < asked - _FAILURE_COUNTS:
-                    self._update()
-                if self._held is None and self._failure is not None:
-                    raise self._failure[1].with_traceback(None)  # it is raised many times, and would grow
-            assert self._held is not None  # noqa: S101 - for the type checker; there is a value or a failure
-            return self._given(self._held, failed=self._failure is not None)
+            if self._held is None and (self._failure is None or self._failure[0] < asked - _FAILURE_COUNTS):
+                self._update()
+            if self._held is None:
+                assert self._failure is not None  # noqa: S101 - for the type checker; there is a value or a failure
+                raise self._failure[1].with_traceback(None)  # it is raised many times, and would grow
+            return Held(*self._held, self._failure is not None)
 
     def peek(self) -> Held[T] | None:
         """The value at hand, however old."""
         held = self._held
-        return None if held is None else self._given(held, failed=self._failure is not None)
+        return None if held is None else Held(*held, self._failure is not None)
 
     @property
     def failure(self) -> ServiceError | None:
@@ -102,32 +155,24 @@ class Cached(Generic[T]):
         if self._held is not None:
             self._held = (self._held[0], float("-inf"))
         if refresh:
-            self._refresh()
-
-    def _given(self, held: tuple[T, float], *, failed: bool) -> Held[T]:
-        return Held(held[0], held[1], failed)
+            self._refresh(0.0)
 
     def _update(self) -> None:
         began = time.monotonic()
         try:
-            value = self._fetch()
+            with calls.one():
+                value = self._fetch()
             # What was under way when it expired is out of date too.
             self._held = (value, began if began > self._expired else float("-inf"))
             self._failure = None
         except ServiceError as error:
             self._failure = (time.monotonic(), error)
 
-    def _refresh(self) -> None:
-        if self._failure and time.monotonic() - self._failure[0] < _FAILURE_COUNTS:
-            return
-        if self._refreshing.acquire(blocking=False):
-            self._run(self._refresh_now)
+    def _refresh(self, patience: float) -> bool:
+        """Fetches in another thread, unless that has just failed. Whether that has ended in this time."""
+        failed = self._failure is not None and time.monotonic() - self._failure[0] < _FAILURE_COUNTS
+        return failed or self._refreshing.within(patience)
 
     def _refresh_now(self) -> None:
-        try:
-            with self._lock:
-                self._update()
-        except Exception:  # nobody waits for the result: a defect would vanish without a trace
-            _LOGGER.exception("unexpected error while fetching")
-        finally:
-            self._refreshing.release()
+        with self._lock:
+            self._update()

@@ -7,15 +7,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.engines.alien4cloud import mapper, topology
 from hpcwaas.engines.alien4cloud.cached import Cached, Held, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, Client
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
+from hpcwaas.engines.alien4cloud.kept import Kept
 from hpcwaas.engines.alien4cloud.references import parse_workflow
 from hpcwaas.engines.base import Permitted, everything
 from hpcwaas.errors import NotFound
@@ -32,6 +34,8 @@ _TOPOLOGIES = 512
 
 Topology = Mapping[str, Any]
 
+T = TypeVar("T")
+
 
 class Catalogue:
     """The workflows that Alien4Cloud's applications publish.
@@ -39,17 +43,21 @@ class Catalogue:
     Args:
         fresh: seconds for which it counts as fresh.
         ahead: where calls are made that a caller will wait for.
+        kept: keeps the list for the next process, which may begin while Alien4Cloud is down.
 
     Attributes:
         problems: why applications publish nothing, as the last reading found it.
     """
 
-    def __init__(self, client: Client, fresh: float, run: Run, ahead: Executor) -> None:
+    def __init__(self, client: Client, fresh: float, run: Run, ahead: Executor, kept: Kept | None = None) -> None:
         self._client = client
         self._fresh = fresh
         self._run = run
         self._ahead = ahead
         self._workflows: Cached[dict[str, Workflow]] = Cached(self._fetch, run)
+        self._kept = kept
+        if kept is not None and (earlier := kept.load()) is not None:
+            self._workflows.put(*earlier)
         self._topologies: OrderedDict[tuple[str, str], Cached[Topology]] = OrderedDict()
         self._lock = threading.Lock()
         self.problems: Sequence[str] = ()
@@ -61,7 +69,7 @@ class Catalogue:
     def stale_since(self) -> datetime | None:
         """When what is served was read, if Alien4Cloud has been asked for newer since and didn't answer."""
         held = self._workflows.peek()
-        if held is None or not held.failed:
+        if held is None or not (held.failed or held.age > self._fresh * _SERVED_WHILE_REFRESHED):
             return None
         return datetime.now(UTC) - timedelta(seconds=held.age)
 
@@ -99,10 +107,10 @@ class Catalogue:
         """
         application, environment, _ = parse_workflow(workflow_id)
         # None of these calls waits for another.
-        tags = self._ahead.submit(_there, lambda: self._client.application(application))
+        tags = self._submit(lambda: _there(lambda: self._client.application(application)))
         listed = self._workflows.peek()
         known = listed is not None and (found := listed.value.get(workflow_id)) is not None and permitted(found)
-        ahead = self._ahead.submit(self.topology, application, environment) if known else None
+        ahead = self._submit(lambda: self.topology(application, environment)) if known else None
         place = _there(lambda: self._client.environment(application, environment))
         publisher = tags.result()
         with reading("an application"):
@@ -131,6 +139,10 @@ class Catalogue:
         if isinstance(cached.failure, NotFound):  # what was there is gone, not just out of reach
             raise NotFound(cached.failure.detail)
         return held.value
+
+    def _submit(self, function: Callable[[], T]) -> Future[T]:
+        """Begins what the caller will wait for, as a part of the same call of a user."""
+        return self._ahead.submit(copy_context().run, function)
 
     def _held(self) -> Held[dict[str, Workflow]]:
         return self._workflows.get(self._fresh, self._fresh * _SERVED_WHILE_REFRESHED)
@@ -169,7 +181,10 @@ class Catalogue:
             _LOGGER.warning("%s", problem)
         self.problems = problems
         _LOGGER.debug("read %s workflows in %.0f ms", len(found), (time.perf_counter() - began) * 1000)
-        return dict(sorted(found.items()))
+        workflows = dict(sorted(found.items()))
+        if self._kept is not None:
+            self._kept.save(workflows)
+        return workflows
 
     def _environments(self, applications: list[str]) -> dict[str, Any]:
         """The environments of applications, without those that have just been deleted or aren't for us: for one of

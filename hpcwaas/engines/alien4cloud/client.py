@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,15 @@ class Client:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._closing = threading.Event()
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """Since when Alien4Cloud hasn't answered; None when it does."""
+        return self._session.silent_since
+
+    def time_left(self) -> float:
+        """Seconds that what the present call of a user has to do may still take."""
+        return self._session.time_left()
 
     def applications(self, start: int) -> tuple[list[dict[str, Any]], int]:
         """A page of the applications that publish something, and how many there are in all."""

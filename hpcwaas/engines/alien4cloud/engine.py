@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hpcwaas import calls
 from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.core.models import (
     JSON,
@@ -24,12 +25,14 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
+from hpcwaas.engines.alien4cloud.cached import PATIENCE
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.events import Events
 from hpcwaas.engines.alien4cloud.executions import Executions
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, ORCHESTRATOR_DOWN, Refusal, reading
 from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
+from hpcwaas.engines.alien4cloud.kept import Kept
 from hpcwaas.engines.alien4cloud.logs import Logs
 from hpcwaas.engines.alien4cloud.mapper import ENGINE
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
@@ -37,7 +40,7 @@ from hpcwaas.engines.alien4cloud.session import Session
 from hpcwaas.engines.alien4cloud.starting import Starter
 from hpcwaas.engines.base import Permitted, UploadLookup, everything
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
-from hpcwaas.store.base import StartRecords
+from hpcwaas.store.base import ListingRecords, StartRecords
 
 _THREADS = 16
 _CHECK = 3.0
@@ -62,16 +65,20 @@ class Alien4CloudEngine:
     Args:
         data_dir: of the service; the lines of followed logs are kept in it.
         starts: what was started.
+        listings: where the list of workflows is kept.
     """
 
     name = ENGINE
 
-    def __init__(self, settings: Alien4CloudSettings, data_dir: Path, starts: StartRecords) -> None:
+    def __init__(
+        self, settings: Alien4CloudSettings, data_dir: Path, starts: StartRecords, listings: ListingRecords
+    ) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
         self._session = Session(settings)
         self._client = Client(self._session)
         self._ahead = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{ENGINE}-ahead")
-        self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run, self._ahead)
+        kept = Kept(listings, f"{ENGINE} {settings.address}")
+        self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run, self._ahead, kept)
         self._executions = Executions(
             self._client,
             self._catalogue,
@@ -91,6 +98,7 @@ class Alien4CloudEngine:
         """When the list of workflows was read, if Alien4Cloud hasn't answered since."""
         return self._catalogue.stale_since()
 
+    @calls.one()
     def workflow(
         self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
     ) -> WorkflowDetails:
@@ -112,6 +120,7 @@ class Alien4CloudEngine:
         secret = any(schema.get("writeOnly") for schema in details.inputs["properties"].values())
         return Prepared(prepare_inputs(details.inputs, inputs), secret)
 
+    @calls.one()
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared, owner: str = "") -> str:
         """Starts an execution, or finds the one that was started before under this id. Nothing waits here.
 
@@ -126,6 +135,7 @@ class Alien4CloudEngine:
         self._executions.started(reference, details.steps)
         return str(reference)
 
+    @calls.one()
     def adopt(self, execution: str) -> str:
         """The reference of an execution that was started elsewhere.
 
@@ -147,7 +157,7 @@ class Alien4CloudEngine:
         """What is known now. UNKNOWN when Alien4Cloud has no trace of it."""
         self._events.start()
         try:
-            return self._executions.state(reference)
+            return self._executions.state(reference, PATIENCE)
         except NotFound as error:  # another engine's, for instance
             return ExecutionState(Status.UNKNOWN, reason=error.detail)
 
@@ -159,6 +169,7 @@ class Alien4CloudEngine:
         """Calls `wake` when the log has an entry of these levels at `start` or the execution is over."""
         return self._logs.watch(reference, levels, start, wake)
 
+    @calls.one()
     def cancel(self, reference: str) -> None:
         """Asks for the end of an execution. Harmless when repeated.
 
@@ -202,6 +213,31 @@ class Alien4CloudEngine:
             raise Conflict("The execution is just being started. Try again in a moment.") from error
         raise Conflict("Alien4Cloud refuses to cancel the execution as it stands now.") from error
 
+    @calls.one()
+    def lost(self, reference: str) -> bool:
+        """Whether Alien4Cloud has no trace of an execution, or never will end it: it refuses to cancel it as it stands.
+        One that runs is cancelled."""
+        parsed = parse_reference(reference)
+        status = self._executions.state(reference).status
+        if status is Status.UNKNOWN or status.over:
+            return not status.over
+        try:
+            self._client.cancel(parsed.environment, parsed.execution)
+        except Refusal as error:
+            if error.code != NOT_FOUND:
+                raise
+            if error.orchestrator_down:
+                raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
+            self._executions.refresh(parsed)
+            return not self._executions.state(reference).status.over and not self._executions.beginning(parsed)
+        self._executions.cancelling(parsed)
+        return False
+
+    def silent_since(self) -> datetime | None:
+        """Since when Alien4Cloud hasn't answered."""
+        return self._client.silent_since
+
+    @calls.one()
     def resume(self, reference: str) -> None:
         """Goes on with a failed execution where it failed.
 
@@ -227,7 +263,7 @@ class Alien4CloudEngine:
         Raises:
             NotFound: no such output or part.
         """
-        outputs = self._executions.state(reference).outputs or {}
+        outputs = self._executions.state(reference, PATIENCE).outputs or {}
         if name not in outputs:
             raise NotFound(f"The execution has no output {name!r}.")
         value = outputs[name]

@@ -33,9 +33,6 @@ _FRESH_EVENTS = 15.0
 _USABLE = 10.0
 """Seconds for which a status may be shown while a newer one is fetched."""
 
-_SHOWN_WHEN_DOWN = 60.0
-"""Seconds for which a status is shown while Alien4Cloud doesn't answer."""
-
 _GRACE = 60.0
 """Seconds for which an execution that Alien4Cloud doesn't know yet is pending."""
 
@@ -91,11 +88,15 @@ class Executions:
         """Notes an execution that has just been started."""
         self._get(reference).declared = tuple(step for step in steps if isinstance(step, StepInTopology))
 
-    def state(self, text: str) -> ExecutionState:
-        """What is known now.
+    def state(self, text: str, patience: float | None = None) -> ExecutionState:
+        """What is known now. It says so when Alien4Cloud doesn't answer.
+
+        Args:
+            patience: seconds to wait when nothing is known; as long as it takes when None.
 
         Raises:
             NotFound: this can't be a reference.
+            ServiceError: nothing is known.
         """
         known = self._get(parse_reference(text))
         final = known.final
@@ -103,11 +104,12 @@ class Executions:
             if final.status is Status.FAILED:
                 known.cached.get(_FRESH_FAILED, 0)
             return known.final or view(known)
-        held = known.cached.get(self._fresh(known), _USABLE)
-        if held.failed and held.age > _SHOWN_WHEN_DOWN and known.cached.failure is not None:
-            raise known.cached.failure
+        held = known.cached.get(self._fresh(known), _USABLE, patience)
         with known.lock:
-            return known.final or view(known)
+            state = known.final or view(known)
+        if held.failed and not state.status.over:
+            return replace(state, stale_since=self._client.silent_since or datetime.now(UTC))
+        return state
 
     def ended_for(self, text: str) -> float | None:
         """For at least how many seconds an execution has been over; None when it isn't."""

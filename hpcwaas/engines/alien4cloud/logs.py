@@ -8,10 +8,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcwaas.core.models import Level, LogPage
-from hpcwaas.engines.alien4cloud.cached import Run
+from hpcwaas.engines.alien4cloud.cached import PATIENCE, Run
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.executions import Executions
 from hpcwaas.engines.alien4cloud.reader import Reader, Watcher
@@ -62,15 +63,16 @@ class Logs:
         """
         reader = self._reader(reference)
         # What is followed is looked at anyway.
-        looked_at = reader in self._followed and len(reader.spool)
-        if not looked_at and not reader.complete and time.monotonic() - reader.read_at > self._pause():
-            try:
-                reader.look(self._pause())
-            except ServiceError:
-                if not len(reader.spool):
-                    raise
+        known, pause, late = len(reader.spool) > 0, self._pause(), False
+        looked_at = reader in self._followed and known
+        if not looked_at and not reader.complete and time.monotonic() - reader.read_at > pause:
+            if known:
+                late = not reader.look_within(pause, PATIENCE)
+            else:
+                reader.look(pause)
         ended = reader.complete or reader.lost  # before the entries are counted
-        return LogPage(reader.spool.entries(levels, start, limit), reader.spool.total(levels), ended)
+        since = None if reader.complete else self._client.silent_since or (datetime.now(UTC) if late else None)
+        return LogPage(reader.spool.entries(levels, start, limit), reader.spool.total(levels), ended, since)
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
         """Calls `wake` when there is an entry of these levels at `start`, or the execution is over.
@@ -106,7 +108,8 @@ class Logs:
             reader = self._readers.get(reference)
             if reader is None:
                 spool = Spool(self._directory, parse_reference(reference).execution)
-                reader = Reader(self._client, self._executions, reference, spool)
+                spool.catch_up()
+                reader = Reader(self._client, self._executions, reference, spool, self._run)
                 self._readers[reference] = reader
                 if len(self._readers) > _KEPT:
                     idle = next((name for name, it in self._readers.items() if not it.watchers), None)
@@ -160,7 +163,8 @@ class Logs:
             reader.look(pause)
             left -= reader.age
         except ServiceError as error:
-            _LOGGER.warning("can't read the log of %s: %s", reader.reference, error.detail)
+            if not error.logged:
+                _LOGGER.warning("can't read the log of %s: %s", reader.reference, error.detail)
             left *= 4
         except Exception:  # one log must not keep the others from being read
             _LOGGER.exception("unexpected error in the log of %s", reader.reference)

@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hpcwaas import calls
 from hpcwaas.core.models import Level, Status
 from hpcwaas.engines.alien4cloud import mapper
+from hpcwaas.engines.alien4cloud.cached import Once, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, WINDOW, Client
 from hpcwaas.engines.alien4cloud.executions import Executions
 from hpcwaas.engines.alien4cloud.faults import reading
 from hpcwaas.engines.alien4cloud.references import parse_reference
 from hpcwaas.engines.alien4cloud.spool import Spool
+from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Reader:
         reference: of the execution.
     """
 
-    def __init__(self, client: Client, executions: Executions, reference: str, spool: Spool) -> None:
+    def __init__(self, client: Client, executions: Executions, reference: str, spool: Spool, run: Run) -> None:
         self.reference = reference
         self.watchers: frozenset[Watcher] = frozenset()
         self.read_at = float("-inf")
@@ -63,8 +66,25 @@ class Reader:
         self._execution = parse_reference(reference).execution
         self._spool = spool
         self._counted_at = float("-inf")
+        self._pause = 0.0
+        self._well = True
         self._seen = 0.0
         self._lock = threading.Lock()
+        self._looking = Once(run, self._look)
+
+    def look_within(self, pause: float, seconds: float) -> bool:
+        """As `look`, in another thread. Whether it has been done in this time, and well."""
+        self._pause = pause
+        return self._looking.within(seconds) and self._well
+
+    def _look(self) -> None:
+        self._well = False
+        try:
+            self.look(self._pause)
+            self._well = True
+        except ServiceError as error:
+            if not error.logged:
+                _LOGGER.warning("can't read the log of %s: %s", self.reference, error.detail)
 
     @property
     def behind(self) -> bool:
@@ -89,7 +109,7 @@ class Reader:
             ServiceError: Alien4Cloud doesn't answer.
         """
         asked = time.monotonic()
-        with self._lock:
+        with self._lock, calls.one():
             if self.complete or self.read_at >= asked:
                 return
             self._seen = self._spool.touched()

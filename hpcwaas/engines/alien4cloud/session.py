@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -16,10 +17,13 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
+from hpcwaas import calls
 from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.alien4cloud.faults import CONSTRAINT, NOT_FOUND, NOT_LOGGED_IN, NoAnswer, Refusal, refusal
+from hpcwaas.engines.alien4cloud.reach import Reach
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
+from hpcwaas.repeats import Repeats
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,6 +35,9 @@ CONNECTIONS = 96
 
 _LOGIN_FAILURE_COUNTS = 2.0
 """Seconds for which a failed login answers for all, so that a wrong password isn't tried by every request."""
+
+_PROBE = 3.0
+"""Seconds for which an answer to a probe is waited for."""
 
 _NEVER_SENT = (
     urllib3.exceptions.NewConnectionError,
@@ -63,6 +70,13 @@ class Session:
         self._login_lock = threading.Lock()
         self._login_failure: tuple[float, ServiceError] | None = None
         self._clock_ahead = 0.0
+        self._reach = Reach(self._probe)
+        self._repeats = Repeats()
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """Since when Alien4Cloud hasn't answered; None when it does."""
+        return self._reach.silent_since
 
     @property
     def clock_ahead(self) -> float:
@@ -108,10 +122,19 @@ class Session:
         stale = None
         for _ in range(2):
             cookie = self.cookie(stale)
+            began = time.monotonic()
             response, content = self._send(method, path, cookie, body=body, params=params, timeout=timeout)
             try:
-                return _unpack(response, content)
+                data = _unpack(response, content)
+                self._reach.answered()
+                return data
+            except NoAnswer as failure:
+                kind = response.headers.get("Content-Type", "")[:80]
+                why = f"{method} {path}: {response.status_code} with {len(content)} bytes of {kind}"
+                self._reach.failed(failure, began, slow=False, why=why)
+                raise
             except Refusal as error:
+                self._reach.answered()
                 if error.code != NOT_LOGGED_IN or response.status_code not in (401, 403):
                     raise
             stale = cookie
@@ -119,6 +142,7 @@ class Session:
 
     def close(self) -> None:
         """Closes the connections."""
+        self._reach.close()
         self._http.close()
 
     def _login(self, stale: str | None) -> str:
@@ -147,19 +171,35 @@ class Session:
             "password": self._settings.password.get_secret_value(),
             "submit": "Login",
         }
+        began = time.monotonic()
         response, _ = self._send("POST", "/login", None, form=form)
+        try:
+            _require_no_proxy(response.status_code)
+        except NoAnswer as failure:
+            self._reach.failed(failure, began, slow=False, why=f"POST /login: {response.status_code}")
+            raise
         way = urlsplit(response.headers.get("Location", "")).path
         if way.endswith("/authenticationfailed") or response.status_code == 401:
-            raise Unavailable(
-                "Alien4Cloud refuses this service's account: alien_config.user and alien_config.password need a look.",
-                60,
+            raise self._told(
+                Unavailable(
+                    "Alien4Cloud refuses this service's account: alien_config.user and alien_config.password need a "
+                    "look.",
+                    60,
+                )
             )
         # Read from the answer and not followed: where the redirect leads to is of no use.
         cookie = _set_cookie(response, "JSESSIONID")
         if response.status_code != 302 or not way.endswith("/auth/status") or not cookie:
-            _LOGGER.error("the login answered %s, Location %r", response.status_code, way[:200])
-            raise UpstreamFailed("What answers at alien_config.address doesn't log in as Alien4Cloud does.")
+            error = UpstreamFailed("What answers at alien_config.address doesn't log in as Alien4Cloud does.")
+            raise self._told(error, f" It answers {response.status_code}, Location {way[:200]!r}.")
         return cookie
+
+    def _told(self, error: ServiceError, more: str = "") -> ServiceError:
+        """The error of a login, told in the log once a minute."""
+        if self._repeats.due(error.detail) is not None:
+            _LOGGER.error("%s%s", error.detail, more)
+        error.logged = True
+        return error
 
     def _send(
         self,
@@ -179,8 +219,10 @@ class Session:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
-        limits = (timeout or self._settings.connect_timeout, timeout or self._settings.read_timeout)
-        deadline = time.monotonic() + sum(limits)
+        self._reach.require()
+        limits, deadline = self._limits(timeout)
+        began = time.monotonic()
+        response: requests.Response | None = None
         try:
             with self._http.request(
                 method,
@@ -194,9 +236,44 @@ class Session:
             ) as response:
                 self._note_clock(response.headers.get("Date"))
                 return response, _read(response, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, NoAnswer) as error:
+            failure = error if isinstance(error, NoAnswer) else _no_answer(error, begun=response is not None)
+            # A call that had little time left says little about the server.
+            patient = timeout is None and time.monotonic() - began >= self._settings.read_timeout / 2
+            slow = patient and isinstance(failure.error, UpstreamTimeout)
+            self._reach.failed(failure, began, slow=slow, why=f"{method} {path}: {error}")
+            if failure is error:
+                raise
+            raise failure from error
+
+    def time_left(self) -> float:
+        """Seconds that what the present call of a user has to do may still take."""
+        whole = self._settings.connect_timeout + self._settings.read_timeout
+        began = calls.began()
+        return whole if began is None else began + whole - time.monotonic()
+
+    def _limits(self, timeout: float | None) -> tuple[tuple[float, float], float]:
+        """Seconds to wait for a connection and for an answer, and when a call has to be over.
+
+        Raises:
+            NoAnswer: what the caller has to do with it has taken all the time that there is.
+        """
+        connect, read = timeout or self._settings.connect_timeout, timeout or self._settings.read_timeout
+        now = time.monotonic()
+        deadline = (calls.began() or now) + connect + read
+        left = deadline - now
+        if left <= 0:
+            raise NoAnswer(UpstreamTimeout("Alien4Cloud takes too long to answer."), sent=False, again=False)
+        return (min(connect, left), min(read, left)), deadline
+
+    def _probe(self) -> None:
+        """Asks for any answer, past what keeps other calls from it."""
+        limits = (_PROBE, _PROBE)
+        address = f"{self._address}/rest/auth/status"
+        try:
+            self._http.get(address, timeout=limits, allow_redirects=False, stream=True).close()
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            _LOGGER.warning("%s %s: %s", method, path, str(error)[:300])
-            raise _no_answer(error) from error
+            raise _no_answer(error, begun=False) from error
 
     def _note_clock(self, date: str | None) -> None:
         if date:
@@ -229,7 +306,12 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-def _no_answer(error: requests.RequestException | urllib3.exceptions.HTTPError) -> NoAnswer:
+def _no_answer(error: requests.RequestException | urllib3.exceptions.HTTPError, *, begun: bool) -> NoAnswer:
+    """What an exception means.
+
+    Args:
+        begun: whether the answer had begun.
+    """
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     if isinstance(error, requests.exceptions.SSLError):
@@ -240,7 +322,21 @@ def _no_answer(error: requests.RequestException | urllib3.exceptions.HTTPError) 
     if isinstance(reason, _NEVER_SENT):
         slow = isinstance(error, requests.ConnectTimeout)
         return NoAnswer(Unavailable("Alien4Cloud can't be reached just now."), sent=False, again=not slow)
+    if not begun:  # what stands before a server that is down may accept connections, and close them
+        return NoAnswer(Unavailable("Alien4Cloud can't be reached just now."), sent=True, again=True)
     return NoAnswer(UpstreamFailed("Alien4Cloud broke off before it had answered."), sent=True, again=True)
+
+
+def _require_no_proxy(status: int) -> None:
+    """Tells an answer of Alien4Cloud's from that of a proxy which gets none.
+
+    Raises:
+        NoAnswer: it is a proxy's.
+    """
+    if status in (502, 504):
+        raise NoAnswer(UpstreamFailed("A proxy before Alien4Cloud gets no answer from it."), sent=True, again=True)
+    if status == 503:
+        raise NoAnswer(Unavailable("Alien4Cloud is down or overloaded."), sent=True, again=True)
 
 
 def _unpack(response: requests.Response, content: bytes) -> JSON:
@@ -265,10 +361,5 @@ def _unpack(response: requests.Response, content: bytes) -> JSON:
                 raise refusal(status, code, message)
             case None if status < 300 and "data" in document:
                 return document["data"]
-    kind = response.headers.get("Content-Type", "")
-    _LOGGER.error("Alien4Cloud answers %s with %s bytes of %s, which isn't its way", status, len(content), kind[:80])
-    if status in (502, 504):
-        raise NoAnswer(UpstreamFailed("A proxy before Alien4Cloud gets no answer from it."), sent=True, again=True)
-    if status == 503:
-        raise NoAnswer(Unavailable("Alien4Cloud is down or overloaded."), sent=True, again=True)
+    _require_no_proxy(status)
     raise NoAnswer(UpstreamFailed("Alien4Cloud gave an answer that makes no sense."), sent=True, again=False)

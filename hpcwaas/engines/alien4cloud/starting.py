@@ -133,7 +133,8 @@ class Starter:
         self._closing.set()
 
     def _search(self, workflow: Workflow, asked_at: datetime) -> Reference | None:
-        deadline = time.monotonic() + _SEARCH
+        # A start that was waited for in vain has taken the time that its caller has; the keeper looks on.
+        deadline = time.monotonic() + min(_SEARCH, self._client.time_left())
         while not self._closing.wait(_SEARCH_EVERY) and time.monotonic() < deadline:
             try:
                 if (found := self._find(workflow, asked_at)) is not None:

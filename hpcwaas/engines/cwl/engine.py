@@ -15,6 +15,7 @@ from hpcwaas.core.models import (
     Level,
     LogPage,
     Output,
+    Status,
     Workflow,
     WorkflowDetails,
 )
@@ -99,6 +100,14 @@ class CWLEngine:
             NotFound: there is no trace of it.
         """
         self._executions.cancel(reference)
+
+    def lost(self, reference: str) -> bool:
+        """Whether there is no trace of an execution."""
+        return self._executions.state(reference).status is Status.UNKNOWN
+
+    def silent_since(self) -> None:
+        """Always None: it is in this process."""
+        return
 
     def resume(self, reference: str) -> None:
         """Runners of CWL can't.

@@ -11,6 +11,7 @@ import pytest
 from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.store.database import Database
+from hpcwaas.store.listings import ListingStore
 from hpcwaas.store.starts import StartStore
 from tests.engines.alien4cloud.helpers import ENGINE, Make
 from tests.simulators.alien4cloud import Simulator
@@ -22,15 +23,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulator's lines are there when an execution has ended, and it never is down for long."""
     monkeypatch.setattr(f"{ENGINE}.reader._SETTLED", 0.3)
     monkeypatch.setattr(f"{ENGINE}.cached._FAILURE_COUNTS", 0.2)
+    monkeypatch.setattr(f"{ENGINE}.reach._PROBE_EVERY", 0.1)
 
 
 @pytest.fixture
 def make(tmp_path: Path, database: Database) -> Iterator[Make]:
     engines: list[Alien4CloudEngine] = []
-    starts = StartStore(database)
+    stores = StartStore(database), ListingStore(database)
 
     def make(simulator: Simulator, directory: Path = tmp_path, **settings: Any) -> Alien4CloudEngine:
-        engines.append(Alien4CloudEngine(Alien4CloudSettings(address=simulator.url, **settings), directory, starts))
+        engines.append(Alien4CloudEngine(Alien4CloudSettings(address=simulator.url, **settings), directory, *stores))
         return engines[-1]
 
     yield make

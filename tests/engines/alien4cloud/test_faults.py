@@ -57,7 +57,7 @@ def test_endless_403(engine: Alien4CloudEngine, simulator: Simulator) -> None:
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        ("reset", UpstreamFailed),
+        ("reset", Unavailable),
         ("cut", UpstreamFailed),
         ("truncate", UpstreamFailed),
         ("html", UpstreamFailed),

@@ -1,0 +1,44 @@
+"""Ending by word what no engine will ever end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hpcwaas.core import acts, policy
+from hpcwaas.core.endings import Closing
+from hpcwaas.core.models import Execution, Principal
+from hpcwaas.engines.base import Engine
+from hpcwaas.errors import Conflict
+from hpcwaas.store.base import ExecutionRecords
+
+_WATCHED = timedelta(days=30)
+"""For how long an engine may still tell how an execution ended that was closed. Alien4Cloud keeps records for ten."""
+
+
+def close(
+    engine: Engine, records: ExecutionRecords, principal: Principal, execution: Execution, reason: str
+) -> Execution:
+    """Declares an execution ended; see `Executions.close`.
+
+    Args:
+        execution: as it stands, of somebody by whom it may be closed.
+
+    Raises:
+        Conflict: it has ended, is about to begin, or really runs.
+    """
+    if execution.state.status.over:
+        raise Conflict(f"The execution has {execution.state.status} already.")
+    if execution.reference is None:
+        raise Conflict("The execution is just being started. Try again in a moment.")
+    if not policy.is_operator(principal) and not engine.lost(execution.reference):
+        raise Conflict(
+            "Its engine has the execution and has been asked to cancel it: wait for its end. Only an operator can "
+            "close what may still run."
+        )
+    now = datetime.now(UTC)
+    acts.note(reason=reason, status_before=execution.state.status.value)
+    told = f"Closed by {principal.subject}: {reason} The engine never told how it ended."
+    stored = records.close(execution.id, Closing(principal.subject, now, reason), told, now + _WATCHED)
+    if stored.closed is None:
+        raise Conflict(f"The execution has {stored.state.status} just now.")
+    return stored
