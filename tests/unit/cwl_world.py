@@ -12,6 +12,7 @@ from hpcwaas.core.models import StoredUpload, Upload, Workflow, WorkflowDetails
 from hpcwaas.engines.cwl.archives import look
 from hpcwaas.engines.cwl.inputs import prepare_job
 from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.networks import Networks
 from hpcwaas.engines.cwl.parameters import load_parameter
 from hpcwaas.engines.cwl.schema import inputs_schema
 from hpcwaas.engines.cwl.snapshot import Snapshot
@@ -67,7 +68,9 @@ class World:
         return path
 
     def prepare(self, http_inputs: bool = False, **inputs: Any) -> Job:
-        return prepare_job(self.details, self.snapshot, inputs, self.uploads.get, look_here, http_inputs)
+        return prepare_job(
+            self.details, self.snapshot, inputs, self.uploads.get, look_here, Networks() if http_inputs else None
+        )
 
     def order(self, **inputs: Any) -> Any:
         """The order, with the required input given."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import psutil
 import pytest
 
-from hpcwaas.engines.cwl.fetch import FetchError, fetch, public
+from hpcwaas.engines.cwl.fetch import FetchError, fetch
+from hpcwaas.engines.cwl.networks import Networks
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -134,8 +139,8 @@ def test_addresses_that_lead_nowhere(tmp_path: Path, address: str) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0", "[::ffff:127.0.0.1]"])
 def test_private_addresses_get_no_byte(server: Server, tmp_path: Path, scheme: str, host: str) -> None:
-    with pytest.raises(FetchError, match=r"not a public one|no connection"):
-        fetch(f"{scheme}://{host}:{server.server_port}/file", tmp_path / "a", 10**6, 5)
+    with pytest.raises(FetchError, match=r"not one that files may come from"):
+        fetch(f"{scheme}://{host}:{server.server_port}/file", tmp_path / "a", 10**6, 5, Networks().permit)
     assert server.seen == []  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
 
@@ -147,7 +152,7 @@ def test_every_redirect_is_checked(server: Server, tmp_path: Path) -> None:
         asked.append(address)
         return len(asked) == 1
 
-    with pytest.raises(FetchError, match="not a public one"):
+    with pytest.raises(FetchError, match="not one that files may come from"):
         fetch(url(server, "/hop/1"), tmp_path / "a", 10**6, 5, first_only)
     assert asked == ["127.0.0.1", "127.0.0.1"]
 
@@ -174,12 +179,83 @@ def test_every_redirect_is_checked(server: Server, tmp_path: Path) -> None:
         "::ffff:10.0.0.1",
         "2002:0a00:0001::1",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::a00:1",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
+        "fec0::1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "2001:db8::1",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
-    assert not public(address)
+    assert not Networks().permit(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
 def test_addresses_that_are_public(address: str) -> None:
-    assert public(address)
+    assert Networks().permit(address)
+
+
+OWN = "93.184.216.34"
+NETWORKS = Networks(allowed=("10.1.0.0/16", "fd00:1::/32", "127.0.0.0/8", "93.184.0.0/16"), denied=("10.1.9.0/24",))
+
+
+@pytest.fixture
+def interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a public address."""
+    found = {"eth0": [SimpleNamespace(family=socket.AF_INET, address=OWN)]}
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
+
+
+@pytest.mark.usefixtures("interfaces")
+@pytest.mark.parametrize(
+    ("address", "permitted"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("64:ff9b::a01:203", True),
+        ("fd00:1::5", True),
+        ("93.184.1.1", True),
+        ("10.1.9.3", False),
+        ("::ffff:10.1.9.3", False),
+        ("2002:0a01:0903::1", False),
+        ("10.2.0.1", False),
+        ("8.8.8.8", False),
+        ("127.0.0.1", False),
+        ("::ffff:127.0.0.1", False),
+        (OWN, False),
+        (f"::ffff:{OWN}", False),
+        ("64:ff9b::5db8:d822", False),
+    ],
+)
+def test_networks_that_an_operator_allows_and_denies(address: str, permitted: bool) -> None:
+    assert NETWORKS.permit(address) is permitted
+
+
+@pytest.mark.usefixtures("interfaces")
+def test_the_public_address_of_this_machine_is_no_place_to_fetch_from() -> None:
+    assert not Networks().permit(OWN)
+    assert Networks().permit("93.184.216.35")
+    assert not Networks(denied=("93.184.216.35",)).permit("93.184.216.35")
+
+
+def test_a_name_that_leads_elsewhere_the_second_time_is_asked_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([["8.8.8.8"], ["127.0.0.1"]])
+    connected: list[str] = []
+
+    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(FetchError):
+        fetch(f"http://rebinding.test:{server.server_port}/file", tmp_path / "a", 10**6, 5, Networks().permit)
+    assert connected == ["8.8.8.8"]
+    assert server.seen == []  # type: ignore[attr-defined]

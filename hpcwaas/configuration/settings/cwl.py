@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from hpcwaas.configuration.settings.values import Section, Size
+from hpcwaas.configuration.settings.values import Network, Section, Size
 
 
 class RunnerSettings(Section):
@@ -68,7 +68,21 @@ class CWLSettings(Section):
         description="Executions that run at the same time; more wait. Default: one a CPU core, at least 2.",
     )
     http_inputs: bool = Field(
-        False, description="Whether input files may be http(s) URLs. Private addresses are refused in any case."
+        False,
+        description=(
+            "Whether input files may be http(s) URLs. Addresses of this machine and of its links are refused in any "
+            "case."
+        ),
+    )
+    http_allowed: tuple[Network, ...] = Field(
+        (),
+        description=(
+            "Addresses and networks that input files may come from, private ones among them. Default: the public "
+            "internet."
+        ),
+    )
+    http_denied: tuple[Network, ...] = Field(
+        (), description="Addresses and networks that input files never come from, whatever else is allowed."
     )
     environment: tuple[str, ...] = Field(
         (), description="Names of environment variables that the runner gets besides PATH and the locale."

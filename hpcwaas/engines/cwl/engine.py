@@ -25,6 +25,7 @@ from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.inputs import prepare_job
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.looks import Looks
+from hpcwaas.engines.cwl.networks import Networks
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.errors import Conflict
 from hpcwaas.resources import resource
@@ -41,7 +42,7 @@ class CWLEngine:
 
     def __init__(self, settings: CWLSettings, data_dir: Path) -> None:
         directory = data_dir / "cwl"
-        self._http_inputs = settings.http_inputs
+        self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._looks = Looks(settings.limits.disk)
         self._executions = Executions(LocalSite(directory, settings), settings)
         self._catalogue = Catalogue(
@@ -73,7 +74,7 @@ class CWLEngine:
             InvalidInputs: with all problems at once.
         """
         with self._looks.session() as look:
-            job = prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._http_inputs)
+            job = prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
         return replace(job, time=self._catalogue.time_limit(details.workflow.id))
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:

@@ -79,6 +79,7 @@ class Executions:
             steps=job.steps,
             archives=tuple(archives),
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
+            networks=(self._settings.http_allowed, self._settings.http_denied),
             command=self._settings.runner.command,
             arguments=self._settings.runner.arguments,
             environment=self._settings.environment,

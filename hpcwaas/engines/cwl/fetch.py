@@ -1,9 +1,8 @@
-"""Downloads input files from addresses that users name, and never from private ones."""
+"""Downloads input files from addresses that users name, as far as these may be spoken to."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable
@@ -22,30 +21,13 @@ REDIRECT_LIMIT = 5
 _CHUNK = 2**16
 _IDLE_TIMEOUT = 60.0
 _MOST_ADDRESSES = 3
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class FetchError(Exception):
     """The file can't or must not be downloaded; says why."""
 
 
-def public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, wherever an address inside it leads as well.
-
-    Raises:
-        ValueError: it is no IP address.
-    """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return public(str(inner))
-    return ip.is_global and not ip.is_multicast
-
-
-def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Callable[[str], bool] = public) -> None:
+def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Callable[[str], bool]) -> None:
     """Downloads a file, completely or not at all.
 
     Names are resolved once: no name server can change its mind between check and use.
@@ -155,7 +137,7 @@ def _connect(host: str, port: int, timeout: float, allowed: Callable[[str], bool
                 if connected.getpeername()[0] in addresses:
                     return connected
                 connected.close()
-    raise FetchError("no connection, or the address is not a public one")
+    raise FetchError("no connection, or the address is not one that files may come from")
 
 
 class _Adapter(HTTPAdapter):

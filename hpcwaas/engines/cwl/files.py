@@ -12,10 +12,10 @@ from urllib.parse import quote, unquote, urlsplit
 from hpcwaas.core.models import JSON, StoredUpload
 from hpcwaas.engines.base import UploadLookup
 from hpcwaas.engines.cwl.archives import ArchiveError
-from hpcwaas.engines.cwl.fetch import public
 from hpcwaas.engines.cwl.job import FetchedFile, StagedFile
 from hpcwaas.engines.cwl.looks import Look
 from hpcwaas.engines.cwl.names import unusable_name
+from hpcwaas.engines.cwl.networks import Networks
 from hpcwaas.engines.cwl.parameters import Secondary
 from hpcwaas.engines.cwl.schema import CONTENTS_LIMIT
 from hpcwaas.engines.problems import Problems, shown
@@ -67,11 +67,11 @@ class FileChecker:
     """
 
     def __init__(
-        self, uploads: UploadLookup, look: Look, http_inputs: bool, problems: Problems, check_any: CheckAny
+        self, uploads: UploadLookup, look: Look, networks: Networks | None, problems: Problems, check_any: CheckAny
     ) -> None:
         self._lookup = uploads
         self._look = look
-        self._http_inputs = http_inputs
+        self._networks = networks
         self._problems = problems
         self._check_any = check_any
         self._uploads: dict[str, StoredUpload | None] = {}
@@ -187,9 +187,9 @@ class FileChecker:
 
     def _located(self, given: Mapping[str, JSON], way: str, folder: _Folder) -> dict[str, Any] | None:
         location = given["location"]
-        if self._http_inputs and isinstance(location, str) and location.lower().startswith(("http://", "https://")):
+        if self._networks and isinstance(location, str) and location.lower().startswith(("http://", "https://")):
             name = given.get("basename", _name_in(location))
-            if not self._valid_url(location, way) or not self._usable(name, f"{way}.basename"):
+            if not self._valid_url(location, way, self._networks) or not self._usable(name, f"{way}.basename"):
                 return None
             self.fetched.append(FetchedFile(location, f"{folder.path}/{name}"))
         else:
@@ -222,7 +222,7 @@ class FileChecker:
             return f"Addresses with {name}: aren't supported. {_HINT}"
         return f"You have no upload with this id. {_HINT}"
 
-    def _valid_url(self, url: str, way: str) -> bool:
+    def _valid_url(self, url: str, way: str, networks: Networks) -> bool:
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -232,12 +232,12 @@ class FileChecker:
             self._problems.add_wrong(way, url, "a plain http(s) URL with a host and without a password")
             return False
         try:
-            if public(host):
+            if networks.permit(host):
                 return True
         except ValueError:
             # A name; where it leads is looked at when the connection is made.
             return True
-        self._problems.add(way, f"{shown(url)} is not a public address. {_HINT}")
+        self._problems.add(way, f"{shown(url)} is not an address that files may come from. {_HINT}")
         return False
 
     def _archive(self, upload: StoredUpload, way: str) -> str | None:

@@ -12,6 +12,7 @@ from hpcwaas.engines.base import UploadLookup
 from hpcwaas.engines.cwl.files import DEPTH_LIMIT, NO_RULE, FileChecker, FileRule
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.looks import Look
+from hpcwaas.engines.cwl.networks import Networks
 from hpcwaas.engines.cwl.parameters import (
     NULL,
     Array,
@@ -40,7 +41,7 @@ def prepare_job(
     inputs: Mapping[str, JSON],
     uploads: UploadLookup,
     look: Look,
-    http_inputs: bool,
+    networks: Networks | None,
 ) -> Job:
     """Checks inputs completely and says how to run the workflow with them. No side effects.
 
@@ -50,13 +51,13 @@ def prepare_job(
         snapshot: the version that `details` describes.
         uploads: finds an upload of the calling user.
         look: says which kind of archive an upload is.
-        http_inputs: whether files may be http(s) URLs.
+        networks: from where files may be fetched by http(s) URLs; None when they may not.
 
     Raises:
         InvalidInputs: with all problems at once.
     """
     problems = Problems()
-    checker = _Checker(problems, uploads, look, http_inputs)
+    checker = _Checker(problems, uploads, look, networks)
     declared = {parameter.name: parameter for parameter in snapshot.inputs}
     for name in inputs:
         if name not in declared and not problems.enough(0):
@@ -84,9 +85,9 @@ def prepare_job(
 class _Checker:
     """Checks values against types. Each check returns the value for the order; problems are noted, not raised."""
 
-    def __init__(self, problems: Problems, uploads: UploadLookup, look: Look, http_inputs: bool) -> None:
+    def __init__(self, problems: Problems, uploads: UploadLookup, look: Look, networks: Networks | None) -> None:
         self._problems = problems
-        self.files = FileChecker(uploads, look, http_inputs, problems, self._any)
+        self.files = FileChecker(uploads, look, networks, problems, self._any)
 
     def input(self, parameter: Parameter, value: JSON) -> JSON:
         """Checks a whole input. A string where something else is expected may stand for it: some clients can send

@@ -152,11 +152,13 @@ class Runner:
         # Few executions need these.
         from hpcwaas.engines.cwl.archives import ArchiveError, unpack
         from hpcwaas.engines.cwl.fetch import FetchError, fetch
+        from hpcwaas.engines.cwl.networks import Networks
 
+        networks = Networks(*self.request.networks)
         for url, target in self.request.downloads:
             (self.directory / target).parent.mkdir(parents=True, exist_ok=True)
             try:
-                fetch(url, self.directory / target, self.request.disk, FETCH_TIMEOUT)
+                fetch(url, self.directory / target, self.request.disk, FETCH_TIMEOUT, networks.permit)
             except FetchError as error:
                 raise FetchError(f"An input could not be downloaded. {error}") from error
         for source, target, kind in self.request.archives:

@@ -73,6 +73,7 @@ class Request:
         document: absolute path of the main CWL file.
         archives: (path, target, `zip` or `tar`) of each archive to unpack.
         downloads: (URL, target) of each file to fetch.
+        networks: where they may come from: the networks that are allowed, and those that are denied.
         command, arguments, environment: as in the settings.
         memory, log, disk: limits in bytes.
         time: limit in seconds; None for none.
@@ -95,6 +96,7 @@ class Request:
     disk: int
     time: float | None = None
     copies: tuple[tuple[str, str], ...] = ()
+    networks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     owner: str = ""
 
     def to_json(self) -> bytes:
@@ -110,6 +112,7 @@ class Request:
             "steps": tuple(StepDeclaration(**{**step, "after": tuple(step["after"])}) for step in values["steps"]),
             "archives": tuple(tuple(archive) for archive in values["archives"]),
             "downloads": tuple(tuple(download) for download in values["downloads"]),
+            "networks": tuple(tuple(networks) for networks in values.get("networks", ((), ()))),
             "copies": tuple(tuple(copy) for copy in values.get("copies", ())),
             "command": tuple(values["command"]),
             "arguments": None if arguments is None else tuple(arguments),
