@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,9 +23,11 @@ from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
 from starlette.types import ASGIApp
 
-from hpcwaas import app_identity
+from hpcwaas import app_contract, app_identity
 from hpcwaas.api import auth, handlers, middleware, problems, security
+from hpcwaas.api.admission import Admission
 from hpcwaas.api.audit import Auditing, Strangers
+from hpcwaas.api.bodies import Bodies, Forms, Patience
 from hpcwaas.api.bridge import Bridge
 from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
@@ -33,10 +35,11 @@ from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
 from hpcwaas.api.shares import ShareHandlers
 from hpcwaas.api.ssh_keys import SSHKeyHandlers
+from hpcwaas.api.strictness import Strictness
 from hpcwaas.api.validation import URIParser, validators
 from hpcwaas.api.workflows import WorkflowHandlers
 from hpcwaas.audit import Audit
-from hpcwaas.configuration.settings import AuthSettings, Settings, StepUpSettings
+from hpcwaas.configuration.settings import AuthSettings, Settings
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
@@ -44,7 +47,6 @@ from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.keys import Keys
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
-from hpcwaas.core.models import Demand
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.slots import Slots
 from hpcwaas.core.suspended import SuspendedUsers
@@ -82,7 +84,10 @@ _FOLLOWERS = 4000
 _FOLLOWERS_EACH = 1000
 """Requests of one process, and of one user in it, that may wait for news of a log. They take some memory, no thread."""
 
-_VERBS = frozenset({"get", "post", "put", "patch", "delete"})
+_STRANGERS = 1024
+"""Requests of one process, by which nobody has signed in, that may be under way."""
+
+_PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +113,18 @@ class Parts:
     close: Callable[[], None]
 
 
-def create_app(settings: Settings, *, secret_id: SecretId | None = None, validate_responses: bool = False) -> ASGIApp:
+def create_app(
+    settings: Settings,
+    *,
+    secret_id: SecretId | None = None,
+    patience: Patience = _PATIENCE,
+    validate_responses: bool = False,
+) -> ASGIApp:
     """Builds the application. It begins its background work when the server starts it and ends it at shutdown.
 
     Args:
         secret_id: what `prepare_vault` returned, when it was called before processes were forked.
+        patience: with bodies that come slowly.
         validate_responses: also check answers against the contract; for tests.
 
     Raises:
@@ -122,6 +134,7 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
     contract = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
     operations = _operations(parts)
     threads = settings.server.threads
+    at_once = _FOLLOWERS + 16 * threads
     streams = Slots(threads * 3 // 4, max(1, threads // 4), "transfers")
     app = ConnexionMiddleware(
         Bridge(handlers.flask_app(contract, operations).wsgi_app, threads, streams),
@@ -129,11 +142,19 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
         lifespan=_lifespan(parts),
         middlewares=[
             ServerErrorMiddleware,
-            partial(middleware.Edge, at_once=_FOLLOWERS + 16 * threads),
+            middleware.Edge,
+            Strictness,
+            partial(Forms, patience=patience),
+            partial(
+                Admission,
+                users=Slots(at_once, at_once // 4, "requests"),
+                strangers=Slots(_STRANGERS, _STRANGERS // 8, "requests without a sign-in", "Your address has"),
+                documents=Slots(_STRANGERS // 4, _STRANGERS // 32, "documents", "Your address has"),
+            ),
             partial(Auditing, record=parts.audit.record, strangers=parts.strangers),
-            partial(middleware.Methods, paths=_methods(contract)),
+            partial(middleware.Methods, paths=app_contract.methods(contract)),
             partial(Probes, health=parts.health),
-            partial(middleware.Bodies, limit=settings.server.max_body),
+            partial(Bodies, limit=settings.server.max_body, patience=patience),
             ExceptionMiddleware,
             middleware.SwaggerUI,
             RoutingMiddleware,
@@ -144,7 +165,7 @@ def create_app(settings: Settings, *, secret_id: SecretId | None = None, validat
         ],
         resolver=Resolver((operations | {"getLiveness": Probes}).__getitem__),
         security_map=security.security_map(
-            parts.identity, _rules(settings, contract, parts.terms), parts.limits.count_request
+            parts.identity, app_contract.rules(settings, contract, parts.terms), parts.limits.count_request
         ),
         swagger_ui_options=SwaggerUIOptions(swagger_ui_path="/ui"),
         uri_parser_class=URIParser,
@@ -353,33 +374,6 @@ def _operations(parts: Parts) -> dict[str, Callable[..., Any]]:
         "logout": signing_in.logout,
         "getReadiness": health.ready,
     }
-
-
-def _rules(settings: Settings, contract: Mapping[str, Any], terms: AcceptedTerms) -> security.Rules:
-    """What operations demand of who calls them."""
-    operations = [
-        operation
-        for path in contract["paths"].values()
-        for verb, operation in path.items()
-        if verb in _VERBS and operation.get("security") != []
-    ]
-    step_up = settings.auth.step_up if settings.auth else StepUpSettings()
-    return security.Rules(
-        scopes={  # what strangers may do, needs nothing
-            operation["operationId"]: "any" if {} in operation.get("security", ()) else operation["x-scope"]
-            for operation in operations
-        },
-        acts={operation["operationId"]: operation["x-step-up"] for operation in operations if "x-step-up" in operation},
-        demand=Demand(step_up.acr_values, step_up.max_age),
-        demanding=frozenset(step_up.acts),
-        terms=terms.terms,
-        before_terms={operation["operationId"] for operation in operations if "x-before-terms" in operation},
-    )
-
-
-def _methods(contract: Mapping[str, Any]) -> dict[str, list[str]]:
-    paths = {path: [verb.upper() for verb in item if verb in _VERBS] for path, item in contract["paths"].items()}
-    return paths | {path: ["GET"] for path in ("/", "/ui", "/openapi.json", "/openapi.yaml")}
 
 
 def _lifespan(parts: Parts) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:

@@ -118,8 +118,10 @@ def identity(
         return Front([tokens, LocalIdentity(load_or_create_token(token_path(settings.data_dir)))])
     throttle = Throttle(CounterStore(database))
     methods: list[Method] = [tokens] if sso is None else [sso.sessions, tokens, sso.bearer]
+    has_accepted = terms.is_accepted if terms.terms else None
     if "basic" in settings.auth.auth_type:
         if not users.any_account():
             _LOGGER.warning("Nobody can sign in with a password: there is no account yet. `hpcwaas-api user add NAME`")
-        methods.append(BasicIdentity(users, UserStore(database), throttle))
-    return Front(methods, throttle, terms.is_accepted if terms.terms else None)
+        basic = BasicIdentity(users, UserStore(database), throttle)
+        return Front([*methods, basic], throttle, has_accepted, basic.remembers)
+    return Front(methods, throttle, has_accepted)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from hpcwaas.configuration.settings import Settings
@@ -16,12 +18,17 @@ _SHARED_DEFAULT = "0.0.0.0:9090"
 _LOCAL_DEFAULTS = tuple(f"127.0.0.1:{port}" for port in range(9090, 9100))
 """The local mode takes the first free one, unless an address is set."""
 
+UNIX = "unix:"
+"""Begins the address of a Unix socket."""
+
+_BACKLOG = 2048
+
 _Resolved: TypeAlias = tuple[socket.AddressFamily, Any]
 """An address family and the socket address in its form."""
 
 
 def candidates(settings: Settings) -> Sequence[str]:
-    """The addresses to try in this order, as HOST:PORT."""
+    """The addresses to try in this order, as HOST:PORT or unix:PATH."""
     if settings.listen_address is not None:
         return (settings.listen_address,)
     return _LOCAL_DEFAULTS if settings.local else (_SHARED_DEFAULT,)
@@ -35,7 +42,11 @@ def check(settings: Settings) -> None:
             to sign in and others could reach it.
     """
     try:
-        _bind(candidates(settings)[0], settings.local).close()
+        address = candidates(settings)[0]
+        if address.startswith(UNIX):
+            _check_unix(address, settings.local)
+        else:
+            _bind(address, settings).close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise _refusal(candidates(settings)[0], error) from error
@@ -50,7 +61,7 @@ def listen(settings: Settings) -> socket.socket:
     addresses = candidates(settings)
     for address in addresses:
         try:
-            listener = _bind(address, settings.local)
+            listener = _bind(address, settings)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise _refusal(address, error) from error
@@ -64,6 +75,8 @@ def listen(settings: Settings) -> socket.socket:
 
 def url(listener: socket.socket) -> str:
     """Where the service is reached from this machine."""
+    if listener.family == socket.AF_UNIX:
+        return f"{UNIX}{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
@@ -71,9 +84,12 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _bind(address: str, local: bool) -> socket.socket:
+def _bind(address: str, settings: Settings) -> socket.socket:
+    if address.startswith(UNIX):
+        _check_unix(address, settings.local)
+        return _bind_unix(Path(address.removeprefix(UNIX)), int(settings.server.socket_mode, 8))
     resolved = _resolve(address)
-    if local and not all(ipaddress.ip_address(where[0]).is_loopback for _, where in resolved):
+    if settings.local and not all(ipaddress.ip_address(where[0]).is_loopback for _, where in resolved):
         raise ConfigurationError(
             _SETTING,
             f"{address} can be reached from other machines, and nobody would have to sign in: "
@@ -85,11 +101,47 @@ def _bind(address: str, local: bool) -> socket.socket:
         # Without it a restarted service would have to wait until its old connections are forgotten.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
-        listener.listen(2048)
+        listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise
     return listener
+
+
+def _check_unix(address: str, local: bool) -> None:
+    directory = Path(address.removeprefix(UNIX)).parent
+    if local:
+        raise ConfigurationError(
+            _SETTING, f"{address} needs an `auth` section: the command `waas` of a local user reaches no Unix socket"
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            _SETTING, f"can't listen on {address}: the directory {directory} isn't there to write to"
+        )
+
+
+def _bind_unix(path: Path, mode: int) -> socket.socket:
+    """A socket that those who may open the file can connect to.
+
+    Raises:
+        OSError: `EADDRINUSE`, when there is something that isn't the socket of a service that has ended.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and _is_left_behind(path):
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(mode)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_left_behind(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        return client.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
 def _resolve(address: str) -> Sequence[_Resolved]:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from uvicorn_worker import UvicornWorker
 from hpcwaas import listening, local, logs
 from hpcwaas.configuration.preflight import make_data_dir
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.connections import Connections, raise_limit
 from hpcwaas.errors import ConfigurationError, ServiceError
 from hpcwaas.identity.basic import advice
 from hpcwaas.identity.local import load_or_create_token
@@ -50,6 +52,7 @@ def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
         ConfigurationError: it can't start.
     """
     os.umask(0o077)
+    raise_limit()
     make_data_dir(settings)
     lock = _lock(settings.data_dir, shared=not settings.database_url.startswith("sqlite"))
     token = load_or_create_token(local.token_path(settings.data_dir)) if settings.local else None
@@ -136,7 +139,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         lock: int,
         readiness: _Readiness,
     ) -> None:
-        self._settings, self._factory, self._lock = settings, factory, lock
+        self.settings, self._factory, self._lock = settings, factory, lock
         self._bind = f"fd://{listener.detach()}"
         self.readiness = readiness
         super().__init__(prog="hpcwaas-api")
@@ -145,14 +148,13 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         """Sets gunicorn's own settings."""
         for name, value in {
             "bind": self._bind,
-            "workers": self._settings.server.workers,
+            "workers": self.settings.server.workers,
             "worker_class": _Worker,
             "logger_class": _Log,
             "proc_name": "hpcwaas-api",
             "graceful_timeout": _GRACE + 2,
             "timeout": 60,  # a worker whose event loop stands still so long is replaced
             "keepalive": 75,  # longer than a reverse proxy's, so that it never sends into a closing connection
-            "forwarded_allow_ips": ",".join(self._settings.server.trusted_proxies),
             "control_socket_disable": True,
             "post_fork": lambda _arbiter, _worker: self._part(),
             "on_exit": lambda _arbiter: self.readiness.withdraw(),
@@ -173,7 +175,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
     def load(self) -> Any:
         """Makes the application, in a worker."""
         try:
-            return self._factory(self._settings)
+            return self._factory(self.settings)
         except (ConfigurationError, ServiceError) as error:
             # The one kind of failure that gunicorn reports as a line and doesn't try again.
             raise AppImportError(f"hpcwaas-api can't start: {error}") from error
@@ -223,8 +225,12 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         "timeout_graceful_shutdown": _GRACE,
         "timeout_notify": 1,
         "ws": "none",
-        "http": Protocol,
+        "proxy_headers": False,  # the protocol sees to it
     }
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.config.http = partial(Protocol, connections=Connections(self.app.settings.server.trusted_proxies))
 
     async def callback_notify(self) -> None:
         """Called by uvicorn every second, for the first time when it accepts requests."""

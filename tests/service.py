@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import uvicorn
 
 from hpcwaas.app import create_app
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.connections import Connections
 from hpcwaas.protocol import Protocol
 from tests import databases
 
@@ -68,11 +70,21 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """Serves the application on a free port until the block ends; gives its address."""
+def serving(settings: Settings, connections: Connections | None = None, **options: Any) -> Iterator[str]:
+    """Serves the application on a free port until the block ends; gives its address.
+
+    Args:
+        options: for `create_app`.
+    """
+    connections = connections or Connections(settings.server.trusted_proxies)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, validate_responses=True), log_level="warning", lifespan="on", http=Protocol, ws="none"
+            create_app(settings, validate_responses=True, **options),
+            log_level="warning",
+            lifespan="on",
+            http=partial(Protocol, connections=connections),  # type: ignore[arg-type] # a function does as well
+            ws="none",
+            proxy_headers=False,
         )
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:

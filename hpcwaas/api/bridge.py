@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from a2wsgi.wsgi import Body, build_environ
 from starlette.types import Message, Receive, Scope, Send
 
+from hpcwaas.api.admission import CONNECTION, Connection
 from hpcwaas.core.slots import Slots
 
 HEAD = "hpcwaas.head"
@@ -40,6 +41,9 @@ _PATIENCE = 60.0
 
 _PROBES = 2
 """Threads that are kept for operators who look at the service's state, whatever else goes on."""
+
+_SIGNING_IN = 16
+"""Threads for signing in."""
 
 _TURNS = 4
 """Calls of a kind that run at the same time, as long as they are quick. Python runs one thread at a time: dozens with
@@ -98,6 +102,8 @@ class Bridge:
         self._usual = _Lane(pool, _TURNS)
         # One line of a log wakes hundreds of followers, who ask again at once. Others go on meanwhile.
         self._logs = _Lane(pool, _TURNS)
+        # Anybody may ask for these, and they may have to ask an identity provider.
+        self._signing_in = _Lane(ThreadPoolExecutor(_SIGNING_IN, thread_name_prefix="sign-in"), _TURNS)
         self._probes = _Lane(ThreadPoolExecutor(_PROBES, thread_name_prefix="probe"), _PROBES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,6 +135,8 @@ class Bridge:
     def _lane(self, path: str) -> _Lane:
         if path.startswith("/health/"):
             return self._probes
+        if path.startswith("/auth/"):
+            return self._signing_in
         return self._logs if path.endswith("/logs") else self._usual
 
 
@@ -215,6 +223,7 @@ class _Call:
         self._subject: str = extensions.get(SUBJECT, "")
         self._head_only = bool(extensions.get(HEAD))
         self._streamed_body = bool(extensions.get(STREAMED_BODY))
+        self._connection: Connection | None = extensions.get(CONNECTION)
         self._start: Message | None = None
 
     def run(self, environ: dict[str, Any]) -> list[Message]:
@@ -278,3 +287,5 @@ class _Call:
             sent.result()
         except TimeoutError:
             raise _AbandonedError from None
+        if self._connection is not None and self._connection.gone:
+            raise _AbandonedError

@@ -8,7 +8,7 @@ import flask
 from flask import Response
 
 from hpcwaas.api import views
-from hpcwaas.api.middleware import Bodies
+from hpcwaas.api.bodies import Bodies
 from hpcwaas.core.uploads import Uploads
 
 

@@ -37,17 +37,21 @@ _STATUS: Mapping[str, int] = {
     "request_timeout": 408,
     "precondition_failed": 412,
     "payload_too_large": 413,
+    "uri_too_long": 414,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
+    "expectation_failed": 417,
     "too_many_requests": 429,
     "request_header_fields_too_large": 431,
     "internal_server_error": 500,
+    "not_implemented": 501,
     "bad_gateway": 502,
     "service_unavailable": 503,
     "gateway_timeout": 504,
+    "http_version_not_supported": 505,
 }
 _IDS = {status: error_id for error_id, status in _STATUS.items()}
-_TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable"}
+_TITLES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable"}
 _DETAILS = {
     401: "Credentials are missing or wrong.",
     404: "There is nothing at this path.",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import re
+import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,17 +16,27 @@ from typing import Any
 from connexion.lifecycle import ConnexionRequest
 from connexion.security import NO_VALUE, AbstractSecurityHandler
 
+from hpcwaas.addresses import network
+from hpcwaas.api.admission import admit
 from hpcwaas.api.audit import CALLER
 from hpcwaas.api.bridge import SUBJECT
-from hpcwaas.api.middleware import GIVEN_ID
+from hpcwaas.api.middleware import REQUEST_ID
 from hpcwaas.core import policy
 from hpcwaas.core.models import Demand, Principal
 from hpcwaas.core.people import Terms
-from hpcwaas.errors import Forbidden, TermsNotAccepted
+from hpcwaas.core.slots import Slots
+from hpcwaas.errors import Forbidden, TermsNotAccepted, Unauthorized
 from hpcwaas.identity.base import Identity
 
 _THREADS = 16
 """Checks of unknown credentials of a scheme at the same time; each may ask the store or an identity provider."""
+
+_UNKNOWN = 1024
+"""Passwords that may wait to be verified."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+_WHITE = re.compile(r"\s")
 
 _READING = frozenset({"GET", "HEAD"})
 
@@ -72,27 +86,73 @@ def security_map(
     """
 
     def check(scheme: str) -> type[AbstractSecurityHandler]:
-        # One for each: passwords wait for their turn, and those who guess mustn't hold up those who have a token.
-        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=scheme)
+        checks = _Checks(identity, scheme)
 
         class Handler(AbstractSecurityHandler):  # type: ignore[misc]  # Connexion isn't typed for mypy here
             """Checks the `Authorization` header for one scheme."""
 
             def get_fn(self, _scheme: Any, _scopes: Any) -> Callable[[ConnexionRequest], Awaitable[Any]]:
-                return lambda request: _verify(request, scheme, identity, rules, count, pool)
+                return lambda request: _verify(request, scheme, checks, rules, count)
 
         return Handler
 
     return {"bearer": check("bearer"), "basic": check("basic")}
 
 
+class _Checks:
+    """The checks of a scheme's credentials.
+
+    Each scheme has threads of its own: passwords wait for their turn, and those who guess mustn't hold up those who
+    have a token; nor those whose password was right a while ago.
+    """
+
+    def __init__(self, identity: Identity, scheme: str) -> None:
+        self._identity = identity
+        self._scheme = scheme
+        self._quick = ThreadPoolExecutor(_THREADS, thread_name_prefix=scheme)
+        self._slow = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{scheme}-slow", initializer=_step_back)
+        self._waiting = Slots(_UNKNOWN, _UNKNOWN // 8, "sign-ins", "Your address has")
+        self._under_way: dict[tuple[str, str], asyncio.Future[Principal]] = {}
+
+    async def principal(self, credentials: str, address: str) -> Principal:
+        """Whose credentials these are; see `Identity.check`."""
+        known = self._identity.known(self._scheme, credentials, address)
+        if known is not None:
+            return known
+        # The same credentials are checked once, however many requests bring them at the same moment.
+        under_way = self._under_way.get((credentials, address))
+        if under_way is None:
+            under_way = asyncio.ensure_future(self._check(credentials, address))
+            self._under_way[credentials, address] = under_way
+            under_way.add_done_callback(lambda _: self._under_way.pop((credentials, address)))
+        return await asyncio.shield(under_way)
+
+    async def _check(self, credentials: str, address: str) -> Principal:
+        quick = self._scheme == "bearer" or self._identity.remembers(credentials, address)
+        key = network(address)
+        if not quick:
+            self._waiting.take(key)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._quick if quick else self._slow, self._identity.check, self._scheme, credentials, address
+            )
+        finally:
+            if not quick:
+                self._waiting.give(key)
+
+
+def _step_back() -> None:
+    """Lets other threads run first: what strangers can have computed mustn't cost users time."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+
+
 async def _verify(
     request: ConnexionRequest,
     scheme: str,
-    identity: Identity,
+    checks: _Checks,
     rules: Rules,
     count: Callable[[str], None],
-    pool: ThreadPoolExecutor,
 ) -> Any:
     given, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
     if given.lower() != scheme:
@@ -102,17 +162,19 @@ async def _verify(
     if scheme == "basic" and foreign and request.method not in _READING:
         raise Forbidden("The page of another site sent this with the password that the browser keeps.")
     credentials = credentials.strip()
+    if _WHITE.search(credentials):
+        raise Unauthorized(
+            "The credentials hold white space: were they copied with a line break or with more than them?"
+        )
     scope = request.scope
     address = (scope.get("client") or ("", 0))[0]
-    principal = identity.known(scheme, credentials, address)
-    if principal is None:
-        loop = asyncio.get_running_loop()
-        principal = await loop.run_in_executor(pool, identity.check, scheme, credentials, address)
-    extensions = scope.setdefault("extensions", {})
+    principal = await checks.principal(credentials, address)
+    extensions = scope["extensions"]
+    if _REQUEST_ID.fullmatch(given_id := request.headers.get("X-Request-ID", "")):
+        extensions[REQUEST_ID] = given_id  # from whoever can be asked about it
     extensions[SUBJECT] = principal.subject
     extensions[CALLER] = (principal, scheme)
-    if GIVEN_ID in extensions:
-        extensions["hpcwaas.request_id"] = extensions[GIVEN_ID]
+    admit(scope, principal.subject)
     count(principal.subject)
     principal = rules.hold(principal, extensions["connexion_routing"]["operation_id"])
     return {"sub": principal.subject, "principal": principal}

@@ -21,7 +21,7 @@ from jsonschema.exceptions import best_match
 from starlette.types import Receive, Scope
 
 from hpcwaas import written
-from hpcwaas.errors import BadRequest, TooLarge
+from hpcwaas.errors import BadRequest
 from hpcwaas.identity.base import Refused
 
 ARGUMENTS = "hpcwaas.arguments"
@@ -47,10 +47,12 @@ def parse_json(text: str) -> Any:
     Raises:
         BadRequest: it isn't JSON, or holds what can't be stored; says where.
     """
+    if text.startswith("\ufeff"):
+        raise BadRequest("The body begins with a byte order mark, which is no part of JSON: send it without.")
     if _values(text) > _VALUES:
         raise BadRequest(f"The body holds more than {_VALUES} values. Put them into a file, and upload it.")
     try:
-        value = written.loads(text, parse_constant=_no_constant)
+        value = written.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise BadRequest(
             f"The body isn't JSON: {error.msg} at line {error.lineno}, column {error.colno} (position {error.pos})."
@@ -71,6 +73,19 @@ def _values(text: str) -> int:
     # Each value has a text at most, and a name; texts take long to pass over.
     texts = (text.count('"') - text.count('\\"')) // 4
     return most if most <= _VALUES or texts > _VALUES else sum(map(_TEXTS.sub("", text).count, ",[{"))
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) < len(members):
+        seen: set[str] = set()
+        twice = next(name for name, _ in members if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise BadRequest(f"`{_shown(twice)}` stands more than once in the same object of the body.")
+    return value
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 100 else f"{name[:99]}…"
 
 
 def _no_constant(name: str) -> None:
@@ -99,7 +114,7 @@ def _unstorable(value: Any, depth: int) -> tuple[str, str] | None:
 
 
 class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no types
-    """Takes the first of several values of a parameter that has one, as existing clients know it."""
+    """Refuses several values of a parameter that has one: which of them counts, nobody could know."""
 
     @functools.cached_property
     def param_schemas(self) -> dict[str, Any]:
@@ -111,7 +126,9 @@ class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no type
         """See `connexion.uri_parsing.AbstractURIParser`."""
         if _in == "query":
             arrays = {name for name, schema in self.param_schemas.items() if schema.get("type") == "array"}
-            params = {name: values if name in arrays else values[:1] for name, values in params.items()}
+            for name in self.param_schemas.keys() & params.keys() - arrays:
+                if len(params[name]) > 1:
+                    raise BadRequest(f"The query parameter `{name}` stands there more than once.")
         return super().resolve_params(params, _in)
 
 
@@ -121,7 +138,7 @@ _argument = functools.cache(pythonic)
 FORM = "application/x-www-form-urlencoded"
 
 _SMALL = 16 * 1024
-"""Bytes of a body that is checked without a detour, and of the largest form."""
+"""Bytes of a body that is checked without a detour."""
 
 _FIELDS = 50
 """Parameters of a form; none has nearly as many."""
@@ -183,8 +200,6 @@ class FormBodyValidator(JSONBodyValidator):
     what a form holds is secret."""
 
     def _check(self, content: bytes) -> Any:
-        if len(content) > _SMALL:
-            raise TooLarge(f"The form is larger than {_SMALL} bytes.")
         try:
             pairs = parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
         except ValueError:

@@ -52,6 +52,10 @@ class Identity(Protocol):
             address: where the request comes from; a password is remembered of one address only.
         """
 
+    def remembers(self, credentials: str, address: str) -> bool:
+        """Whether checking these of the scheme `basic` costs no verification of a password, since they were right a
+        while ago; answers at once."""
+
     def check(self, scheme: str, credentials: str, address: str) -> Principal:
         """Who signs in; may take as long as a method takes.
 

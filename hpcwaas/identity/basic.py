@@ -69,6 +69,10 @@ class BasicIdentity:
             self._memory.put(username, address, given, stamp)
         return _just_now(account.principal)
 
+    def remembers(self, username: str, password: str, address: str) -> bool:
+        """Whether `basic` needn't verify this password, unless the account has changed meanwhile."""
+        return self._memory.holds(username, address, self._digest(password))
+
     def bearer(self, token: str, address: str) -> Principal | None:
         """Nobody: accounts with passwords have no tokens."""
         return None
@@ -106,11 +110,12 @@ class _Memory:
         self._entries: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
         self._lock = threading.Lock()
 
-    def holds(self, username: str, address: str, digest: bytes, stamp: str) -> bool:
-        """Whether this password was right a while ago, and the account's hash, `stamp`, is still the same."""
+    def holds(self, username: str, address: str, digest: bytes, stamp: str | None = None) -> bool:
+        """Whether this password was right a while ago, and the account's hash, `stamp`, is still the same; None leaves
+        that open."""
         with self._lock:
             entry = self._entries.get((username, address))
-        if entry is None or entry.stamp != stamp or entry.until < time.monotonic():
+        if entry is None or (stamp is not None and entry.stamp != stamp) or entry.until < time.monotonic():
             return False
         return hmac.compare_digest(entry.digest, digest)
 

@@ -41,6 +41,7 @@ class Front:
         methods: the first one that knows the credentials counts.
         throttle: what counts unknown tokens; None in local mode, where nobody else is to be kept out.
         has_accepted: whether a user has accepted the terms of use; None when there are none.
+        remembers: whether a name and password were right a while ago at an address.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Front:
         methods: Sequence[Method],
         throttle: Throttle | None = None,
         has_accepted: Callable[[str], bool] | None = None,
+        remembers: Callable[[str, str, str], bool] = lambda *_: False,
     ) -> None:
         self._methods = methods
+        self._remembers = remembers
         self._throttle = throttle
         self._has_accepted = has_accepted
         self._key = secrets.token_bytes(32)
@@ -63,6 +66,11 @@ class Front:
         if found is None or found.generation != self._generation or found.until < time.monotonic():
             return None
         return found.principal
+
+    def remembers(self, credentials: str, address: str) -> bool:
+        """See `Identity`."""
+        pair = _pair(credentials) if len(credentials) <= _LONGEST else None
+        return pair is not None and self._remembers(*pair, address)
 
     def check(self, scheme: str, credentials: str, address: str) -> Principal:
         """See `Identity`."""

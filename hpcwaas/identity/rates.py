@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas.addresses import network
 from hpcwaas.errors import TooManyRequests
 from hpcwaas.store.base import Counters
 
@@ -52,14 +52,3 @@ class Rate:
 
     def _key(self, address: str) -> str:
         return f"{self._kind} {network(address)}"
-
-
-def network(address: str) -> str:
-    """What counts as one address: of IPv6 the network, in which anybody has as many addresses as they like."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:  # a client on a Unix socket has none
-        return address
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
-        return str(ipaddress.ip_network((int(ip), 64), strict=False))
-    return str(getattr(ip, "ipv4_mapped", None) or ip)

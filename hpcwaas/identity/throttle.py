@@ -11,8 +11,8 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
+from hpcwaas.addresses import network
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.identity.rates import network
 from hpcwaas.store.base import Counters
 
 _MINUTES = 15

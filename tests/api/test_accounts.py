@@ -26,7 +26,7 @@ ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return make_settings(tmp_path_factory.mktemp("accounts"))
+    return make_settings(tmp_path_factory.mktemp("accounts"), server={"trusted_proxies": ["127.0.0.1"]})
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_head_is_get_without_the_body(alice: Any) -> None:
         "/workflows/a%2Fb",
         "/auth",
         "/workflows/a%0a",
-        "/executions/%00",
+        "/executions/%01",
     ],
 )
 def test_unknown_paths(alice: Any, path: str) -> None:
@@ -117,13 +117,18 @@ def test_a_trailing_slash_is_no_other_path(alice: Any) -> None:
     assert alice("GET", "/workflows/").json() == alice("GET", "/workflows").json()
 
 
-def test_request_id_is_taken_over_when_it_is_sane(alice: Any) -> None:
-    given = alice("GET", "/files/nope", headers={"X-Request-ID": "trace-1.2:3"})
+def test_a_users_request_id_is_taken_over_when_it_is_sane(alice: Any) -> None:
+    given = alice("GET", "/executions/nope", headers={"X-Request-ID": "trace-1.2:3"})
     assert given.headers["X-Request-ID"] == given.json()["request_id"] == "trace-1.2:3"
-    insane = alice("GET", "/files/nope", headers={"X-Request-ID": "a b" * 100})
-    assert insane.headers["X-Request-ID"] != "a b" * 100
-    strange = requests.get(f"{alice.url}/files/nope", headers={"X-Request-ID": "trace-1.2:3"}, timeout=10)
-    assert strange.headers["X-Request-ID"] == strange.json()["request_id"] != "trace-1.2:3"
+    insane = alice("GET", "/executions/nope", headers={"X-Request-ID": "a b" * 100})
+    assert insane.headers["X-Request-ID"] == insane.json()["request_id"] != "a b" * 100
+
+
+@pytest.mark.parametrize("path", ["/workflows", "/nope", "/health/live", "/auth/methods"])
+def test_a_strangers_request_id_is_not_taken_over(alice: Any, path: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        answer = requests.get(alice.url + path, headers={"X-Request-ID": "mine", **headers}, timeout=10)
+        assert len(answer.headers["X-Request-ID"]) == 32
 
 
 def test_security_headers_are_on_errors_too(alice: Any) -> None:

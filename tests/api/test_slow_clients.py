@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from hpcwaas.api import middleware
+from hpcwaas.api.bodies import Patience
 from tests.service import as_user, make_settings, serving
 
 
@@ -22,6 +22,13 @@ from tests.service import as_user, make_settings, serving
 def small(tmp_path: Path) -> Iterator[str]:
     """A service with few threads."""
     with serving(make_settings(tmp_path, server={"threads": 8})) as url:
+        yield url
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[str]:
+    """A service with little patience."""
+    with serving(make_settings(tmp_path), patience=Patience(window=0.5)) as url:
         yield url
 
 
@@ -62,10 +69,9 @@ def test_slow_uploads_take_a_share_of_the_threads_only(small: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/files?name=x", "/workflows/echo", "/ssh_keys"])
-def test_half_a_body_is_not_waited_for_without_end(small: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_PATIENCE", 0.5)
-    authorization = as_user(small, "alice").headers["Authorization"]
-    with connect(small) as connection:
+def test_half_a_body_is_not_waited_for_without_end(impatient: str, path: str) -> None:
+    authorization = as_user(impatient, "alice").headers["Authorization"]
+    with connect(impatient) as connection:
         connection.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
             f"Content-Length: 100\r\nAuthorization: {authorization}\r\n\r\n{{".encode()

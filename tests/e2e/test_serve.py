@@ -209,16 +209,52 @@ def test_application_that_cannot_be_made_is_one_line(start: Start) -> None:
     assert service.log.read_text().splitlines()[0] == "hpcwaas-api can't start: vault.key: isn't the one"
 
 
-def test_forwarded_headers_count_from_trusted_proxies_only(start: Start) -> None:
-    headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
-    trusting = start().ready().seen(**headers)
-    assert (trusting["scheme"], trusting["client"]) == ("https", "192.0.2.7")
+FORWARDED = {"X-Forwarded-For": "198.51.100.1, 192.0.2.7", "X-Forwarded-Proto": "https"}
 
 
-def test_forwarded_headers_from_others_do_not_count(start: Start) -> None:
-    wary = start(HWA_SERVER_TRUSTED_PROXIES="192.0.2.1").ready()
-    seen = wary.seen(**{"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"})
-    assert (seen["scheme"], seen["client"]) == ("http", "127.0.0.1")
+def test_forwarded_headers_count_from_trusted_proxies(start: Start) -> None:
+    trusting = start(HWA_SERVER_TRUSTED_PROXIES="127.0.0.1").ready()
+    seen = trusting.seen(**FORWARDED)
+    assert (seen["scheme"], seen["client"]) == ("https", "192.0.2.7")
+    assert trusting.seen(**{"X-Forwarded-For": "nonsense"})["client"] == "127.0.0.1"
+
+
+def test_forwarded_headers_from_others_do_not_count_and_the_log_says_so_once(start: Start) -> None:
+    wary = start().ready()
+    for _ in range(3):
+        seen = wary.seen(**FORWARDED)
+        assert (seen["scheme"], seen["client"]) == ("http", "127.0.0.1")
+    wary.stop()
+    assert wary.log.read_text().count("server.trusted_proxies") == 1
+
+
+def test_a_unix_socket_is_for_a_proxy_and_stays_to_nobody(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "service.yml"
+    file.write_text("auth: {auth_type: basic, basic_auth: {accounts: [{username: a, password: geheim}]}}\n")
+    path = tmp_path / "http.sock"
+    arguments = ("-l", f"unix:{path}", "--config", str(file))
+    first = start(*arguments)
+    wait_for(lambda: "Ready at unix:" in first.log.read_text())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+    def client() -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n\r\n")
+            return "".join(iter(lambda: connection.recv(65536).decode(), ""))
+
+    assert '"client": "192.0.2.7"' in client()
+    second = start("-l", f"unix:{path}", "--config", str(file), "--data-dir", str(tmp_path / "other"))
+    assert second.process.wait(15) == 1
+    assert "is in use" in second.log.read_text()
+    first.process.kill()
+    first.process.wait()
+    assert path.is_socket()
+    third = start(*arguments)
+    wait_for(lambda: "Ready at unix:" in third.log.read_text())
+    assert '"client": "192.0.2.7"' in client()
+    third.stop()
+    assert not path.exists()
 
 
 def test_shared_mode_leaves_another_versions_database_alone_and_prints_no_token(start: Start, tmp_path: Path) -> None:

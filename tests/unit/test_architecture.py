@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 ADAPTERS = ("hpcwaas.engines", "hpcwaas.vault", "hpcwaas.identity", "hpcwaas.store")
 COMMON = {
     "hpcwaas",
+    "hpcwaas.addresses",
     "hpcwaas.errors",
     "hpcwaas.calls",
     "hpcwaas.cursors",

@@ -271,6 +271,8 @@ def test_url_of_every_address_and_of_ipv6(write: Write) -> None:
         ("vault_config: {auth_method: jwt, token_file: /dev/null}", "vault_config.role: is required by"),
         ("vault_config: {auth_method: token, token: t, is_secret_wrapped: true}", "vault_config.is_secret_wrapped"),
         ("{vault: {key: k}, vault_config: {role_id: r, secret_id: s}}", "vault.key: is for the embedded vault"),
+        ("listen_address: 'unix:relative.sock'", "listen_address: expected unix:/PATH"),
+        ("server: {socket_mode: '0666'}", "server.socket_mode: expected '0660' or '0600'"),
         ("server: {trusted_proxies: [nginx]}", "server.trusted_proxies[0]: expected an IP address or network"),
     ],
 )

@@ -48,7 +48,9 @@ class Settings(Section):
     """All settings of the service."""
 
     listen_address: Address | None = Field(
-        None, description="HOST:PORT to listen on. Default: 0.0.0.0:9090; without an `auth` section 127.0.0.1:9090."
+        None,
+        description="HOST:PORT to listen on, or `unix:/PATH` of a Unix socket for a reverse proxy on this machine. "
+        "Default: 0.0.0.0:9090; without an `auth` section 127.0.0.1:9090.",
     )
     data_dir: Path = Field(
         default_factory=lambda: (

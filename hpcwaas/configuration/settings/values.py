@@ -12,6 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]i?)?B?")
 SECRET_PARAMETER = re.compile(r"passw|pwd|secret|token|\bkey$", re.IGNORECASE)
 """Of names of parameters in a URL whose values are nobody's business."""
+_LONGEST_SOCKET = 100
+"""Bytes, with `unix:` and less than systems can take."""
+
 _UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -26,9 +29,21 @@ def _size(value: object) -> object:
 
 
 def _address(value: str) -> str:
+    if value.startswith("unix:"):
+        if not value.startswith("unix:/") or value.endswith("/") or len(value.encode()) > _LONGEST_SOCKET:
+            raise ValueError(
+                f"expected unix:/PATH of at most {_LONGEST_SOCKET} bytes, for instance unix:/run/hpcwaas/http.sock"
+            )
+        return value
     host, separator, port = value.rpartition(":")
     if not separator or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
-        raise ValueError("expected HOST:PORT, for instance 127.0.0.1:9090 or [::1]:9090")
+        raise ValueError("expected HOST:PORT, for instance 127.0.0.1:9090 or [::1]:9090, or unix:/PATH")
+    return value
+
+
+def _kept_from_others(value: str) -> str:
+    if not re.fullmatch("0[67][0-7]0", value):
+        raise ValueError("expected '0660' or '0600': whoever may connect is believed to be a trusted proxy")
     return value
 
 
@@ -42,6 +57,7 @@ def _network(value: str) -> str:
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Address = Annotated[str, AfterValidator(_address)]
+Mode = Annotated[str, AfterValidator(_kept_from_others)]
 Network = Annotated[str, AfterValidator(_network)]
 
 

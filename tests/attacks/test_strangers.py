@@ -1,0 +1,243 @@
+"""Strangers, and users, who keep the service waiting: others are served meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from hpcwaas.api.bodies import LARGEST_FORM
+from hpcwaas.api.bodies import Patience as PatienceWithBodies
+from hpcwaas.connections import Connections, Patience
+from tests.attacks.crowd import Crowd, descriptors, slowest
+from tests.e2e.processes import Service
+from tests.service import as_user, make_settings, serving
+
+COUNT = 2200
+FORM = b"POST /auth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service as an operator starts it."""
+    descriptors(2 * COUNT)
+    service = Service(tmp_path_factory.mktemp("service"))
+    try:
+        yield service.start()
+    finally:
+        service.end()
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        pytest.param(FORM + b"Content-Length: 1000\r\n\r\n", b"x", id="forms"),
+        pytest.param(FORM + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunks"),
+        pytest.param(b"GET /workflows HTTP/1.1\r\nHost: x\r\nX-Drip: ", b"x", id="heads"),
+        pytest.param(b"", b"", id="silence"),
+        pytest.param(b"GET /ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n", b"", id="answers-not-read"),
+        pytest.param(
+            b"GET /executions/x/logs?timeout=60s HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"POST /workflows/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+            b"x",
+            id="followers-without-credentials",
+        ),
+    ],
+)
+def test_thousands_of_slow_connections_hold_up_nobody(victim: Service, first: bytes, more: bytes) -> None:
+    user = dict(victim.user.headers)
+    with Crowd(victim.url, COUNT, first, more).attacking():
+        requests.get(f"{victim.url}/health/live", timeout=60)  # behind all that came at the same moment
+        longest = slowest(victim.url, 2, ("/workflows", user), ("/health/live", {}), ("/auth/methods", {}))
+    assert longest < 1
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[str]:
+    """A service that waits for nobody for long."""
+    patience = Patience(head=0.5, stranger=0.5, idle=2, rest=0.5, slow=0.5, look=0.05)
+    bodies = PatienceWithBodies(form=0.5, window=0.5)
+    with serving(make_settings(tmp_path), Connections((), patience), patience=bodies) as url:
+        yield url
+
+
+def connect(url: str) -> socket.socket:
+    """A connection whose kernel keeps little."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", urlsplit(url).port or 0))
+    return connection
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What comes until the connection ends."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(65536):
+            received += part
+    return received
+
+
+def dripped(url: str, first: bytes, more: bytes, seconds: float = 5) -> tuple[float, int | None]:
+    """Sends a byte now and then; gives how long that went well, and the status of the answer."""
+    with connect(url) as connection:
+        began = time.monotonic()
+        connection.sendall(first)
+        connection.settimeout(0.1)
+        received = b""
+        while time.monotonic() - began < seconds:
+            try:
+                received = connection.recv(65536)
+                break
+            except TimeoutError:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(more)
+            except ConnectionError:
+                break
+        return time.monotonic() - began, int(received.split()[1]) if received else None
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "status"),
+    [
+        pytest.param(b"", b"", None, id="silence"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n", 408, id="head"),
+        pytest.param(b"\r\n", b"\r\n", 408, id="empty-lines"),
+        pytest.param(FORM + b"Content-Length: 1000\r\n\r\n", b"x", 408, id="form"),
+        pytest.param(FORM + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 408, id="chunks"),
+        pytest.param(FORM + b"Transfer-Encoding: chunked\r\n\r\n5", b";x", 408, id="chunk-extension"),
+        pytest.param(FORM + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n", 408, id="trailers"),
+    ],
+)
+def test_what_drips_has_an_end(impatient: str, first: bytes, more: bytes, status: int | None) -> None:
+    took, answered = dripped(impatient, first, more)
+    assert 0.4 < took < 3
+    assert answered == status
+
+
+@pytest.mark.parametrize("path", ["/files?name=x", "/workflows/echo", "/ssh_keys", "/tokens"])
+def test_a_users_body_has_a_lowest_rate(impatient: str, path: str) -> None:
+    user = as_user(impatient, "alice").headers["Authorization"]
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {user}\r\nContent-Type: application/json\r\n"
+    took, status = dripped(impatient, f"{head}Content-Length: 1000000\r\n\r\n".encode(), b"x")
+    assert status == 408
+    assert took < 3
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (FORM + b"Content-Length: %d\r\n\r\n" % (LARGEST_FORM + 1), 413),
+        (FORM + b"Transfer-Encoding: chunked\r\n\r\n5000\r\n" + b"x" * 0x5000, 413),
+        (b"GET /" + b"x" * 30_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+    ],
+)
+def test_what_is_too_much_is_refused(impatient: str, head: bytes, status: int) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(head)
+        answer = rest(connection)
+    assert int(answer.split()[1]) == status
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == status
+
+
+def test_chunks_of_a_byte_are_refused(impatient: str) -> None:
+    user = as_user(impatient, "alice").headers["Authorization"]
+    with connect(impatient) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(
+            f"POST /files?name=x HTTP/1.1\r\nHost: x\r\nAuthorization: {user}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for _ in range(100):
+            connection.sendall(b"1\r\nx\r\n" * 1000)
+        assert rest(connection).startswith(b"HTTP/1.1 400")
+    assert as_user(impatient, "alice")("GET", "/files").json()["files"] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 100])
+def test_the_rest_of_a_body_that_was_refused_is_not_waited_for_without_end(impatient: str, body: bytes) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + body)
+        began = time.monotonic()
+        assert rest(connection).startswith(b"HTTP/1.1 404")
+        assert time.monotonic() - began < 3
+
+
+def test_who_waits_for_leave_to_send_a_body_and_is_refused_cannot_have_the_next_request_taken_for_it(
+    impatient: str,
+) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"POST /nope HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+        began = time.monotonic()
+        assert rest(connection).startswith(b"HTTP/1.1 404")
+        assert time.monotonic() - began < 0.4
+
+
+def test_an_output_that_is_not_taken_is_given_up(impatient: str) -> None:
+    alice = as_user(impatient, "alice")
+    threads = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            connection = stack.enter_context(connect(impatient))
+            connection.sendall(b"GET /ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n")
+            threads.append(connection)
+        time.sleep(2)
+        assert alice("GET", "/workflows").status_code == 200
+        for connection in threads:
+            assert b"</html>" not in rest(connection)[-100:]
+
+
+@pytest.mark.parametrize(("requests_sent", "answered"), [(10, 10), (200, 17)])
+def test_requests_that_are_sent_ahead_are_answered_up_to_a_number(
+    impatient: str, requests_sent: int, answered: int
+) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(impatient) as connection:
+        connection.sendall(request * requests_sent)
+        assert rest(connection).count(b"HTTP/1.1 200") == answered
+
+
+def test_nonsense_behind_a_request_is_not_the_answer_to_it(impatient: str) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+        answers = rest(connection)
+    assert answers.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answers
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_a_connection_of_a_user_may_rest_longer_than_a_strangers(impatient: str) -> None:
+    alice = as_user(impatient, "alice")
+    with requests.Session() as session:
+        session.get(f"{impatient}/workflows", headers=dict(alice.headers), timeout=10)
+        (pool,) = session.get_adapter(impatient).poolmanager.pools._container.values()  # type: ignore[attr-defined]
+        time.sleep(1)
+        session.get(f"{impatient}/workflows", headers=dict(alice.headers), timeout=10)
+        assert pool.num_connections == 1
+
+
+def test_each_address_and_all_strangers_have_a_share_of_the_connections(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    with serving(settings, Connections((), most=20)) as url, contextlib.ExitStack() as stack:
+        alice = as_user(url, "alice")
+        first = stack.enter_context(connect(url))
+        for _ in range(30):
+            connection = stack.enter_context(connect(url))
+            connection.sendall(b"GET /workflows HTTP/1.1\r\nHost: x\r\nX-Drip: ")
+            assert alice("GET", "/workflows").status_code == 200
+        assert rest(first) == b""
+        assert requests.get(f"{url}/health/live", timeout=5).status_code == 200
+        second = stack.enter_context(connect(url))
+        second.sendall(b"GET /workflows HTTP/1.1\r\nHost: x\r\nX-Drip: ")
+        for _ in range(30):
+            stack.enter_context(connect(url))
+        assert rest(second).startswith(b"HTTP/1.1 429")
