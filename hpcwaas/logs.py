@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import re
+import string
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ _LOGGER = logging.getLogger(__name__)
 _MASK = "********"
 _SHORTEST_SECRET = 4
 """Masking anything shorter would make the log unreadable and tell where it stands."""
+_BASE64 = frozenset(string.ascii_letters + string.digits + "+/-_=")
 _SHORTEST_CORE = 6
 """Shorter parts of base64 may stand in any id."""
 _CREDENTIALS = re.compile(
@@ -113,23 +115,36 @@ def _secrets_of_url(text: str) -> Iterator[str]:
 
 
 class _Scrubber:
-    """Masks secrets in text."""
+    """Masks secrets in text. By plain searches: there may be hundreds of secrets, and long texts of strangers."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         # Longest first: a secret may be a part of another.
-        forms = sorted({form for secret in known for form in _forms(secret)}, key=len, reverse=True)
-        cores = sorted({core for secret in known for core in _cores(secret)}, key=len, reverse=True)
-        plain = "|".join(map(re.escape, forms))
-        encoded = "|".join(map(re.escape, cores))
-        # What the secret is encoded with goes as well: a name and a colon, as in HTTP Basic.
-        parts = [f"[A-Za-z0-9+/_-]*(?:{encoded})[A-Za-z0-9+/_-]*=*"] if cores else []
-        self._known = re.compile("|".join([plain, *parts])) if forms else None
+        self._forms = sorted({form for secret in known for form in _forms(secret)}, key=len, reverse=True)
+        self._cores = sorted({core for secret in known for core in _cores(secret)}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        if self._known:
-            text = self._known.sub(_MASK, text)
+        for core in self._cores:
+            if core in text:
+                text = _without_words_around(text, core)
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, _MASK)
         return _CREDENTIALS.sub(lambda found: f"{found[found.lastgroup or 0]}{_MASK}", text)
+
+
+def _without_words_around(text: str, core: str) -> str:
+    """The text with each word of base64 masked that a part stands in: it holds what else was encoded, a name say."""
+    kept, done = [], 0
+    while (found := text.find(core, done)) >= 0:
+        first, last = found, found + len(core)
+        while first > done and text[first - 1] in _BASE64:
+            first -= 1
+        while last < len(text) and text[last] in _BASE64:
+            last += 1
+        kept += [text[done:first], _MASK]
+        done = last
+    return "".join([*kept, text[done:]])
 
 
 def _forms(secret: str) -> Iterator[str]:
