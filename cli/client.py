@@ -18,6 +18,7 @@ from .literals import Literal, encode
 from .oauth import Renewal
 from .password import credentials
 from .retry import RETRIED_STATUSES, pause, retry_after
+from .stepup import WORD, SignInAgain
 from .tls import secure
 from .trouble import NoConnection, unreachable, unusable
 
@@ -59,12 +60,20 @@ class Client:
         config: address, credentials, TLS.
         note: tells the user something; also an attribute.
         sleep: waits so many seconds.
+        sign_in_again: signs in as the service demands, and gives the configuration with that; None when the user can't
+            be asked.
     """
 
     def __init__(
-        self, config: Config, *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+        self,
+        config: Config,
+        *,
+        note: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+        sign_in_again: Callable[[SignInAgain], Config] | None = None,
     ) -> None:
         self.note = note
+        self._sign_in_again = sign_in_again
         self._sleep = sleep
         self._session = requests.Session()
         self._session.headers.update(
@@ -131,6 +140,21 @@ class Client:
                 return answer
             with answer:
                 failure = self._failure(answer, where)
+            if isinstance(failure, SignInAgain) and self._sign_in_again is not None and not anonymous:
+                again, self._sign_in_again = self._sign_in_again, None  # once
+                self.become(again(failure))
+                if rewind := getattr(data, "rewind", None):
+                    rewind()
+                return self.request(
+                    method,
+                    where,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    stream=stream,
+                    timeout=timeout,
+                    retry=retry,
+                )
             wait = retry_after(answer.headers.get("Retry-After"))
             if isinstance(failure, Unreachable):
                 failure.retry_after = wait
@@ -217,7 +241,9 @@ class Client:
         if anonymous or not self._renewal:
             return self._send(method, where, None if anonymous else self._header, **arguments)
         response = self._send(method, where, f"Bearer {self._renewal.token()}", **arguments)
-        if response.status_code != requests.codes.unauthorized or not self._renewal.renew():
+        if response.status_code != requests.codes.unauthorized or WORD in response.headers.get("WWW-Authenticate", ""):
+            return response
+        if not self._renewal.renew():
             return response
         response.close()
         if rewind := getattr(arguments["data"], "rewind", None):
@@ -264,6 +290,8 @@ class Client:
                 f"{self._config.api_url} redirects to {response.headers.get('Location')}.",
                 hint="Give the service's own address with --api_url.",
             )
+        if status == 401 and problem is not None and problem.get("error") == WORD:
+            return SignInAgain(problem, detail, self._config.login_command)
         if status == 401:
             return WaasError(
                 f"Not signed in at {self._config.api_url}: {detail}",
@@ -317,6 +345,6 @@ def _how_to_sign_in(config: Config) -> str:
 def _how_to_do_more(config: Config, where: str) -> str | None:
     """What helps who isn't allowed something: `waas login` with a password leaves a token, which manages no tokens."""
     by_token = config.login is not None and config.login.refresh_token is None
-    if not (by_token and where.split("/")[1] == "tokens"):
+    if not (by_token and where.split("/")[1] in ("tokens", "terms")):
         return None
     return "Your sign-in is such a token: add --user NAME to give your password for this."

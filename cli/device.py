@@ -9,6 +9,7 @@ from .client import Client
 from .credentials import Login
 from .errors import ExitCode, Unreachable, WaasError
 from .oauth import CLIENT_ID, Refused, exchange
+from .stepup import NO_DEMAND, Demand
 
 _GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _SLOWER_SECONDS = 5.0
@@ -21,18 +22,20 @@ def sign_in(
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    demand: Demand = NO_DEMAND,
 ) -> Login:
     """Shows a code and waits until the user has confirmed it.
 
     Args:
         note: tells the user something.
+        demand: how the user is to sign in.
         sleep, clock: the time.
 
     Raises:
         Refused: the user or the service said no.
         WaasError: nobody confirmed it in time.
     """
-    response = client.request("POST", "/auth/device", data={"client_id": CLIENT_ID}, anonymous=True)
+    response = client.request("POST", "/auth/device", data={"client_id": CLIENT_ID, **demand.form}, anonymous=True)
     attempt = client.decode(response)
     code, interval = str(attempt["device_code"]), max(float(attempt["interval"]), _SHORTEST_PAUSE_SECONDS)
     deadline = clock() + float(attempt["expires_in"])

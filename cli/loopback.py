@@ -17,6 +17,7 @@ from .client import Client
 from .credentials import Login
 from .errors import ExitCode, WaasError
 from .oauth import Refused, exchange
+from .stepup import NO_DEMAND, Demand
 
 _PATIENCE_SECONDS = 300.0
 _PAGE = """<!doctype html>
@@ -91,12 +92,20 @@ def _listening(state: str) -> Iterator[_Listener]:
             listener.shutdown()
 
 
-def sign_in(client: Client, api_url: str, show: Callable[[str], None], *, patience: float = _PATIENCE_SECONDS) -> Login:
+def sign_in(
+    client: Client,
+    api_url: str,
+    show: Callable[[str, str], None],
+    *,
+    patience: float = _PATIENCE_SECONDS,
+    demand: Demand = NO_DEMAND,
+) -> Login:
     """Signs in by a browser.
 
     Args:
-        show: gets the address to open in a browser, and doesn't wait for it.
+        show: gets the address to open in a browser, and the place that its page will ask about; doesn't wait for it.
         patience: seconds to wait for the user.
+        demand: how the user is to sign in.
 
     Raises:
         Refused: the user or the service said no.
@@ -111,8 +120,9 @@ def sign_in(client: Client, api_url: str, show: Callable[[str], None], *, patien
             "state": state,
             "code_challenge": digest,
             "code_challenge_method": "S256",
+            **demand.form,
         }
-        show(f"{api_url}/auth/login?{urlencode(query)}")
+        show(f"{api_url}/auth/login?{urlencode(query)}", f"127.0.0.1:{listener.server_port}")
         try:
             answer = listener.answers.get(timeout=patience)
         except Empty:

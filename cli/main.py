@@ -33,6 +33,7 @@ from .state import State
         "login": Lazy("login", "Sign in to a service."),
         "logout": Lazy("logout", "Sign out."),
         "whoami": Lazy("whoami", "Show who you are, what you may do and what you use."),
+        "terms": Lazy("terms", "Show the terms of use, and accept them."),
         "tokens": Lazy("tokens", "Make personal access tokens for scripts and robots.", ("token", "tok")),
         "completion": Lazy("completion", "Print a completion script for your shell."),
         "help": Lazy("help", "Explain a command."),

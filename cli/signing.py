@@ -23,18 +23,21 @@ from .credentials import Credentials, Login
 from .errors import ExitCode, NotFound, UsageError, WaasError
 from .password import credentials
 from .state import State
+from .stepup import NO_DEMAND, Demand, SignInAgain
+from .terms import agree
 from .text import parse_time
 from .tokens import SCOPES
 
 _DAYS = 30
 
 
-def sign_in(state: State, *, device: bool, no_browser: bool) -> None:
+def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO_DEMAND) -> None:
     """Signs in by what the service offers, keeps what came of it, and says who the user is.
 
     Args:
         device: by a browser on another device.
         no_browser: only show the address.
+        demand: how the identity provider is to sign the user in.
 
     Raises:
         WaasError: nobody is signed in.
@@ -50,14 +53,16 @@ def sign_in(state: State, *, device: bool, no_browser: bool) -> None:
         return
     if by_password and device:
         raise UsageError("--device is for single sign-on; this is a sign-in with a password.")
+    if by_password and demand.form:
+        raise UsageError("--acr-values and --max-age are for single sign-on; this is a sign-in with a password.")
     if by_password:
-        login = _by_password(client, state.config)
+        login = _by_password(client, state)
     elif "sso" not in methods:
         raise WaasError(f"{nobody.api_url} offers no way to sign in that this waas knows.", hint="Upgrade waas.")
     elif state.given.get("user"):
         raise UsageError("The service takes no passwords: leave out --user.")
     else:
-        login = _by_provider(client, state, device=device, no_browser=no_browser)
+        login = _by_provider(client, state, device=device, no_browser=no_browser, demand=demand)
     client.become(replace(nobody, access_token=login.access_token))
     user = client.json("/whoami")
     store = Credentials(nobody.state_directory)
@@ -73,6 +78,39 @@ def sign_in(state: State, *, device: bool, no_browser: bool) -> None:
             "WARNING: HW_USER, HW_ACCESS_TOKEN or the configuration file name other credentials. They count before "
             "this sign-in: take them away."
         )
+
+
+def sign_in_again(state: State, wanted: SignInAgain) -> Config:
+    """Signs in by the provider as the service demands, in place of the present sign-in.
+
+    Returns:
+        the configuration with the new sign-in.
+
+    Raises:
+        SignInAgain: the present sign-in can't be replaced so.
+        WaasError: nobody is signed in, or somebody else.
+    """
+    login = state.config.login
+    if login is None or login.refresh_token is None:
+        raise wanted
+    nobody = replace(state.config, user=None, access_token=None, login=None)
+    client = Client(replace(nobody, login=login), note=state.note)
+    before = client.json("/whoami")["subject"]
+    state.note(wanted.message)
+    client.become(nobody)
+    new = _by_provider(client, state, device=False, no_browser=False, demand=wanted.demand)
+    client.become(replace(nobody, access_token=new.access_token))
+    after = client.json("/whoami")["subject"]
+    if after != before:
+        _end(client, nobody, new)
+        raise WaasError(
+            f"You have signed in as {after}, and what you want to do began as {before}: nothing was done.",
+            code=ExitCode.UNAUTHORIZED,
+        )
+    store = Credentials(nobody.state_directory)
+    _end(client, nobody, store.find(nobody.api_url))
+    store.update(nobody.api_url, lambda _: new)
+    return replace(nobody, login=new)
 
 
 def sign_out(state: State, *, everywhere: bool) -> None:
@@ -137,22 +175,24 @@ def _end(client: Client, config: Config, login: Login | None, *, everywhere: boo
     return None
 
 
-def _by_provider(client: Client, state: State, *, device: bool, no_browser: bool) -> Login:
+def _by_provider(client: Client, state: State, *, device: bool, no_browser: bool, demand: Demand) -> Login:
     browser = None if device or no_browser else _browser(os.environ)
     if device or not (browser or no_browser):
         from .device import sign_in as sign_in_elsewhere
 
-        return sign_in_elsewhere(client, state.note)
+        return sign_in_elsewhere(client, state.note, demand=demand)
     from .loopback import sign_in
 
-    def show(address: str) -> None:
+    def show(address: str, place: str) -> None:
         opened = "Sign in by the browser that opens, or open this address in it" if browser else "Open this address"
-        state.note(f"{opened} on this machine:\n{address}")
+        state.note(
+            f"{opened} on this machine:\n{address}\nIts page asks whether to let {place} in: that is this command."
+        )
         if browser:
             # Some browsers don't return before they are closed.
             Thread(target=browser.open, args=(address,), daemon=True).start()
 
-    return sign_in(client, state.config.api_url, show)
+    return sign_in(client, state.config.api_url, show, demand=demand)
 
 
 def _browser(environment: Mapping[str, str]) -> webbrowser.BaseBrowser | None:
@@ -167,8 +207,9 @@ def _browser(environment: Mapping[str, str]) -> webbrowser.BaseBrowser | None:
         return None
 
 
-def _by_password(client: Client, config: Config) -> Login:
+def _by_password(client: Client, state: State) -> Login:
     """Makes a personal access token with a password."""
+    config = state.config
     named = config.user
     if not named:
         if not sys.stdin.isatty():
@@ -182,6 +223,7 @@ def _by_password(client: Client, config: Config) -> Login:
             raise
         message = f"{config.api_url} doesn't let {named.partition(':')[0]} in with this password."
         raise WaasError(message, code=ExitCode.UNAUTHORIZED, problem=failure.problem) from None
+    agree(client, state)
     scopes = [scope for scope in SCOPES if scope != "admin" or "operator" in roles]
     taken = {token["name"] for token in client.json("/tokens")["tokens"]}
     # The service knows its users' tokens by name, and names end after 100 characters.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from .process_list import hide
 
 if TYPE_CHECKING:
     from .client import Client
+    from .config import Config
+    from .stepup import SignInAgain
 
 
 class State:
@@ -47,11 +50,22 @@ class State:
         """The connection to the service; asks for a missing password."""
         from .client import Client
 
-        return Client(self.config, note=self.note)
+        asked = at_terminal() and self.config.login is not None
+        return Client(self.config, note=self.note, sign_in_again=self._sign_in_again if asked else None)
+
+    def _sign_in_again(self, wanted: SignInAgain) -> Config:
+        from .signing import sign_in_again
+
+        return sign_in_again(self, wanted)
 
     def note(self, message: str) -> None:
         """Tells the user something beside the result."""
         output.note(message, json=self.json)
+
+
+def at_terminal() -> bool:
+    """Whether somebody looks on who can sign in once more; for a script nobody does."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 pass_state = click.make_pass_decorator(State, ensure=True)

@@ -83,9 +83,9 @@ class StepUp(Unauthorized):
     """
 
     def __init__(self, acr_values: Sequence[str], max_age: int | None) -> None:
-        better = f" in a stronger way ({', '.join(acr_values)})" if acr_values else " again"
-        fresh = f", not more than {max_age} seconds before" if max_age is not None else ""
-        super().__init__(f"This demands that you have signed in{better}{fresh}. Sign in again, as the answer says.")
+        better = f"a stronger sign-in ({' or '.join(acr_values)})" if acr_values else "a sign-in"
+        fresh = f" that is not more than {max_age} seconds old" if max_age is not None else ""
+        super().__init__(f"This demands {better}{fresh}. Sign in again.")
         self.acr_values = tuple(acr_values)
         self.max_age = max_age
 

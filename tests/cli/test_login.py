@@ -102,7 +102,7 @@ def test_the_page_says_nothing_of_the_request(service: Any, home: Path) -> None:
     """Nothing that a browser brings comes back in the page, and nothing may be loaded into it."""
     answers: list[requests.Response] = []
 
-    def show(address: str) -> None:
+    def show(address: str, _: str) -> None:
         query = parse_qs(urlsplit(address).query)
         back = {"state": query["state"][0], "error": "<script>x</script>", "error_description": "\x1b[31mno"}
         answers.append(requests.get(query["redirect_uri"][0], params=back, timeout=10))
@@ -127,7 +127,7 @@ def test_the_browser_is_refused(waas: Any, service: Any, home: Path, browser: Br
 def test_nobody_comes(service: Any, home: Path) -> None:
     client = Client(config.load({"api_url": service.url}, {}), note=print)
     with pytest.raises(WaasError, match="Nobody signed in within") as failure:
-        loopback.sign_in(client, service.url, lambda _: None, patience=0.05)
+        loopback.sign_in(client, service.url, lambda *_: None, patience=0.05)
     assert failure.value.code == ExitCode.UNAUTHORIZED
     assert "--device" in str(failure.value.hint)
 
