@@ -17,6 +17,8 @@ from hpcwaas.core.models import Level
 from hpcwaas.engines.cwl.channel import Demultiplexer, FrameHandler, Line, interpret, new_token
 from hpcwaas.engines.cwl.log import LogIndexes, LogWriter, clean
 from hpcwaas.engines.log_index import LogIndex
+from tests.engines.cwl_bench import Bench
+from tests.waiting import until
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -227,3 +229,11 @@ def test_lines_of_tools_are_left_alone() -> None:
     for text in ("INFORMATION", "hello", "[1] [2]"):
         line = Line(Level.INFO, text, message=False)
         assert interpret(line) is line
+
+
+def test_what_waits_for_its_line_s_end_is_told_meanwhile(bench: Bench) -> None:
+    reference = bench.shell("printf 'Work%s... ' ing >&2; sleep 60")
+    until(lambda: "Working" in bench.text(reference), 30)
+    assert not bench.executions.state(reference).status.over
+    bench.executions.cancel(reference)
+    bench.end(reference)

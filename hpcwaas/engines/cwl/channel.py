@@ -3,18 +3,24 @@ messages. The latter stand in frames that begin with a random token, which no to
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import os
 import re
 import secrets
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hpcwaas.core.models import Level
 from hpcwaas.engines.cwl.log import MAX_LINE
 
+PATIENCE = 1.0
+"""Seconds after which a line without an end is given, and between two states of one that overwrites itself."""
+
+_OPEN_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 _MORE = b"+"
 _LAST = b"."
 
@@ -60,9 +66,18 @@ class FrameHandler(logging.Handler):
 
 
 class Demultiplexer:
-    """Turns what comes out of the pipe into lines again."""
+    """Turns what comes out of the pipe into lines again. Of a line that waits for its end, or overwrites itself, what
+    there is is given once in a while.
 
-    def __init__(self, token: bytes) -> None:
+    Args:
+        clock: seconds since some moment.
+    """
+
+    def __init__(self, token: bytes, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._given_at = -PATIENCE
+        self._waits_since: float | None = None
+        self._begun = False
         self._token = token
         self._pattern = re.compile(re.escape(token) + rb"([+.])([^\n]*)\n|\n")
         self._buffer = b""
@@ -78,8 +93,10 @@ class Demultiplexer:
             end = match.end()
             if match[1] is None:
                 yield from self._split()
-                yield self._raw(bytes(self._line))
+                if self._line or not self._begun:
+                    yield self._raw(bytes(self._line))
                 self._line.clear()
+                self._begun, self._waits_since = False, None
                 continue
             self._payload += match[2]
             if match[1] == _LAST:
@@ -91,13 +108,32 @@ class Demultiplexer:
         self._line += self._buffer[end:start]
         self._buffer = self._buffer[start:]
         yield from self._split()
+        yield from self.unfinished()
+
+    def unfinished(self) -> Iterator[Line]:
+        """Yields what there is of a line whose end doesn't come; to be called now and then."""
+        if not self._line:
+            self._waits_since = None
+            return
+        now = self._clock()
+        if self._waits_since is None:
+            self._waits_since = now
+        overwritten = b"\r" in self._line[:-1]  # at its end it may be the first half of a line's end
+        if now - (self._given_at if overwritten else self._waits_since) < PATIENCE:
+            return
+        whole = _OPEN_ESCAPE.sub(b"", bytes(self._line))
+        text, size = codecs.utf_8_decode(whole, "replace", False)
+        if text:
+            yield Line(Level.INFO, text, message=False)
+            del self._line[:size]
+            self._begun, self._given_at, self._waits_since = True, now, None
 
     def end(self) -> Iterator[Line]:
         """Yields what came without a line's end."""
         self._line += self._buffer
         self._buffer = b""
         yield from self._split()
-        if self._line:
+        if self._line.strip(b"\r") or (self._line and not self._begun):
             yield self._raw(bytes(self._line))
             self._line.clear()
 
@@ -107,6 +143,9 @@ class Demultiplexer:
         yield Line(Level(level), text, message=True)
 
     def _split(self) -> Iterator[Line]:
+        # What was overwritten is gone.
+        if (start := self._line.rfind(b"\r", 0, max(0, len(self._line) - 1))) > 0:
+            del self._line[:start]
         while len(self._line) > MAX_LINE:
             end = MAX_LINE
             while end > MAX_LINE - 4 and self._line[end] & 0xC0 == 0x80:  # not inside a character

@@ -136,6 +136,7 @@ class Supervisor:
             self._fork(token, selector)
             while True:
                 self._pump(selector, _TICK if selector.get_map() else _TICK / 20)
+                self._take(self._demultiplexer.unfinished())
                 self._reap()
                 self._look()
                 if self._exit is not None or (self._stop and time.monotonic() >= self._kill_at):
