@@ -366,7 +366,12 @@ class Executions:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
                 raise
             reason = f"Nobody can tell whether the execution was started. {error.detail}"
-        except (NotFound, Conflict, BadRequest) as error:  # it never will start: the catalogue or uploads have changed
+        except (
+            NotFound,
+            Conflict,
+            BadRequest,
+            TooLarge,
+        ) as error:  # it never will start: the catalogue or uploads have changed
             reason = f"The service was restarted before the execution began, and then: {error.detail}"
         else:
             _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)

@@ -130,3 +130,25 @@ def test_stored_bytes_are_counted_where_they_are_stored(database: Database) -> N
         records.check_room("alice", 1, 3 * 2**40)
     with pytest.raises(TooManyRequests, match="It never will"):
         records.check_room("bob", 3 * 2**40 + 1, 3 * 2**40)
+
+
+def test_executions_and_files_share_one_limit(database: Database) -> None:
+    records, uploads = ExecutionStore(database), UploadStore(database)
+    large = replace(execution(1), inputs={"text": "x" * 1000})
+    records.add(large, room=2000)
+    assert 1000 < uploads.stored("alice") < 1100
+    assert uploads.stored("bob") == 0
+    with pytest.raises(TooManyRequests, match="another execution doesn't fit"):
+        records.add(replace(execution(2), inputs={"text": "x" * 1000}), room=2000)
+    records.save_state(large.id, ExecutionState(Status.SUCCEEDED, ended_at=NOW, outputs={"o": "y" * 100}, stored=500))
+    assert 1600 < uploads.stored("alice") < 1700
+    records.save_state(large.id, ExecutionState(Status.SUCCEEDED, ended_at=NOW, stored=9000))  # it stays as it ended
+    assert uploads.stored("alice") < 1700
+    with pytest.raises(TooManyRequests, match="this file doesn't fit"):
+        uploads.check_room("alice", 500, 2000)
+    first, new = records.add(execution(3), ("key", "print"), room=2000)
+    assert new
+    assert records.add(replace(execution(4), inputs={"text": "x" * 1000}), ("key", "print"), room=2000) == (
+        first,
+        False,
+    )

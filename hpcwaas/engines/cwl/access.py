@@ -48,7 +48,8 @@ def _index(directory: Path, state_dir: Path) -> Index:
     fingerprint = fingerprint_of(directory, stamps)
     old = IndexFile(state_dir).load()
     now = time.time()
-    if old.fresh(fingerprint, now):
+    if old.due is None and old.fresh(fingerprint, now):
         return old
     snapshots = SnapshotStore(state_dir / "snapshots")
-    return Reading(directory, stamps, fingerprint, old, snapshots, lambda _description: "", now).index()
+    # What is being edited just now is told as it stands.
+    return Reading(directory, stamps, fingerprint, old, snapshots, lambda _description: "", now, settle=0).index()

@@ -35,6 +35,7 @@ class Reading:
         snapshots: of what was published so far.
         save: makes a snapshot of a description and returns its version.
         now: the time in seconds.
+        settle: seconds for which metadata that let in more users must stay; `SETTLE` when None.
 
     Attributes:
         warnings: what cwltool says of a document that is published.
@@ -48,6 +49,7 @@ class Reading:
     snapshots: SnapshotStore
     save: Callable[[Mapping[str, JSON]], str]
     now: float
+    settle: float | None = None
     warnings: list[str] = field(default_factory=list)
     failure: DescriberFailed | None = None
     _published: list[Published] = field(default_factory=list)
@@ -65,7 +67,7 @@ class Reading:
         changed = [entry for entry in found.entries if not self._unchanged(entry)]
         self._describe(changed)
         fingerprint = "" if self.failure else self.fingerprint
-        waits = [item.wider[1] + SETTLE for item in self._published if item.wider]
+        waits = [item.wider[1] + self._settle for item in self._published if item.wider]
         return Index(
             fingerprint,
             tuple(sorted(self._published, key=lambda item: item.entry.id)),
@@ -73,6 +75,10 @@ class Reading:
             tuple(found.problems),
             min(waits, default=None),
         )
+
+    @property
+    def _settle(self) -> float:
+        return SETTLE if self.settle is None else self.settle
 
     def _last(self, workflow_id: str) -> Published | None:
         """What was published under an id last, or is known of it though it is withheld."""
@@ -167,7 +173,7 @@ class Reading:
             return
         sign = digest([entry.authorized_users, entry.authorized_groups, entry.everybody])
         since = last.wider[1] if last.wider and last.wider[0] == sign and last.wider[1] <= self.now else self.now
-        if self.now - since >= SETTLE:
+        if self.now - since >= self._settle:
             self._published.append(replace(item, entry=entry, wider=None))
             return
         rights = {name: getattr(last.entry, name) for name in ("authorized_users", "authorized_groups", "everybody")}
