@@ -199,6 +199,7 @@ def test_messages_and_tool_lines_keep_their_order_and_nobody_forges_a_message() 
 
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_any_bytes_come_through(data: bytes, size: int) -> None:
+    data = data.replace(b"\r", b".")  # it takes back what stands before it
     chunks = [data[start : start + size] for start in range(0, len(data), size)]
     text = "\n".join(line.text for line in lines_of(chunks, new_token()))
     assert text == data.removesuffix(b"\n").decode(errors="replace")
