@@ -1,18 +1,38 @@
-# The service as an image:
+# The service and its command as images:
 #   docker build -t hpcwaas .
 #   docker run -p 9090:9090 -v ./hpcwaas-api.yaml:/etc/hpcwaas-api/hpcwaas-api.yml:ro -v hpcwaas-data:/data hpcwaas
+#   docker build -t hpcwaas-cli --target cli .
+#   docker run -ti --rm hpcwaas-cli help
 # The file needs an `auth` section: without one the service is in local mode and listens inside the container only.
-# Bring the database up to date before the first start and after an upgrade: the same with `hpcwaas-api db upgrade` at
-# the end.
+# Bring the database up to date before the first start and after an upgrade: the same with `db upgrade` at the end.
+#
+# All Python packages are those whose digests stand in requirements/. The base is a tag unless you give its digest, which
+# only your registry knows: `docker buildx imagetools inspect python:3.13-slim` prints it, and
+#   docker build --build-arg BASE=python:3.13-slim@sha256:… -t hpcwaas .
+# builds on exactly that one.
+ARG BASE=docker.io/library/python:3.13-slim
 
-FROM python:3.13-slim AS build
+FROM ${BASE} AS wheel
 WORKDIR /src
+COPY requirements/build.txt requirements/
+RUN python -m venv /build && /build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
 COPY . .
-RUN python -m venv /opt/hpcwaas \
-    && pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
-    && /opt/hpcwaas/bin/pip install --no-cache-dir --constraint constraints.txt "$(echo /dist/hpcwaas-*.whl)[cwl]"
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
 
-FROM python:3.13-slim
+# Packages first: they change less often than the service.
+FROM ${BASE} AS service-packages
+COPY requirements/service.txt /
+RUN python -m venv /opt/hpcwaas && /opt/hpcwaas/bin/pip install --no-cache-dir --require-hashes -r /service.txt
+COPY --from=wheel /dist /dist
+RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl
+
+FROM ${BASE} AS cli-packages
+COPY requirements/cli.txt /
+RUN python -m venv /opt/hpcwaas && /opt/hpcwaas/bin/pip install --no-cache-dir --require-hashes -r /cli.txt
+COPY --from=wheel /dist /dist
+RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl && rm /opt/hpcwaas/bin/hpcwaas-api
+
+FROM ${BASE} AS runtime
 # The supervisors of executions are detached from the service: somebody (tini) has to be their parent when they end.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -20,15 +40,22 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin hpcwaas \
     && install --directory --owner hpcwaas --group hpcwaas --mode 0700 /data
-COPY --from=build /opt/hpcwaas /opt/hpcwaas
 ENV PATH=/opt/hpcwaas/bin:$PATH \
-    HWA_DATA_DIR=/data \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /data
+
+# Keep what `waas login` writes with `-v waas:/data`.
+FROM runtime AS cli
+COPY --from=cli-packages /opt/hpcwaas /opt/hpcwaas
+ENV HOME=/data
+ENTRYPOINT ["tini", "--", "waas"]
+
+FROM runtime AS service
+COPY --from=service-packages /opt/hpcwaas /opt/hpcwaas
+ENV HWA_DATA_DIR=/data
 VOLUME /data
 EXPOSE 9090
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/health/live', timeout=4)"]
-ENTRYPOINT ["tini", "--"]
-CMD ["hpcwaas-api"]
+ENTRYPOINT ["tini", "--", "hpcwaas-api"]

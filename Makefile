@@ -8,6 +8,8 @@ TOIL := .venv-toil
 BROWSER := .venv-browser
 OIDC := .venv-oidc
 RUSTYVAULT := .venv-rustyvault
+TOOLS := .venv-tools
+IMAGES := .images
 RUSTYVAULT_VERSION := 0.2.1
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
@@ -18,7 +20,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench test-system test-postgresql migration clean
+.PHONY: help demo run test lint bench test-system test-postgresql migration requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,11 +56,29 @@ migration: $(VENV)/.installed-dev ## write the next migration of the store: make
 	@$(VENV)/bin/python .ci/new-migration.py '$(NAME)'
 	@$(VENV)/bin/ruff check --quiet --fix hpcwaas/store/migrations && $(VENV)/bin/ruff format --quiet hpcwaas/store/migrations
 
+# The versions of constraints.txt, with the digests of every file that the package index has of them.
+COMPILE := $(TOOLS)/bin/uv pip compile --quiet --constraint constraints.txt --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --custom-compile-command 'make requirements'
+
+requirements: $(TOOLS)/.installed ## write requirements/*.txt anew, after a change of setup.cfg or constraints.txt
+	@$(COMPILE) --extra cwl --extra postgresql --output-file requirements/service.txt setup.cfg
+	@$(COMPILE) --output-file requirements/cli.txt requirements/cli.in
+	@$(COMPILE) --output-file requirements/build.txt requirements/build.in
+
+sbom: $(TOOLS)/.installed ## write dist/sbom.cdx.json: what the service is made of (CycloneDX)
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py requirements requirements/service.txt --output-reproducible --output-file dist/sbom.cdx.json
+	@echo "dist/sbom.cdx.json: $$(grep -c '"purl"' dist/sbom.cdx.json) packages"
+
+audit: $(TOOLS)/.installed ## ask the package index for known vulnerabilities of what the service is made of
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --requirement requirements/service.txt --require-hashes \
+	  || { echo "There are findings, or the index gave no advisories: then nothing is known. See above." >&2; exit 1; }
+
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python:
+$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(TOOLS)/bin/python:
 	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
@@ -88,6 +108,11 @@ $(TOIL)/.installed: .ci/toil.txt | $(TOIL)/bin/python
 $(BROWSER)/.installed: .ci/browser.txt | $(BROWSER)/bin/python
 	@echo "Installing what drives a browser"
 	@$(BROWSER)/bin/python $(PIP) -r .ci/browser.txt
+	@touch $@
+
+$(TOOLS)/.installed: .ci/tools.txt | $(TOOLS)/bin/python
+	@echo "Installing what looks after the packages"
+	@$(TOOLS)/bin/python $(PIP) -r .ci/tools.txt
 	@touch $@
 
 # An OpenID provider, by the npm of the Node.js that $(VENV) has anyway.

@@ -24,7 +24,7 @@ from connexion.resolver import Resolver
 from starlette.types import ASGIApp
 
 from hpcwaas import app_contract, app_identity
-from hpcwaas.api import auth, handlers, middleware, problems, security
+from hpcwaas.api import auth, handlers, middleware, problems, security, swagger_ui
 from hpcwaas.api.admission import Admission
 from hpcwaas.api.audit import Auditing, Strangers
 from hpcwaas.api.bodies import Bodies, Forms, Patience
@@ -156,7 +156,8 @@ def create_app(
             partial(Probes, health=parts.health),
             partial(Bodies, limit=settings.server.max_body, patience=patience),
             ExceptionMiddleware,
-            middleware.SwaggerUI,
+            swagger_ui.SwaggerUI,
+            middleware.Contract,
             RoutingMiddleware,
             SecurityMiddleware,
             RequestValidationMiddleware,
@@ -167,7 +168,7 @@ def create_app(
         security_map=security.security_map(
             parts.identity, app_contract.rules(settings, contract, parts.terms), parts.limits.count_request
         ),
-        swagger_ui_options=SwaggerUIOptions(swagger_ui_path="/ui"),
+        swagger_ui_options=SwaggerUIOptions(swagger_ui=False),
         uri_parser_class=URIParser,
         validate_responses=validate_responses,
         validator_map=validators(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpcwaas.api import security
+from hpcwaas.api import security, swagger_ui
 from hpcwaas.configuration.settings import Settings, StepUpSettings
 from hpcwaas.core.models import Demand
 from hpcwaas.identity.base import AcceptedTerms
@@ -38,4 +38,4 @@ def rules(settings: Settings, contract: Mapping[str, Any], terms: AcceptedTerms)
 def methods(contract: Mapping[str, Any]) -> dict[str, list[str]]:
     """The paths that there are, with their methods."""
     paths = {path: [verb.upper() for verb in item if verb in _VERBS] for path, item in contract["paths"].items()}
-    return paths | {path: ["GET"] for path in ("/", "/ui", "/openapi.json", "/openapi.yaml")}
+    return paths | {path: ["GET"] for path in ("/", "/openapi.json", "/openapi.yaml", *swagger_ui.PATHS)}

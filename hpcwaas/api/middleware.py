@@ -37,10 +37,6 @@ _CLIENT_GONE = 499
 _ONLY_TLS = "max-age=31536000"
 """Tells browsers to come by TLS only; sent where they have."""
 
-_UI_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-)
-"""The Swagger UI's page holds scripts and styles of its own. Nothing may come from elsewhere."""
 _API_POLICY = "default-src 'none'; sandbox"
 """A user's output that a browser opens is only shown: it runs nothing in the service's name."""
 
@@ -70,9 +66,7 @@ class Edge:
                 headers["X-Request-ID"] = extensions[REQUEST_ID]
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault(
-                    "Content-Security-Policy", _UI_POLICY if scope["path"].startswith("/ui") else _API_POLICY
-                )
+                headers.setdefault("Content-Security-Policy", _API_POLICY)
                 if scope.get("scheme") == "https":
                     headers.setdefault("Strict-Transport-Security", _ONLY_TLS)
             await send(message)
@@ -126,18 +120,18 @@ class Methods:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        if len(path) > 1 and path.endswith("/") and not path.startswith("/ui") and not _quoted_slash(scope):
+        if len(path) > 1 and path.endswith("/") and path != "/ui/" and not _quoted_slash(scope):
             scope = {**scope, "path": path.rstrip("/") or "/"}
             path = scope["path"]
         if path == "/" and method in ("GET", "HEAD"):
             await answer(send, 307, {"Location": f"{scope.get('root_path', '')}/ui/"})
             return
         allowed = self._allowed(path)
-        if not allowed and not path.startswith("/ui/"):
+        if not allowed:
             # Connexion's router and Flask's behind it don't agree on everything, `//workflows` for one.
             await refuse(scope, send, 404, "There is nothing at this path.", {})
             return
-        if allowed and method not in allowed:
+        if method not in allowed:
             headers = {"Allow": ", ".join(sorted(allowed | {"OPTIONS"}))}
             if method == "OPTIONS":
                 await answer(send, 204, headers)
@@ -175,12 +169,12 @@ class _Bodiless:
             await self._send({"type": "http.response.body", "body": b""})
 
 
-class SwaggerUI(SwaggerUIMiddleware):  # type: ignore[misc] # connexion has no types
-    """Connexion's Swagger UI, which otherwise routes every request."""
+class Contract(SwaggerUIMiddleware):  # type: ignore[misc] # connexion has no types
+    """Connexion's view of the contract, which otherwise routes every request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        if scope["type"] == "http" and scope["path"].startswith(("/ui", "/openapi.")):
+        if scope["type"] == "http" and scope["path"].startswith("/openapi."):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)

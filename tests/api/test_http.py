@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -144,8 +145,33 @@ def test_root_leads_to_the_swagger_ui_which_needs_nothing_from_elsewhere(alice: 
     assert answer.url == alice.url + "/ui/"
     assert "swagger-ui" in answer.text
     assert "https://" not in answer.text
-    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
-        assert requests.get(f"{alice.url}/ui/{name}", timeout=10).status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    names = re.findall(r'(?:src|href)="([a-z0-9.-]+)', answer.text)
+    assert {"swagger-ui-bundle.js", "swagger-ui.css", "page.js", "page.css"} <= set(names)
+    for name in ("index.html", *names):
+        found = requests.get(f"{alice.url}/ui/{name}", timeout=10)
+        assert (found.status_code, int(found.headers["Content-Length"]) > 20) == (200, True)
+
+
+@pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/page.js", "/ui/swagger-ui.css", "/openapi.json"])
+def test_the_swagger_ui_has_the_same_manners_as_everything_else(alice: Any, path: str) -> None:
+    url = alice.url + path
+    options = requests.options(url, timeout=10)
+    assert (options.status_code, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
+    wrong = requests.post(url, timeout=10)
+    check_problem(wrong, 405, "method_not_allowed")
+    assert wrong.headers["Allow"] == "GET, HEAD, OPTIONS"
+    head, get = (requests.request(method, url, timeout=10, allow_redirects=False) for method in ("HEAD", "GET"))
+    assert (head.status_code, head.content) == (get.status_code, b"")
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui/nope", "/ui/../app.py", "/ui/swagger-ui.css.map", "/ui/index.j2", "/ui/page.js/x"]
+)
+def test_the_swagger_ui_has_nothing_else(alice: Any, path: str) -> None:
+    check_problem(requests.get(alice.url + path, timeout=10), 404, "not_found")
 
 
 def test_the_contract_is_served(alice: Any) -> None:

@@ -32,6 +32,7 @@ def main(chromium: str, address: str, token: str, picture: str) -> None:
         page.wait_for_selector(".opblock")
         seen["title"] = page.inner_text(".info .title")
         seen["operations"] = page.locator(".opblock").count()
+        seen["servers"] = page.locator(".servers").count()
         page.click("button.authorize")
         page.fill("input[aria-label=auth-bearer-value]", token)
         page.locator(".auth-container button.authorize").first.click()

@@ -1,0 +1,96 @@
+"""The Swagger UI: a page, a script and styles of our own around the files of a current release.
+
+Everything is a file of this service, so that a browser runs and loads nothing else (`POLICY`).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.resources import files
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of the page."""
+
+_VERSION = version("flask-swagger-ui")
+_RELEASED = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+_PAGE = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Workflow Execution Service</title>
+<link rel="icon" type="image/png" href="favicon-32x32.png?v={_VERSION}">
+<link rel="stylesheet" href="swagger-ui.css?v={_VERSION}">
+<link rel="stylesheet" href="page.css">
+</head>
+<body>
+<noscript>This page needs a script. Without one there is <a href="../openapi.yaml">openapi.yaml</a>.</noscript>
+<div id="swagger-ui"></div>
+<script src="swagger-ui-bundle.js?v={_VERSION}"></script>
+<script src="page.js"></script>
+</body>
+</html>
+"""
+_SCRIPT = """"use strict";
+const nothing = () => null;
+SwaggerUIBundle({
+  url: "../openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null,
+  // There is one server, which is this one: nothing to choose.
+  plugins: [() => ({ components: { ServersContainer: nothing, OperationServers: nothing } })],
+});
+"""
+_STYLES = "body { margin: 0; background: #fafafa; }\n"
+_OWN = {
+    "": ("text/html; charset=utf-8", _PAGE),
+    "index.html": ("text/html; charset=utf-8", _PAGE),
+    "page.js": ("text/javascript; charset=utf-8", _SCRIPT),
+    "page.css": ("text/css; charset=utf-8", _STYLES),
+}
+
+PATHS = ("/ui", *(f"/ui/{name}" for name in (*_OWN, *_RELEASED)))
+"""All paths, of which each can be read."""
+
+
+class SwaggerUI:
+    """Answers `PATHS`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        released = files("flask_swagger_ui") / "dist"
+        self._files = {
+            **{f"/ui/{name}": (kind, text.encode(), "no-cache") for name, (kind, text) in _OWN.items()},
+            **{
+                f"/ui/{name}": (kind, (released / name).read_bytes(), "public, max-age=31536000, immutable")
+                for name, kind in _RELEASED.items()
+            },
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] == "http" and scope["path"] == "/ui":
+            location = f"{scope.get('root_path', '')}/ui/"
+            await _answer(send, 307, {"location": location}, b"")
+        elif scope["type"] == "http" and scope["path"] in self._files:
+            kind, content, caching = self._files[scope["path"]]
+            await _answer(send, 200, {"content-type": kind, "cache-control": caching}, content)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    headers = headers | {"content-length": str(len(body)), "content-security-policy": POLICY}
+    listed = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": body})
