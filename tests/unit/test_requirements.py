@@ -23,7 +23,8 @@ CONSTRAINTS = pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("name", LISTS)
 def test_versions_are_those_that_are_tested(name: str) -> None:
-    assert pins(LISTS[name]).items() <= CONSTRAINTS.items(), "run `make requirements` and commit what it writes"
+    other = "\n".join(line for line in LISTS[name].splitlines() if "sys_platform == 'win32'" not in line)
+    assert pins(other).items() <= CONSTRAINTS.items(), "run `make requirements` and commit what it writes"
 
 
 def test_all_that_is_declared_is_there() -> None:
