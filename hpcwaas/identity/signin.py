@@ -51,6 +51,9 @@ _READING = timedelta(minutes=30)
 
 _ENDS = ("ends", "redirect_uri", "challenge", "acr_values", "max_age")
 
+_CLOCKS = timedelta(seconds=60)
+"""By how much the provider's clock may differ."""
+
 _CODE_LIFE = timedelta(seconds=60)
 _ATTEMPT, _CODE, _TERMS = "attempt", "code", "terms"
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\]):(?P<port>[1-9][0-9]{0,4})(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
@@ -132,7 +135,8 @@ class SingleSignOn:
         attempt, cookie = self._bound(_ATTEMPT, parameters.get("state") or "", cookies)
         carried = _carried(cookie)
         try:
-            user, access_token = self._user(parameters, cookie, _demanded(attempt))
+            user, access_token = self._user(parameters, cookie)
+            _check_proof(user.proof, attempt)
             if (terms := self._terms.open(user.subject)) is not None:
                 return self._ask(user, terms, attempt, carried)
             if attempt["ends"] == "device":
@@ -192,7 +196,7 @@ class SingleSignOn:
         cookie = f"{secrets.token_urlsafe(32)}.{_encoded(carried.encode())}"
         nonce, verifier = _derived(cookie, "nonce"), _derived(cookie, "verifier")
         url = self._provider.authorization_url(state, nonce, verifier, _demanded(ends))
-        content = {**ends, "binding": digest(cookie)}
+        content = {**ends, "binding": digest(cookie), "begun_at": datetime.now(UTC).isoformat()}
         self._tickets.put(_ATTEMPT, digest(state), content, datetime.now(UTC) + LIFE)
         return Departure(url, self.cookie_name(state), cookie)
 
@@ -232,7 +236,7 @@ class SingleSignOn:
                 self._devices.decide(carried, None)
         return MachineKeptOut(error, carried if self._devices.waits(carried) else None)
 
-    def _user(self, parameters: Mapping[str, str | None], cookie: str, demand: Demand) -> tuple[Principal, str]:
+    def _user(self, parameters: Mapping[str, str | None], cookie: str) -> tuple[Principal, str]:
         if error := parameters.get("error"):
             raise _provider_error(error, parameters.get("error_description"))
         if not (code := parameters.get("code")):
@@ -241,8 +245,6 @@ class SingleSignOn:
             code, _derived(cookie, "nonce"), _derived(cookie, "verifier"), parameters.get("iss")
         )
         user = self._admit(vouched)
-        if not demand.met_by(user.proof, datetime.now(UTC)):
-            raise Forbidden(_shortfall(user.proof, demand))
         return user, vouched.access_token
 
     def _lead_on(self, attempt: Mapping[str, JSON], state: str, user: Principal) -> str:
@@ -282,6 +284,15 @@ def _demanding(demand: Demand) -> Mapping[str, JSON]:
 
 def _demanded(attempt: Mapping[str, JSON]) -> Demand:
     return Demand(tuple(attempt.get("acr_values", ())), attempt.get("max_age"))
+
+
+def _check_proof(proof: Proof, attempt: Mapping[str, JSON]) -> None:
+    """Refuses with `Forbidden` a sign-in that isn't what was demanded when the browser left."""
+    demand = _demanded(attempt)
+    # Not when it came back: a sign-in that was made meanwhile is as fresh as any.
+    begun_at = datetime.fromisoformat(attempt["begun_at"]) if "begun_at" in attempt else datetime.now(UTC)
+    if not demand.met_by(proof, begun_at - _CLOCKS):
+        raise Forbidden(_shortfall(proof, demand))
 
 
 def _shortfall(proof: Proof, demand: Demand) -> str:

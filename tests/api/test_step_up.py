@@ -150,6 +150,12 @@ def test_a_provider_that_ignores_the_demand_signs_nobody_in(
         token_of(service, "alice", acr=acr, ago=ago, acr_values=MFA, max_age="600")
 
 
+def test_a_sign_in_that_is_made_meanwhile_is_fresh(service: Service) -> None:
+    assert token_of(service, "alice", acr=MFA, ago=30, acr_values=MFA, max_age="0")  # clocks differ
+    with pytest.raises(PermissionError, match="over 0 seconds ago"):
+        token_of(service, "alice", acr=MFA, ago=90, acr_values=MFA, max_age="0")
+
+
 @pytest.mark.parametrize(
     "parameters", [{"acr_values": 'a"b'}, {"acr_values": "a\nb"}, {"max_age": "-1"}, {"max_age": "soon"}]
 )

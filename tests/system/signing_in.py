@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,8 +217,12 @@ def query(url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def place(home: Path, *, jwt: bool = False) -> Iterator[Place]:
-    """Sets all of it up, and at the end looks for secrets where they don't belong."""
+def place(home: Path, variables: Mapping[str, str] | None = None, *, jwt: bool = False) -> Iterator[Place]:
+    """Sets all of it up, and at the end looks for secrets where they don't belong.
+
+    Args:
+        variables: further settings of the service.
+    """
     assert MODULES.exists(), "the OpenID provider isn't installed: use `make test-system`"
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
@@ -234,6 +238,7 @@ def place(home: Path, *, jwt: bool = False) -> Iterator[Place]:
             HWA_AUTH_CLIENT_SECRET=SECRET,
             HWA_AUTH_SCOPES="openid,profile,groups",
             HWA_AUTH_OPERATORS="bob",
+            **(variables or {}),
         )
         service.address = address
         stack.callback(service.end)

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -77,7 +78,11 @@ def test_a_user_who_cancels_at_the_provider_is_told_so(here: Place, tmp_path: Pa
 
 def test_waas_signs_in_by_the_browser_of_its_machine(here: Place, tmp_path: Path) -> None:
     with waas_login(here, tmp_path) as (login, address):
-        here.browsers("alice", "open", address)
+        page = here.browsers("alice", "open", address)
+        assert page["status"] == 200
+        assert page["code"] == [urlsplit(query(address)["redirect_uri"]).netloc]
+        pictures(here, "alice", tmp_path, "let-a-command-in")
+        here.browsers("alice", "press", "Sign in and let it in")
         page = here.sign_in("alice")
         said, trouble = login.communicate(timeout=30)
     assert (login.returncode, said) == (0, f"SUCCESS: Signed in at {here.url} as Alice Liddell (alice)\n"), trouble
@@ -99,10 +104,64 @@ def test_waas_signs_in_by_the_browser_of_its_machine(here: Place, tmp_path: Path
 def test_waas_is_told_when_the_user_cancels(here: Place, tmp_path: Path) -> None:
     with waas_login(here, tmp_path) as (login, address):
         here.browsers("alice", "open", address)
+        here.browsers("alice", "press", "Sign in and let it in")
         assert "Not signed in" in here.browsers("alice", "press", "Cancel")["text"]
         _, trouble = login.communicate(timeout=30)
     assert login.returncode == 6
     assert "refused" in trouble
+
+
+def test_waas_is_told_when_the_user_does_not_let_it_in(here: Place, tmp_path: Path) -> None:
+    with waas_login(here, tmp_path) as (login, address):
+        here.browsers("alice", "open", address)
+        assert "Not signed in" in here.browsers("alice", "press", "Refuse")["text"]
+        _, trouble = login.communicate(timeout=30)
+    assert login.returncode == 6
+    assert "You didn't let the command in" in trouble
+    assert not [url for url in here.browsers("alice", "visited") if url.startswith(here.provider.issuer)]
+
+
+def test_terms_of_use_are_accepted_on_the_way(tmp_path: Path) -> None:
+    terms = {"HWA_AUTH_TERMS_VERSION": "2026-11", "HWA_AUTH_TERMS_TEXT": "Use it for science.\n" * 60}
+    with place(tmp_path, terms) as here, waas_login(here, tmp_path) as (login, address):
+        here.browsers("alice", "open", address)
+        here.browsers("alice", "press", "Sign in and let it in")
+        page = here.sign_in("alice")
+        assert "Terms of use" in page["title"]
+        assert "version 2026-11" in page["text"]
+        pictures(here, "alice", tmp_path, "terms")
+        page = here.browsers("alice", "press", "I accept them")
+        assert "Thank you" in page["text"]  # the provider knows her by now
+        said, trouble = login.communicate(timeout=30)
+        assert login.returncode == 0, trouble
+        assert "Alice Liddell" in said
+        kept = here.keep_credentials()
+        assert here.whoami(kept["access_token"]).status_code == 200
+        assert here.browsers("alice", "noticed") == {"elsewhere": [], "errors": []}
+        with here.service.database() as database:
+            rows = database.execute("SELECT subject, version FROM accepted_terms").fetchall()
+        assert rows == [("alice", "2026-11")]
+
+
+def test_a_fresh_sign_in_is_demanded_and_had(tmp_path: Path) -> None:
+    demand = {"HWA_AUTH_STEP_UP_MAX_AGE": "60", "HWA_AUTH_STEP_UP_ACTS": "tokens"}
+    with place(tmp_path, demand) as here:
+        for options, made in (((), False), (("--max-age", "0"), True)):
+            with waas_login(here, tmp_path, *options) as (login, address):
+                here.browsers("alice", "open", address)
+                here.browsers("alice", "press", "Sign in and let it in")
+                here.sign_in("alice")
+                assert login.wait(30) == 0
+            here.keep_credentials()
+            if not made:
+                with here.service.database() as database:
+                    database.execute("UPDATE sessions SET proved_at = '2026-01-01 00:00:00.000000'")
+            create = here.waas("tokens", "create", "t", "--scope", "workflows:read")
+            assert (create.returncode == 0) is made, create.stderr
+            if not made:
+                assert "--max-age 60" in create.stderr
+            else:
+                here.keep("personal access token", create.stdout.strip())
 
 
 def test_a_machine_without_a_browser_is_let_in(here: Place, tmp_path: Path) -> None:
@@ -244,14 +303,15 @@ def test_sessions_go_on_while_the_provider_is_down(here: Place, tmp_path: Path) 
 
 
 @contextlib.contextmanager
-def waas_login(here: Place, directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def waas_login(here: Place, directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`waas login`, and the address that it opens in the user's browser."""
     opened = directory / "opened"
+    opened.unlink(missing_ok=True)
     browser = directory / "browser"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {shlex.quote(str(opened))}.new && mv {opened}.new {opened}\n')
     browser.chmod(0o755)
     variables = {"BROWSER": f"{browser} %s", "DISPLAY": ":99"}
-    with here.service.waas_started("login", "--api_url", here.url, **variables) as login:
+    with here.service.waas_started("login", "--api_url", here.url, *options, **variables) as login:
         eventually(opened.exists)
         yield login, opened.read_text()
 
