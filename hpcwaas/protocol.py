@@ -4,6 +4,8 @@ strictness in what a proxy could understand in another way, and errors in JSON."
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any
 
@@ -212,7 +214,13 @@ class Protocol(HttpToolsProtocol):
             await self._app(scope, receive, send_plain)
         finally:
             if not cycle.response_complete:
-                self.transport.abort()  # an orderly end would say that this was all
+                self._reset()  # an orderly end would say that this was all
+
+    def _reset(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def on_response_complete(self) -> None:
         """An answer has been given."""
