@@ -132,7 +132,14 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
         output.json(execution)
     else:
         output.line(f"Execution: ID: {execution['id']}, Status: {execution['status']}")
+        _note_staleness(state, execution)
     return None
+
+
+def _note_staleness(state: State, execution: dict[str, Any]) -> None:
+    since = execution.get("stale_since")
+    if since:
+        state.note(f"Its engine doesn't answer since {show_time(since)}: this is what was known then.")
 
 
 @command.command("show", aliases=("describe", "info"))
@@ -166,10 +173,7 @@ def show(state: State, execution_id: str) -> None:
     closed = execution.get("closed")
     if closed:
         output.line(f"{'Closed:':<11}{show_time(closed['at'])} by {compact(closed['by'])}: {compact(closed['reason'])}")
-    if execution.get("stale_since"):
-        state.note(
-            f"Its engine doesn't answer since {show_time(execution['stale_since'])}: this is what was known then."
-        )
+    _note_staleness(state, execution)
     steps = execution.get("steps") or ()
     attempts = execution.get("attempts") or ()
     sections = (

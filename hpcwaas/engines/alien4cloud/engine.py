@@ -211,7 +211,9 @@ class Alien4CloudEngine:
             return
         if error.message.startswith("404") and self._executions.beginning(reference):
             raise Conflict("The execution is just being started. Try again in a moment.") from error
-        raise Conflict("Alien4Cloud refuses to cancel the execution as it stands now.") from error
+        raise Conflict(
+            "Alien4Cloud refuses to cancel the execution as it stands now. If nothing of it runs any more, close it."
+        ) from error
 
     @calls.one()
     def lost(self, reference: str) -> bool:
