@@ -30,6 +30,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "reader._SETTLED": 0.3,
         "cached._FAILURE_COUNTS": 0.1,
         "cached.PATIENCE": 0.3,
+        "catalogue.PATIENCE": 0.3,
         "engine.PATIENCE": 0.3,
         "logs.PATIENCE": 0.3,
         "executions._FRESH_EVENTS": 0.2,

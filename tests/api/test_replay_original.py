@@ -115,7 +115,7 @@ MENDED: dict[str, tuple[int, str]] = {
     **dict.fromkeys(
         ("up_500_cancel", "up_500_cancel_deployment", "up_500_cancel_cancel", "a4c_down_cancel"), (409, OVER)
     ),
-    "up_500_trigger_app": (201, "the application isn't asked for"),
+    "up_500_trigger_app": (502, "the application is asked whether it still publishes the workflow"),
     "up_500_trigger_run": (502, "looked for and not found: nothing was started"),
     "a4c_down_trigger": (503, "nothing was started; try again later"),
 }

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.engines.alien4cloud import mapper, topology
-from hpcwaas.engines.alien4cloud.cached import Cached, Held, Run
+from hpcwaas.engines.alien4cloud.cached import PATIENCE, Cached, Held, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, Client
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.kept import Kept
@@ -69,7 +69,7 @@ class Catalogue:
     def stale_since(self) -> datetime | None:
         """When what is served was read, if Alien4Cloud has been asked for newer since and didn't answer."""
         held = self._workflows.peek()
-        if held is None or not (held.failed or held.age > self._fresh * _SERVED_WHILE_REFRESHED):
+        if held is None or not (held.failed or held.age > self._fresh * _SERVED_WHILE_REFRESHED + PATIENCE):
             return None
         return datetime.now(UTC) - timedelta(seconds=held.age)
 

@@ -181,9 +181,10 @@ class Client:
         Returns:
             whether there is to be one.
         """
-        if not failure.again or attempt + 1 == _TRIES:
+        pause = _PAUSE * 3**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        if not failure.again or attempt + 1 == _TRIES or pause >= self._session.time_left():
             return False
-        return not self._closing.wait(_PAUSE * 3**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return not self._closing.wait(pause)
 
 
 def _page(data: JSON, what: str) -> tuple[list[dict[str, Any]], int]:
