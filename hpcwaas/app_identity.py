@@ -63,6 +63,7 @@ def directory(settings: Settings, database: Database) -> Users:
         for index, account in enumerate(settings.auth.basic_auth.accounts):
             found = records.find(account.username)
             if found is not None and found.source == "sso":
+                database.close()  # the service doesn't start
                 raise ConfigurationError(
                     f"auth.basic_auth.accounts[{index}].username",
                     f"{account.username} is a user of the identity provider, to whom executions and keys may belong: "
