@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,6 +22,7 @@ from connexion.middleware.security import SecurityMiddleware
 from connexion.middleware.server_error import ServerErrorMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
+from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
 from hpcwaas import app_contract, app_identity
@@ -283,7 +285,12 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Parts:
 def _engine(settings: Settings, database: Database) -> Engine:
     if settings.alien_config is not None:
         return Alien4CloudEngine(settings.alien_config, settings.data_dir, StartStore(database), ListingStore(database))
-    return CWLEngine(settings.cwl, settings.data_dir)
+    token = settings.vault_config.token_file if settings.vault_config else None
+    secrets = [settings.audit_file, *([token] if token else [])]
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        secrets.append(Path(url.database))
+    return CWLEngine(settings.cwl, settings.data_dir, secrets)
 
 
 def _database(settings: Settings) -> Database:

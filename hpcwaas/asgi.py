@@ -11,9 +11,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hpcwaas import logs
+from hpcwaas import kernel, logs
 from hpcwaas.app import create_app
-from hpcwaas.configuration.load import load
+from hpcwaas.configuration.load import read
+from hpcwaas.configuration.preflight import make_data_dir
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.basic import advice
 
@@ -28,10 +29,13 @@ def application(config_file: str | None = None) -> Any:
         ConfigurationError: it can't run with them. Also in local mode: nobody here knows on which address the server
             listens, and it must not be reachable by others.
     """
-    settings = load(Path(config_file) if config_file else None, os.environ, {})
+    kernel.be_private()
+    found = read(Path(config_file) if config_file else None, os.environ, {})
+    settings = found.settings
     if settings.local:
         raise ConfigurationError("auth", "is required here: the local mode runs by the command `hpcwaas-api` only")
     logs.configure(settings)
-    for warning in advice(settings.auth):
+    make_data_dir(settings)
+    for warning in (*found.warnings, *advice(settings.auth)):
         logging.getLogger(__name__).warning(warning)
     return create_app(settings)

@@ -61,7 +61,10 @@ def read_settings() -> Effective:
 
     flags = dict(click.get_current_context().meta.get(_GIVEN, {}))
     hide(str(flags[flag.name]) for flag in FLAGS if flag.secret and flag.name in flags)
-    return read(flags.pop("--config", None), os.environ, flags)
+    found = read(flags.pop("--config", None), os.environ, flags)
+    for warning in found.warnings:
+        click.echo(f"hpcwaas-api: warning: {warning}", err=True)
+    return found
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
-from hpcwaas import listening, local, logs
+from hpcwaas import kernel, listening, local, logs
 from hpcwaas.configuration.preflight import make_data_dir
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.connections import Connections, raise_limit
@@ -38,7 +38,6 @@ _LOGGER = logging.getLogger(__name__)
 _GRACE = 4
 """Seconds that requests have to finish at a stop; after that, parked long polls for instance are cut off."""
 
-_PR_SET_PDEATHSIG = 1
 _M_MMAP_THRESHOLD = -3
 
 
@@ -53,6 +52,7 @@ def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
     """
     os.umask(0o077)
     raise_limit()
+    kernel.be_private()
     make_data_dir(settings)
     lock = _lock(settings.data_dir, shared=not settings.database_url.startswith("sqlite"))
     token = load_or_create_token(local.token_path(settings.data_dir)) if settings.local else None
@@ -165,9 +165,9 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         """Makes a forked process a worker: the lock is the master's alone."""
         os.close(self._lock)
         if sys.platform == "linux":
-            libc = ctypes.CDLL(None)
             # When the master is killed the worker leaves at once, and the port is free for a new master.
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+            libc = ctypes.CDLL(None)
             if hasattr(libc, "mallopt"):  # glibc
                 # Checking a password takes 19 MB for a moment. As it is, glibc would keep as much for each thread.
                 libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)

@@ -18,6 +18,7 @@ from hpcwaas.configuration.settings import (
     StepUpSettings,
     TermsSettings,
 )
+from hpcwaas.engines.cwl import confinement
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.base import CALLBACK
 from hpcwaas.identity.passwords import is_hash
@@ -72,6 +73,7 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
     if problem := _runner(settings.cwl.runner):
         yield ConfigurationError("cwl.runner.command", problem)
     yield from _limits(settings.cwl.limits)
+    yield from _confinement(settings)
     if settings.vault_config is not None:
         yield from _vault(settings.vault_config)
         for name in settings.vault.model_fields_set:
@@ -84,7 +86,12 @@ def _directory(path: Path) -> str | None:
     if os.access(path, os.F_OK):  # Path.exists() raises when a directory above may not be entered
         if not path.is_dir():
             return f"{path} is no directory"
-        return None if os.access(path, os.R_OK | os.W_OK | os.X_OK) else f"{path} isn't writable"
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            return f"{path} isn't writable"
+        owner = path.stat().st_uid
+        return (
+            None if owner == os.geteuid() else f"{path} belongs to another account (number {owner}): name one inside it"
+        )
     parent = next(it for it in path.parents if os.access(it, os.F_OK))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return f"{path} doesn't exist and can't be made in {parent}"
@@ -208,6 +215,18 @@ def _runner(runner: RunnerSettings) -> str | None:
             return "cwltool isn't installed: `pip install 'hpcwaas[cwl]'`, or set another CWL runner"
         return None
     return None if shutil.which(runner.command[0]) else f"there is no program {runner.command[0]}"
+
+
+def _confinement(settings: Settings) -> Iterator[ConfigurationError]:
+    wanted = settings.cwl.confinement
+    if settings.alien_config is not None:
+        return  # nothing of users runs here
+    if (wanted != confinement.AUTO or not settings.local) and (problem := confinement.problem(wanted)):
+        yield ConfigurationError(
+            "cwl.confinement",
+            f"{problem}: executions can't be kept from the files of the service and of other users. `none` serves all "
+            "the same, where whoever may run a workflow may act as the service's account",
+        )
 
 
 def _limits(limits: LimitSettings) -> Iterator[ConfigurationError]:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from hpcwaas.configuration import trust
 from hpcwaas.configuration.checks import contradictions
 from hpcwaas.configuration.file import Way, read_file
 from hpcwaas.configuration.flags import FLAGS
@@ -29,10 +30,11 @@ USER_FILE = ".hpcwaas-api.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The settings, and for those that aren't defaults where they came from."""
+    """The settings, for those that aren't defaults where they came from, and what should be otherwise."""
 
     settings: Settings
     origins: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def load(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
@@ -52,7 +54,8 @@ def load(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[st
 def read(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Effective:
     """As `load`, and tells where each setting came from."""
     sources = _Sources()
-    if path := config_file or _usual_file(environ):
+    path = config_file or _usual_file(environ)
+    if path:
         sources.add_file(path)
     sources.add_environment(environ)
     sources.add_flags(flags)
@@ -62,11 +65,19 @@ def read(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[st
             # What `auth` would have allowed can't be judged when it is wrong itself.
             if not (error.key == "listen_address" and any(key.startswith("auth") for key, _ in sources.problems)):
                 sources.refuse((*error.key.split("."),), error.detail)
+    warnings: tuple[str, ...] = ()
+    if settings is not None and path:
+        found = tuple(trust.problems(path, settings))
+        warnings = tuple(trust.warnings(path, settings))
+        if settings.local:  # for the one who started it
+            warnings += tuple(text.replace("isn't read: ", "shouldn't be read: ") for text in found)
+        else:
+            sources.problems.extend(("--config", text) for text in found)
     if settings is None or sources.problems:
         # One error whose text has a line for each problem: "key: what is wrong (where it came from)".
         (key, detail), *others = sources.problems
         raise ConfigurationError(key, "\n".join([detail, *(f"{name}: {text}" for name, text in others)]))
-    return Effective(settings, {dotted(path): origin for path, origin in sources.origins.items()})
+    return Effective(settings, {dotted(way): origin for way, origin in sources.origins.items()}, warnings)
 
 
 def _usual_file(environ: Mapping[str, str]) -> Path | None:
@@ -184,11 +195,17 @@ def _drop_empty_sections(model: type[BaseModel], tree: dict[str, Any]) -> None:
 def _anchored(leaf: Leaf, value: Any, base: Path) -> Any:
     """Makes a relative path absolute; leaves anything else alone."""
     if leaf.is_path and isinstance(value, str):
-        return base / os.path.expanduser(value)  # noqa: PTH111 - Path makes `~data` of `./~data`, somebody's home
+        return _place(base, value)
+    if leaf.item is Path and isinstance(value, list):
+        return [_place(base, item) if isinstance(item, str) else item for item in value]
     if leaf.key == "cwl.runner.command" and isinstance(value, list) and value and isinstance(value[0], str):
         # Executions run in directories of their own. A bare name is looked up in PATH.
         return [str(base / value[0]) if os.sep in value[0] else value[0], *value[1:]]
     return value
+
+
+def _place(base: Path, name: str) -> Path:
+    return base / os.path.expanduser(name)  # noqa: PTH111 - Path makes `~data` of `./~data`, somebody's home
 
 
 def _suggestion(name: str, known: Mapping[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -17,15 +18,19 @@ OUTDATED = "the database's schema isn't this version's: run `hpcwaas-api db upgr
 
 
 def make_data_dir(settings: Settings) -> None:
-    """Makes the data directory, for the service's account only.
+    """Makes the data directory, for the service's account only; closes one that is there to all others.
 
     Raises:
-        ConfigurationError: it can't be made.
+        ConfigurationError: it can't be made or closed.
     """
+    directory = settings.data_dir
     try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(directory.stat().st_mode) != 0o700:
+            directory.chmod(0o700)
     except OSError as error:
-        raise ConfigurationError("data_dir", f"can't make {settings.data_dir}: {error.strerror}") from error
+        what = "make" if not directory.is_dir() else "close to others"
+        raise ConfigurationError("data_dir", f"can't {what} {directory}: {error.strerror}") from error
 
 
 def has_database(settings: Settings) -> bool:

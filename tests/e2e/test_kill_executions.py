@@ -42,7 +42,11 @@ class Service:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.executions = Executions(LocalSite(directory, SETTINGS), SETTINGS)
+        # Outside of all executions, so that what is written there tells of each of them.
+        self.marks = directory.parent / "marks"
+        self.marks.mkdir(exist_ok=True)
+        settings = SETTINGS.model_copy(update={"writable": (self.marks,)})
+        self.executions = Executions(LocalSite(directory, settings), settings)
 
     def start(self, script: str, execution_id: str | None = None) -> str:
         return self.executions.start(execution_id or uuid.uuid4().hex, job(script))
@@ -205,9 +209,9 @@ def test_an_execution_that_cannot_begin_is_given_up(service: Service) -> None:
     assert service.end(service.start("true")).status is Status.SUCCEEDED
 
 
-def test_killed_at_random_instants(service: Service, tmp_path: Path) -> None:
+def test_killed_at_random_instants(service: Service) -> None:
     chance = random.Random(4)  # noqa: S311  (nothing secret)
-    begun = tmp_path / "begun"
+    begun = service.marks / "begun"
     references = [service.start(f"echo {number} >> {begun}; sleep 0.2; echo {number} > a.txt") for number in range(16)]
     for kind in ["supervisor", "runner", "launcher", "supervisor"] * 2:
         eventually(lambda: bool(service.processes("supervisor")))
@@ -264,7 +268,7 @@ def _go(process: subprocess.Popen[str]) -> None:
 
 
 def test_services_that_race_and_services_that_are_killed_start_everything_once(tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+    begun = tmp_path / "marks" / "begun"
     directory = tmp_path / "cwl"
     count = 12
     starters = [_starter(directory, begun, count) for _ in range(3)]
@@ -285,7 +289,7 @@ def test_services_that_race_and_services_that_are_killed_start_everything_once(t
 
 
 def test_the_service_may_be_killed_while_it_starts_executions(tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+    begun = tmp_path / "marks" / "begun"
     directory = tmp_path / "cwl"
     for pause in (0.001, 0.004, 0.01):
         with _starter(directory, begun, 6) as starter:

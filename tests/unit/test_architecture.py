@@ -19,6 +19,7 @@ COMMON = {
     "hpcwaas.cursors",
     "hpcwaas.chained",
     "hpcwaas.durable",
+    "hpcwaas.kernel",
     "hpcwaas.configuration.settings",
     "hpcwaas.repeats",
     "hpcwaas.resources",

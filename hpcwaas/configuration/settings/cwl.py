@@ -47,6 +47,7 @@ class LimitSettings(Section):
             "otherwise (`time_limit`)."
         ),
     )
+    processes: int = Field(4096, ge=16, description="Processes and threads at the same time.")
 
 
 class CWLSettings(Section):
@@ -86,6 +87,26 @@ class CWLSettings(Section):
     )
     environment: tuple[str, ...] = Field(
         (), description="Names of environment variables that the runner gets besides PATH and the locale."
+    )
+    confinement: Literal["auto", "namespaces", "landlock", "none"] = Field(
+        "auto",
+        description=(
+            "What keeps executions from the rest of the machine. `landlock`: the kernel's Landlock. `namespaces`: "
+            "that, and namespaces of their own. `auto`: the best that this machine has; with several users there has "
+            "to be one of them. `none`: nothing, so whoever may run a workflow may come to act as the service's "
+            "account."
+        ),
+    )
+    readable: tuple[Path, ...] = Field(
+        (),
+        description=(
+            "Files and directories that executions may read and run programs from, besides the system's, those of the "
+            "runner and those of PATH: `/opt/software`."
+        ),
+    )
+    writable: tuple[Path, ...] = Field(
+        (),
+        description="Directories that all executions may write in, such as a scratch file system; all in the same.",
     )
     runner: RunnerSettings = Field(default_factory=RunnerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -36,15 +36,16 @@ class CWLEngine:
 
     Args:
         data_dir: of the service; the engine keeps its own things in `cwl` there.
+        secrets: files that no execution can read, wherever they are.
     """
 
     name = "cwl"
 
-    def __init__(self, settings: CWLSettings, data_dir: Path) -> None:
+    def __init__(self, settings: CWLSettings, data_dir: Path, secrets: Sequence[Path] = ()) -> None:
         directory = data_dir / "cwl"
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._looks = Looks(settings.limits.disk)
-        self._executions = Executions(LocalSite(directory, settings), settings)
+        self._executions = Executions(LocalSite(directory, settings, [data_dir, *secrets]), settings)
         self._catalogue = Catalogue(
             settings.catalogue or resource("examples"), directory / "catalogue", settings.without_metadata
         )

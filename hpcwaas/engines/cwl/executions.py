@@ -90,6 +90,8 @@ class Executions:
             time=job.time or limits.time,
             copies=tuple(copies),
             owner=owner,
+            processes=limits.processes,
+            confinement=self._site.confinement,
         )
         self._site.submit(execution_id, request, dump_order(job.order).encode(), files)
         return execution_id

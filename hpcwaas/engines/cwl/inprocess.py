@@ -6,11 +6,13 @@ import json
 import logging
 import math
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import cwltool.executors
 import cwltool.main
 from cwltool.argparser import arg_parser
 from cwltool.command_line_tool import CommandLineTool
@@ -18,11 +20,14 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import MultithreadedJobExecutor
 from cwltool.load_tool import default_loader
+from cwltool.mutation import MutationManager
 from cwltool.process import get_schema
+from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import visit_class
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from schema_salad.fetcher import DefaultFetcher
+from schema_salad.ref_resolver import uri_file_path
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl import spool
@@ -111,6 +116,51 @@ class _Fetcher(DefaultFetcher):  # type: ignore[misc]
         return not url.startswith("file:") or bool(super().check_exists(url))
 
 
+def _access(places: Sequence[Path]) -> type[StdFsAccess]:
+    """Access to the files of an execution and no others, whatever an output's binding or an expression names."""
+    roots = {function(place) for place in places for function in (os.path.abspath, os.path.realpath)}
+
+    def refuse_elsewhere(path: str, shown: str) -> None:
+        if not any(_inside(path, root) for root in roots):
+            raise WorkflowException(f"{shown} lies outside the files of this execution: it can be no input or output.")
+
+    class Access(StdFsAccess):  # type: ignore[misc]
+        """Refuses what lies elsewhere. Links inside of directories are left to whoever follows them."""
+
+        def glob(self, pattern: str) -> list[str]:
+            if not _inside(os.path.normpath(super()._abs(pattern)), os.path.normpath(self.basedir)):
+                raise WorkflowException(
+                    f"{pattern.removeprefix(self.basedir + os.sep)} leads out of the output directory: only what a "
+                    "tool leaves in there can be an output."
+                )
+            found: list[str] = super().glob(pattern)
+            for match in found:
+                refuse_elsewhere(os.path.realpath(super()._abs(match)), match)
+            return found
+
+        def _abs(self, p: str) -> str:
+            path: str = super()._abs(p)
+            if path.startswith(os.sep):  # no URL
+                refuse_elsewhere(os.path.normpath(path), p)
+            return path
+
+    return Access
+
+
+class _Mutations(MutationManager):  # type: ignore[misc]
+    """Opens an input for writing when a tool is to change it in place: it is a copy, and closed until then."""
+
+    def register_mutation(self, stepname: str, obj: Any) -> None:
+        super().register_mutation(stepname, obj)
+        path = Path(uri_file_path(obj["location"]))
+        if path.is_file():
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+
+
+def _inside(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
 def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
     """Reads the order as the JSON that it is. cwltool would take it for a linked YAML document, in which strings called
     `path` or `location` are resolved wherever they stand, and the locations of files are decoded once too often."""
@@ -134,7 +184,15 @@ def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
     return order, str(path.parent), default_loader()
 
 
-def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, *, cores: int, memory: int) -> int:
+def run_cwltool(
+    arguments: list[str],
+    output: TextIO,
+    handler: logging.Handler,
+    *,
+    cores: int,
+    memory: int,
+    places: Sequence[Path],
+) -> int:
     """Runs a workflow as the `cwltool` command would.
 
     Args:
@@ -142,6 +200,7 @@ def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, 
         output: takes the output object.
         handler: takes cwltool's messages.
         memory: bytes.
+        places: in which files may lie that the workflow names or makes.
 
     Returns:
         the exit status.
@@ -150,8 +209,10 @@ def run_cwltool(arguments: list[str], output: TextIO, handler: logging.Handler, 
     parsed = arg_parser().parse_args(arguments)
     executor = _Executor(cores, max(1, math.floor(memory / 2**20)))
     context = RuntimeContext(vars(parsed))
+    context.make_fs_access = _access(places)
     context.select_resources = executor.select_resources
     cwltool.main.load_job_order = _load_order
+    cwltool.executors.MutationManager = _Mutations
     sys.setrecursionlimit(_RECURSION)
     directory = Path(parsed.job_order[0]).parent
     document = Path(parsed.workflow.partition("#")[0])

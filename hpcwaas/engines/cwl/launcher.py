@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hpcwaas import kernel
 from hpcwaas.core.models import ExecutionState, Level, Status, Step, StepStatus
 from hpcwaas.engines.cwl import processes, spool
 from hpcwaas.engines.cwl.log import LogWriter
@@ -245,6 +246,7 @@ def main(arguments: list[str]) -> None:
             process; digest of the configuration; seconds to wait for another launcher that is leaving.
     """
     directory, max_running, warm, digest, patience = arguments
+    kernel.be_private()
     os.setsid()
     os.chdir(directory)
     os.umask(0o077)

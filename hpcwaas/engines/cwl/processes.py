@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import stat
@@ -15,16 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from hpcwaas import kernel
 from hpcwaas.engines.cwl.trees import walk
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _BLOCK = 4096
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def note_exception() -> None:
@@ -36,7 +29,7 @@ def note_exception() -> None:
 
 def adopt_orphans() -> None:
     """Makes this process the parent of descendants whose parent dies, so that none escapes (Linux)."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(parent: int) -> None:
@@ -45,7 +38,7 @@ def die_with_parent(parent: int) -> None:
     Args:
         parent: id of the process that forked this one, which may have died before the call.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -100,6 +93,15 @@ def kill_strays(directory: Path, timeout: float = 5) -> None:
     while (left := strays(directory)) and time.monotonic() < deadline:
         send(left, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def tasks(processes: Iterable[psutil.Process]) -> int:
+    """How many processes and threads these are."""
+    number = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            number += process.num_threads()
+    return number
 
 
 def memory_above(processes: Iterable[psutil.Process], limit: int) -> bool:

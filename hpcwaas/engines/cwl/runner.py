@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from hpcwaas.engines.cwl import spool
+from hpcwaas.engines.cwl import confinement, spool
 from hpcwaas.engines.cwl.channel import FrameHandler
+from hpcwaas.engines.cwl.snapshot import root_of
 
 IN_PROCESS = ("cwltool",)
 """The command that needs no new Python, because the launcher has cwltool imported."""
@@ -54,7 +55,7 @@ def command_line(request: spool.Request, directory: Path) -> list[str]:
     if arguments is None:
         arguments = _CWLTOOL_ARGUMENTS if request.command == IN_PROCESS else ()
     words = {
-        "{workdir}": str(directory),
+        "{workdir}": str(directory / spool.WORK),
         "{tmpdir}": str(directory / spool.TEMPORARY),
         "{cores}": str(request.cores),
         "{memory_mib}": str(max(1, request.memory >> 20)),
@@ -63,7 +64,7 @@ def command_line(request: spool.Request, directory: Path) -> list[str]:
     for word, value in words.items():
         line = [part.replace(word, value) for part in line]
     document = request.document + (f"#{request.fragment}" if request.fragment else "")
-    return [*line, "--outdir", str(directory / spool.OUTPUTS), document, str(directory / spool.ORDER)]
+    return [*line, "--outdir", str(directory / spool.RESULTS), document, str(directory / spool.ORDER)]
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -107,6 +108,7 @@ class Runner:
         log.addHandler(handler)
         status = 1
         try:
+            self._confine()
             self._copy()
             self._settle()
             self._stage()
@@ -122,6 +124,35 @@ class Runner:
         finally:
             os._exit(status)
 
+    def _confine(self) -> None:
+        inherited = (range(3, self.output), range(self.output + 1, os.sysconf("SC_OPEN_MAX")))
+        for descriptors in inherited:
+            os.closerange(descriptors.start, descriptors.stop)
+        temporary = self.directory / spool.TEMPORARY
+        os.chdir(temporary)
+        given = self.request.confinement
+        try:
+            confinement.confine(
+                given.level,
+                readable=self._readable(),
+                writable=self._writable(),
+                temporary=temporary,
+                protected=[Path(path) for path in given.protected],
+                memory=self.request.memory,
+                tasks=self.request.processes,
+            )
+        except OSError as error:
+            reason = f"{error.strerror or error} ({error.filename})"
+            raise RuntimeError(f"The execution could not be confined (setting cwl.confinement): {reason}.") from error
+
+    def _readable(self) -> list[Path]:
+        own = [self.directory / name for name in (spool.ORDER, spool.UPLOADS, spool.ARCHIVES)]
+        return [*own, root_of(Path(self.request.document)), *map(Path, self.request.confinement.readable)]
+
+    def _writable(self) -> list[Path]:
+        own = [self.directory / name for name in (spool.WORK, spool.INPUTS)]
+        return [*own, *map(Path, self.request.confinement.writable)]
+
     def _copy(self) -> None:
         """Makes the inputs of uploads, which are links until now: a tool may write to its inputs, and never to them.
 
@@ -136,7 +167,6 @@ class Runner:
 
     def _settle(self) -> None:
         temporary = self.directory / spool.TEMPORARY
-        os.chdir(temporary)
         environment = kept_environment(self.request.environment)
         os.environ.clear()
         os.environ.update(environment, HOME=str(temporary), TMPDIR=str(temporary))
@@ -175,7 +205,14 @@ class Runner:
 
         # Names of files may be no valid Unicode.
         with os.fdopen(self.output, "w", encoding="utf-8", errors="replace") as output:
-            return run_cwltool(arguments, output, handler, cores=self.request.cores, memory=self.request.memory)
+            return run_cwltool(
+                arguments,
+                output,
+                handler,
+                cores=self.request.cores,
+                memory=self.request.memory,
+                places=[*self._readable(), *self._writable()],
+            )
 
     def _execute(self, line: list[str]) -> None:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a new program would inherit

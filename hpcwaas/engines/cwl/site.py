@@ -6,28 +6,36 @@ import errno
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import hpcwaas
 from hpcwaas.configuration.settings import CWLSettings
-from hpcwaas.engines.cwl import launcher, packing, spool
+from hpcwaas.engines.cwl import confinement, launcher, packing, spool
 from hpcwaas.engines.cwl.outputs import open_inside
 from hpcwaas.engines.cwl.runner import IN_PROCESS, kept_environment
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 
+_LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
 _PATIENCE = 10.0
 
 
 class Site(Protocol):
-    """What the engine needs of the place where executions live. Names are those of `spool`'s files."""
+    """What the engine needs of the place where executions live. Names are those of `spool`'s files.
+
+    Attributes:
+        confinement: of executions there.
+    """
+
+    confinement: spool.Confinement
 
     def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
         """Makes and queues an execution, unless that was done before.
@@ -71,11 +79,13 @@ class LocalSite:
 
     Args:
         directory: for all that belongs to the engine; on a local disk.
+        protected: what executions can't read wherever it lies, such as the service's data directory.
     """
 
-    def __init__(self, directory: Path, settings: CWLSettings) -> None:
+    def __init__(self, directory: Path, settings: CWLSettings, protected: Sequence[Path] = ()) -> None:
         self._settings = settings
         self._spool = spool.Spool(directory.absolute())
+        self.confinement = _confinement(settings, [self._spool.directory, *protected])
         # As long as somebody holds this lock the launcher doesn't leave.
         self._service = os.open(self._spool.directory / launcher.SERVICE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._service, fcntl.LOCK_SH)
@@ -162,6 +172,11 @@ class LocalSite:
     def problems(self) -> list[str]:
         """What keeps executions from running, a sentence each."""
         problems = []
+        if self.confinement.level == confinement.NONE:
+            problems.append(
+                "Executions are not confined: they can read and change all files of the service's account (setting "
+                "cwl.confinement)."
+            )
         command = self._settings.runner.command
         if command == IN_PROCESS:
             if not importlib.util.find_spec("cwltool"):
@@ -185,6 +200,22 @@ class LocalSite:
         self._closed.set()
         self._keeper.join()
         os.close(self._service)
+
+
+def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> spool.Confinement:
+    level = confinement.choose(settings.confinement)
+    if level != confinement.NAMESPACES and settings.confinement != confinement.NONE:
+        reason = confinement.problem(confinement.NAMESPACES) or f"the setting cwl.confinement is {level}"
+        _LOGGER.warning("Executions can %s: %s.", " and ".join(confinement.gaps(level)), reason)
+    path = kept_environment(settings.environment)["PATH"]
+    places = [*confinement.environment(settings.runner.command, path), *settings.readable]
+    closed = [Path(os.path.realpath(place)) for place in protected]
+    return spool.Confinement(
+        level,
+        readable=tuple(str(place) for place in confinement.open_parts(places, closed)),
+        writable=tuple(str(place) for place in settings.writable),
+        protected=tuple(str(place) for place in closed),
+    )
 
 
 class _LauncherProcess:

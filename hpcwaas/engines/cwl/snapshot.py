@@ -37,6 +37,11 @@ class Snapshot:
     steps: tuple[StepDeclaration, ...]
 
 
+def root_of(document: Path) -> Path:
+    """The directory of all files of the snapshot that a document is in; of one elsewhere, the directory it is in."""
+    return next((each for each in document.parents if (each.parent / _DESCRIPTION).is_file()), document.parent)
+
+
 class SnapshotStore:
     """All versions that were ever published, in one directory."""
 

@@ -4,8 +4,11 @@
     active/TICKET           the same marker, moved here when the launcher claims it
     processes.jsonl         whose processes ran when; see `Spool.note`
     incoming/               executions that are being written
-    executions/ID/          request.json job.json uploads/ inputs/ state.json outputs.json log.jsonl outputs/ tmp/
+    executions/ID/          request.json job.json uploads/ inputs/ work/ state.json outputs.json log.jsonl outputs/
                             cancel
+
+Tools write in `inputs`, which are copies, and in `work`, whose `outputs` become those of the execution when nothing of
+it runs any more.
 
 Everything is done by renaming, so that a process killed between any two calls leaves something that the next one
 understands. An execution is moved on by one process at a time: the launcher while it is queued, its supervisor (who
@@ -25,6 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hpcwaas.chained import ChainedFile
 from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
@@ -41,13 +45,15 @@ OUTPUTS = "outputs"
 LOG = "log.jsonl"
 INPUTS = "inputs"
 UPLOADS = "uploads"
-TEMPORARY = "tmp"
+WORK = "work"
+TEMPORARY = f"{WORK}/tmp"  # noqa: S108  (not the machine's)
+RESULTS = f"{WORK}/outputs"
 ARCHIVES = "archives"
 CANCEL = "cancel"
 PROCESSES = "processes.jsonl"
 LOCK = "supervisor.lock"
 
-_PASSING = (TEMPORARY, INPUTS, UPLOADS, ARCHIVES)
+_PASSING = (WORK, INPUTS, UPLOADS, ARCHIVES)
 """What an execution that is over needs no more."""
 
 DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
@@ -65,6 +71,22 @@ _TICKET = re.compile(rf"[0-9]{{20}}-{_ID.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
+class Confinement:
+    """What the processes of an execution may reach.
+
+    Attributes:
+        level: as `confinement.choose` says.
+        readable, writable: absolute paths besides the system's and the execution's own.
+        protected: what stays closed even inside of the system's.
+    """
+
+    level: str = "landlock"
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a supervisor needs to know of its execution. Paths are relative to the execution's directory.
 
@@ -79,6 +101,7 @@ class Request:
         time: limit in seconds; None for none.
         copies: (path, target) of each upload that has to be copied before it is an input.
         owner: whose execution it is, for a fair share between users.
+        processes: limit of processes and threads.
     """
 
     ticket: str
@@ -98,6 +121,8 @@ class Request:
     copies: tuple[tuple[str, str], ...] = ()
     networks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     owner: str = ""
+    processes: int = 4096
+    confinement: Confinement = Confinement()
 
     def to_json(self) -> bytes:
         """The content of request.json."""
@@ -117,8 +142,15 @@ class Request:
             "command": tuple(values["command"]),
             "arguments": None if arguments is None else tuple(arguments),
             "environment": tuple(values["environment"]),
+            "confinement": Confinement(
+                **{name: _frozen(value) for name, value in values.get("confinement", {}).items()}
+            ),
         }
         return cls(**values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def encode_state(state: ExecutionState) -> bytes:

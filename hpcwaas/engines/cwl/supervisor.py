@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from hpcwaas import kernel
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
 from hpcwaas.engines.cwl import processes, spool
 from hpcwaas.engines.cwl.channel import Demultiplexer, Line, interpret, new_token
@@ -125,8 +127,8 @@ class Supervisor:
             log.close()
 
     def _supervise(self) -> ExecutionState:
-        for name in (spool.OUTPUTS, spool.TEMPORARY):
-            (self._directory / name).mkdir(mode=0o700, exist_ok=True)
+        for name in (spool.INPUTS, spool.RESULTS, spool.TEMPORARY):
+            (self._directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log = LogWriter(self._directory / spool.LOG, self._request.log)
         # Uploads, of which the inputs become copies, are not the execution's own use of the disk.
         self._given = processes.disk_use([self._directory / name for name in (spool.INPUTS, spool.UPLOADS)])
@@ -160,6 +162,7 @@ class Supervisor:
         if self._pid == 0:
             try:
                 os.close(self._lock)  # it says that a supervisor lives
+                kernel.be_visible()
                 processes.die_with_parent(supervisor)
                 os.setpgid(0, 0)
                 os.dup2(error_writer, 1)
@@ -258,11 +261,17 @@ class Supervisor:
                 Status.FAILED,
                 f"The execution used more than {limit} of memory; the limit is the setting cwl.limits.memory.",
             )
+        elif processes.tasks(processes.descendants()) > self._request.processes:
+            self._end(
+                Status.FAILED,
+                f"The execution ran more than {self._request.processes} processes and threads at the same time; the "
+                "limit is the setting cwl.limits.processes.",
+            )
         end = time.monotonic()
         self._next_look = end + max(_LOOK, 10 * (end - begin))  # never more than a tenth of the time
 
     def _disk_exceeded(self) -> bool:
-        names = (spool.OUTPUTS, spool.TEMPORARY, spool.INPUTS)
+        names = (spool.WORK, spool.INPUTS)
         used = processes.disk_use([self._directory / name for name in names], processes.descendants())
         return used - self._given > self._request.disk
 
@@ -282,15 +291,28 @@ class Supervisor:
         status, reason = self._stop or self._result()
         full = status is Status.FAILED and spool.disk_full(self._directory)
         if full or reason == self._disk_reason():  # the disk is given back
-            remove_tree(self._directory / spool.OUTPUTS)
+            remove_tree(self._directory / spool.RESULTS)
             self._output.clear()
-        outputs, warnings = collect(self._output_object(), self._directory / spool.OUTPUTS)
+        outputs, warnings = self._keep_outputs()
         if not self._log.full:
             self._log.write((Level.WARN, warning) for warning in warnings)
         spool.replace(self._directory / spool.OUTPUT_OBJECT, spool.dump(outputs))
         if reason:
             self._log.end(Level.WARN if status is Status.CANCELLED else Level.ERROR, reason.replace("\n", " "))
         return replace(self._state, status=status, reason=reason)
+
+    def _keep_outputs(self) -> tuple[dict[str, JSON], list[str]]:
+        results, place = self._directory / spool.RESULTS, self._directory / spool.OUTPUTS
+        # Tools may have put a link there, and whatever it leads to would be served as what they made.
+        plain = all(stat.S_ISDIR(path.lstat().st_mode) for path in (results.parent, results) if path.exists())
+        if not plain:
+            return {}, ["The outputs are dropped: the directory that they were to be in has been replaced by a link."]
+        outputs, warnings = collect(self._output_object(), results)
+        if results.exists():
+            remove_tree(place)
+            results.chmod(0o700)
+            results.rename(place)
+        return outputs, warnings
 
     def _result(self) -> tuple[Status, str | None]:
         if self._disk_exceeded() or (self._exit != 0 and self._diagnosis.file_too_large):
@@ -314,7 +336,7 @@ class Supervisor:
 def _short_names(directory: Path, document: Path) -> list[tuple[str, str]]:
     """What stands in the log for the places of the machine."""
     names = []
-    for path, short in ((directory, "."), (document.parent, "workflow")):
+    for path, short in ((directory / spool.WORK, "."), (directory, "."), (document.parent, "workflow")):
         names += [(f"file://{quote(str(path))}", short), (str(path), short)]
     # Messages about a document name it as seen from where the runner works.
     names.append((os.path.relpath(document.parent, directory / spool.TEMPORARY), "workflow"))

@@ -1,0 +1,66 @@
+"""Whether a configuration file is the operator's own: who writes it decides who is let in."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from hpcwaas.configuration.leaves import leaves
+from hpcwaas.configuration.settings import Settings
+
+_EXECUTIONS_READ = ("/usr", sys.prefix, sys.base_prefix)
+
+
+def problems(path: Path, settings: Settings) -> Iterator[str]:
+    """What of a file, or of the directories that it is in, gives it into the hands of others.
+
+    Args:
+        settings: that were made of it.
+    """
+    real = Path(os.path.realpath(path))
+    for part in (real, *real.parents):
+        status = part.stat()
+        kind = "it" if part == real else f"the directory {part}"
+        if status.st_uid not in (0, os.geteuid()):
+            yield (
+                f"{path} isn't read: {kind} belongs to the account with the number {status.st_uid}, and has to belong "
+                "to root or to the service's account"
+            )
+        shared = part != real and status.st_mode & stat.S_ISVTX
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not shared:
+            yield f"{path} isn't read: others can write {kind}; `chmod go-w {part}`"
+    for name, holder in (("data_dir", settings.data_dir), *(("cwl.writable", each) for each in settings.cwl.writable)):
+        if real.is_relative_to(os.path.realpath(holder)):
+            yield f"{path} isn't read: it lies in {name}, where what users run may write; move it to /etc/hpcwaas-api"
+    for place in _EXECUTIONS_READ:
+        if real.is_relative_to(os.path.realpath(place)):
+            yield f"{path} isn't read: what users run can read all of {place}; move it to /etc/hpcwaas-api"
+
+
+def warnings(path: Path, settings: Settings) -> Iterator[str]:
+    """What of a file should be otherwise, and stops nothing."""
+    if path.stat().st_mode & stat.S_IROTH and _holds_secrets(settings):
+        yield f"{path} holds secrets, and everybody on this machine can read it; `chmod o-r {path}`"
+
+
+def _holds_secrets(settings: Settings) -> bool:
+    return any(_secret(_value(settings, leaf.path)) for leaf in leaves())
+
+
+def _value(settings: Settings, path: tuple[str, ...]) -> object:
+    value: object = settings
+    for part in path:
+        value = getattr(value, part, None)
+    return value
+
+
+def _secret(value: object) -> bool:
+    if isinstance(value, tuple):
+        return any(_secret(item) for item in value)
+    fields = getattr(type(value), "model_fields", {})
+    return isinstance(value, SecretStr) or any(_secret(getattr(value, name)) for name in fields)
