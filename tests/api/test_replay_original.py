@@ -117,6 +117,7 @@ MENDED: dict[str, tuple[int, str]] = {
     ),
     "up_500_trigger_app": (502, "the application is asked whether it still publishes the workflow"),
     "up_500_trigger_run": (502, "looked for and not found: nothing was started"),
+    "trigger_dup_keys": (400, "a key that stands twice is refused"),
     "a4c_down_trigger": (503, "nothing was started; try again later"),
 }
 
