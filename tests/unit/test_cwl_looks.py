@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import StoredUpload, Upload
-from hpcwaas.engines.cwl import looks
+from hpcwaas.engines.cwl import landlock, looks
 from hpcwaas.engines.cwl.archives import ArchiveError
 from hpcwaas.engines.cwl.looks import Looks
 from hpcwaas.errors import TooManyRequests, Unavailable
@@ -20,6 +22,22 @@ MIB = 2**20
 SLOW = "import os, time; time.sleep(0.5)"
 BUSY = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
 BROKEN = "raise SystemExit(3)"
+CURIOUS = """
+from hpcwaas.engines.cwl.looker import confine
+confine()
+for path in ({secret!r}, "/proc/self/environ", "/etc/passwd"):
+    try:
+        open(path)
+    except PermissionError:
+        continue
+    raise SystemExit(f"opened {{path}}")
+try:
+    open({made!r}, "w")
+except PermissionError:
+    "".encode("cp437")
+    raise SystemExit(0)
+raise SystemExit("wrote a file")
+"""
 
 
 @pytest.fixture
@@ -103,3 +121,12 @@ def test_a_user_has_a_share_and_waits_for_it(
     for thread in threads:
         thread.join()
     assert refusals.count(TooManyRequests) == 2
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock: limits alone hold")
+def test_whoever_takes_over_the_reader_opens_nothing(tmp_path: Path) -> None:
+    secret = tmp_path / "vault.key"
+    secret.write_text("secret")
+    program = CURIOUS.format(secret=str(secret), made=str(tmp_path / "made"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")

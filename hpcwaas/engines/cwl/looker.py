@@ -1,7 +1,8 @@
 """Looks into archives in a process of its own, which can do nothing but compute: no more than so much, and of files it
 has only those that are handed to it. Whatever an archive does to its reader, the service goes on.
 
-Its parent is `looks.Looks`; nothing beyond Python's own library and `archives` is imported, so that it starts quickly.
+Its parent is `looks.Looks`; nothing beyond Python's own library, `archives` and what confines it is imported, so that
+it starts quickly.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import os
 import resource
 import socket
 import struct
+from pathlib import Path
 
+from hpcwaas import kernel
+from hpcwaas.engines.cwl import landlock
 from hpcwaas.engines.cwl.archives import ArchiveError, look
 
 MEMORY_LIMIT = 512 * 2**20
@@ -38,6 +42,7 @@ def main() -> None:
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(kind, (most, most))
+    confine()
     with socket.socket(fileno=0) as parent:
         while question := _receive(parent):
             descriptor, max_bytes = question
@@ -52,6 +57,14 @@ def main() -> None:
                 except ArchiveError as error:
                     answer = REFUSED + str(error).encode(errors="replace")[: MESSAGE_LIMIT - 1]
             parent.send(answer)
+
+
+def confine() -> None:
+    """Leaves this process no file to open but those of Python's own library, where names of character sets lead to
+    modules. Without Landlock the limits alone hold."""
+    kernel.gain_no_privileges()
+    if landlock.version():
+        landlock.restrict([(Path(os.__file__).parent, landlock.READ)])
 
 
 def _receive(parent: socket.socket) -> tuple[int, int] | None:
