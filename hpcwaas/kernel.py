@@ -19,6 +19,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 LINUX = sys.platform == "linux"
 _libc: Any = ctypes.CDLL(None, use_errno=True) if LINUX else None
+_locked_libc: Any = ctypes.PyDLL(None, use_errno=True) if LINUX else None
+"""Keeps Python's lock during a call: a new process must find it taken."""
 
 
 def checked(result: int, what: str) -> int:
@@ -41,6 +43,15 @@ def call(number: int, *arguments: Any) -> int:
     """
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     return checked(_libc.syscall(ctypes.c_long(number), *words), f"system call {number}")
+
+
+def fork(number: int, *arguments: Any) -> int:
+    """Makes a system call that makes a process.
+
+    Returns:
+        what the call does; below 0 when it failed.
+    """
+    return int(_locked_libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def function(name: str, *arguments: Any) -> int:

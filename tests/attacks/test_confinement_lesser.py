@@ -29,7 +29,7 @@ from tests.e2e.processes import BIN, eventually
 pytestmark = pytest.mark.timeout(180)
 
 LANDLOCK = "444,445,446"
-UNSHARE = {"x86_64": "272", "aarch64": "97"}[platform.machine()]
+NAMESPACES = {"x86_64": "272,435", "aarch64": "97,435"}[platform.machine()]
 
 
 def lesser(missing: str) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def in_use(service: SharedService) -> Scene:
 
 
 def test_landlock_alone_keeps_content_closed_and_the_start_tells_what_it_leaves_open() -> None:
-    with serving(before=lesser(UNSHARE)) as service:
+    with serving(before=lesser(NAMESPACES)) as service:
         scene = in_use(service)
         assert "Executions can change modes and times of files of the service's account" in service.log.read_text()
         files, found = list(scene.files), probe(scene)

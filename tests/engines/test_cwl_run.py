@@ -12,9 +12,10 @@ import pytest
 
 from hpcwaas.core.models import Level, Status, StepDeclaration, StepStatus
 from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.supervisor import GRACE
 from hpcwaas.errors import Conflict, NotFound
 from tests.engines.cwl_bench import ALL, DATA, Bench
-from tests.waiting import wait
+from tests.waiting import until, wait
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -142,6 +143,29 @@ def test_cancel_ends_the_whole_process_tree(bench: Bench) -> None:
     assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request.")
     assert [step.status for step in state.steps] == [StepStatus.CANCELLED]
     assert not _commands(mark)
+    bench.executions.cancel(reference)
+    assert bench.executions.state(reference) == state
+
+
+def test_a_tool_is_given_time_to_end_when_it_is_cancelled(bench: Bench) -> None:
+    script = """
+        trap 'sleep 0.5; echo tidied up >&2; exit 1' TERM
+        echo started >&2; sleep 1000 & wait
+    """
+    reference = bench.shell(script)
+    until(lambda: "started" in bench.text(reference))
+    bench.executions.cancel(reference)
+    state = bench.end(reference)
+    assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request.")
+    assert "tidied up" in bench.text(reference)
+    assert state.ended_at is not None
+    assert state.started_at is not None
+    assert (state.ended_at - state.started_at).total_seconds() < GRACE
+
+
+def test_one_that_has_ended_by_itself_cannot_be_cancelled(bench: Bench) -> None:
+    reference = bench.shell("true")
+    bench.end(reference)
     with pytest.raises(Conflict):
         bench.executions.cancel(reference)
 

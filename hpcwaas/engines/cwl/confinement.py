@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ _SYSTEM = (
 _JAVA = "java-*"
 _KERNEL_FILES = ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems", "sys", "vmstat")
 """Of /proc, where it shows the processes of others too."""
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "kfd", "dri", "infiniband", "nvidia*")
+_DEVICES = re.compile("null|zero|full|random|urandom|tty|kfd|dri|infiniband|nvidia.*")
 _PARTS = ("bin", "lib", "lib64", "libexec", "etc", "include", "share")
 _MORE_TASKS = 64
 _SAMPLE_MEMORY = 1 << 20
@@ -100,19 +101,16 @@ def confine(
     readable: Sequence[Path],
     writable: Sequence[Path],
     temporary: Path,
-    protected: Sequence[Path],
     memory: int,
     tasks: int,
 ) -> None:
-    """Confines this process, and all that come from it, for good. Goes on in another process with namespaces.
+    """Confines this process, and all that come from it, for good.
 
     Args:
-        level: as `choose` says.
-        readable: besides the system's directories.
+        level: as `choose` says. With namespaces, `namespaces.fork` has made this process.
+        readable: files and directories, the system's among them.
         writable: directories.
         temporary: directory for temporary files in a writable one.
-        protected: what stays closed even inside of something readable; but not what is named in `readable` or
-            `writable` itself.
         memory: bytes.
         tasks: processes and threads.
 
@@ -122,13 +120,11 @@ def confine(
     kernel.gain_no_privileges()
     if level == NONE:
         return
-    system = [path for place in _system() for path in _without(place, protected)]
-    rules = [(path, landlock.READ) for path in (*system, *readable)]
-    rules += [(path, landlock.USE) for name in _DEVICES for path in Path("/dev").glob(name)]
+    rules = [(path, landlock.READ) for path in readable]
+    rules += [(path, landlock.USE) for path in Path("/dev").iterdir() if _DEVICES.fullmatch(path.name)]
     rules += [(path, landlock.WRITE) for path in (*writable, temporary)]
     if level == NAMESPACES:
-        kept = [*readable, *(Path(os.path.realpath(path)) for path in system)]
-        namespaces.enter(writable, kept, temporary, memory)
+        namespaces.enter(writable, readable, temporary, memory)
         os.chdir(temporary)  # as it is mounted now
         # Counted in these namespaces alone; without them it would count the whole service. A little more than the
         # limit, so that the supervisor finds it exceeded and says so.
@@ -140,12 +136,10 @@ def confine(
     landlock.restrict(rules)
 
 
-def _system() -> Iterator[Path]:
-    yield from (Path(place) for place in _SYSTEM)
-    yield from Path("/etc").glob(_JAVA)
-    resolver = Path(os.path.realpath("/etc/resolv.conf"))
-    if not resolver.is_relative_to("/etc"):
-        yield resolver
+def system() -> list[Path]:
+    """What of the system's files programs read, as far as this machine has it; links followed."""
+    places = [*map(Path, _SYSTEM), *Path("/etc").glob(_JAVA)]
+    return namespaces.outermost(path for place in places if (path := place.resolve()).exists())
 
 
 def environment(command: Sequence[str], path: str) -> list[Path]:
@@ -206,14 +200,18 @@ def _without(place: Path, protected: Sequence[Path]) -> Iterator[Path]:
 
 
 def open_parts(places: Sequence[Path], protected: Sequence[Path]) -> list[Path]:
-    """Places, or their parts where something protected lies in them."""
-    real = [Path(os.path.realpath(path)) for path in protected]
-    return [path for place in places if place.exists() for path in _without(place, real)]
+    """Places, or their parts where something protected lies in them; and where their links lead to."""
+    real = [path.resolve() for path in protected]
+    found = [path for place in places if place.exists() for path in _without(place, real)]
+    return list(dict.fromkeys(path for each in found for path in (each, each.resolve())))
 
 
 def _main() -> None:
     """Tries namespaces."""
-    child = os.fork()
+    try:
+        child = namespaces.fork()
+    except OSError as error:
+        sys.exit(str(error))
     if child == 0:
         try:
             namespaces.enter([], [], Path("/"), _SAMPLE_MEMORY)

@@ -5,24 +5,19 @@ They need no privileges where the kernel lets ordinary users make them.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import select
 import signal
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from hpcwaas import kernel
-from hpcwaas.engines.cwl.processes import die_with_parent
 
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
 _RDONLY = 1
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE, _MOVE_MOUNT, _CLONE3, _MOUNT_SETATTR = 428, 429, 435, 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _TREE_FLAGS = 1 | _AT_RECURSIVE  # a clone
@@ -32,88 +27,89 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (made new)
 _BARE = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "etc", "dev", "proc", "sys")
 """What stays visible at the top; what of it may be read is up to Landlock."""
 
-_STATUS = struct.Struct("i")
+_USER, _GROUP = os.getuid(), os.getgid()
+"""Inside they are unknown until they are mapped."""
+
+
+class _CloneArguments(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls")
+    )
 
 
 class _MountAttributes(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "users"))
 
 
-def enter(writable: Sequence[Path], kept: Sequence[Path], temporary: Path, shared_memory: int) -> None:
-    """Goes on in namespaces of its own, in another process: this one waits for that and ends as it does.
+def fork() -> int:
+    """As `os.fork`, with the child as the first process in namespaces of its own, which has to `enter` them. When it
+    ends, the kernel kills all that came from it. For a process with one thread.
 
-    There, processes see only each other, in `/proc` too. Of the file system they see the system's directories and what
-    is kept; no data in there can be written, and no mode, owner or time, but in the writable directories. `/dev/shm` is
-    new and empty, and `/tmp` is `temporary`, unless something there is kept.
+    Raises:
+        OSError: this machine doesn't allow it.
+    """
+    arguments = _CloneArguments(flags=_NEWUSER | _NEWNS | _NEWPID | _NEWIPC, exit_signal=signal.SIGCHLD)
+    # What `os.fork` does around the system call.
+    ctypes.pythonapi.PyOS_BeforeFork()
+    child = kernel.fork(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
+    if child:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        return kernel.checked(child, "clone3")
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    return 0
+
+
+def enter(writable: Sequence[Path], kept: Sequence[Path], temporary: Path, shared_memory: int) -> None:
+    """Makes this process, which `fork` made, see of the file system the system's directories and what is kept, and
+    other processes not even in `/proc`. No data can be written, and no mode, owner or time, but in the writable
+    directories. `/dev/shm` is new and empty, and `/tmp` is `temporary`, unless something there is kept.
 
     Args:
         writable: directories.
-        kept: files and directories that stay where they are.
+        kept: files and directories that stay where they are; links, and where they lead to.
         temporary: in one of the writable ones.
         shared_memory: bytes.
 
     Raises:
-        OSError: this machine doesn't allow it. Raised in this process or in the other one.
+        OSError: this machine doesn't allow it.
     """
-    user, group, parent = os.getuid(), os.getgid(), os.getppid()
-    shown = kernel.command_line()
-    kernel.function("unshare", _NEWUSER | _NEWNS | _NEWPID | _NEWIPC)
-    die_with_parent(parent)  # which new credentials may have undone
     # A map of more than oneself would need privileges.
-    for name, content in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+    maps = (("setgroups", "deny"), ("uid_map", f"{_USER} {_USER} 1"), ("gid_map", f"{_GROUP} {_GROUP} 1"))
+    for name, content in maps:
         Path("/proc/self", name).write_text(content, encoding="ascii")
-    reader, writer = os.pipe()
-    first = os.fork()
-    if first:
-        os.close(writer)
-        kernel.be_called("hpcwaas: waits for an execution", shown)
-        _wait_outside(first, reader)
-    os.close(reader)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Who waits may have died before that, which `getppid` can't tell in here; the pipe can.
-    watch = select.poll()
-    watch.register(writer, 0)
-    if watch.poll(0):
-        os._exit(1)
     _mount(writable, kept, temporary, shared_memory)
     kernel.drop_capabilities()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def stay_first() -> None:
+    """Goes on in another process, for a program that doesn't know how to be the first one: this one stays, is the
+    parent of all orphans, and ends as the other one does. When it is asked to end (SIGTERM) it waits for the rest, too.
+    """
+    shown = kernel.command_line()
     runner = os.fork()
-    if runner:
-        kernel.be_called("hpcwaas: init of an execution", shown)
-        _wait_inside(runner, writer)
-    os.close(writer)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _wait_outside(first: int, reader: int) -> NoReturn:
-    """Ends as the runner does, when all processes in the namespaces are gone."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cancelled runner has some time to end
-    _close_all_but(reader)
-    status = os.read(reader, _STATUS.size)
-    ended = os.waitpid(first, 0)[1]
-    code = os.waitstatus_to_exitcode(_STATUS.unpack(status)[0] if len(status) == _STATUS.size else ended)
-    if code < 0:
-        with contextlib.suppress(OSError):  # SIGKILL has no handler
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(max(code, 0))
-
-
-def _wait_inside(runner: int, writer: int) -> NoReturn:
-    """Is the parent of all orphans. When the runner ends, so does this process, and the kernel kills what is left."""
-    _close_all_but(writer)
-    while True:
+    if not runner:
+        return
+    kernel.be_called("hpcwaas: init of an execution", shown)
+    os.closerange(0, os.sysconf("SC_OPEN_MAX"))  # whoever reads from the runner shall learn that it has closed its end
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    pid, status = 0, 0
+    while pid != runner:
         pid, status = os.wait()
-        if pid == runner:
-            os.write(writer, _STATUS.pack(status))
-            os._exit(0)
+    if asked:
+        wait_for_children()
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
 
 
-def _close_all_but(descriptor: int) -> None:
-    """Whoever reads from the runner shall learn that it has closed its end."""
-    os.closerange(0, descriptor)
-    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+def wait_for_children() -> None:
+    """Waits until this process has no children any more."""
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
 
 
 def _mount(writable: Sequence[Path], kept: Sequence[Path], temporary: Path, shared_memory: int) -> None:
@@ -123,13 +119,13 @@ def _mount(writable: Sequence[Path], kept: Sequence[Path], temporary: Path, shar
     _set(Path("/"), _AT_RECURSIVE, _MountAttributes(set=_RDONLY))
     for directory in writable:
         _set(directory, _AT_RECURSIVE, _MountAttributes(clear=_RDONLY))
-    needed = [path for path in _outermost(map(_real, (*kept, *writable))) if path.exists()]
+    needed = {*kept, *writable}
     covered = [path for path in Path("/").iterdir() if _coverable(path, needed)]
-    inside = [path for path in needed if path.parts[1:2] and Path("/", path.parts[1]) in covered]
+    tops = {path.name for path in covered}
+    inside = outermost(path for path in needed if path.parts[1:2] and path.parts[1] in tops and path.exists())
     # Taken before they are covered.
     trees = [(path, kernel.call(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), _TREE_FLAGS)) for path in inside]
-    own = _real(temporary)
-    tree = kernel.call(_OPEN_TREE, _AT_FDCWD, os.fsencode(own), _TREE_FLAGS)
+    tree = kernel.call(_OPEN_TREE, _AT_FDCWD, os.fsencode(temporary), _TREE_FLAGS)
     kinds = {path: path.is_dir() for path in inside}
     for path in covered:
         _call_mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
@@ -151,17 +147,13 @@ def _mount(writable: Sequence[Path], kept: Sequence[Path], temporary: Path, shar
         _call_mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={shared_memory}")
 
 
-def _coverable(path: Path, needed: Sequence[Path]) -> bool:
+def _coverable(path: Path, needed: Collection[Path]) -> bool:
     """Whether a directory at the top holds nothing that everybody needs."""
     return path.name not in _BARE and path.is_dir() and not path.is_symlink() and path not in needed
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _outermost(paths: Iterable[Path]) -> list[Path]:
-    """Those that lie in no other one."""
+def outermost(paths: Iterable[Path]) -> list[Path]:
+    """Those that lie in no other one, sorted."""
     found: list[Path] = []
     for path in sorted(set(paths)):
         if not found or not path.is_relative_to(found[-1]):

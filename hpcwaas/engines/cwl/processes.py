@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import stat
 import sys
@@ -32,14 +33,16 @@ def adopt_orphans() -> None:
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent(parent: int) -> None:
+def die_with_reader(pipe: int) -> None:
     """Lets the kernel kill this process when its parent dies (Linux).
 
     Args:
-        parent: id of the process that forked this one, which may have died before the call.
+        pipe: that the parent alone reads from: it shows whether the parent died before the call.
     """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    watch = select.poll()
+    watch.register(pipe, 0)
+    if watch.poll(0):
         os._exit(1)
 
 

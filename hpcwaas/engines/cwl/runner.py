@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from hpcwaas.engines.cwl import confinement, spool
+from hpcwaas.engines.cwl import confinement, namespaces, spool
 from hpcwaas.engines.cwl.channel import FrameHandler
 from hpcwaas.engines.cwl.snapshot import root_of
 
@@ -33,6 +33,14 @@ _CWLTOOL_ARGUMENTS = (
     "--tmp-outdir-prefix={tmpdir}/",
 )
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+def _end(*_: object) -> None:
+    """Ends this process when the execution is being cancelled: after the tools, which have been asked to end, too.
+    cwltool starts no other ones meanwhile, because its main thread is here."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    namespaces.wait_for_children()
+    os._exit(1)
 
 
 def kept_environment(names: Sequence[str]) -> dict[str, str]:
@@ -114,6 +122,7 @@ class Runner:
             self._stage()
             line = command_line(self.request, self.directory)
             if self.request.command == IN_PROCESS:
+                signal.signal(signal.SIGTERM, _end)
                 status = self._run_cwltool(line[1:], handler)
             elif shutil.which(line[0]):
                 self._execute(line)
@@ -137,13 +146,14 @@ class Runner:
                 readable=self._readable(),
                 writable=self._writable(),
                 temporary=temporary,
-                protected=[Path(path) for path in given.protected],
                 memory=self.request.memory,
                 tasks=self.request.processes,
             )
         except OSError as error:
             reason = f"{error.strerror or error} ({error.filename})"
             raise RuntimeError(f"The execution could not be confined (setting cwl.confinement): {reason}.") from error
+        if given.level == confinement.NAMESPACES and self.request.command != IN_PROCESS:
+            namespaces.stay_first()
 
     def _readable(self) -> list[Path]:
         own = [self.directory / name for name in (spool.ORDER, spool.UPLOADS, spool.ARCHIVES)]

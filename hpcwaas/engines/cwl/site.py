@@ -208,13 +208,12 @@ def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> spool.Conf
         reason = confinement.problem(confinement.NAMESPACES) or f"the setting cwl.confinement is {level}"
         _LOGGER.warning("Executions can %s: %s.", " and ".join(confinement.gaps(level)), reason)
     path = kept_environment(settings.environment)["PATH"]
-    places = [*confinement.environment(settings.runner.command, path), *settings.readable]
-    closed = [Path(os.path.realpath(place)) for place in protected]
+    programs = confinement.environment(settings.runner.command, path)
+    places = [*confinement.system(), *programs, *settings.readable]
     return spool.Confinement(
         level,
-        readable=tuple(str(place) for place in confinement.open_parts(places, closed)),
+        readable=tuple(str(place) for place in confinement.open_parts(places, protected)),
         writable=tuple(str(place) for place in settings.writable),
-        protected=tuple(str(place) for place in closed),
     )
 
 

@@ -76,14 +76,12 @@ class Confinement:
 
     Attributes:
         level: as `confinement.choose` says.
-        readable, writable: absolute paths besides the system's and the execution's own.
-        protected: what stays closed even inside of the system's.
+        readable, writable: absolute paths besides the execution's own.
     """
 
     level: str = "landlock"
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
-    protected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from urllib.parse import quote
 
 from hpcwaas import kernel
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
-from hpcwaas.engines.cwl import processes, spool
+from hpcwaas.engines.cwl import namespaces, processes, spool
 from hpcwaas.engines.cwl.channel import Demultiplexer, Line, interpret, new_token
 from hpcwaas.engines.cwl.collection import collect
+from hpcwaas.engines.cwl.confinement import NAMESPACES
 from hpcwaas.engines.cwl.log import MAX_LINE, LogWriter, clean
 from hpcwaas.engines.cwl.runner import IN_PROCESS, Runner
 from hpcwaas.engines.cwl.steps import Diagnosis, StepTracker, finish
@@ -157,24 +158,28 @@ class Supervisor:
     def _fork(self, token: bytes, selector: selectors.BaseSelector) -> None:
         error_reader, error_writer = os.pipe()
         output_reader, output_writer = os.pipe()
-        supervisor = os.getpid()
-        self._pid = os.fork()
+        try:
+            self._pid = namespaces.fork() if self._request.confinement.level == NAMESPACES else os.fork()
+        except OSError as error:
+            raise RuntimeError(f"it could not be confined (setting cwl.confinement): {error.strerror}") from error
         if self._pid == 0:
             try:
                 os.close(self._lock)  # it says that a supervisor lives
                 kernel.be_visible()
-                processes.die_with_parent(supervisor)
                 os.setpgid(0, 0)
                 os.dup2(error_writer, 1)
                 os.dup2(error_writer, 2)
                 for descriptor in (error_reader, output_reader, error_writer):
                     os.close(descriptor)
+                processes.die_with_reader(2)
                 Runner(self._request, self._directory, token, output_writer).run()
             finally:
                 os._exit(1)
         os.close(error_writer)
         os.close(output_writer)
-        self._note(event="started", pid=self._pid, supervisor=supervisor, uid=os.getuid(), machine=socket.gethostname())
+        self._note(
+            event="started", pid=self._pid, supervisor=os.getpid(), uid=os.getuid(), machine=socket.gethostname()
+        )
         selector.register(error_reader, selectors.EVENT_READ, self._take_errors)
         selector.register(output_reader, selectors.EVENT_READ, self._take_output)
 
