@@ -20,8 +20,12 @@ USERS = ("ann", "ben", "cleo", "dan", "eve", "fay", "gus", "hal")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("quota")
+    marks = home / "marks"  # executions are confined, and see this of all that isn't theirs
+    marks.mkdir()
     service = Service(
-        tmp_path_factory.mktemp("quota"),
+        home,
+        HWA_CWL_WRITABLE=f"[{marks}]",
         HWA_LIMITS_STORED=str(STORED),
         HWA_LIMITS_INPUTS=str(INPUTS),
         HWA_CWL_MAX_RUNNING="1",
@@ -116,7 +120,7 @@ def test_files_that_an_execution_holds_count_though_they_are_deleted(service: Se
 
 def test_users_take_turns(service: Service) -> None:
     greedy, modest = client(service, "fay"), client(service, "gus")
-    gate = service.home / "gate"
+    gate = service.home / "marks" / "gate"
     script = f"while [ ! -e {gate} ]; do sleep 0.1; done"
     paths = [greedy.trigger("script", script=script) for _ in range(5)]
     eventually(lambda: greedy("GET", paths[0]).json()["status"] == "RUNNING")

@@ -24,7 +24,9 @@ outputs: []
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, HWA_CWL_MAX_RUNNING="1")
+    marks = tmp_path / "marks"  # executions are confined, and see this of all that isn't theirs
+    marks.mkdir()
+    service = Service(tmp_path, HWA_CWL_MAX_RUNNING="1", HWA_CWL_WRITABLE=f"[{marks}]")
     yield service.start()
     service.end()
 
@@ -81,7 +83,7 @@ def test_a_workflow_is_added_edited_broken_mended_and_deleted(service: Service) 
 def test_an_execution_that_waits_runs_what_it_was_started_with(service: Service, tmp_path: Path) -> None:
     service.publish("says", SAYS.format(word="before"))
     eventually(lambda: "says" in listed(service))
-    gate = tmp_path / "gate"
+    gate = tmp_path / "marks" / "gate"
     first = service.user.trigger("script", script=f"while [ ! -e {gate} ]; do sleep 0.1; done")
     waiting, doomed = service.user.trigger("says"), service.user.trigger("says")
     execution = service.user("GET", waiting).json()
