@@ -73,9 +73,9 @@ def test_an_account_s_life_beside_a_running_service(url: str, user: Callable[...
     user("passwd", "anna", password="anna's new password")
     assert ask(url, "anna", "anna's new password").status_code == 200
     wait_for(url, "anna", "anna's password", 401)
-    user("disable", "anna")
+    user("suspend", "anna")
     wait_for(url, "anna", "anna's new password", 401)
-    user("enable", "anna")
+    user("unsuspend", "anna")
     assert ask(url, "anna", "anna's new password").status_code == 200
 
 

@@ -16,7 +16,7 @@ from tests.service import PASSWORDS, Client, as_user, make_settings, serving
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return make_settings(tmp_path_factory.mktemp("audit"), limits={"stored": 1000})
+    return make_settings(tmp_path_factory.mktemp("audit"), limits={"stored": 1_000_000})
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_what_changes_something_is_an_act(alice: Client, acts: Acts, settings: S
     answer = alice("POST", "/files?name=secret-name", data=b"x", headers={"X-Request-ID": "mine"})
     alice("DELETE", answer.headers["Location"])
     alice("DELETE", "/files/nope")
-    alice("POST", "/files?name=b", data=bytes(1001))
+    alice("POST", "/files?name=b", data=bytes(1_000_001))
     first, *more = acts()
     assert first.pop("time").endswith("Z")
     assert len(first.pop("previous") or "") in (0, 64)

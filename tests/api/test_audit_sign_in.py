@@ -65,7 +65,7 @@ def test_signing_in_and_out_by_the_provider(idp: OIDCSimulator, tmp_path: Path) 
             ("alice", session, "logout", 204),
         ]
         assert session.startswith("session ")
-        assert strangers(service.settings) == {"authorize 400": 1, "issueToken 400": 1}
+        assert strangers(service.settings) == {"authorize 400": 1, "confirmLogin 303": 1, "issueToken 400": 1}
         text = service.settings.audit_file.read_text()
         secrets = [*query(callback).values(), shown_token(page.text), tokens["access_token"], tokens["refresh_token"]]
         assert [secret for secret in secrets if secret in text or encoded(secret) in text] == []
@@ -93,7 +93,7 @@ def test_a_command_that_brings_a_wrong_secret(idp: OIDCSimulator, tmp_path: Path
         command = Command()
         form = command.exchange(service.browser().leave_for(command), code_verifier="w" * 43)
         service.token(**form)
-        assert strangers(service.settings) == {"issueToken 400": 1}
+        assert strangers(service.settings) == {"confirmLogin 303": 1, "issueToken 400": 1}
         assert form["code"] not in service.settings.audit_file.read_text()
 
 
@@ -106,8 +106,8 @@ def test_acts_on_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["add", "dora"], "first password"),
         (["add", "dora"], "first password"),  # refused
         (["passwd", "dora"], "second password"),
-        (["disable", "dora"], ""),
-        (["enable", "dora"], ""),
+        (["suspend", "dora"], ""),
+        (["unsuspend", "dora"], ""),
         (["list"], ""),
         (["hash"], "third password"),
     ):
@@ -116,7 +116,7 @@ def test_acts_on_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     acts = [json.loads(line) for line in audit.read_bytes().splitlines()]
     me = pwd.getpwuid(os.getuid()).pw_name
     assert [(act["who"], act["credential"], act["operation"], act["object"], act["result"]) for act in acts] == [
-        (me, "account", f"user {command}", "dora", "ok") for command in ("add", "passwd", "disable", "enable")
+        (me, "account", f"user {command}", "dora", "ok") for command in ("add", "passwd", "suspend", "unsuspend")
     ]
     text = audit.read_text()
     for word in ("first", "second", "third"):

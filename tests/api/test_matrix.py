@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -213,6 +213,12 @@ def seen(asked: tuple[requests.Response, str], things: Mapping[str, str]) -> tup
     return answer.status_code, headers, body
 
 
+def sized(answer: tuple[object, ...]) -> list[tuple[str, str]]:
+    """Its headers, its size aside."""
+    headers = cast(list[tuple[str, str]], answer[1])
+    return [(name, value) for name, value in headers if name != "content-length"]
+
+
 def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
     assert set(ROWS) == set(OPERATIONS)
     for name, operation in OPERATIONS.items():
@@ -258,6 +264,10 @@ def test_who_does_not_sign_in(matrix: World, name: str) -> None:
         assert matrix.acts(request_id) == 0, caller  # they are counted; see tests/attacks/test_audit.py
     nobody = answers["nobody"]
     assert nobody[0] == 401
+    blank = answers.pop("malformed: Bearer blank")  # is told what is wrong with it, and no more than that
+    assert blank[0] == 401
+    assert "white space" in str(blank[2])
+    assert sized(blank) == sized(nobody)
     assert {caller: answer for caller, answer in answers.items() if answer != nobody} == {}
     # Whether there is such a thing, they aren't told either.
     nothing = {parameter: unknown(thing) for parameter, thing in things.items()}

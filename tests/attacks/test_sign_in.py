@@ -195,9 +195,9 @@ def test_a_name_that_somebody_else_has_opens_nothing(here: Place) -> None:
         {"sub": "1 ", "preferred_username": "alice"},
     ):
         assert here.service.whoami(here.idp.issue(claims)).status_code == 401
-    mallory = here.token(sub="667", preferred_username="mallory")
+    rupert = here.token(sub="667", preferred_username="rupert")
     here.token(sub="667", preferred_username="alice")  # renamed at the provider
-    assert here.call(mallory, "GET", execution).status_code == 404
+    assert here.call(rupert, "GET", execution).status_code == 404
     assert here.service.whoami(victim).json()["roles"] == ["user"]
 
 

@@ -39,7 +39,9 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr("hpcwaas.configuration.load.SYSTEM_FILE", tmp_path / "etc.yml")
     accounts = [{"username": "sam", "password": "sam's password", "groups": ["ops"]}]
-    (tmp_path / ".hpcwaas-api.yaml").write_text(
+    file = tmp_path / ".hpcwaas-api.yaml"
+    file.touch(0o600)
+    file.write_text(
         yaml.safe_dump(
             {
                 "data_dir": str(tmp_path / "data"),
