@@ -25,7 +25,9 @@ ROUNDS = (("worker",), ("launcher",), ("master",), ("worker", "master"), ("worke
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, HWA_CWL_MAX_RUNNING="4")
+    marks = tmp_path / "marks"  # executions are confined, and write here besides in what is theirs
+    marks.mkdir()
+    service = Service(tmp_path, HWA_CWL_MAX_RUNNING="4", HWA_CWL_WRITABLE=f"[{marks}]")
     yield service.start()
     service.end()
 
@@ -58,7 +60,7 @@ def typed(number: int, begun: Path) -> list[str]:
 
 def test_nothing_is_lost_and_nothing_runs_twice_whatever_is_killed(service: Service, tmp_path: Path) -> None:
     chance = random.Random(11)  # noqa: S311  (nothing secret)
-    begun = tmp_path / "begun"
+    begun = tmp_path / "marks" / "begun"
     lines = [f"line {number}" for number in range(120)]
     long = service.user.trigger(
         "script", script="n=0; while [ $n -lt 120 ]; do echo line $n; n=$((n+1)); sleep 0.1; done"
@@ -118,7 +120,7 @@ def test_nothing_is_lost_and_nothing_runs_twice_whatever_is_killed(service: Serv
 
 
 def test_an_intent_that_was_stored_and_not_started_is_started_after_the_crash(service: Service, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+    begun = tmp_path / "marks" / "begun"
     given = [service.user.upload("a.dat", b"a")] * 20  # files to link make the moment between the two longer
     (worker,) = service.processes("worker")
     with service.database() as database, ThreadPoolExecutor(1) as pool:
