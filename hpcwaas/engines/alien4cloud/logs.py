@@ -59,11 +59,11 @@ class Logs:
 
         Raises:
             NotFound: this can't be a reference.
-            ServiceError: Alien4Cloud doesn't answer, and nothing is known yet.
+            ServiceError: Alien4Cloud doesn't answer, and the log was never read.
         """
         reader = self._reader(reference)
-        # What is followed is looked at anyway.
-        known, pause, late = len(reader.spool) > 0, self._pause(), False
+        # A log that was read and had no line yet is known, too. What is followed is looked at anyway.
+        known, pause, late = len(reader.spool) > 0 or reader.spool.touched() > 0, self._pause(), False
         looked_at = reader in self._followed and known
         if not looked_at and not reader.complete and time.monotonic() - reader.read_at > pause:
             if known:

@@ -11,10 +11,11 @@ import pytest
 
 from hpcwaas.core.models import Level, Status
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
+from hpcwaas.errors import Unavailable
 from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, log_line, made, start, until, wait, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Workflow
-from tests.simulators.alien4cloud_worlds import many
+from tests.simulators.alien4cloud_worlds import many, recorded
 
 
 def test_a_log_of_many_lines_is_complete_and_in_order(engine: Alien4CloudEngine, simulator: Simulator) -> None:
@@ -127,11 +128,31 @@ def test_a_log_is_served_while_alien4cloud_is_down(engine: Alien4CloudEngine, si
     until(engine, reference, Status.SUCCEEDED)
     total = whole_log(engine, reference).total
     slow = start(engine, f"{RUN}slow_job")
-    until(engine, slow, Status.RUNNING)
+    until(engine, slow, Status.RUNNING)  # as soon as it is taken: there needn't be a line yet
+    wait(engine, slow, 0, 10)
     lines = engine.log(slow, ALL, 0, None).total
+    assert lines > 0
     simulator.down()
     assert engine.log(reference, ALL, 0, None).total == total
     time.sleep(0.8)
-    assert engine.log(slow, ALL, 0, None).total == lines
+    page = engine.log(slow, ALL, 0, None)
+    assert (page.total, page.over) == (lines, False)
+    assert page.stale_since is not None
     assert engine.state(slow).status is Status.RUNNING
     simulator.up()
+
+
+def test_a_log_without_a_line_yet_is_known_once_it_was_read(make: Make, tmp_path: Path) -> None:
+    with Simulator(recorded(), lag=30) as simulator:
+        engine = make(simulator)
+        reference, unread = start(engine), start(engine)
+        page = engine.log(reference, ALL, 0, None)
+        assert (page.total, page.over, page.stale_since) == (0, False, None)
+        simulator.down()
+        time.sleep(0.8)
+        for served in (engine, make(simulator, tmp_path)):  # the second one as after a restart
+            page = served.log(reference, ALL, 0, None)
+            assert (page.entries, page.total, page.over) == ((), 0, False)
+            assert page.stale_since is not None
+            with pytest.raises(Unavailable):
+                served.log(unread, ALL, 0, None)
