@@ -162,26 +162,33 @@ def test_02_without_valid_auth_it_does_not_start(auth: str, reason: str, tmp_pat
     assert reason in done.stderr
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/workflows"), ("POST", f"/workflows/{RUN}")])
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
         (Fault("trace", "applications"), 502),
         (Fault("html", "applications"), 502),
         (Fault("truncate", "applications"), 502),
-        (Fault("reset", "applications"), 502),
+        (Fault("reset", "applications"), 503),  # what stands before a server that is down may accept, and close
         (Fault("hang", "applications", seconds=2), 504),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else None,
 )
-def test_03_each_failure_has_a_status(serve: Serve, alien4cloud: Simulator, fault: Fault, status: int) -> None:
-    # A service of its own: one that has a list serves it while Alien4Cloud fails.
+def test_03_each_failure_has_a_status(
+    serve: Serve, alien4cloud: Simulator, fault: Fault, status: int, method: str, path: str
+) -> None:
+    # A service of its own for each request: one that has a list serves it while Alien4Cloud fails, and one that has
+    # waited in vain refuses at once (see test_alien4cloud_frozen.py).
     user = as_user(serve(alien_config={"address": alien4cloud.url, "read_timeout": 0.5}), "alice")
+    before = len(launches(alien4cloud))
     alien4cloud.fault(fault)
     try:
-        problem(user("GET", "/workflows"), status)
-        problem(user("POST", f"/workflows/{RUN}", json={}), status)
+        answer = user(method, path, json={} if method == "POST" else None)
     finally:
         alien4cloud.heal()
+    problem(answer, status)
+    assert (int(answer.headers.get("Retry-After", 0)) > 0) == (status == 503)
+    assert len(launches(alien4cloud)) == before
 
 
 def test_03_down_unknown_and_wrong(alice: Client, alien4cloud: Simulator) -> None:
