@@ -90,6 +90,7 @@ MENDED: dict[str, tuple[int, str]] = {
     "logs_size0": (200, "none is none"),
     "logs_from_negative": (400, "out of range"),
     "logs_unknown_execution": (404, "there is none"),
+    "logs_from_dup": (400, "a parameter that stands twice is refused, and named: a value that is dropped must be told"),
     "logs_bad_escape": (400, "no number"),
     "logs_semicolon": (400, "no number"),
     "logs_post": (405, METHOD),
@@ -242,6 +243,11 @@ def test_a_log_is_whole_after_the_end(answers: Mapping[str, Answer]) -> None:
     assert len(whole["logs"]) == whole["total_results"] == 24
     assert (beyond["logs"], beyond["over"], beyond["status"]) == ([], True, "SUCCEEDED")
     assert answers["logs_size0"].json()["logs"] == []
+
+
+def test_a_parameter_that_stands_twice_is_named(answers: Mapping[str, Answer]) -> None:
+    assert ROWS["logs_from_dup"]["request"]["path"].endswith("?from=1&from=2")
+    assert "`from`" in answers["logs_from_dup"].json()["detail"]
 
 
 def test_stale_lists_say_so(answers: Mapping[str, Answer]) -> None:
