@@ -22,7 +22,9 @@ AT_ONCE = 2
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, HWA_CWL_MAX_RUNNING=str(AT_ONCE), HWA_SERVER_WORKERS="2")
+    marks = tmp_path / "marks"  # executions are confined, and write here besides in what is theirs
+    marks.mkdir()
+    service = Service(tmp_path, HWA_CWL_MAX_RUNNING=str(AT_ONCE), HWA_CWL_WRITABLE=f"[{marks}]", HWA_SERVER_WORKERS="2")
     configuration = service.home / "service.yml"
     accounts = ", ".join(f'{{username: {name}, password: "{password}"}}' for name, password in PASSWORDS.items())
     configuration.write_text(f"auth: {{auth_type: basic, basic_auth: {{accounts: [{accounts}]}}}}\n")
@@ -33,7 +35,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_a_hundred_triggers_at_once_and_uploads_meanwhile(service: Service, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+    begun = tmp_path / "marks" / "begun"
     users = {name: as_user(service.url, name) for name in ("alice", "bob")}
 
     def trigger(name: str, number: int) -> tuple[str, str, float, float]:
