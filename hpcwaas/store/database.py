@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
 from alembic import command
@@ -41,6 +41,7 @@ class Database:
         self._shared = self._engine.dialect.name == "postgresql"
         self._reading = postgresql.reading(self._engine) if self._shared else self._engine
         self._writing = self._engine.execution_options(**{sqlite.WRITING: True})
+        self._turn: AbstractContextManager[object] = nullcontext() if self._shared else sqlite.Turn()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -68,7 +69,7 @@ class Database:
             BadRequest: the database can't store a value.
             Unavailable: as for `read`.
         """
-        with _translated(taken), Session(self._writing) as session, session.begin():
+        with _translated(taken), self._turn, Session(self._writing) as session, session.begin():
             yield session
 
     def upgrade(self) -> None:
@@ -179,7 +180,7 @@ def _translated(taken: str | None) -> Iterator[None]:
         if blamed := postgresql.blamed(error):
             raise blamed from None  # its text quotes what the user sent
         raise _unavailable(postgresql.words(error.orig)) from error
-    except PoolTimeout as error:
+    except (PoolTimeout, TimeoutError) as error:
         raise _unavailable(str(error)) from error
     except UnicodeEncodeError as error:  # half a surrogate pair, which JSON can spell and no database stores
         raise BadRequest("A text in the request isn't valid Unicode.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -14,6 +15,25 @@ from hpcwaas.errors import ConfigurationError
 
 _BUSY_SECONDS = 10.0
 """How long a transaction waits for its turn before it counts as unavailable."""
+
+
+class Turn:
+    """Lets one thread of this process write after another. SQLite's own way to wait is to look again from time to time,
+    so that somebody among many can go without for seconds.
+
+    Entering raises `TimeoutError`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=_BUSY_SECONDS):
+            raise TimeoutError("others have been writing for too long")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
 
 WRITING = "hpcwaas_writing"
 """Execution option of connections that change something."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,3 +90,12 @@ def test_a_file_that_is_no_database_is_named_as_that(path: Path) -> None:
     check = database.check()
     assert (check.status, check.problems) == ("failed", ("the file isn't an SQLite database",))
     database.close()
+
+
+def test_who_waits_in_vain_for_the_turn_to_write_is_told_and_the_next_one_writes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.05)
+    with database.write(), ThreadPoolExecutor(1) as pool, pytest.raises(Unavailable):
+        pool.submit(UploadStore(database).add, upload(), None).result()
+    UploadStore(database).add(upload(), None)
