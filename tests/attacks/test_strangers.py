@@ -6,8 +6,11 @@ import contextlib
 import json
 import socket
 import statistics
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -248,3 +251,31 @@ def test_each_address_and_all_strangers_have_a_share_of_the_connections(tmp_path
         for _ in range(30):
             stack.enter_context(connect(url))
         assert rest(second).startswith(b"HTTP/1.1 429")
+
+
+def test_passwords_that_many_strangers_guess_hold_up_nobody(tmp_path: Path) -> None:
+    """Each comes from an address of their own, so that no throttle of an address helps."""
+    settings = make_settings(tmp_path, server={"trusted_proxies": ["127.0.0.1"], "threads": 8})
+    end, answered = threading.Event(), Counter[int]()
+
+    def guess(stranger: int, url: str) -> None:
+        attempt = 0
+        while not end.is_set():
+            attempt += 1
+            credentials = (f"user-{stranger}-{attempt}", "guess")
+            headers = {"X-Forwarded-For": f"10.{stranger}.{attempt // 250}.{attempt % 250}"}
+            answered[requests.get(f"{url}/workflows", auth=credentials, headers=headers, timeout=60).status_code] += 1
+
+    with serving(settings) as url, ThreadPoolExecutor(32) as pool:
+        alice = as_user(url, "alice")
+        assert alice("GET", "/workflows").status_code == 200
+        strangers = [pool.submit(guess, stranger, url) for stranger in range(32)]
+        try:
+            took = times(url, 2, ("/workflows", dict(alice.headers)), ("/health/live", {}))
+        finally:
+            end.set()
+        for stranger in strangers:
+            stranger.result()
+    assert answered[401] > 32
+    assert set(answered) <= {401, 429, 503}
+    assert statistics.median(took) < 1
