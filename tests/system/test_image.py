@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -46,7 +47,7 @@ class Buildah:
         found: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))["OCIv1"]["config"]
         return found
 
-    @contextmanager
+    @contextlib.contextmanager
     def container(self, image: str) -> Iterator[str]:
         """A container of an image."""
         name = self("from", "--pull-never", image)
@@ -152,8 +153,12 @@ def test_the_service_starts_and_is_healthy(buildah: Buildah, service: str) -> No
                 eventually(ready, 60)
                 assert requests.get(f"http://127.0.0.1:{port}/health/live", timeout=5).json() == {"status": "ok"}
             finally:
-                process.terminate()
-                assert process.wait(30) is not None
+                # buildah hands no signal on to what it runs.
+                inside = psutil.Process(process.pid).children(recursive=True)
+                for child in inside:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.terminate()
+                assert psutil.wait_procs(inside, 30)[1] == []
 
 
 def test_the_command_answers_for_help_as_it_always_did(buildah: Buildah, cli: str) -> None:
