@@ -50,7 +50,8 @@ def fork() -> int:
         OSError: this machine doesn't allow it.
     """
     arguments = _CloneArguments(flags=_NEWUSER | _NEWNS | _NEWPID | _NEWIPC, exit_signal=signal.SIGCHLD)
-    # What `os.fork` does around the system call.
+    # What `os.fork` does around the system call. With one thread the C library has nothing to put right but its note of
+    # that thread's number, which nobody asks for.
     ctypes.pythonapi.PyOS_BeforeFork()
     child = kernel.fork(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
     if child:
