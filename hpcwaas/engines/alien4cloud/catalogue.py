@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from hpcwaas.core.models import Workflow, WorkflowDetails
@@ -183,7 +184,7 @@ class Catalogue:
         _LOGGER.debug("read %s workflows in %.0f ms", len(found), (time.perf_counter() - began) * 1000)
         workflows = dict(sorted(found.items()))
         if self._kept is not None:
-            self._kept.save(workflows)
+            self._run(partial(self._kept.save, workflows))  # nobody waits for that
         return workflows
 
     def _environments(self, applications: list[str]) -> dict[str, Any]:
