@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from hpcwaas.core.models import JSON, Level, Status, StepStatus, Workflow
@@ -76,10 +77,15 @@ def misunderstood(application: Mapping[str, Any]) -> str | None:
     for name in names:
         if name in _TAGS and names.count(name) > 1:
             return f"application {application['id']}: the tag {name} stands there {names.count(name)} times"
-        near = difflib.get_close_matches(_BLANKS.sub("-", name.strip().casefold()), _TAGS, n=1, cutoff=0.8)
-        if name not in _TAGS and near and near[0] != PUBLISHED:
-            return f"application {application['id']}: the tag {name!r} may be meant as {near[0]}, and isn't"
+        if name not in _TAGS and (near := _meant(name)) and near != PUBLISHED:
+            return f"application {application['id']}: the tag {name!r} may be meant as {near}, and isn't"
     return None
+
+
+@lru_cache(1024)  # few names stand on many applications, and comparing takes long
+def _meant(name: str) -> str | None:
+    near = difflib.get_close_matches(_BLANKS.sub("-", name.strip().casefold()), _TAGS, n=1, cutoff=0.8)
+    return near[0] if near else None
 
 
 def workflows(application: Mapping[str, Any], environments: Sequence[Mapping[str, Any]]) -> Iterator[Workflow]:
