@@ -121,7 +121,7 @@ class _Watched:
     def _check(self, ended: Future[None]) -> None:
         try:
             known = [self._bounded(check) for check in self._source()]
-        except Exception:
+        except Exception:  # whoever waits for this check has to learn its end
             _LOGGER.exception("The state of %s can't be told", self._name)
             known = [Check(self._name, self._worst, 0.0, ("Its state can't be told; the service's log says why.",))]
         with self._lock:

@@ -81,7 +81,7 @@ class SuspendedUsers:
                 execution.owner,
                 error.detail,
             )
-        except Exception:
+        except Exception:  # the executions of others are to be ended, too
             _LOGGER.exception("unexpected error while execution %s was to be ended", execution.id)
 
     def _run(self) -> None:
