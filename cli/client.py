@@ -206,9 +206,13 @@ class Client:
         finally:
             timer.cancel()
 
-    def json(self, where: str, **params: Any) -> Any:
-        """The JSON answer of a GET; parameters that are None are left out."""
-        return self.decode(self.request("GET", where, params=params))
+    def get_json(self, where: str, **params: Any) -> Any:
+        """The JSON answer to a GET; parameters that are None are left out."""
+        return self.ask("GET", where, params=params)
+
+    def ask(self, method: str, where: str, **options: Any) -> Any:
+        """The JSON answer to a request; takes and raises what `request` does."""
+        return self.decode(self.request(method, where, **options))
 
     def pages(self, where: str, member: str, *, everything: bool, **params: Any) -> Iterator[dict[str, Any]]:
         """The members of a listing, page after page when `everything` is wanted.
@@ -220,7 +224,7 @@ class Client:
         seen: set[str | None] = set()
         while cursor not in seen:
             seen.add(cursor)
-            page = self.json(where, cursor=cursor, **params)
+            page = self.get_json(where, cursor=cursor, **params)
             yield from page.get(member) or ()
             cursor = page.get("next_cursor") if everything else None
             if not cursor:

@@ -17,7 +17,7 @@ def _ids(ctx: click.Context, where: str, member: str, incomplete: str, describe:
         user = state.config.user
         if user is not None and ":" not in user:
             return []  # a password can't be asked for in the middle of a line
-        found: list[dict[str, Any]] = state.client.json(where).get(member) or []
+        found: list[dict[str, Any]] = state.client.get_json(where).get(member) or []
         return [
             CompletionItem(item["id"], help=str(item.get(describe) or ""))
             for item in found

@@ -18,7 +18,6 @@ _SHORTEST_PAUSE_SECONDS = 1.0
 
 def sign_in(
     client: Client,
-    note: Callable[[str], None],
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -27,7 +26,6 @@ def sign_in(
     """Shows a code and waits until the user has confirmed it.
 
     Args:
-        note: tells the user something.
         demand: how the user is to sign in.
         sleep, clock: the time.
 
@@ -35,15 +33,14 @@ def sign_in(
         Refused: the user or the service said no.
         WaasError: nobody confirmed it in time.
     """
-    response = client.request("POST", "/auth/device", data={"client_id": CLIENT_ID, **demand.form}, anonymous=True)
-    attempt = client.decode(response)
+    attempt = client.ask("POST", "/auth/device", data={"client_id": CLIENT_ID, **demand.form}, anonymous=True)
     code, interval = str(attempt["device_code"]), max(float(attempt["interval"]), _SHORTEST_PAUSE_SECONDS)
     deadline = clock() + float(attempt["expires_in"])
-    note(f"Open this address on any device:  {attempt['verification_uri']}")
-    note(f"and enter this code there:        {attempt['user_code']}")
+    client.note(f"Open this address on any device:  {attempt['verification_uri']}")
+    client.note(f"and enter this code there:        {attempt['user_code']}")
     if complete := attempt.get("verification_uri_complete"):
-        note(f"Or open the address with the code: {complete}")
-    note(f"The code counts for {float(attempt['expires_in']) / 60:.0f} minutes. Ctrl-C gives up.")
+        client.note(f"Or open the address with the code: {complete}")
+    client.note(f"The code counts for {float(attempt['expires_in']) / 60:.0f} minutes. Ctrl-C gives up.")
     while clock() + interval <= deadline:
         sleep(interval)
         try:

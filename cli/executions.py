@@ -235,7 +235,9 @@ def logs(state: State, execution_id: str, follow: bool, debug: bool, start: int)
         from .follow import Wanted
 
         return watch(state, execution_id, status=False, wanted=Wanted(logs=True, levels=levels, start=start))
-    page = state.client.json(path("executions", execution_id, "logs"), **{"from": start}, timeout="0", levels=levels)
+    page = state.client.get_json(
+        path("executions", execution_id, "logs"), **{"from": start}, timeout="0", levels=levels
+    )
     if state.json:
         output.json(page)
     else:
@@ -365,7 +367,7 @@ def _download(state: State, wanted: dict[str, Any], directory: Path, force: bool
 
 
 def _execution(state: State, execution_id: str) -> dict[str, Any]:
-    execution: dict[str, Any] = state.client.json(path("executions", execution_id))
+    execution: dict[str, Any] = state.client.get_json(path("executions", execution_id))
     if not execution.get("id"):
         # That is how an older service says it.
         raise NotFound(f"There is no such execution: {execution_id}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+from .config import Config
 from .credentials import Credentials, Login
 from .errors import ExitCode, WaasError
-
-if TYPE_CHECKING:
-    from .client import Client
-    from .config import Config
 
 CLIENT_ID = "waas"
 _MARGIN_SECONDS = 60.0
@@ -28,7 +26,14 @@ class Refused(WaasError):
         self.error = error
 
 
-def exchange(client: Client, grant_type: str, **form: str) -> Login:
+class Asks(Protocol):
+    """What this module needs of the client, which uses it to renew a sign-in."""
+
+    def ask(self, method: str, where: str, *, data: Mapping[str, str], anonymous: bool) -> Any:
+        """The JSON answer to a request."""
+
+
+def exchange(client: Asks, grant_type: str, **form: str) -> Login:
     """Asks the token endpoint for tokens.
 
     Args:
@@ -40,7 +45,7 @@ def exchange(client: Client, grant_type: str, **form: str) -> Login:
     """
     data = {"client_id": CLIENT_ID, "grant_type": grant_type, **form}
     try:
-        answer: dict[str, Any] = client.decode(client.request("POST", "/auth/token", data=data, anonymous=True))
+        answer: dict[str, Any] = client.ask("POST", "/auth/token", data=data, anonymous=True)
     except WaasError as failure:
         error = (failure.problem or {}).get("error")
         if isinstance(error, str):
@@ -55,7 +60,7 @@ class Renewal:
     Every refresh token counts once: several commands that run at once agree by the file of `Credentials`.
     """
 
-    def __init__(self, client: Client, config: Config, login: Login) -> None:
+    def __init__(self, client: Asks, config: Config, login: Login) -> None:
         self._client = client
         self._config = config
         self._credentials = Credentials(config.state_directory)

@@ -78,14 +78,14 @@ def shares(state: State, execution_id: str) -> None:
 
 
 def _shares(state: State, execution_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = state.client.json(path("executions", execution_id, "shares"))
+    found: dict[str, Any] = state.client.get_json(path("executions", execution_id, "shares"))
     return {"users": found.get("users") or [], "groups": found.get("groups") or []}
 
 
 def _replace(state: State, execution_id: str, users: set[str], groups: set[str]) -> None:
     wanted = {"users": sorted(users), "groups": sorted(groups)}
     where = path("executions", execution_id, "shares")
-    _say(state, execution_id, state.client.decode(state.client.request("PUT", where, json=wanted, retry=True)))
+    _say(state, execution_id, state.client.ask("PUT", where, json=wanted, retry=True))
 
 
 def _say(state: State, execution_id: str, now: dict[str, Any]) -> None:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import getpass
-import os
 import socket
 import sys
-import webbrowser
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
-from threading import Thread
-from typing import Any
 
 import click
 
@@ -22,8 +17,9 @@ from .config import Config
 from .credentials import Credentials, Login
 from .errors import ExitCode, NotFound, UsageError, WaasError
 from .password import credentials
+from .single_sign_on import by_provider, end_login, keep_login
 from .state import State
-from .stepup import NO_DEMAND, Demand, SignInAgain
+from .stepup import NO_DEMAND, Demand
 from .terms import agree
 from .text import parse_time
 from .tokens import SCOPES
@@ -62,12 +58,10 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
     elif state.given.get("user"):
         raise UsageError("The service takes no passwords: leave out --user.")
     else:
-        login = _by_provider(client, state, device=device, no_browser=no_browser, demand=demand)
+        login = by_provider(client, nobody, device=device, no_browser=no_browser, demand=demand)
     client.become(replace(nobody, access_token=login.access_token))
-    user = client.json("/whoami")
-    store = Credentials(nobody.state_directory)
-    _end(client, nobody, store.find(nobody.api_url))
-    store.update(nobody.api_url, lambda _: login, default=True)
+    user = client.get_json("/whoami")
+    keep_login(client, nobody, login, default=True)
     if state.json:
         output.json(user)
     else:
@@ -78,39 +72,6 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
             "WARNING: HW_USER, HW_ACCESS_TOKEN or the configuration file name other credentials. They count before "
             "this sign-in: take them away."
         )
-
-
-def sign_in_again(state: State, wanted: SignInAgain) -> Config:
-    """Signs in by the provider as the service demands, in place of the present sign-in.
-
-    Returns:
-        the configuration with the new sign-in.
-
-    Raises:
-        SignInAgain: the present sign-in can't be replaced so.
-        WaasError: nobody is signed in, or somebody else.
-    """
-    login = state.config.login
-    if login is None or login.refresh_token is None:
-        raise wanted
-    nobody = replace(state.config, user=None, access_token=None, login=None)
-    client = Client(replace(nobody, login=login), note=state.note)
-    before = client.json("/whoami")["subject"]
-    state.note(wanted.message)
-    client.become(nobody)
-    new = _by_provider(client, state, device=False, no_browser=False, demand=wanted.demand)
-    client.become(replace(nobody, access_token=new.access_token))
-    after = client.json("/whoami")["subject"]
-    if after != before:
-        _end(client, nobody, new)
-        raise WaasError(
-            f"You have signed in as {after}, and what you want to do began as {before}: nothing was done.",
-            code=ExitCode.UNAUTHORIZED,
-        )
-    store = Credentials(nobody.state_directory)
-    _end(client, nobody, store.find(nobody.api_url))
-    store.update(nobody.api_url, lambda _: new)
-    return replace(nobody, login=new)
 
 
 def sign_out(state: State, *, everywhere: bool) -> None:
@@ -131,7 +92,7 @@ def sign_out(state: State, *, everywhere: bool) -> None:
             raise WaasError(unknown, code=ExitCode.UNAUTHORIZED, hint="Sign in, then sign out everywhere.")
         state.note(unknown)
         return
-    failure = _end(Client(nobody, note=state.note), nobody, login, everywhere=everywhere)
+    failure = end_login(Client(nobody, note=state.note), nobody, login, everywhere=everywhere)
     if everywhere and failure:
         raise failure
     store.update(nobody.api_url, lambda _: None)
@@ -146,65 +107,13 @@ def sign_out(state: State, *, everywhere: bool) -> None:
 
 def _methods(client: Client, config: Config) -> list[str]:
     try:
-        methods: list[str] = client.json("/auth/methods")["methods"]
+        methods: list[str] = client.get_json("/auth/methods")["methods"]
     except NotFound:
         raise WaasError(
             f"{config.api_url} can't be signed in to: it is too old, or no such service.",
             hint="Give --user NAME or --access_token TOKEN with each command.",
         ) from None
     return methods
-
-
-def _end(client: Client, config: Config, login: Login | None, *, everywhere: bool = False) -> WaasError | None:
-    """Ends a sign-in at the service.
-
-    Args:
-        config: its address, without credentials.
-        everywhere: end all of the user's.
-
-    Returns:
-        why it may go on, or one of all; None when it has ended.
-    """
-    if login is None:
-        return None
-    client.become(replace(config, login=login))
-    try:
-        client.request("POST", "/auth/logout", params={"everywhere": "true"} if everywhere else None, retry=True)
-    except WaasError as failure:
-        return None if failure.code == ExitCode.UNAUTHORIZED and not everywhere else failure
-    return None
-
-
-def _by_provider(client: Client, state: State, *, device: bool, no_browser: bool, demand: Demand) -> Login:
-    browser = None if device or no_browser else _browser(os.environ)
-    if device or not (browser or no_browser):
-        from .device import sign_in as sign_in_elsewhere
-
-        return sign_in_elsewhere(client, state.note, demand=demand)
-    from .loopback import sign_in
-
-    def show(address: str, place: str) -> None:
-        opened = "Sign in by the browser that opens, or open this address in it" if browser else "Open this address"
-        state.note(
-            f"{opened} on this machine:\n{address}\nIts page asks whether to let {place} in: that is this command."
-        )
-        if browser:
-            # Some browsers don't return before they are closed.
-            Thread(target=browser.open, args=(address,), daemon=True).start()
-
-    return sign_in(client, state.config.api_url, show, demand=demand)
-
-
-def _browser(environment: Mapping[str, str]) -> webbrowser.BaseBrowser | None:
-    """A browser that the user can see; None when there is none, as over SSH."""
-    if environment.get("SSH_CONNECTION") or environment.get("SSH_TTY"):
-        return None
-    if sys.platform == "linux" and not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
-        return None
-    try:
-        return webbrowser.get()
-    except webbrowser.Error:
-        return None
 
 
 def _by_password(client: Client, state: State) -> Login:
@@ -217,7 +126,7 @@ def _by_password(client: Client, state: State) -> Login:
         named = click.prompt("User", default=getpass.getuser(), err=True)
     client.become(replace(config, user=credentials(named), access_token=None, login=None))
     try:
-        roles = client.json("/whoami")["roles"]
+        roles = client.get_json("/whoami")["roles"]
     except WaasError as failure:
         if failure.code != ExitCode.UNAUTHORIZED:
             raise
@@ -225,19 +134,18 @@ def _by_password(client: Client, state: State) -> Login:
         raise WaasError(message, code=ExitCode.UNAUTHORIZED, problem=failure.problem) from None
     agree(client, state)
     scopes = [scope for scope in SCOPES if scope != "admin" or "operator" in roles]
-    taken = {token["name"] for token in client.json("/tokens")["tokens"]}
+    taken = {token["name"] for token in client.get_json("/tokens")["tokens"]}
     # The service knows its users' tokens by name, and names end after 100 characters.
     host = socket.gethostname()[:80]
     name = next(name for number in count(1) if (name := f"waas on {host} {number}") not in taken)
     wanted = {"name": name, "scopes": scopes}
     try:
-        response = client.request("POST", "/tokens", json={**wanted, "days": _DAYS})
+        made = client.ask("POST", "/tokens", json={**wanted, "days": _DAYS})
     except WaasError as failure:
         if failure.code != ExitCode.USAGE:
             raise
         # So long a life isn't allowed there: then the usual one.
-        response = client.request("POST", "/tokens", json=wanted)
-    made: dict[str, Any] = client.decode(response)
+        made = client.ask("POST", "/tokens", json=wanted)
     ends = parse_time(made["expires_at"])
     if ends is None:
         raise ValueError

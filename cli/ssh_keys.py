@@ -52,7 +52,7 @@ def key_gen(
     words = _metadata(metadata)
     wanted = {"type": kind, "bits": bits, "name": name, "comment": comment, "metadata": words}
     body = {member: value for member, value in wanted.items() if value}
-    key = state.client.decode(state.client.request("POST", "/ssh_keys", json=body))
+    key = state.client.ask("POST", "/ssh_keys", json=body)
     if state.json:
         output.json(key)
         return
@@ -91,7 +91,7 @@ def list_keys(state: State, owner: str | None) -> None:
     Example:
       waas ssh_keys list
     """
-    found: list[dict[str, Any]] = state.client.json("/ssh_keys", owner=owner).get("ssh_keys") or []
+    found: list[dict[str, Any]] = state.client.get_json("/ssh_keys", owner=owner).get("ssh_keys") or []
     if state.json:
         output.json(found)
     elif not found:
@@ -133,7 +133,7 @@ def show(state: State, key_id: str, sources: str | None, restrict: bool) -> None
       waas ssh_keys show KEY_ID | ssh me@login.example.org 'cat >> ~/.ssh/authorized_keys'
     """
     if not (sources or restrict):
-        key = state.client.json(path("ssh_keys", key_id))
+        key = state.client.get_json(path("ssh_keys", key_id))
         if state.json:
             output.json(key)
         else:
@@ -163,7 +163,7 @@ def rotate(state: State, key_id: str) -> None:
     Example:
       waas ssh_keys rotate KEY_ID
     """
-    key = state.client.decode(state.client.request("POST", path("ssh_keys", key_id, "rotate")))
+    key = state.client.ask("POST", path("ssh_keys", key_id, "rotate"))
     if state.json:
         output.json(key)
         return
@@ -183,8 +183,8 @@ def confirm(state: State, key_id: str) -> None:
     Example:
       waas ssh_keys confirm KEY_ID
     """
-    replaced = state.client.json(path("ssh_keys", key_id))["replaced"]
-    key = state.client.decode(state.client.request("POST", path("ssh_keys", key_id, "confirm")))
+    replaced = state.client.get_json(path("ssh_keys", key_id))["replaced"]
+    key = state.client.ask("POST", path("ssh_keys", key_id, "confirm"))
     if state.json:
         output.json(key)
         return

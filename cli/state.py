@@ -54,9 +54,9 @@ class State:
         return Client(self.config, note=self.note, sign_in_again=self._sign_in_again if asked else None)
 
     def _sign_in_again(self, wanted: SignInAgain) -> Config:
-        from .signing import sign_in_again
+        from .single_sign_on import sign_in_again
 
-        return sign_in_again(self, wanted)
+        return sign_in_again(self.config, self.note, wanted)
 
     def note(self, message: str) -> None:
         """Tells the user something beside the result."""

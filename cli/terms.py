@@ -75,7 +75,7 @@ def agree(client: Client, state: State) -> None:
 
 def _terms(client: Client) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = client.json("/terms")
+        found: dict[str, Any] = client.get_json("/terms")
     except NotFound:  # a service of before there were any
         return {"terms": None, "accepted_at": None}
     return found

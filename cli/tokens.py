@@ -67,7 +67,7 @@ def list_tokens(state: State, owner: str | None) -> None:
 
 
 def _tokens(state: State, owner: str | None = None) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = state.client.json("/tokens", owner=owner)["tokens"]
+    found: list[dict[str, Any]] = state.client.get_json("/tokens", owner=owner)["tokens"]
     return found
 
 
@@ -89,7 +89,7 @@ def create(state: State, name: str, scopes: tuple[str, ...], days: int | None) -
     """
     # A word given twice is one scope.
     wanted = {"name": name, "scopes": list(dict.fromkeys(scopes)), **({"days": days} if days else {})}
-    token = state.client.decode(state.client.request("POST", "/tokens", json=wanted))
+    token = state.client.ask("POST", "/tokens", json=wanted)
     if state.json:
         output.json(token)
         return

@@ -22,7 +22,7 @@ def command(state: State) -> None:
       waas whoami
       waas whoami -o json | jq -r .subject
     """
-    user: dict[str, Any] = state.client.json("/whoami")
+    user: dict[str, Any] = state.client.get_json("/whoami")
     if state.json:
         output.json(user)
         return

@@ -79,7 +79,7 @@ def show(state: State, workflow_id: str) -> None:
       waas workflows show word-statistics
       waas workflows show word-statistics -o json | jq .inputs
     """
-    workflow = state.client.json(path("workflows", workflow_id))
+    workflow = state.client.get_json(path("workflows", workflow_id))
     if state.json:
         output.json(workflow)
         return
@@ -247,7 +247,7 @@ def trigger(
 def _schema(state: State, workflow_id: str) -> Mapping[str, Any] | None:
     """JSON Schema of the workflow's inputs; None when the service is too old to tell."""
     try:
-        schema: Mapping[str, Any] = state.client.json(path("workflows", workflow_id)).get("inputs") or {}
+        schema: Mapping[str, Any] = state.client.get_json(path("workflows", workflow_id)).get("inputs") or {}
     except NotFound as failure:
         if failure.problem is not None:
             raise

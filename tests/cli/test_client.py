@@ -56,7 +56,7 @@ def test_get_is_tried_again(client: Client, clock: Clock, answers: responses.Req
     answers.get(f"{URL}/x", status=502)
     answers.get(f"{URL}/x", status=503, headers={"Retry-After": "3"})
     answers.get(f"{URL}/x", json={"a": 1})
-    assert client.json("/x") == {"a": 1}
+    assert client.get_json("/x") == {"a": 1}
     assert clock.waits == [0.5, 1.0, 3.0]
     assert clock.notes == [
         "The service answered 503 Service Unavailable. Trying again in 3 seconds: try 4 of 4, the last."
@@ -66,7 +66,7 @@ def test_get_is_tried_again(client: Client, clock: Clock, answers: responses.Req
 def test_how_long_it_will_try_is_said(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", status=503, headers={"Retry-After": "5"}, json={"detail": "Down."})
     with pytest.raises(Unreachable):
-        client.json("/x")
+        client.get_json("/x")
     assert clock.waits == [5.0, 5.0, 5.0]
     assert clock.notes == [
         "Down. Trying again in 5 seconds: try 2 of 4; giving up in about 15 seconds.",
@@ -87,14 +87,14 @@ def test_a_wait_for_an_answer_is_said(
     answers.add_callback("GET", f"{URL}/x", slow)
     client.request("GET", "/x", quiet=True)
     assert clock.notes == []
-    client.json("/x")
+    client.get_json("/x")
     assert clock.notes == [f"{URL} hasn't answered yet. Waiting for it, 70 seconds at most."]
 
 
 def test_not_for_ever(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", status=503, json={"detail": "Down.", "request_id": "r-1"})
     with pytest.raises(Unreachable, match="Down") as failure:
-        client.json("/x")
+        client.get_json("/x")
     assert len(clock.waits) == 3
     assert "r-1" in str(failure.value.hint)
 
@@ -104,7 +104,7 @@ def test_not_when_the_service_asks_for_a_long_wait(
 ) -> None:
     answers.get(f"{URL}/x", status=503, headers={"Retry-After": "3600"})
     with pytest.raises(Unreachable) as failure:
-        client.json("/x")
+        client.get_json("/x")
     assert (clock.waits, failure.value.retry_after) == ([], 3600.0)
 
 
@@ -138,7 +138,7 @@ def test_errors_of_the_service(
 ) -> None:
     answers.get(f"{URL}/x", status=status, json=body)
     with pytest.raises(kind) as failure:
-        client.json("/x")
+        client.get_json("/x")
     assert failure.value.code == code
     assert ("So it is." if isinstance(body, dict) and body.get("errors", 1) else str(status)) in failure.value.message
 
@@ -146,16 +146,16 @@ def test_errors_of_the_service(
 def test_what_is_no_service(client: Client, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", body="<html>")
     with pytest.raises(WaasError, match=r"isn't JSON: is it the address of the service\?"):
-        client.json("/x")
+        client.get_json("/x")
     answers.get(f"{URL}/y", status=302, headers={"Location": "https://login"})
     with pytest.raises(WaasError, match="redirects to https://login"):
-        client.json("/y")
+        client.get_json("/y")
 
 
 def test_a_slow_service(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", body=requests.ReadTimeout("60"))
     with pytest.raises(Unreachable, match=r"No answer from http://service\.test/waas"):
-        client.json("/x")
+        client.get_json("/x")
     assert clock.waits == []
 
 
@@ -166,16 +166,16 @@ def test_netrc_is_not_asked(
     (home / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(home / ".netrc"))
     answers.get(f"{URL}/x", json={})
-    client.json("/x")
+    client.get_json("/x")
     assert answers.calls[0].request.headers["Authorization"] == "Bearer s3cret"
     anonymous = Client(config.load({"api_url": URL}, {}), note=print)
-    anonymous.json("/x")
+    anonymous.get_json("/x")
     assert "Authorization" not in answers.calls[1].request.headers
 
 
 def test_passwords_may_hold_colons_and_any_letters(home: Path, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", json={})
-    Client(config.load({"api_url": URL, "user": "zoë:a:b€"}, {}), note=print).json("/x")
+    Client(config.load({"api_url": URL, "user": "zoë:a:b€"}, {}), note=print).get_json("/x")
     assert answers.calls[0].request.headers["Authorization"] == "Basic em/DqzphOmLigqw="
 
 

@@ -211,7 +211,7 @@ class Time:
 
 def by_device(service: Any, time_: Time, notes: list[str]) -> Login:
     client = Client(config.load({"api_url": service.url}, {}), note=notes.append)
-    return device.sign_in(client, notes.append, sleep=time_.sleep, clock=time_.clock)
+    return device.sign_in(client, sleep=time_.sleep, clock=time_.clock)
 
 
 def test_polls_as_the_service_wants_it(service: Any, home: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,18 @@ def test_no_framework_below_the_edge() -> None:
                 names.append(node.module or "")
             wrong += [f"{path.name}: {name}" for name in names if name.split(".")[0] in frameworks]
     assert wrong == []
+
+
+def test_the_modules_of_the_command_import_each_other_in_no_circle() -> None:
+    """Imports inside functions count as well. A circle raises `CycleError`, which names its modules."""
+    packages = {
+        module: module if path.stem == "__init__" else module.rpartition(".")[0] for module, path in modules("cli")
+    }
+    imported: dict[str, set[str]] = {module: set() for module in packages}
+    for module, path in modules("cli"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                source = resolve_name("." * node.level + (node.module or ""), packages[module])
+                below = {f"{source}.{name.name}" for name in node.names}
+                imported[module] |= below & packages.keys() or {source}
+    assert list(TopologicalSorter(imported).static_order())
