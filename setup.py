@@ -16,7 +16,7 @@ class BuildPy(build_py):
         """Builds the modules, then copies."""
         super().run()
         if self.editable_mode:
-            return  # `hpcwaas.resources` finds them at the top of the tree
+            return  # `hpcwaas.common.resources` finds them at the top of the tree
         package = Path(self.build_lib, "hpcwaas")
         shutil.copy2(ROOT / "openapi.yaml", package / "openapi.yaml")
         shutil.copytree(

@@ -27,18 +27,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the look-alike
 
-from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.keys import Keys
-from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.vault import Vault
 from hpcwaas.store.database import Database
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
 from hpcwaas.vault import keygen, login
-from hpcwaas.vault.base import Vault
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.keyring import Keyring
+from hpcwaas.vault.settings import HashiCorpSettings
 from tests.simulators.vault import vault_server
 
 ALICE = Principal("alice", "Alice")

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import Forbidden
-from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.bearer import OIDCBearer
 from hpcwaas.identity.oidc.party import RelyingParty
+from hpcwaas.identity.settings import AuthSettings
 from tests.simulators.oidc import OIDCSimulator
 
 REDIRECT = "http://127.0.0.1:9090/auth/authorize"

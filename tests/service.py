@@ -18,8 +18,8 @@ import uvicorn
 
 from hpcwaas.app import create_app
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.connections import Connections
-from hpcwaas.protocol import Protocol
+from hpcwaas.server.connections import Connections
+from hpcwaas.server.protocol import Protocol
 from tests import databases
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"

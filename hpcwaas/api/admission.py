@@ -7,8 +7,8 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hpcwaas.addresses import network
 from hpcwaas.api.answers import refuse
+from hpcwaas.common.addresses import network
 from hpcwaas.core.slots import Slots
 from hpcwaas.errors import TooManyRequests, Unavailable
 

@@ -8,13 +8,17 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import TypeAlias
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpcwaas.api.bridge import HEAD
 from hpcwaas.core import acts
-from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Principal
+
+Record: TypeAlias = Callable[[Mapping[str, object]], None]
+"""Records an act; see `hpcwaas.store.audit`."""
 
 CALLER = "hpcwaas.caller"
 """Extension of the scope: who calls (`Principal`), and by which scheme."""
@@ -39,10 +43,10 @@ class Auditing:
     `hpcwaas.core.acts`; what takes results out; and the refusal of credentials. Acts of whom nobody knows are counted.
 
     Args:
-        record: records an act; see `hpcwaas.audit`.
+        record: records an act; see `hpcwaas.store.audit`.
     """
 
-    def __init__(self, app: ASGIApp, record: Callable[[Mapping[str, object]], None], strangers: Strangers) -> None:
+    def __init__(self, app: ASGIApp, record: Record, strangers: Strangers) -> None:
         self._app = app
         self._record = record
         self._strangers = strangers
@@ -126,7 +130,7 @@ class Strangers:
     MOST = 200
     """Addresses with a line of their own. What comes from more of them in the same minute is counted as one."""
 
-    def __init__(self, record: Callable[[Mapping[str, object]], None]) -> None:
+    def __init__(self, record: Record) -> None:
         self._record = record
         self._lock = threading.Lock()
         self._counts: dict[str | None, Counter[str]] = {}

@@ -18,9 +18,8 @@ from hpcwaas.api import consent, pages, views
 from hpcwaas.api.problems import problem
 from hpcwaas.api.site import Site
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import Demand, Principal
-from hpcwaas.errors import NotFound, ServiceError
-from hpcwaas.identity.base import (
+from hpcwaas.core.people import Demand, Principal
+from hpcwaas.core.ports.identity import (
     Arrival,
     Departure,
     LedOn,
@@ -31,6 +30,7 @@ from hpcwaas.identity.base import (
     TermsAsked,
     TokenShown,
 )
+from hpcwaas.errors import NotFound, ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}

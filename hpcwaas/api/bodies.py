@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hpcwaas.addresses import network
 from hpcwaas.api.answers import refuse
 from hpcwaas.api.bridge import STREAMED_BODY
+from hpcwaas.common.addresses import network
 from hpcwaas.core.slots import Places
 from hpcwaas.errors import BadRequest, RequestTimeout, TooLarge
 

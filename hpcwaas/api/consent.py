@@ -11,8 +11,8 @@ from flask import Response
 
 from hpcwaas.api import pages
 from hpcwaas.api.site import Site
+from hpcwaas.core.ports.identity import Loopback, SignIn, TermsAsked
 from hpcwaas.errors import BadRequest, Forbidden
-from hpcwaas.identity.base import Loopback, SignIn, TermsAsked
 
 READING_SECONDS = 1800
 

@@ -18,7 +18,8 @@ from hpcwaas.api import durations, views
 from hpcwaas.api.bridge import park, time_left
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.logs import LONGEST_WAIT, Logs
-from hpcwaas.core.models import Level, OutputArchive, OutputFile, OutputValue, Principal, Status
+from hpcwaas.core.models import Level, OutputArchive, OutputFile, OutputValue, Status
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 
 _ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR

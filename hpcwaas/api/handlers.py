@@ -16,12 +16,12 @@ from flask import Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from werkzeug.exceptions import HTTPException
 
+from hpcwaas.api.contract import operations
 from hpcwaas.api.validation import ARGUMENTS
 from hpcwaas.errors import Forbidden, NotFound, StepUp
 
 Handler = Callable[..., Response]
 
-_VERBS = ("get", "post", "put", "patch", "delete")
 _BY_OPERATORS = ("/executions", "/files", "/ssh_keys", "/tokens")
 """Where operators may do more than others: being one opens no workflow."""
 
@@ -37,14 +37,12 @@ def flask_app(contract: Mapping[str, Any], handlers: Mapping[str, Handler]) -> f
     # Every exception goes on to Connexion, where it becomes a problem document.
     app.config.update(PROPAGATE_EXCEPTIONS=True, TRAP_BAD_REQUEST_ERRORS=True, TRAP_HTTP_EXCEPTIONS=True)
     app.register_error_handler(HTTPException, _raise)
-    for path, item in contract["paths"].items():
-        rule = re.sub(r"\{(\w+)\}", r"<\1>", path)
-        for verb in item.keys() & _VERBS:
-            name = item[verb]["operationId"]
-            if name not in handlers:
-                continue  # answered before it gets here
-            by_operators = path.startswith(_BY_OPERATORS)
-            app.add_url_rule(rule, name, _view(handlers[name], by_operators=by_operators), methods=[verb.upper()])
+    for one in operations(contract):
+        if one.id not in handlers:
+            continue  # answered before it gets here
+        rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
+        view = _view(handlers[one.id], by_operators=one.path.startswith(_BY_OPERATORS))
+        app.add_url_rule(rule, one.id, view, methods=[one.verb])
     return app
 
 

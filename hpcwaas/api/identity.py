@@ -12,8 +12,8 @@ from hpcwaas.api import views
 from hpcwaas.core import acts
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.people import AccessToken
+from hpcwaas.core.ports.identity import AcceptedTerms
 from hpcwaas.core.tokens import Tokens
-from hpcwaas.identity.base import AcceptedTerms
 
 
 class IdentityHandlers:

@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 from flask import Response
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import Terms
-from hpcwaas.identity.base import WaitingMachine
+from hpcwaas.core.people import Principal, Terms
+from hpcwaas.core.ports.identity import WaitingMachine
 
 _LAYOUT = """<!doctype html>
 <html lang="en">

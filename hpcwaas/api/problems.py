@@ -14,8 +14,8 @@ from connexion.exceptions import ProblemException
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from hpcwaas.common.repeats import Repeats
 from hpcwaas.errors import InvalidInputs, KeyInUse, RangeNotSatisfiable, ServiceError, StepUp, TermsNotAccepted
-from hpcwaas.repeats import Repeats
 
 _LOGGER = logging.getLogger(__name__)
 

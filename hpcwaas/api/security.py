@@ -16,17 +16,16 @@ from typing import Any
 from connexion.lifecycle import ConnexionRequest
 from connexion.security import NO_VALUE, AbstractSecurityHandler
 
-from hpcwaas.addresses import network
 from hpcwaas.api.admission import admit
 from hpcwaas.api.audit import CALLER
 from hpcwaas.api.bridge import SUBJECT
 from hpcwaas.api.middleware import REQUEST_ID
+from hpcwaas.common.addresses import network
 from hpcwaas.core import policy
-from hpcwaas.core.models import Demand, Principal
-from hpcwaas.core.people import Terms
+from hpcwaas.core.people import Demand, Principal, Terms
+from hpcwaas.core.ports.identity import Identity
 from hpcwaas.core.slots import Slots
 from hpcwaas.errors import Forbidden, TermsNotAccepted, Unauthorized
-from hpcwaas.identity.base import Identity
 
 _THREADS = 16
 """Checks of unknown credentials of a scheme at the same time; each may ask the store or an identity provider."""

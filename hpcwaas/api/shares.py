@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from hpcwaas.api import views
-from hpcwaas.core.models import Shares
+from hpcwaas.core.people import Shares
 from hpcwaas.core.shares import Sharing
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Response
 
-from hpcwaas.identity.base import CALLBACK
+from hpcwaas.core.ports.identity import CALLBACK
 
 _COOKIE_SECONDS = 600
 

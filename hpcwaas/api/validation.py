@@ -20,9 +20,9 @@ from jsonschema import Draft4Validator, ValidationError
 from jsonschema.exceptions import best_match
 from starlette.types import Receive, Scope
 
-from hpcwaas import written
+from hpcwaas.common import written
+from hpcwaas.core.ports.identity import Refused
 from hpcwaas.errors import BadRequest
-from hpcwaas.identity.base import Refused
 
 ARGUMENTS = "hpcwaas.arguments"
 """Extension of the scope: what the handler is called with."""

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from flask import Response
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.core.endings import Attempt, Closing
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (

@@ -1,28 +1,26 @@
-"""Finds settings that are each well formed and can't be honoured."""
+"""Finds what stands in the way of a start: settings that contradict one another or this machine, and the data that they
+point to."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from hpcwaas import listening
-from hpcwaas.configuration.settings import (
-    AuthSettings,
-    HashiCorpSettings,
-    LimitSettings,
-    RunnerSettings,
-    Settings,
-    StepUpSettings,
-    TermsSettings,
-)
+from hpcwaas.common.resources import resource
+from hpcwaas.configuration.settings import Settings
+from hpcwaas.core.ports.identity import CALLBACK
 from hpcwaas.engines.cwl import confinement
-from hpcwaas.errors import ConfigurationError
-from hpcwaas.identity.base import CALLBACK
+from hpcwaas.engines.cwl.settings import LimitSettings, RunnerSettings
+from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.identity.passwords import is_hash
-from hpcwaas.resources import resource
+from hpcwaas.identity.settings import AuthSettings, StepUpSettings, TermsSettings
+from hpcwaas.vault.settings import HashiCorpSettings
+
+OUTDATED = "the database's schema isn't this version's: run `hpcwaas-api db upgrade`"
 
 _LEAST_MEMORY = 16 * 2**20
 _LEAST_LOG = 4 * 2**10
@@ -51,10 +49,6 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
     Yields:
         One error for each.
     """
-    try:
-        listening.check(settings)
-    except ConfigurationError as error:
-        yield error
     if problem := _directory(settings.data_dir):
         yield ConfigurationError("data_dir", problem)
     if settings.store.url is None and "?" in str(settings.data_dir):
@@ -268,3 +262,57 @@ def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:
     for name, path in (("ca_file", vault.ca_file), ("token_file", vault.token_file)):
         if path is not None and not os.access(path, os.R_OK):
             yield ConfigurationError(f"vault_config.{name}", f"{path} can't be read")
+
+
+def make_data_dir(settings: Settings) -> None:
+    """Makes the data directory, for the service's account only; closes one that is there to all others.
+
+    Raises:
+        ConfigurationError: it can't be made or closed.
+    """
+    directory = settings.data_dir
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(directory.stat().st_mode) != 0o700:
+            directory.chmod(0o700)
+    except OSError as error:
+        what = "make" if not directory.is_dir() else "close to others"
+        raise ConfigurationError("data_dir", f"can't {what} {directory}: {error.strerror}") from error
+
+
+def has_database(settings: Settings) -> bool:
+    """Whether there may be a database. Connecting to an SQLite file that isn't there would make it."""
+    from sqlalchemy import make_url  # imported here: slow
+
+    url = make_url(settings.database_url)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def preflight(settings: Settings) -> None:
+    """Finds what would stop a start, and makes nothing.
+
+    Raises:
+        ConfigurationError: the service would not start.
+    """
+    from hpcwaas.store.database import Database  # imported here: slow
+    from hpcwaas.store.secrets import SecretStore
+    from hpcwaas.vault.embedded import EmbeddedVault
+    from hpcwaas.vault.keyring import KeySource
+
+    embedded = settings.vault_config is None and (settings.vault.key or settings.vault_key_file.exists())
+    opened = KeySource(settings.vault, settings.vault_key_file) if embedded else None
+    if not has_database(settings):
+        return  # the start makes it
+    database = Database(settings.database_url)
+    try:
+        if not database.is_current():
+            # The local mode upgrades by itself, and an empty database is filled in any mode.
+            if not settings.local and database.current() is not None:
+                raise ConfigurationError("store.url", OUTDATED)
+            database.check_upgradable()
+        elif opened:
+            EmbeddedVault(SecretStore(database), opened)
+    except Unavailable as error:
+        raise ConfigurationError("store.url", error.detail) from error
+    finally:
+        database.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,22 +37,23 @@ class Effective:
     warnings: tuple[str, ...] = ()
 
 
-def load(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+def read(
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    check: Callable[[Settings], Iterator[ConfigurationError]] = contradictions,
+) -> Effective:
     """The settings to run with.
 
     Args:
         config_file: as `--config` gives it; None looks in the usual places.
         environ: variables; those that begin with `HWA_` are settings.
         flags: values of the flags that were given, by `Flag.name`.
+        check: finds what can't be honoured.
 
     Raises:
         ConfigurationError: the service can't start with them. Names all problems, one a line.
     """
-    return read(config_file, environ, flags).settings
-
-
-def read(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Effective:
-    """As `load`, and tells where each setting came from."""
     sources = _Sources()
     path = config_file or _usual_file(environ)
     if path:
@@ -61,7 +62,7 @@ def read(config_file: Path | None, environ: Mapping[str, str], flags: Mapping[st
     sources.add_flags(flags)
     settings = sources.validated()
     if settings is not None:
-        for error in contradictions(settings):
+        for error in check(settings):
             # What `auth` would have allowed can't be judged when it is wrong itself.
             if not (error.key == "listen_address" and any(key.startswith("auth") for key, _ in sources.problems)):
                 sources.refuse((*error.key.split("."),), error.detail)

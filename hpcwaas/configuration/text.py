@@ -9,15 +9,14 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, SecretStr
 
-from hpcwaas import listening
+from hpcwaas.common.resources import resource
+from hpcwaas.common.scrubbing import MASK
+from hpcwaas.common.setting_types import SECRET_PARAMETER
 from hpcwaas.configuration.flags import FLAGS
 from hpcwaas.configuration.leaves import Leaf, leaves, section_of
 from hpcwaas.configuration.load import SYSTEM_FILE, USER_FILE, Effective
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.configuration.settings.values import SECRET_PARAMETER
-from hpcwaas.resources import resource
 
-_MASK = "********"
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("kiB", 2**10))
 
 _WITHOUT = {
@@ -85,7 +84,7 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
         else:
             leaf = Leaf(here, info)
             if leaf.key == "listen_address":
-                value = listening.candidates(found.settings)[0]
+                value = found.settings.addresses[0]
             elif leaf.key == "cwl.catalogue":
                 value = value or resource("examples")
             elif leaf.key == "store.url":
@@ -97,7 +96,7 @@ def _database(url: str) -> str:
     from sqlalchemy import make_url  # imported here: slow, and needed for nothing else
 
     parsed = make_url(url)
-    masked = {name: _MASK for name in parsed.query if SECRET_PARAMETER.search(name)}
+    masked = {name: MASK for name in parsed.query if SECRET_PARAMETER.search(name)}
     return parsed.update_query_dict(masked).render_as_string(hide_password=True)
 
 
@@ -114,7 +113,7 @@ def _shown(leaf: Leaf, value: Any) -> str:
 def _plain(value: Any) -> Any:
     match value:
         case SecretStr():
-            return _MASK
+            return MASK
         case Path():
             return str(value)
         case BaseModel():

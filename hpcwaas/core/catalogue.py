@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from hpcwaas import cursors
-from hpcwaas.core.models import Principal, Workflow, WorkflowDetails
+from hpcwaas.common import cursors
+from hpcwaas.core.models import Workflow, WorkflowDetails
+from hpcwaas.core.people import Principal
 from hpcwaas.core.policy import may_run
-from hpcwaas.engines.base import Engine
+from hpcwaas.core.ports.engine import Engine
 from hpcwaas.errors import NotFound
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from hpcwaas.store.base import CLAIM, ExecutionRecords
+from hpcwaas.core.ports.records import CLAIM, ExecutionRecords
 
 
 class Claims:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core import acts, policy
 from hpcwaas.core.endings import Closing
-from hpcwaas.core.models import Execution, Principal
-from hpcwaas.engines.base import Engine
+from hpcwaas.core.models import Execution
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.engine import Engine
+from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.errors import Conflict
-from hpcwaas.store.base import ExecutionRecords
 
 _WATCHED = timedelta(days=30)
 """For how long an engine may still tell how an execution ended that was closed. Alien4Cloud keeps records for ten."""

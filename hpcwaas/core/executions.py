@@ -9,22 +9,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas import calls, written
+from hpcwaas.common import calls, written
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.claims import Claims
-from hpcwaas.core.models import (
-    JSON,
-    Execution,
-    ExecutionState,
-    Output,
-    OutputValue,
-    Principal,
-    Status,
-    WorkflowDetails,
-)
+from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Status, WorkflowDetails
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.engine import Engine, Prepared, UploadLookup
+from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.core.recent import RecentExecutions
-from hpcwaas.engines.base import Engine, Prepared, UploadLookup
 from hpcwaas.errors import (
     BadRequest,
     Conflict,
@@ -36,7 +29,6 @@ from hpcwaas.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from hpcwaas.store.base import ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
 _UNKNOWN = "There is no such execution."

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas.common.repeats import Repeats
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Execution
+from hpcwaas.core.ports.records import CLAIM, ExecutionRecords
 from hpcwaas.errors import ServiceError
-from hpcwaas.repeats import Repeats
-from hpcwaas.store.base import CLAIM, ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
 

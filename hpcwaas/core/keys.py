@@ -13,7 +13,10 @@ from typing import Protocol
 
 from hpcwaas.core import acts, policy
 from hpcwaas.core.key_inputs import named_keys
-from hpcwaas.core.models import JSON, Principal, ReplacedKey, SSHKey, WorkflowDetails
+from hpcwaas.core.models import JSON, ReplacedKey, SSHKey, WorkflowDetails
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.records import SSHKeyRecords
+from hpcwaas.core.ports.vault import NotDone, Vault
 from hpcwaas.errors import (
     BadRequest,
     Conflict,
@@ -24,8 +27,6 @@ from hpcwaas.errors import (
     TooLarge,
     Unavailable,
 )
-from hpcwaas.store.base import SSHKeyRecords
-from hpcwaas.vault.base import NotDone, Vault
 
 _LOGGER = logging.getLogger(__name__)
 

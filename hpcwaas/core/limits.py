@@ -11,9 +11,9 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from hpcwaas.configuration.settings import LimitsPerUser
+from hpcwaas.core.ports.records import ExecutionRecords, UploadRecords
+from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.store.base import ExecutionRecords, UploadRecords
 
 _MINUTE = 60.0
 _WITHOUT_LIMIT = 10**9

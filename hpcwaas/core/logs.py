@@ -9,9 +9,10 @@ from datetime import datetime
 from functools import partial
 
 from hpcwaas.core.executions import Executions
-from hpcwaas.core.models import Level, LogPage, Principal, Status
+from hpcwaas.core.models import Level, LogPage, Status
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.engine import Engine
 from hpcwaas.core.slots import Slots
-from hpcwaas.engines.base import Engine
 
 LONGEST_WAIT = 120.0
 """Seconds after which a follower is answered even without news: proxies cut longer silences."""

@@ -5,7 +5,81 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from hpcwaas.core.models import NO_PROOF, Proof
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How and when a user proved who they are.
+
+    Attributes:
+        acr: the identity provider's word for how (authentication context class reference).
+        at: when; None when nobody tells.
+    """
+
+    acr: str | None = None
+    at: datetime | None = None
+
+
+NO_PROOF = Proof()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How well a user has to have proved who they are.
+
+    Attributes:
+        acr_values: ways of which one will do; none means that any will.
+        max_age: seconds since the proof; None means that it may be as old as it likes.
+    """
+
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.acr_values) or self.max_age is not None
+
+    def met_by(self, proof: Proof, now: datetime) -> bool:
+        """Whether a proof is good enough at a moment."""
+        if self.acr_values and proof.acr not in self.acr_values:
+            return False
+        return self.max_age is None or (proof.at is not None and (now - proof.at).total_seconds() <= self.max_age)
+
+
+NO_DEMAND = Demand()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls.
+
+    Attributes:
+        subject: stable id of the user; owner of what they make.
+        name: for display.
+        roles: `user`, `operator`.
+        groups: that the user belongs to.
+        scopes: what these credentials are good for; None when they are the user's own and not a token with less.
+        session: id of the sign-in or of the personal access token that the credentials belong to, if any.
+        proof: how and when they proved who they are.
+        accepted: whether they have accepted the present terms of use, where there are any.
+        short_of: what their proof falls short of and an operator's acts demand: until then they are a plain user.
+    """
+
+    subject: str
+    name: str
+    roles: frozenset[str] = frozenset({"user"})
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
+    session: str | None = None
+    proof: Proof = NO_PROOF
+    accepted: bool = True
+    short_of: Demand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """With whom an execution is shared, read-only."""
+
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 
-from hpcwaas.core.models import Demand, Principal, Workflow
+from hpcwaas.core.models import Workflow
+from hpcwaas.core.people import Demand, Principal
 from hpcwaas.errors import Forbidden, StepUp
 
 SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")

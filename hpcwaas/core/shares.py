@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hpcwaas.core.executions import Executions
-from hpcwaas.core.models import Principal, Shares
+from hpcwaas.core.people import Principal, Shares
 from hpcwaas.core.policy import Act
-from hpcwaas.store.base import ShareRecords
+from hpcwaas.core.ports.records import ShareRecords
 
 
 class Sharing:

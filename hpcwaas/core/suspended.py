@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from hpcwaas.core.models import Execution, Status
-from hpcwaas.engines.base import Engine
+from hpcwaas.core.ports.engine import Engine
+from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.errors import ServiceError
-from hpcwaas.store.base import ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
 _INTERVAL = 1.0

@@ -10,10 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import AccessToken
+from hpcwaas.core.people import AccessToken, Principal
+from hpcwaas.core.ports.sign_in_records import TokenRecords
 from hpcwaas.errors import BadRequest, Forbidden, NotFound
-from hpcwaas.store.base import TokenRecords
 
 _PREFIX = "hpcwaas_pat_"
 _MOST = 100

@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from hpcwaas.common.durable import sync_directory
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import Principal, StoredUpload, Upload
-from hpcwaas.durable import sync_directory
-from hpcwaas.engines.base import UploadLookup
+from hpcwaas.core.models import StoredUpload, Upload
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.engine import UploadLookup
+from hpcwaas.core.ports.records import UploadRecords
 from hpcwaas.errors import BadRequest, NotFound, TooLarge, TooManyRequests, Unavailable
-from hpcwaas.store.base import UploadRecords
 
 _LOGGER = logging.getLogger(__name__)
 _CHUNK = 256 * 1024

@@ -1,1 +1,1 @@
-"""What runs workflows. Every engine obeys `hpcwaas.engines.base.Engine`."""
+"""What runs workflows. Every engine obeys `hpcwaas.core.ports.engine.Engine`."""

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import User
+from hpcwaas.core.people import Principal, User
+from hpcwaas.core.ports.identity import Directory, Vouched
+from hpcwaas.core.ports.sign_in_records import SessionRecords, TokenRecords, UserRecords
 from hpcwaas.errors import Conflict, Forbidden
-from hpcwaas.identity.base import Directory, Vouched
-from hpcwaas.store.base import SessionRecords, TokenRecords, UserRecords
+from hpcwaas.identity.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
 

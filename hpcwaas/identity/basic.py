@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import Principal, Proof
+from hpcwaas.core.people import Principal, Proof
+from hpcwaas.core.ports.sign_in_records import UserRecords
 from hpcwaas.identity.directory import PasswordAccount, Users
 from hpcwaas.identity.passwords import Verifier, hash_password, needs_rehash
+from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.identity.throttle import Throttle
-from hpcwaas.store.base import UserRecords
 
 _REMEMBERED = 300.0
 """Seconds for which a password that was right isn't verified again."""

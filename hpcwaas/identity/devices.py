@@ -6,13 +6,14 @@ import re
 import secrets
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import JSON, NO_PROOF, Demand, Proof
+from hpcwaas.core.models import JSON
+from hpcwaas.core.people import NO_PROOF, Demand, Proof
+from hpcwaas.core.ports.identity import DeviceCode, Refused, WaitingMachine
+from hpcwaas.core.ports.sign_in_records import Counters, Tickets
 from hpcwaas.errors import Conflict, NotFound
-from hpcwaas.identity.base import DeviceCode, Refused, WaitingMachine
 from hpcwaas.identity.proofs import read, written
 from hpcwaas.identity.rates import Rate
 from hpcwaas.identity.sessions import digest
-from hpcwaas.store.base import Counters, Tickets
 
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """Without vowels they make no words, and none looks like another."""

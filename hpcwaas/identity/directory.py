@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from hpcwaas.configuration.settings import Account, AuthSettings
 from hpcwaas.core import policy
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import User
+from hpcwaas.core.people import Principal, User
+from hpcwaas.core.ports.sign_in_records import UserRecords
 from hpcwaas.identity.admission import requirements
 from hpcwaas.identity.names import usable_with_password
-from hpcwaas.store.base import UserRecords
+from hpcwaas.identity.settings import Account, AuthSettings
 
 
 @dataclass(frozen=True, slots=True)

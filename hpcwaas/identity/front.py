@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.identity import Method
 from hpcwaas.errors import Unauthorized
-from hpcwaas.identity.base import Method
 from hpcwaas.identity.throttle import Throttle
 
 REFUSED = "Credentials are missing or wrong."

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hmac
-import os
-import pwd
 import secrets
 from pathlib import Path
 
-from hpcwaas.core.models import Principal
-from hpcwaas.durable import read_or_create_secret
+from hpcwaas.common.account import login_name
+from hpcwaas.common.durable import read_or_create_secret
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import ConfigurationError
 
 _TOKEN_BYTES = 32
@@ -52,11 +51,3 @@ class LocalIdentity:
         # Both are always compared: which one fits takes the same time as none.
         fits = [hmac.compare_digest(given, accepted) for accepted in self._accepted]
         return self.user if any(fits) else None
-
-
-def login_name() -> str:
-    """The account of the operating system that this process runs as."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container may run under a number that has no account
-        return f"uid-{os.getuid()}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from hpcwaas.core.models import JSON, NO_PROOF, Proof
+from hpcwaas.core.models import JSON
+from hpcwaas.core.people import NO_PROOF, Proof
 
 
 def written(proof: Proof) -> JSON:

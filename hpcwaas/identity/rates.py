@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.addresses import network
+from hpcwaas.common.addresses import network
+from hpcwaas.core.ports.sign_in_records import Counters
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.store.base import Counters
 
 
 class Rate:

@@ -20,14 +20,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import Principal, Proof
-from hpcwaas.core.people import UserSession
+from hpcwaas.core.people import Principal, Proof, UserSession
+from hpcwaas.core.ports.identity import Directory, Issued, Refused
+from hpcwaas.core.ports.sign_in_records import SessionRecords, Tickets, UserRecords
 from hpcwaas.errors import Conflict, NotFound, Unauthorized
 from hpcwaas.identity.admission import OLDEST
-from hpcwaas.identity.base import Directory, Issued, Refused
 from hpcwaas.identity.front import REFUSED
 from hpcwaas.identity.oidc.tokens import is_jwt
-from hpcwaas.store.base import SessionRecords, Tickets, UserRecords
 
 _OURS = "hpcwaas_"
 _ACCESS = "hpcwaas_ses_"

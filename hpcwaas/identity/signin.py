@@ -18,10 +18,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
-from hpcwaas.core.models import JSON, Demand, Principal, Proof
-from hpcwaas.core.people import Terms
-from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError, Unauthorized, Unavailable, UpstreamFailed
-from hpcwaas.identity.base import (
+from hpcwaas.core.models import JSON
+from hpcwaas.core.people import Demand, Principal, Proof, Terms
+from hpcwaas.core.ports.identity import (
     Arrival,
     Departure,
     DeviceCode,
@@ -37,11 +36,12 @@ from hpcwaas.identity.base import (
     Vouched,
     WaitingMachine,
 )
+from hpcwaas.core.ports.sign_in_records import Tickets
+from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError, Unauthorized, Unavailable, UpstreamFailed
 from hpcwaas.identity.devices import Devices
 from hpcwaas.identity.proofs import read, written
 from hpcwaas.identity.sessions import Sessions, digest
 from hpcwaas.identity.terms import TermsOfUse
-from hpcwaas.store.base import Tickets
 
 LIFE = timedelta(minutes=10)
 """For how long a browser may be away."""

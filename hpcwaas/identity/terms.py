@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.people import Terms
+from hpcwaas.core.ports.sign_in_records import TermsRecords
 from hpcwaas.errors import Conflict
-from hpcwaas.store.base import TermsRecords
+from hpcwaas.identity.settings import AuthSettings
 
 
 def terms_of(auth: AuthSettings | None) -> Terms | None:

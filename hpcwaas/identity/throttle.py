@@ -11,9 +11,9 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from hpcwaas.addresses import network
+from hpcwaas.common.addresses import network
+from hpcwaas.core.ports.sign_in_records import Counters
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.store.base import Counters
 
 _MINUTES = 15
 _USER = RateLimitItemPerMinute(10, _MINUTES, "sign-in")

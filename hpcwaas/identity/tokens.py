@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import AccessToken
-from hpcwaas.identity.base import Directory
-from hpcwaas.store.base import TokenRecords
+from hpcwaas.core.people import AccessToken, Principal
+from hpcwaas.core.ports.identity import Directory
+from hpcwaas.core.ports.sign_in_records import TokenRecords
 
 _PREFIX = "hpcwaas_pat_"
 _PRECISION = timedelta(minutes=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpcwaas.core.endings import Attempt, Closing
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Status, Step, StepStatus
-from hpcwaas.store.base import CLAIM
+from hpcwaas.core.ports.records import CLAIM
 from hpcwaas.store.models import ExecutionRow
 
 

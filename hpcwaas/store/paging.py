@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Select, and_, or_
 from sqlalchemy.orm import Session
 
-from hpcwaas import cursors
+from hpcwaas.common import cursors
 from hpcwaas.errors import BadRequest
 from hpcwaas.store.models import ExecutionRow, UploadRow
 

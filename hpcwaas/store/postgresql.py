@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.errors import BadRequest, ConfigurationError, ServiceError, Unavailable
 
 _CONNECT_SECONDS = 5

@@ -6,8 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
-from hpcwaas.core.models import Proof
-from hpcwaas.core.people import UserSession
+from hpcwaas.core.people import Proof, UserSession
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import SessionRow
 from hpcwaas.store.upsert import replacing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select
 
-from hpcwaas.core.models import Principal, Shares
+from hpcwaas.core.people import Principal, Shares
 from hpcwaas.errors import NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import ExecutionRow, ShareRow

@@ -10,7 +10,7 @@ import time
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.errors import ConfigurationError
 
 _BUSY_SECONDS = 10.0

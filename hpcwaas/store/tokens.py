@@ -7,8 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 
-from hpcwaas.core.models import Proof
-from hpcwaas.core.people import AccessToken
+from hpcwaas.core.people import AccessToken, Proof
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import TokenRow

@@ -13,8 +13,8 @@ from hvac.exceptions import InvalidRequest, RateLimitExceeded, VaultDown, VaultE
 from requests.exceptions import ConnectTimeout, ReadTimeout, SSLError
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-from hpcwaas.vault.base import NotDone
 
 
 class CutOff(Unavailable):

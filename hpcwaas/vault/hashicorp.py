@@ -11,15 +11,15 @@ from typing import Protocol, TypeVar
 
 import hvac
 
-from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.models import Check, SSHKey
+from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import Conflict, ServiceError
 from hpcwaas.vault import kv
-from hpcwaas.vault.base import NotDone
 from hpcwaas.vault.failures import Forbidding, final
 from hpcwaas.vault.login import Clients, make_login
 from hpcwaas.vault.secret_id import SecretId
 from hpcwaas.vault.session import Session
+from hpcwaas.vault.settings import HashiCorpSettings
 
 _LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")

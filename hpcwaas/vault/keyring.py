@@ -13,9 +13,9 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hpcwaas.configuration.settings import VaultSettings
-from hpcwaas.durable import read_or_create_secret, replace_secret
+from hpcwaas.common.durable import read_or_create_secret, replace_secret
 from hpcwaas.errors import ConfigurationError
+from hpcwaas.vault.settings import VaultSettings
 
 _LOGGER = logging.getLogger(__name__)
 _KEY_BYTES = 32

@@ -14,11 +14,11 @@ import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
 from requests.adapters import HTTPAdapter
 
-from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.models import JSON
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.vault.failures import Refused, final, translated
 from hpcwaas.vault.secret_id import SecretId
+from hpcwaas.vault.settings import HashiCorpSettings
 
 _TIMEOUTS = (3.0, 10.0)
 """Seconds to wait for a connection and for an answer."""

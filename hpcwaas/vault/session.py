@@ -12,8 +12,8 @@ from typing import TypeVar
 import hvac
 from hvac.exceptions import Forbidden, VaultError
 
+from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import ServiceError
-from hpcwaas.vault.base import NotDone
 from hpcwaas.vault.failures import CutOff, Forbidding, Refused, translated
 from hpcwaas.vault.login import Clients, Lease, Login, lease_of
 

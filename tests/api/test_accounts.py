@@ -13,8 +13,8 @@ import requests
 from click.testing import CliRunner
 from requests.auth import HTTPBasicAuth
 
+from hpcwaas.command.main import main
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.main import main
 from tests.service import PASSWORDS, make_settings, serving
 
 WITHIN = 5.0

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from hpcwaas.api.audit import Strangers
+from hpcwaas.command.main import main
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.main import main
 from tests.signing_in import DEVICE_GRANT, Command, encoded, query, shown_token, sso_service
 from tests.simulators.oidc import OIDCSimulator
 

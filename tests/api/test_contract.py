@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft4Validator
 from openapi_schema_validator import OAS30Validator
 
-from hpcwaas.resources import resource
+from hpcwaas.common.resources import resource
 from tests.service import make_settings, serving
 
 CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.app import Parts, assemble
-from hpcwaas.core.models import Principal
+from hpcwaas.api.application import Services
+from hpcwaas.app import assemble
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import NotFound
 from tests.service import make_settings
 from tests.simulators.alien4cloud import Simulator
@@ -25,7 +26,7 @@ def alien4cloud() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def parts(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Parts]:
+def parts(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Services]:
     found = assemble(make_settings(tmp_path, alien_config={"address": alien4cloud.url, "cache_seconds": 30}))
     yield found
     found.close()
@@ -33,7 +34,7 @@ def parts(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.mark.parametrize("age", [0.0, 1.2], ids=["just listed", "listed a while ago"])
 def test_alien4cloud_is_asked_the_same_about_what_is_hidden_and_what_is_unknown(
-    parts: Parts, alien4cloud: Simulator, age: float
+    parts: Services, alien4cloud: Simulator, age: float
 ) -> None:
     every = {workflow.id for workflow in parts.catalogue.page(ALICE, None, None, None)[0]}
     (hidden,) = every - {workflow.id for workflow in parts.catalogue.page(EVE, None, None, None)[0]}
@@ -52,7 +53,7 @@ def test_alien4cloud_is_asked_the_same_about_what_is_hidden_and_what_is_unknown(
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_alien4cloud_is_asked_the_same_when_either_is_to_be_started(
-    parts: Parts, alien4cloud: Simulator, listed: bool
+    parts: Services, alien4cloud: Simulator, listed: bool
 ) -> None:
     hidden = "RecApp2@eaf6541e-fc9a-4de2-8911-9daa95490038@exec_job"
     parts.executions.check(ALICE, hidden, {"user_id": "alice"})  # what it needs is at hand

@@ -10,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from hpcwaas.resources import resource
+from hpcwaas.common.resources import resource
 
 CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
 PROTECTED = [

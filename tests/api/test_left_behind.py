@@ -11,12 +11,14 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.app import Parts, assemble
+from hpcwaas.api.application import Services
+from hpcwaas.app import assemble
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.core.models import Execution, ExecutionState, Principal, Status
+from hpcwaas.core.models import Execution, ExecutionState, Status
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import NotFound, Unavailable
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from tests.service import CATALOGUE, make_settings
 
 ALICE = Principal("alice", "alice")
@@ -41,7 +43,7 @@ def store(settings: Settings) -> Iterator[ExecutionStore]:
 
 
 @pytest.fixture
-def parts(settings: Settings, store: ExecutionStore) -> Iterator[Parts]:
+def parts(settings: Settings, store: ExecutionStore) -> Iterator[Services]:
     parts = assemble(settings)
     yield parts
     parts.close()
@@ -53,7 +55,7 @@ def intent(store: ExecutionStore, workflow_id: str, **inputs: object) -> Executi
     return store.add(Execution(str(uuid4()), "alice", workflow_id, workflow_id, "cwl", inputs, now, state))[0]
 
 
-def ended(parts: Parts, execution_id: str) -> Execution:
+def ended(parts: Services, execution_id: str) -> Execution:
     deadline = time.monotonic() + 30
     while not (execution := parts.executions.get(ALICE, execution_id)).state.status.over:
         assert time.monotonic() < deadline
@@ -61,13 +63,13 @@ def ended(parts: Parts, execution_id: str) -> Execution:
     return execution
 
 
-def test_it_is_started(parts: Parts, store: ExecutionStore) -> None:
+def test_it_is_started(parts: Services, store: ExecutionStore) -> None:
     left = intent(store, "echo", message="hello")
     parts.executions.recover(left)
     assert ended(parts, left.id).state.status is Status.SUCCEEDED
 
 
-def test_inputs_that_fit_no_longer_are_a_failure_with_the_reason(parts: Parts, store: ExecutionStore) -> None:
+def test_inputs_that_fit_no_longer_are_a_failure_with_the_reason(parts: Services, store: ExecutionStore) -> None:
     left = intent(store, "echo", massage="hello")
     parts.executions.recover(left)
     state = ended(parts, left.id).state
@@ -77,7 +79,7 @@ def test_inputs_that_fit_no_longer_are_a_failure_with_the_reason(parts: Parts, s
 
 
 def test_an_upload_that_is_gone_is_a_failure_with_the_reason(
-    parts: Parts, store: ExecutionStore, settings: Settings
+    parts: Services, store: ExecutionStore, settings: Settings
 ) -> None:
     upload = parts.uploads.save("alice", "a.txt", "text/plain", BytesIO(b"a"), 1)
     (settings.data_dir / "files" / upload.id).unlink()  # between check and start, as far as can be seen
@@ -88,7 +90,7 @@ def test_an_upload_that_is_gone_is_a_failure_with_the_reason(
 
 
 def test_what_cannot_be_started_just_now_is_not_forgotten(
-    parts: Parts, store: ExecutionStore, monkeypatch: pytest.MonkeyPatch
+    parts: Services, store: ExecutionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = intent(store, "echo", message="hello")
 
@@ -104,7 +106,7 @@ def test_what_cannot_be_started_just_now_is_not_forgotten(
     assert ended(parts, left.id).state.status is Status.SUCCEEDED
 
 
-def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Parts, settings: Settings) -> None:
+def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Services, settings: Settings) -> None:
     first = parts.executions.trigger(ALICE, "echo", {"message": "hello"}, "key")
     catalogue = settings.cwl.catalogue
     assert catalogue

@@ -16,7 +16,7 @@ import pytest
 import requests
 import yaml
 
-from hpcwaas.resources import resource
+from hpcwaas.common.resources import resource
 from tests.matrix import Headers, Standing, World, fill, unknown, world
 
 _VERBS = ("get", "post", "put", "patch", "delete")

@@ -15,15 +15,16 @@ import pytest
 import requests
 from sqlalchemy import Engine, event
 
-from hpcwaas.app import Parts, assemble
+from hpcwaas.api.application import Services
+from hpcwaas.app import assemble
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core import acts
-from hpcwaas.core.models import Execution, ExecutionState, Level, Principal, Shares, Status
-from hpcwaas.core.people import User
+from hpcwaas.core.models import Execution, ExecutionState, Level, Status
+from hpcwaas.core.people import Principal, Shares, User
 from hpcwaas.core.policy import Act
 from hpcwaas.errors import Forbidden, NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.users import UserStore
 from tests.service import Client, make_settings
 from tests.simulators.alien4cloud import Simulator
@@ -164,14 +165,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def parts(settings: Settings) -> Iterator[Parts]:
+def parts(settings: Settings) -> Iterator[Services]:
     parts = assemble(settings)  # without its keeper, which has queries of its own
     yield parts
     parts.close()
 
 
 @pytest.fixture
-def database(settings: Settings, parts: Parts) -> Iterator[Database]:
+def database(settings: Settings, parts: Services) -> Iterator[Database]:
     database = Database(settings.database_url)
     yield database
     database.close()
@@ -202,7 +203,7 @@ def queries(task: Callable[[], Any]) -> list[str]:
 
 @pytest.mark.parametrize("known_here", [False, True], ids=["stored", "in memory"])
 def test_the_store_is_asked_the_same_about_what_is_foreign_and_what_is_unknown(
-    parts: Parts, database: Database, known_here: bool
+    parts: Services, database: Database, known_here: bool
 ) -> None:
     execution = parts.executions.trigger(ALICE, "echo", {"message": "x"}, None).id
     upload = parts.uploads.save("alice", "a", "text/plain", BytesIO(b"a"), 1).id
@@ -232,7 +233,7 @@ def test_the_store_is_asked_the_same_about_what_is_foreign_and_what_is_unknown(
             assert len([statement for statement in foreign if statement.startswith("SELECT")]) == 1
 
 
-def test_what_others_touch_is_noted(parts: Parts) -> None:
+def test_what_others_touch_is_noted(parts: Services) -> None:
     execution = parts.executions.trigger(ALICE, "slow", {"seconds": 60}, None).id
     upload = parts.uploads.save("alice", "a", "text/plain", BytesIO(b"a"), 1).id
     key = parts.keys.create(ALICE, "ed25519", None, None, {}).id
@@ -267,7 +268,7 @@ def test_what_others_touch_is_noted(parts: Parts) -> None:
     assert noted(lambda: parts.executions.cancel(ROOT, execution)) == hers
 
 
-def test_an_operators_token_without_the_scope_admin_is_a_plain_users(parts: Parts) -> None:
+def test_an_operators_token_without_the_scope_admin_is_a_plain_users(parts: Services) -> None:
     execution = parts.executions.trigger(ALICE, "echo", {"message": "x"}, None).id
     with pytest.raises(NotFound):
         parts.executions.get(ROOTS_SCRIPT, execution)
@@ -275,7 +276,7 @@ def test_an_operators_token_without_the_scope_admin_is_a_plain_users(parts: Part
     assert parts.executions.changing(tool, execution, Act.CANCEL).owner == "alice"
 
 
-def test_an_operator_uses_nobodys_files_and_keys(parts: Parts) -> None:
+def test_an_operator_uses_nobodys_files_and_keys(parts: Services) -> None:
     upload = parts.uploads.save("alice", "a", "text/plain", BytesIO(b"a"), 1).id
     assert parts.uploads.lookup("root")(upload) is None
     key = parts.keys.create(ALICE, "ed25519", None, None, {}).id
@@ -307,7 +308,7 @@ def test_what_a_crash_left_is_started_for_its_owner_with_groups(tmp_path: Path) 
         database.close()
 
 
-def test_the_owner_of_what_a_crash_left_may_have_been_disabled(parts: Parts, database: Database) -> None:
+def test_the_owner_of_what_a_crash_left_may_have_been_disabled(parts: Services, database: Database) -> None:
     users = UserStore(database)
     users.add(User("dave", "Dave", frozenset(), "basic", datetime.now(UTC), "$argon2id$x"))
     first, second = intent(database, "dave", message="x"), intent(database, "dave", message="x")
@@ -327,7 +328,7 @@ def test_a_failure_that_another_worker_has_resumed_is_one_no_longer(tmp_path: Pa
             workflow = next(each for each in one.catalogue.page(ALICE, "fail_job", None, None)[0])
             execution = one.executions.trigger(ALICE, workflow.id, {}, None).id
 
-            def status(parts: Parts) -> Status:
+            def status(parts: Services) -> Status:
                 return parts.executions.get(ALICE, execution).state.status
 
             for parts in (one, other):

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from hpcwaas.app import Parts, assemble
-from hpcwaas.core.models import Principal, Shares
+from hpcwaas.api.application import Services
+from hpcwaas.app import assemble
+from hpcwaas.core.people import Principal, Shares
 from tests.service import Client, make_settings
 from tests.waiting import until
 
@@ -185,7 +186,7 @@ def test_a_follower_is_shut_out_when_sharing_ends(alice: Client, bob: Client) ->
 
 
 @pytest.fixture
-def workers(tmp_path: Path) -> Iterator[tuple[Parts, Parts]]:
+def workers(tmp_path: Path) -> Iterator[tuple[Services, Services]]:
     settings = make_settings(tmp_path)
     workers = assemble(settings), assemble(settings)
     yield workers
@@ -193,7 +194,7 @@ def workers(tmp_path: Path) -> Iterator[tuple[Parts, Parts]]:
         each.close()
 
 
-def test_another_worker_knows_at_once(workers: tuple[Parts, Parts]) -> None:
+def test_another_worker_knows_at_once(workers: tuple[Services, Services]) -> None:
     alice, bob = Principal("alice", "alice"), Principal("bob", "bob")
     one, other = workers
     execution = one.executions.trigger(alice, "echo", {"message": "x"}, None).id

@@ -231,7 +231,7 @@ def test_no_secret_is_logged_or_stored(
 ) -> None:
     seen: list[str] = [idp.client_secret]
     before = len(idp.requests)
-    caplog.set_level(logging.INFO)  # as `hpcwaas.logs` sets it; below that, this test's own client writes, too
+    caplog.set_level(logging.INFO)  # as `hpcwaas.server.logs` sets it; below that, this test's own client writes, too
     caplog.set_level(logging.DEBUG, "hpcwaas")
     with sso_service(idp, tmp_path) as sso:
         browser, command, machine = sso.browser(), Command(), sso.device()

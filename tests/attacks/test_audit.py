@@ -17,12 +17,12 @@ import requests
 from click.testing import CliRunner
 
 from hpcwaas.api.audit import Strangers
-from hpcwaas.audit import Audit
-from hpcwaas.chained import ChainedFile, Finding, verify
+from hpcwaas.command.main import main
+from hpcwaas.common.chained import ChainedFile, Finding, verify
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.main import main
-from hpcwaas.syslog import Syslog
+from hpcwaas.store.audit import Audit
+from hpcwaas.store.syslog import Syslog
 from tests.e2e.processes import Service, eventually
 from tests.service import Client, as_user, make_settings, serving
 
@@ -221,7 +221,7 @@ def test_the_chain_goes_on_in_the_next_file(tmp_path: Path) -> None:
 def test_many_processes_keep_one_chain_while_it_is_moved(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     script = (
-        "import sys, time; from pathlib import Path; from hpcwaas.chained import ChainedFile\n"
+        "import sys, time; from pathlib import Path; from hpcwaas.common.chained import ChainedFile\n"
         "file = ChainedFile(Path(sys.argv[1]))\n"
         "for number in range(400): file.append({'who': sys.argv[2], 'number': number}); time.sleep(0.0005)\n"
     )
@@ -250,15 +250,14 @@ def test_records_from_before_the_chain_are_told_apart(tmp_path: Path) -> None:
 def test_records_go_to_the_syslog_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     address = tmp_path / "log"
     with pytest.raises(ConfigurationError, match=r"^audit\.syslog: can't reach "):
-        Audit(make_settings(tmp_path, audit={"syslog": str(address)}))
+        Audit(tmp_path / "audit.jsonl", str(address), str)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(address))
-        settings = make_settings(tmp_path, audit={"syslog": str(address)})
-        audit = Audit(settings)
+        audit = Audit(tmp_path / "audit.jsonl", str(address), str)
         audit.record({"who": "alice", "object": "x\ny"})
         head, _, line = server.recv(65536).partition(b": ")
     assert head.startswith(b"<86>hpcwaas-audit[")
-    assert line == settings.audit_file.read_bytes().splitlines()[-1]
+    assert line == (tmp_path / "audit.jsonl").read_bytes().splitlines()[-1]
     for _ in range(3):
         audit.record({"who": "bob"})
     assert [record.getMessage() for record in caplog.records] == [
@@ -286,7 +285,7 @@ def test_a_syslog_by_udp(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
-        audit = Audit(make_settings(tmp_path, audit={"syslog": f"127.0.0.1:{server.getsockname()[1]}"}))
+        audit = Audit(tmp_path / "audit.jsonl", f"127.0.0.1:{server.getsockname()[1]}", str)
         audit.record({"who": "alice"})
         assert b'"alice"' in server.recv(65536)
         audit.close()

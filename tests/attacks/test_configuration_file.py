@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.configuration.checks import make_data_dir
 from hpcwaas.configuration.load import read
-from hpcwaas.configuration.preflight import make_data_dir
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
 

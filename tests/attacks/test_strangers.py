@@ -19,7 +19,7 @@ import requests
 
 from hpcwaas.api.bodies import LARGEST_FORM
 from hpcwaas.api.bodies import Patience as PatienceWithBodies
-from hpcwaas.connections import Connections, Patience
+from hpcwaas.server.connections import Connections, Patience
 from tests.attacks.crowd import Crowd, descriptors, times
 from tests.e2e.processes import Service
 from tests.service import as_user, make_settings, serving

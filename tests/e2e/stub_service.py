@@ -40,6 +40,6 @@ if __name__ == "__main__":
     stub.create_app = create_app  # type: ignore[attr-defined]
     stub.prepare_vault = lambda _settings: None  # type: ignore[attr-defined]
     sys.modules["hpcwaas.app"] = stub
-    from hpcwaas.main import main
+    from hpcwaas.command.main import main
 
     main()

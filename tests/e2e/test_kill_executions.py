@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.core.models import ExecutionState, Level, Status, StepDeclaration
 from hpcwaas.engines.cwl import spool
 from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.engines.cwl.spool import DIED
 from tests.waiting import wait

@@ -310,7 +310,7 @@ def test_the_application_under_a_server_of_the_operators_choice(tmp_path: Path) 
         "uvicorn_worker.UvicornWorker",
         "--no-control-socket",
     ]
-    command = [*program, "-b", "127.0.0.1:0", f"hpcwaas.asgi:application('{file}')"]
+    command = [*program, "-b", "127.0.0.1:0", f"hpcwaas.server.asgi:application('{file}')"]
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     refused = subprocess.run(
         command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False

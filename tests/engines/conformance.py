@@ -21,7 +21,7 @@ from hpcwaas.core.models import (
     StepStatus,
     StoredUpload,
 )
-from hpcwaas.engines.base import Engine
+from hpcwaas.core.ports.engine import Engine
 from hpcwaas.errors import InvalidInputs, NotFound
 from tests.waiting import wait
 

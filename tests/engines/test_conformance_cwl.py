@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.engines.cwl.engine import CWLEngine
+from hpcwaas.engines.cwl.settings import CWLSettings
 from tests.engines.conformance import EngineConformance, World
 
 CATALOGUE = Path(__file__).parents[1] / "api" / "catalogue"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.common.resources import resource
 from hpcwaas.engines.cwl.describer import describe_entries
 from hpcwaas.engines.cwl.entries import Entry
-from hpcwaas.resources import resource
 
 JS = "requirements: {InlineJavascriptRequirement: {}}\n"
 LIBRARY = (

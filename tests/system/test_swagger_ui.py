@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpcwaas.common.resources import resource
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.resources import resource
 from tests.service import serving
 
 CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))

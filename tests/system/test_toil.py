@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.core.models import ExecutionState, Level, OutputArchive, OutputFile, Status, StoredUpload, Upload
 from hpcwaas.engines.cwl.engine import CWLEngine
+from hpcwaas.engines.cwl.settings import CWLSettings
 from tests.waiting import wait
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import argon2
 
-from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.people import User
 from hpcwaas.identity.basic import BasicIdentity
 from hpcwaas.identity.directory import Users
 from hpcwaas.identity.passwords import hash_password
+from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.identity.throttle import Throttle
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database

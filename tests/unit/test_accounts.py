@@ -10,14 +10,13 @@ import argon2
 import pytest
 import yaml
 
-from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import NO_PROOF, Principal
-from hpcwaas.core.people import User
+from hpcwaas.core.people import NO_PROOF, Principal, User
 from hpcwaas.errors import TooManyRequests, Unavailable
 from hpcwaas.identity import basic, passwords
 from hpcwaas.identity.basic import advice
 from hpcwaas.identity.directory import Users
 from hpcwaas.identity.passwords import hash_password
+from hpcwaas.identity.settings import AuthSettings
 from tests.unit.accounts import HASHED, HERE, OLD_HASH, STRANGE, THERE, Count, World, fail
 
 pytest_plugins = "tests.unit.accounts_fixtures"

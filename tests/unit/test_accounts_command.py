@@ -20,10 +20,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from hpcwaas.command.main import main
 from hpcwaas.core.people import User, UserSession
 from hpcwaas.errors import TooManyRequests
 from hpcwaas.identity.throttle import Throttle
-from hpcwaas.main import main
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.sessions import SessionStore
@@ -264,7 +264,7 @@ def _on_terminal(*lines: str) -> tuple[int, str, str]:
     """Runs `user hash` with a terminal before it: exit code, stdout, and what the terminal shows."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from hpcwaas.main import main; main()", "user", "hash"],
+        [sys.executable, "-c", "from hpcwaas.command.main import main; main()", "user", "hash"],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=theirs,

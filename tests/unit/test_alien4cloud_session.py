@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from urllib3.exceptions import InsecureRequestWarning
 
-from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud import session as module
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NoAnswer, Refusal
 from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.errors import ConfigurationError, Unavailable, UpstreamFailed, UpstreamTimeout
 
 

@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.audit import Audit
-from hpcwaas.chained import Finding, verify
+from hpcwaas.common.chained import Finding, verify
+from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError
+from hpcwaas.store.audit import Audit
 
 
 @pytest.fixture
@@ -34,9 +35,13 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+def audit_of(settings: Settings) -> Audit:
+    return Audit(settings.audit_file, settings.audit.syslog, scrubber_of(settings))
+
+
 @pytest.fixture
 def acts(settings: Settings) -> Iterator[Audit]:
-    audit = Audit(settings)
+    audit = audit_of(settings)
     yield audit
     audit.close()
 
@@ -89,8 +94,8 @@ def test_it_follows_logrotate(acts: Audit, settings: Settings) -> None:
 
 def test_processes_do_not_tear_each_others_lines(settings: Settings) -> None:
     script = (
-        "import sys; from hpcwaas.audit import Audit; from hpcwaas.configuration.settings import Settings\n"
-        "audit = Audit(Settings.model_validate({'data_dir': sys.argv[1]}))\n"
+        "import sys; from hpcwaas.store.audit import Audit; from hpcwaas.configuration.settings import Settings\n"
+        "audit = Audit(Settings.model_validate({'data_dir': sys.argv[1]}).audit_file, None, str)\n"
         "[audit.record({'who': sys.argv[2], 'object': 'x' * 400, 'number': number}) for number in range(1000)]\n"
         "audit.close()"
     )
@@ -110,10 +115,10 @@ def test_a_full_disk_fails_nothing_and_is_told_once_a_minute(
     settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = settings.model_copy(update={"audit": settings.audit.model_copy(update={"file": Path("/dev/full")})})
-    acts = Audit(full)
+    acts = audit_of(full)
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with caplog.at_level(logging.ERROR, "hpcwaas.audit"):
+    with caplog.at_level(logging.ERROR, "hpcwaas.store.audit"):
         for _ in range(5):
             acts.record({"who": "alice"})
         assert [entry.getMessage() for entry in caplog.records] == [
@@ -155,7 +160,7 @@ def test_after_half_a_line_the_next_begins_at_the_left(
 def test_what_cannot_be_written_stops_the_start(settings: Settings, tmp_path: Path, file: str) -> None:
     wrong = settings.model_copy(update={"audit": settings.audit.model_copy(update={"file": tmp_path / file})})
     with pytest.raises(ConfigurationError, match=r"^audit\.file: can't append to "):
-        Audit(wrong)
+        audit_of(wrong)
 
 
 def test_acts_at_the_machine_are_recorded_with_the_account(

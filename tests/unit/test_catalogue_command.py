@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hpcwaas.main import main
+from hpcwaas.command.main import main
 from tests.engines.cwl_documents import tool
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Application, Environment, Workflow, World

@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from hpcwaas import listening
+from hpcwaas.configuration.checks import preflight
 from hpcwaas.configuration.leaves import leaves
-from hpcwaas.configuration.load import load, read
-from hpcwaas.configuration.preflight import preflight
+from hpcwaas.configuration.load import read
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.configuration.text import effective, reference
 from hpcwaas.errors import ConfigurationError
+from hpcwaas.server import listening
 from hpcwaas.store.database import Database
+from tests.loading import load
 
 ACCOUNT = "auth: {auth_type: basic, basic_auth: {accounts: [{username: alice, password: geheim}]}}\n"
 
@@ -55,7 +56,7 @@ def test_nothing_configured_is_the_local_mode(tmp_path: Path) -> None:
     settings = load(None, {"PATH": "/bin"}, {})
     assert settings.local
     assert settings.data_dir == tmp_path / ".local/share/hpcwaas"
-    assert listening.candidates(settings)[0] == "127.0.0.1:9090"
+    assert settings.addresses[0] == "127.0.0.1:9090"
 
 
 def test_flag_beats_environment_beats_file_beats_default(write: Write) -> None:
@@ -200,7 +201,7 @@ def test_others_may_not_reach_a_service_without_authentication(write: Write, add
 
 def test_any_address_with_authentication(write: Write) -> None:
     assert load(write(ACCOUNT), {}, {"--listen_address": "0.0.0.0:0"}).listen_address == "0.0.0.0:0"
-    assert listening.candidates(load(write(ACCOUNT), {}, {})) == ("0.0.0.0:9090",)
+    assert load(write(ACCOUNT), {}, {}).addresses == ("0.0.0.0:9090",)
 
 
 def test_address_of_another_machine(write: Write) -> None:
@@ -231,11 +232,11 @@ def test_port_in_use_does_not_make_the_configuration_wrong() -> None:
 def test_local_mode_takes_the_next_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         used = f"127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setattr(listening, "_LOCAL_DEFAULTS", (used, "127.0.0.1:0"))
+        monkeypatch.setattr("hpcwaas.configuration.settings._LOCAL_ADDRESSES", (used, "127.0.0.1:0"))
         settings = load(None, {}, {})
         with listening.listen(settings) as listener:
             assert listening.url(listener) != f"http://{used}"
-        monkeypatch.setattr(listening, "_LOCAL_DEFAULTS", (used, used))
+        monkeypatch.setattr("hpcwaas.configuration.settings._LOCAL_ADDRESSES", (used, used))
         with pytest.raises(ConfigurationError, match="every port"):
             listening.listen(settings)
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from hpcwaas.configuration.load import load, read
-from hpcwaas.configuration.settings import AuthSettings
+from hpcwaas.configuration.load import read
 from hpcwaas.configuration.text import effective
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.passwords import hash_password
+from hpcwaas.identity.settings import AuthSettings
+from tests.loading import load
 
 SECRET = "s3cr3t-of-the-client"
 CLIENT = {"client_id": "hpcwaas", "client_secret": SECRET, "redirect_url": "https://waas.example.org/auth/authorize"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from limits import RateLimitItemPerMinute
 
-from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import TooManyRequests, Unauthorized
 from hpcwaas.identity import throttle
 from hpcwaas.identity.front import Front

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.core.ports.identity import Method
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.identity.base import Method
 from hpcwaas.identity.local import LocalIdentity, load_or_create_token
 
 HERE = "192.0.2.1"

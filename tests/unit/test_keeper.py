@@ -16,7 +16,7 @@ from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.models import Execution, ExecutionState, Status
 from hpcwaas.errors import Unavailable
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 
 
 class Recoveries:

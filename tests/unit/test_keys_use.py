@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from hpcwaas.core.keys import Keys
-from hpcwaas.core.models import Execution, ExecutionState, Principal, SSHKey, Status, Workflow, WorkflowDetails
+from hpcwaas.core.models import Execution, ExecutionState, SSHKey, Status, Workflow, WorkflowDetails
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, InvalidInputs, KeyInUse, NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
 from hpcwaas.vault.embedded import EmbeddedVault

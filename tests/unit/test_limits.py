@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hpcwaas.configuration.settings import LimitsPerUser
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.models import Execution, ExecutionState, Status, Upload
+from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.errors import TooManyRequests
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.uploads import UploadStore
 
 NOW = datetime.now(UTC)

@@ -19,10 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from hpcwaas import logs
+from hpcwaas.common.scrubbing import scrubber_of
+from hpcwaas.common.setting_types import Section
 from hpcwaas.configuration.leaves import leaves
-from hpcwaas.configuration.settings import Account, Settings
-from hpcwaas.configuration.settings.values import Section
+from hpcwaas.configuration.settings import Settings
+from hpcwaas.identity.settings import Account
+from hpcwaas.server import logs
 
 PASSWORD = "hunter2 é'\"%"
 
@@ -189,7 +191,7 @@ def test_no_secret_of_the_settings_is_forgotten() -> None:
     assert isinstance(made, Settings)
     assert {"Secret of/alien_config.password +1", "Secret of/auth.client_secret +1"} < set(secrets)
     assert len(secrets) >= 7
-    scrub = logs.scrubber_of(made)
+    scrub = scrubber_of(made)
     for secret in secrets:
         basic = [base64.b64encode(f"{name}:{secret}".encode()).decode() for name in ("a", "ab", "abc", "hpcwaas")]
         # RFC 6749 has the client's id and secret encoded before they go into the header.
@@ -221,7 +223,7 @@ def test_no_secret_of_the_settings_is_forgotten() -> None:
     ],
 )
 def test_passwords_in_urls_are_masked(url: str) -> None:
-    scrub = logs.scrubber_of(Settings.model_validate({"store": {"url": url}}))
+    scrub = scrubber_of(Settings.model_validate({"store": {"url": url}}))
     for text in (f"can't connect to {url}", "authentication of pa/ss word failed", "{'password': 'pa/ss word'}"):
         masked = scrub(text)
         assert "********" in masked
@@ -229,7 +231,7 @@ def test_passwords_in_urls_are_masked(url: str) -> None:
 
 
 def test_a_password_that_everybody_knows_is_no_secret() -> None:
-    scrub = logs.scrubber_of(Settings.model_validate({"alien_config": {"user": "admin"}}))
+    scrub = scrubber_of(Settings.model_validate({"alien_config": {"user": "admin"}}))
     assert scrub("the scope admin is missing") == "the scope admin is missing"
 
 
@@ -238,7 +240,7 @@ def test_many_secrets_and_long_texts_take_no_time() -> None:
         {"username": f"user{number}", "password": f"Wolke {number:03} im Kuckucksheim"} for number in range(200)
     ]
     given = {"auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}}}
-    scrub = logs.scrubber_of(Settings.model_validate(given))
+    scrub = scrubber_of(Settings.model_validate(given))
     text = base64.b64encode(bytes(range(256)) * 200).decode()
     started = time.process_time()
     assert scrub(text) == text
@@ -247,7 +249,7 @@ def test_many_secrets_and_long_texts_take_no_time() -> None:
 
 
 def test_ordinary_base64_stays() -> None:
-    scrub = logs.scrubber_of(settings())
+    scrub = scrubber_of(settings())
     text = "execution 7f3a-QWxhZGRpbjpvcGVuIHNlc2FtZQ== of /workflows/abcdefgh+ijkl/mnop"
     assert scrub(text) == text
 
@@ -256,10 +258,9 @@ def test_ordinary_base64_stays() -> None:
 def test_a_crash_tells_no_secret(in_thread: bool) -> None:
     program = f"""
 import threading
-from hpcwaas import logs
+from hpcwaas.server import logs
 from hpcwaas.configuration.leaves import leaves
-from hpcwaas.configuration.settings import Account, Settings
-from hpcwaas.configuration.settings.values import Section
+from hpcwaas.configuration.settings import Settings
 logs.configure(Settings.model_validate({{"alien_config": {{"password": "Wolkenkuckucksheim"}}}}))
 def crash():
     raise RuntimeError("can't log in with Wolkenkuckucksheim")

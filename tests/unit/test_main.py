@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hpcwaas import __version__, local
-from hpcwaas.main import main
+from hpcwaas import __version__
+from hpcwaas.command.main import main
+from hpcwaas.server import local_mode as local
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,9 @@ def call(*arguments: str) -> Result:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, hpcwaas.main; print([it for it in ('pydantic', 'yaml', 'gunicorn') if it in sys.modules])"
+    code = (
+        "import sys, hpcwaas.command.main; print([it for it in ('pydantic', 'yaml', 'gunicorn') if it in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"
 
@@ -117,8 +120,9 @@ def test_check_tells_what_becomes_of_keys_of_the_service_before(monkeypatch: pyt
 
 
 def test_the_token_is_shown_at_a_terminal_only(tmp_path: Path) -> None:
-    shown = local.welcome("http://127.0.0.1:9090", "s3cret", tmp_path / "my data")
+    data = tmp_path / "my data"
+    shown = local.welcome("http://127.0.0.1:9090", "s3cret", data, data / "local-token")
     assert shown.count("s3cret") == 2
-    kept = local.welcome("http://127.0.0.1:9090", None, tmp_path / "my data")
+    kept = local.welcome("http://127.0.0.1:9090", None, data, data / "local-token")
     assert f"export HW_ACCESS_TOKEN=$(cat '{tmp_path}/my data/local-token')\n" in kept
     assert f"the token in {tmp_path}/my data/local-token" in kept

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.configuration.settings import AuthSettings
+from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import Unauthorized
-from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.claims import Reader, Untrusted, merged
 from hpcwaas.identity.oidc.entitlements import canonical, implied
+from hpcwaas.identity.settings import AuthSettings
 from tests.relying import Relying, relying
 from tests.simulators.oidc import OIDCSimulator
 

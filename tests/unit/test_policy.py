@@ -7,7 +7,8 @@ from collections.abc import Collection
 import pytest
 
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import Principal, Workflow
+from hpcwaas.core.models import Workflow
+from hpcwaas.core.people import Principal
 from hpcwaas.core.policy import Act
 from hpcwaas.errors import Forbidden
 

@@ -9,8 +9,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from hpcwaas.connections import Connections
-from hpcwaas.protocol import Protocol
+from hpcwaas.server.connections import Connections
+from hpcwaas.server.protocol import Protocol
 
 
 async def app(scope: Scope, _receive: Receive, send: Send) -> None:

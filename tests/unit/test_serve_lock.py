@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.serve import _lock
+from hpcwaas.server.gunicorn import _lock
 
 
 @pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])

@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.core.models import Execution, ExecutionState, Shares, SSHKey, Status, Upload
-from hpcwaas.core.people import AccessToken, User, UserSession
+from hpcwaas.core.models import Execution, ExecutionState, SSHKey, Status, Upload
+from hpcwaas.core.people import AccessToken, Shares, User, UserSession
 from hpcwaas.errors import Conflict, KeyInUse, NotFound, TooManyRequests
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.shares import ShareStore
 from hpcwaas.store.ssh_keys import SSHKeyStore

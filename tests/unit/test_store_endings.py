@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.core.endings import Closing
 from hpcwaas.core.models import Execution, ExecutionState, Status
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.listings import ListingStore
 
 BEGIN = datetime(2026, 11, 1, 12, tzinfo=UTC)

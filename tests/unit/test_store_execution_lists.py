@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.errors import BadRequest
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from tests.unit.executions import START, execution
 
 

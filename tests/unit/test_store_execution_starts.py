@@ -12,7 +12,7 @@ import pytest
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from tests.unit.executions import START, execution
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpcwaas.core.models import ExecutionState, Status, Step, StepStatus
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from tests.unit.executions import START, execution
 
 MOMENTS = st.none() | st.datetimes(timezones=st.just(UTC))

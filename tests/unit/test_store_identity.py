@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcwaas.core.models import Execution, ExecutionState, Principal, Shares, Status
-from hpcwaas.core.people import AccessToken, User, UserSession
+from hpcwaas.core.models import Execution, ExecutionState, Status
+from hpcwaas.core.people import AccessToken, Principal, Shares, User, UserSession
 from hpcwaas.errors import BadRequest, Conflict, NotFound
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.shares import ShareStore
 from hpcwaas.store.starts import StartStore

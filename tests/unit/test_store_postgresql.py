@@ -20,7 +20,7 @@ from hpcwaas.core.models import Execution, ExecutionState, Status, Upload
 from hpcwaas.errors import BadRequest, Unavailable
 from hpcwaas.store import postgresql
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.uploads import UploadStore
 from tests import databases

@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcwaas.core.models import Principal
-from hpcwaas.core.people import AccessToken
+from hpcwaas.core.people import AccessToken, Principal
 from hpcwaas.core.tokens import Tokens
 from hpcwaas.errors import BadRequest, Unavailable
 from hpcwaas.identity.tokens import TokenMethod

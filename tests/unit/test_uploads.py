@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.core.models import Principal, Upload
+from hpcwaas.core.models import Upload
+from hpcwaas.core.people import Principal
 from hpcwaas.core.uploads import Uploads
 from hpcwaas.errors import BadRequest, NotFound, TooLarge, Unavailable
 from hpcwaas.store.database import Database
@@ -211,7 +212,7 @@ class TestFullDisk:
 KILLED = """
 import io, os, signal, sys
 from pathlib import Path
-from hpcwaas.core.models import Principal, Upload
+from hpcwaas.core.models import Upload; from hpcwaas.core.people import Principal
 from hpcwaas.core.uploads import Uploads
 from hpcwaas.store.database import Database
 from hpcwaas.store.uploads import UploadStore

@@ -12,7 +12,7 @@ import yaml
 from hpcwaas.core.models import Execution, ExecutionState, Status
 from hpcwaas.core.people import AccessToken, User, UserSession
 from hpcwaas.store.database import Database
-from hpcwaas.store.executions import ExecutionStore
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.tokens import TokenStore
 from hpcwaas.store.users import UserStore

@@ -14,15 +14,15 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import update
 
-from hpcwaas.configuration.settings import VaultSettings
 from hpcwaas.core.models import SSHKey
+from hpcwaas.core.ports.vault import Vault
 from hpcwaas.errors import ConfigurationError, Conflict, NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import SecretRow
 from hpcwaas.store.secrets import SecretStore
-from hpcwaas.vault.base import Vault
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.keyring import Keyring, KeySource, WrongKey, add_key, load_keys
+from hpcwaas.vault.settings import VaultSettings
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 

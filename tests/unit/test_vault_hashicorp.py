@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.core.models import SSHKey
+from hpcwaas.core.ports import vault as base
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable, UpstreamFailed
 from hpcwaas.store.database import Database
 from hpcwaas.store.intents import IntentStore
-from hpcwaas.vault import base, login
+from hpcwaas.vault import login
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.session import Session
+from hpcwaas.vault.settings import HashiCorpSettings
 from tests.simulators.vault import Fault, Vault, vault_server
 from tests.simulators.vault_state import Role, Secret
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.configuration.settings import HashiCorpSettings
 from hpcwaas.errors import ConfigurationError, ServiceError
 from hpcwaas.vault import login
 from hpcwaas.vault.secret_id import SecretId
+from hpcwaas.vault.settings import HashiCorpSettings
 from tests.simulators.vault import Vault, vault_server
 from tests.simulators.vault_state import Role
 

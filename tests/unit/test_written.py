@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hpcwaas import written
-from hpcwaas.written import WrittenFloat
+from hpcwaas.common import written
+from hpcwaas.common.written import WrittenFloat
 
 TEXT = '{"a": [1.10, 1e3, -0, 12345678901234567890, 1E+2, 0.1e1], "b": {"c": -1.50}, "d": "1.10", "e": 7}'
 

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.core.models import Access
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 
 
 def read_access(settings: Alien4CloudSettings) -> Sequence[Access]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from hpcwaas import calls
+from hpcwaas.common import calls
 from hpcwaas.errors import ServiceError, UpstreamTimeout
 
 _LOGGER = logging.getLogger(__name__)

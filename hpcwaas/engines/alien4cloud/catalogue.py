@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hpcwaas.core.models import Workflow, WorkflowDetails
+from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.engines.alien4cloud import mapper, topology
 from hpcwaas.engines.alien4cloud.cached import PATIENCE, Cached, Held, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, Client
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.kept import Kept
 from hpcwaas.engines.alien4cloud.references import parse_workflow
-from hpcwaas.engines.base import Permitted, everything
 from hpcwaas.errors import NotFound
 
 _LOGGER = logging.getLogger(__name__)

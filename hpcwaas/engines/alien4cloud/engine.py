@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hpcwaas import calls
-from hpcwaas.configuration.settings import Alien4CloudSettings
+from hpcwaas.common import calls
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -25,6 +24,8 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
+from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
+from hpcwaas.core.ports.records import ListingRecords, StartRecords
 from hpcwaas.engines.alien4cloud.cached import PATIENCE
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue
 from hpcwaas.engines.alien4cloud.client import Client
@@ -37,10 +38,9 @@ from hpcwaas.engines.alien4cloud.logs import Logs
 from hpcwaas.engines.alien4cloud.mapper import ENGINE
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.starting import Starter
-from hpcwaas.engines.base import Permitted, UploadLookup, everything
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
-from hpcwaas.store.base import ListingRecords, StartRecords
 
 _THREADS = 16
 _CHECK = 3.0

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.core.models import Status
 from hpcwaas.engines.alien4cloud import mapper
 from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.stomp import StompError, Subscription
 from hpcwaas.errors import ServiceError
 

@@ -12,7 +12,7 @@ import regex
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.alien4cloud.values import READERS, sent
-from hpcwaas.engines.problems import Problems
+from hpcwaas.engines.input_problems import Problems
 from hpcwaas.errors import InputProblem
 
 _HIDDEN = "(hidden)"

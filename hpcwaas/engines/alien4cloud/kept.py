@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.models import JSON, Workflow
+from hpcwaas.core.ports.records import ListingRecords
 from hpcwaas.errors import ServiceError
-from hpcwaas.store.base import ListingRecords
 
 _LOGGER = logging.getLogger(__name__)
 

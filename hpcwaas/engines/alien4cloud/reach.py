@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from hpcwaas.common.repeats import Repeats
 from hpcwaas.engines.alien4cloud.faults import NoAnswer
 from hpcwaas.errors import Unavailable
-from hpcwaas.repeats import Repeats
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hpcwaas import calls
+from hpcwaas.common import calls
 from hpcwaas.core.models import Level, Status
 from hpcwaas.engines.alien4cloud import mapper
 from hpcwaas.engines.alien4cloud.cached import Once, Run

@@ -17,13 +17,13 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
-from hpcwaas import calls
-from hpcwaas.configuration.settings import Alien4CloudSettings
+from hpcwaas.common import calls
+from hpcwaas.common.repeats import Repeats
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.alien4cloud.faults import CONSTRAINT, NOT_FOUND, NOT_LOGGED_IN, NoAnswer, Refusal, refusal
 from hpcwaas.engines.alien4cloud.reach import Reach
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-from hpcwaas.repeats import Repeats
 
 _LOGGER = logging.getLogger(__name__)
 

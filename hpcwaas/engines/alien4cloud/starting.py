@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.models import JSON, Workflow
+from hpcwaas.core.ports.records import StartRecords
 from hpcwaas.engines.alien4cloud import faults, mapper
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, NoAnswer, Refusal, reading
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
 from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, Unavailable, UncertainStart
-from hpcwaas.store.base import StartRecords
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import regex
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.core.models import JSON, OutputDeclaration, StepDeclaration, Workflow, WorkflowDetails
 
 Schema = dict[str, Any]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.core.models import JSON
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")

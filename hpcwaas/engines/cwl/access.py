@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpcwaas.configuration.settings import CWLSettings
+from hpcwaas.common.resources import resource
 from hpcwaas.core.models import Access
 from hpcwaas.engines.cwl.describer import DescriberFailed
 from hpcwaas.engines.cwl.entries import permitted_by, read_stamps
 from hpcwaas.engines.cwl.index import Index, IndexFile, fingerprint_of
 from hpcwaas.engines.cwl.reading import Reading
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.snapshot import SnapshotStore
 from hpcwaas.errors import Unavailable
-from hpcwaas.resources import resource
 
 
 def read_access(settings: CWLSettings, data_dir: Path) -> Sequence[Access]:

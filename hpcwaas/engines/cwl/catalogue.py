@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hpcwaas.core.models import Check, Workflow, WorkflowDetails
-from hpcwaas.engines.base import Permitted, everything
+from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.engines.cwl.describer import DescriberFailed
 from hpcwaas.engines.cwl.entries import Stamps, permitted_by, read_stamps
 from hpcwaas.engines.cwl.index import PATIENCE, Busy, Index, IndexFile, Published, fingerprint_of, made_by

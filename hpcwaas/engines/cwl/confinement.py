@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hpcwaas import kernel
+from hpcwaas.common import kernel
 from hpcwaas.engines.cwl import landlock, namespaces
 
 AUTO, NAMESPACES, LANDLOCK, NONE = "auto", "namespaces", "landlock", "none"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from hpcwaas.configuration.settings import CWLSettings
+from hpcwaas.common.resources import resource
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -19,16 +19,16 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
-from hpcwaas.engines.base import Permitted, UploadLookup, everything
+from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.engines.cwl.catalogue import Catalogue
 from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.inputs import prepare_job
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.looks import Looks
 from hpcwaas.engines.cwl.networks import Networks
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.errors import Conflict
-from hpcwaas.resources import resource
 
 
 class CWLEngine:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -31,6 +30,7 @@ from hpcwaas.core.models import (
 from hpcwaas.engines.cwl import outputs, packing, spool
 from hpcwaas.engines.cwl.job import Job, dump_order
 from hpcwaas.engines.cwl.log import LogIndexes
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import Site
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.errors import Conflict, NotFound

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from hpcwaas.core.models import JSON, StoredUpload
-from hpcwaas.engines.base import UploadLookup
+from hpcwaas.core.ports.engine import UploadLookup
 from hpcwaas.engines.cwl.archives import ArchiveError
 from hpcwaas.engines.cwl.job import FetchedFile, StagedFile
 from hpcwaas.engines.cwl.looks import Look
@@ -18,7 +18,7 @@ from hpcwaas.engines.cwl.names import unusable_name
 from hpcwaas.engines.cwl.networks import Networks
 from hpcwaas.engines.cwl.parameters import Secondary
 from hpcwaas.engines.cwl.schema import CONTENTS_LIMIT
-from hpcwaas.engines.problems import Problems, shown
+from hpcwaas.engines.input_problems import Problems, shown
 
 DEPTH_LIMIT = 50
 """How deep values may be nested."""

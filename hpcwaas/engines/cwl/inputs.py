@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.core.models import JSON, WorkflowDetails
-from hpcwaas.engines.base import UploadLookup
+from hpcwaas.core.ports.engine import UploadLookup
 from hpcwaas.engines.cwl.files import DEPTH_LIMIT, NO_RULE, FileChecker, FileRule
 from hpcwaas.engines.cwl.job import Job
 from hpcwaas.engines.cwl.looks import Look
@@ -28,7 +28,7 @@ from hpcwaas.engines.cwl.parameters import (
 )
 from hpcwaas.engines.cwl.schema import INTEGERS
 from hpcwaas.engines.cwl.snapshot import Snapshot
-from hpcwaas.engines.problems import Problems, closest, shown
+from hpcwaas.engines.input_problems import Problems, closest, shown
 
 _STRING = Primitive("string")
 _FILES = (Primitive("File"), Primitive("Directory"))

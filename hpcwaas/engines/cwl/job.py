@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcwaas import written
+from hpcwaas.common import written
 from hpcwaas.core.models import JSON, StepDeclaration
 
 

@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hpcwaas import kernel
+from hpcwaas.common import kernel
 from hpcwaas.core.models import ExecutionState, Level, Status, Step, StepStatus
 from hpcwaas.engines.cwl import processes, spool
 from hpcwaas.engines.cwl.log import LogWriter

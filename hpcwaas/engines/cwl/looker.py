@@ -14,7 +14,7 @@ import socket
 import struct
 from pathlib import Path
 
-from hpcwaas import kernel
+from hpcwaas.common import kernel
 from hpcwaas.engines.cwl import landlock
 from hpcwaas.engines.cwl.archives import ArchiveError, look
 

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from hpcwaas import kernel
+from hpcwaas.common import kernel
 
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8

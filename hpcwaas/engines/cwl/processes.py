@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from hpcwaas import kernel
+from hpcwaas.common import kernel
 from hpcwaas.engines.cwl.trees import walk
 
 _BLOCK = 4096

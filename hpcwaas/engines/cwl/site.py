@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import hpcwaas
-from hpcwaas.configuration.settings import CWLSettings
 from hpcwaas.engines.cwl import confinement, launcher, packing, spool
 from hpcwaas.engines.cwl.outputs import open_inside
 from hpcwaas.engines.cwl.runner import IN_PROCESS, kept_environment
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)

@@ -30,9 +30,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpcwaas.chained import ChainedFile
+from hpcwaas.common.chained import ChainedFile
+from hpcwaas.common.durable import sync_directory
 from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
-from hpcwaas.durable import sync_directory
 from hpcwaas.engines.cwl import processes
 from hpcwaas.engines.cwl.trees import remove_tree
 from hpcwaas.errors import ServiceError

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from hpcwaas import kernel
+from hpcwaas.common import kernel
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
 from hpcwaas.engines.cwl import namespaces, processes, spool
 from hpcwaas.engines.cwl.channel import Demultiplexer, Line, interpret, new_token

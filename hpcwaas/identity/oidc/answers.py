@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import ServiceError, Unavailable
-from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.claims import Untrusted
 
 _GOOD = 300.0

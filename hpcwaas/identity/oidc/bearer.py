@@ -11,10 +11,9 @@ from functools import partial
 from joserfc.errors import ClaimError
 from joserfc.jwt import JWTClaimsRegistry
 
-from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import Principal
+from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import Forbidden
-from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.answers import Answers
 from hpcwaas.identity.oidc.claims import Reader, Untrusted, made
 from hpcwaas.identity.oidc.discovery import Discovery
@@ -22,6 +21,7 @@ from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
 from hpcwaas.identity.oidc.tokens import LEEWAY, forms, is_jwt, require_access_token
 from hpcwaas.identity.oidc.upstream import Claims
+from hpcwaas.identity.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from hpcwaas.configuration.settings import AuthSettings, RequiredClaim
-from hpcwaas.core.models import Proof
-from hpcwaas.identity.base import Vouched
+from hpcwaas.core.people import Proof
+from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.identity.names import LONGEST, usable
 from hpcwaas.identity.oidc.entitlements import canonical, implied
+from hpcwaas.identity.settings import AuthSettings, RequiredClaim
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.errors import ConfigurationError, UpstreamFailed
 from hpcwaas.identity.oidc.kept import Kept
 from hpcwaas.identity.oidc.upstream import Upstream
+from hpcwaas.identity.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
 _LOCAL = ("localhost", "127.0.0.1", "::1")

@@ -10,11 +10,11 @@ from urllib.parse import quote_plus
 import requests
 from requests.auth import HTTPBasicAuth
 
-from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
 from hpcwaas.identity.oidc.claims import Untrusted, merged, present
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.upstream import Claims, Reply, Upstream
+from hpcwaas.identity.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
 _PAUSE = 5.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from hpcwaas.configuration.settings import AuthSettings
 from hpcwaas.core.models import Check
 from hpcwaas.identity.oidc.bearer import Admit, OIDCBearer
 from hpcwaas.identity.oidc.claims import Reader
@@ -14,6 +13,7 @@ from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
 from hpcwaas.identity.oidc.provider import OIDCProvider
 from hpcwaas.identity.oidc.upstream import Upstream
+from hpcwaas.identity.settings import AuthSettings
 
 _PATIENCE = 2.0
 """Seconds that the health check waits for a provider that hasn't been asked before."""

@@ -12,16 +12,16 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core.claims import CodeIDToken
 from joserfc.errors import ClaimError, JoseError
 
-from hpcwaas.configuration.settings import AuthSettings
-from hpcwaas.core.models import NO_DEMAND, Demand
+from hpcwaas.core.people import NO_DEMAND, Demand
+from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import ConfigurationError, Unauthorized, UpstreamFailed
-from hpcwaas.identity.base import Vouched
 from hpcwaas.identity.oidc.claims import Reader, Untrusted, made
 from hpcwaas.identity.oidc.discovery import Discovery, Metadata
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.keys import Keys
 from hpcwaas.identity.oidc.tokens import LEEWAY, usable
 from hpcwaas.identity.oidc.upstream import NONSENSE, Claims
+from hpcwaas.identity.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
 

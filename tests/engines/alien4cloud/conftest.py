@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.configuration.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.store.database import Database
 from hpcwaas.store.listings import ListingStore
 from hpcwaas.store.starts import StartStore

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hpcwaas.core.models import ExecutionState, Level, LogPage, Status
+from hpcwaas.core.ports.engine import Engine
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
-from hpcwaas.engines.base import Engine
 from tests.simulators.alien4cloud import Simulator
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR

@@ -1,0 +1,231 @@
+"""The application at the edge: the layers that a request goes through, and who handles which operation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from connexion import ConnexionMiddleware
+from connexion.middleware.exceptions import ExceptionMiddleware
+from connexion.middleware.lifespan import LifespanMiddleware
+from connexion.middleware.request_validation import RequestValidationMiddleware
+from connexion.middleware.response_validation import ResponseValidationMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.middleware.security import SecurityMiddleware
+from connexion.middleware.server_error import ServerErrorMiddleware
+from connexion.options import SwaggerUIOptions
+from connexion.resolver import Resolver
+from starlette.types import ASGIApp
+
+from hpcwaas.api import auth, contract, handlers, middleware, problems, security, swagger_ui
+from hpcwaas.api.admission import Admission
+from hpcwaas.api.audit import Auditing, Record, Strangers
+from hpcwaas.api.bodies import Bodies, Forms, Patience
+from hpcwaas.api.bridge import Bridge
+from hpcwaas.api.executions import ExecutionHandlers
+from hpcwaas.api.files import FileHandlers
+from hpcwaas.api.health import HealthHandlers, Probes
+from hpcwaas.api.identity import IdentityHandlers
+from hpcwaas.api.shares import ShareHandlers
+from hpcwaas.api.site import Site
+from hpcwaas.api.ssh_keys import SSHKeyHandlers
+from hpcwaas.api.strictness import Strictness
+from hpcwaas.api.validation import URIParser, validators
+from hpcwaas.api.workflows import WorkflowHandlers
+from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.executions import Executions
+from hpcwaas.core.health import Health
+from hpcwaas.core.keys import Keys
+from hpcwaas.core.limits import Limits
+from hpcwaas.core.logs import Logs
+from hpcwaas.core.people import Demand
+from hpcwaas.core.ports.identity import AcceptedTerms, Identity, SignIn
+from hpcwaas.core.shares import Sharing
+from hpcwaas.core.slots import Slots
+from hpcwaas.core.tokens import Tokens
+from hpcwaas.core.uploads import Uploads
+
+_STRANGERS = 1024
+"""Requests of one process, by which nobody has signed in, that may be under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The use cases that the handlers call, and what the edge asks of who calls.
+
+    Attributes:
+        auth_methods: how users sign in here.
+        sign_in: the single sign-on and where browsers reach it; None when there is none.
+        count_sign_in: counts a request of signing in by its address; raises `TooManyRequests`.
+        demand: of the sign-in, for acts that are worth one; `demanding` are these acts' names.
+        start: begins the background work.
+        close: ends it.
+    """
+
+    catalogue: Catalogue
+    executions: Executions
+    logs: Logs
+    sharing: Sharing
+    uploads: Uploads
+    keys: Keys
+    health: Health
+    identity: Identity
+    tokens: Tokens
+    limits: Limits
+    terms: AcceptedTerms
+    auth_methods: tuple[str, ...]
+    sign_in: tuple[SignIn, Site] | None
+    count_sign_in: Callable[[str], None]
+    demand: Demand
+    demanding: Collection[str]
+    record: Record
+    strangers: Strangers
+    start: Callable[[], None]
+    close: Callable[[], None]
+
+
+class Capacity(Protocol):
+    """How much is served at a time; see `ServerSettings`."""
+
+    @property
+    def threads(self) -> int:
+        """Threads that handle requests."""
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of the largest JSON body."""
+
+
+def asgi_app(
+    services: Services, capacity: Capacity, followers: int, patience: Patience, *, validate_responses: bool
+) -> ASGIApp:
+    """Puts the layers together. The background work begins when the server starts it and ends at shutdown.
+
+    Args:
+        followers: requests that may wait for news of logs.
+        patience: with bodies that come slowly.
+        validate_responses: also check answers against the contract; for tests.
+    """
+    document = contract.read()
+    operations = _handlers(services)
+    threads = capacity.threads
+    at_once = followers + 16 * threads
+    streams = Slots(threads * 3 // 4, max(1, threads // 4), "transfers")
+    app = ConnexionMiddleware(
+        Bridge(handlers.flask_app(document, operations).wsgi_app, threads, streams),
+        import_name=__name__,
+        lifespan=_lifespan(services),
+        middlewares=[
+            ServerErrorMiddleware,
+            middleware.Edge,
+            Strictness,
+            partial(Forms, patience=patience),
+            partial(
+                Admission,
+                users=Slots(at_once, at_once // 4, "requests"),
+                strangers=Slots(_STRANGERS, _STRANGERS // 8, "requests without a sign-in", "Your address has"),
+                documents=Slots(_STRANGERS // 4, _STRANGERS // 32, "documents", "Your address has"),
+            ),
+            partial(Auditing, record=services.record, strangers=services.strangers),
+            partial(middleware.Methods, paths=contract.methods(document)),
+            partial(Probes, health=services.health),
+            partial(Bodies, limit=capacity.max_body, patience=patience),
+            ExceptionMiddleware,
+            swagger_ui.SwaggerUI,
+            middleware.Contract,
+            RoutingMiddleware,
+            SecurityMiddleware,
+            RequestValidationMiddleware,
+            *([ResponseValidationMiddleware] if validate_responses else []),
+            LifespanMiddleware,
+        ],
+        resolver=Resolver((operations | {"getLiveness": Probes}).__getitem__),
+        security_map=security.security_map(
+            services.identity,
+            contract.rules(document, services.demand, services.demanding, services.terms.terms),
+            services.limits.count_request,
+        ),
+        swagger_ui_options=SwaggerUIOptions(swagger_ui=False),
+        uri_parser_class=URIParser,
+        validate_responses=validate_responses,
+        validator_map=validators(),
+    )
+    app.add_api(document)
+    problems.register(app)
+    auth.register(app)
+    return app  # type: ignore[no-any-return]
+
+
+def _handlers(services: Services) -> dict[str, Callable[..., Any]]:
+    """The handlers by the contract's operation ids; all but the one that `Probes` answers."""
+    workflows = WorkflowHandlers(services.catalogue, services.executions)
+    executions = ExecutionHandlers(services.executions, services.logs)
+    shares = ShareHandlers(services.sharing)
+    files = FileHandlers(services.uploads)
+    keys = SSHKeyHandlers(services.keys)
+    identity = IdentityHandlers(services.tokens, services.limits, services.terms, services.identity.forget)
+    signing_in = auth.AuthHandlers(
+        services.auth_methods,
+        services.sign_in,
+        services.count_sign_in,
+        services.tokens.revoke_own,
+        services.identity.forget,
+    )
+    health = HealthHandlers(services.health)
+    return {
+        "listWorkflows": workflows.list_,
+        "getWorkflow": workflows.get,
+        "triggerWorkflow": workflows.trigger,
+        "listExecutions": executions.list_,
+        "getExecution": executions.get,
+        "cancelExecution": executions.cancel,
+        "resumeExecution": executions.resume,
+        "closeExecution": executions.close,
+        "getShares": shares.get,
+        "putShares": shares.put,
+        "deleteShares": shares.delete,
+        "getExecutionLogs": executions.logs,
+        "getExecutionOutput": executions.output,
+        "listFiles": files.list_,
+        "uploadFile": files.upload,
+        "getFile": files.get,
+        "deleteFile": files.delete,
+        "listSshKeys": keys.list_,
+        "createSshKey": keys.create,
+        "getSshKey": keys.get,
+        "deleteSshKey": keys.delete,
+        "rotateSshKey": keys.rotate,
+        "confirmSshKey": keys.confirm,
+        "whoami": identity.whoami,
+        "listTokens": identity.list_,
+        "createToken": identity.create,
+        "deleteToken": identity.delete,
+        "getTerms": identity.terms,
+        "acceptTerms": identity.accept_terms,
+        "getAuthMethods": signing_in.methods,
+        "login": signing_in.login,
+        "confirmLogin": signing_in.confirm_login,
+        "answerTerms": signing_in.answer_terms,
+        "authorize": signing_in.authorize,
+        "startDevice": signing_in.start_device,
+        "showActivation": signing_in.show_activation,
+        "activate": signing_in.activate,
+        "issueToken": signing_in.token,
+        "logout": signing_in.logout,
+        "getReadiness": health.ready,
+    }
+
+
+def _lifespan(services: Services) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        services.start()
+        try:
+            yield
+        finally:
+            services.close()
+
+    return lifespan

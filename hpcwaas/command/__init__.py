@@ -1,0 +1,1 @@
+"""The command `hpcwaas-api`: one module for each group of commands."""

@@ -1,0 +1,152 @@
+"""The command `hpcwaas-api`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcwaas import __version__
+from hpcwaas.command.audit import audit
+from hpcwaas.command.catalogue import catalogue
+from hpcwaas.command.common import read_settings, reporting, settings_flags
+from hpcwaas.command.user import user
+from hpcwaas.command.vault import vault
+
+# What the commands need is imported inside them: `--help` answers at once.
+if TYPE_CHECKING:
+    from hpcwaas.configuration.load import Effective
+    from hpcwaas.configuration.settings import Settings
+
+_CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda token: token.replace("_", "-"),
+    "max_content_width": 100,
+}
+
+
+@click.group(invoke_without_command=True, context_settings=_CONTEXT)
+@settings_flags
+@click.version_option(__version__, "-V", "--version", prog_name="hpcwaas-api")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Serve workflows: list what may be run, run it, follow it, fetch its outputs.
+
+    Without a command it runs the service. With no configuration at all that is the local mode: for you alone, on the
+    loopback interface; it prints the address and how to log in.
+
+    Every setting can also stand in the configuration file or in a variable HWA_...: `hpcwaas-api config reference`.
+    """
+    if context.invoked_subcommand is None:
+        with reporting():
+            effective = read_settings()
+            _advise(effective)
+            _run(effective.settings)
+
+
+def _run(settings: Settings) -> None:
+    from hpcwaas.app import create_app, prepare_vault
+    from hpcwaas.configuration.checks import preflight
+    from hpcwaas.server.gunicorn import serve
+
+    preflight(settings)
+    serve(settings, partial(create_app, secret_id=prepare_vault(settings)))
+
+
+def _advise(effective: Effective) -> None:
+    from hpcwaas.configuration.advice import advice
+
+    for sentence in advice(effective):
+        click.echo(f"hpcwaas-api: {sentence}", err=True)
+
+
+@main.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@settings_flags
+def check() -> None:
+    """Find everything that would stop the start, but for a port in use.
+
+    Exits with 0 and prints OK, or with 1 and names every problem.
+    """
+    from hpcwaas.configuration.checks import preflight
+
+    with reporting():
+        effective = read_settings()
+        preflight(effective.settings)
+        _advise(effective)
+        click.echo("OK")
+
+
+@config.command()
+@settings_flags
+def show() -> None:
+    """Print the settings in effect and where each came from, secrets masked."""
+    from hpcwaas.configuration.text import effective
+
+    with reporting():
+        click.echo(effective(read_settings()), nl=False)
+
+
+@config.command()
+def reference() -> None:
+    """Print the description of all settings, in Markdown."""
+    from hpcwaas.configuration.text import reference as text
+
+    click.echo(text(), nl=False)
+
+
+@main.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command()
+@settings_flags
+def upgrade() -> None:
+    """Bring the database's schema to this version's. Harmless when it is already.
+
+    The local mode does this by itself; any other refuses to start before it is done.
+    """
+    from hpcwaas.configuration.checks import make_data_dir
+    from hpcwaas.store.database import Database
+
+    with reporting():
+        settings = read_settings().settings
+        make_data_dir(settings)
+        database = Database(settings.database_url)
+        before = database.current()
+        database.upgrade()
+        after = database.current()
+        click.echo(f"{after}: was up to date" if before == after else f"{after}: upgraded from {before or 'nothing'}")
+
+
+@db.command()
+@settings_flags
+def current() -> None:
+    """Print the revision of the database's schema.
+
+    Exits with 1 when this version needs another one.
+    """
+    from hpcwaas.configuration.checks import has_database
+    from hpcwaas.store.database import Database
+
+    revision, fits = None, False
+    with reporting():
+        settings = read_settings().settings
+        if has_database(settings):
+            database = Database(settings.database_url)
+            revision, fits = database.current(), database.is_current()
+    click.echo(f"{revision or 'none'}: {'up to date' if fits else 'run `hpcwaas-api db upgrade`'}")
+    sys.exit(0 if fits else 1)
+
+
+main.add_command(catalogue)
+main.add_command(user)
+main.add_command(vault)
+main.add_command(audit)

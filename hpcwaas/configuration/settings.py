@@ -1,0 +1,130 @@
+"""The settings: one typed, frozen object. `hpcwaas.configuration.load` reads it from file, environment and flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size
+from hpcwaas.core.settings import LimitsPerUser
+from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
+from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.identity.settings import AuthSettings
+from hpcwaas.vault.settings import HashiCorpSettings, VaultSettings
+
+_SHARED_ADDRESS = "0.0.0.0:9090"
+_LOCAL_ADDRESSES = tuple(f"127.0.0.1:{port}" for port in range(9090, 9100))
+"""The local mode takes the first free one, unless an address is set."""
+
+
+class AuditSettings(Section):
+    """The record of who did what: one JSON object a line."""
+
+    file: Path | None = Field(None, description="File to append to. Default: `audit.jsonl` in `data_dir`.")
+    syslog: str | None = Field(
+        None,
+        pattern=r"^(/.+|[^/\s]+:[0-9]{1,5})$",
+        description="Syslog server that gets each record, too: path of its socket, such as `/dev/log` (also "
+        "journald's), or `HOST:PORT` for UDP.",
+    )
+
+
+class StoreSettings(Section):
+    """Where the service keeps its own records."""
+
+    url: str | None = Field(
+        None,
+        description=(
+            "SQLAlchemy URL, such as `postgresql+psycopg://hpcwaas@db.example.org/hpcwaas`. "
+            "Default: an SQLite file in `data_dir`."
+        ),
+    )
+
+
+class FileSettings(Section):
+    """Files that users upload."""
+
+    max_size: Size = Field(2 * 2**30, description="Largest upload, in bytes or with a unit.")
+
+
+class ServerSettings(Section):
+    """The web server."""
+
+    workers: int = Field(1, gt=0, description="Worker processes.")
+    threads: int = Field(64, gt=1, description="Requests that one worker process serves at the same time.")
+    max_body: Size = Field(8 * 2**20, description="Largest JSON body. Uploads have `files.max_size`.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count. "
+        "Whoever connects by a Unix socket is trusted anyway.",
+    )
+    socket_mode: Mode = Field(
+        "0660",
+        description="Mode of the Unix socket, when `listen_address` is one: `'0660'` for the service's group, "
+        "`'0600'` for its account alone.",
+    )
+
+
+class Settings(Section):
+    """All settings of the service."""
+
+    listen_address: Address | None = Field(
+        None,
+        description="HOST:PORT to listen on, or `unix:/PATH` of a Unix socket for a reverse proxy on this machine. "
+        "Default: 0.0.0.0:9090; without an `auth` section 127.0.0.1:9090.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_DATA_HOME") or Path.home().joinpath(".local", "share")) / "hpcwaas"
+        ),
+        description="Directory of everything the service keeps. On a local disk. Default: `~/.local/share/hpcwaas`.",
+    )
+    auth: AuthSettings | None = Field(None, description="How users sign in. Without it: one local user with a token.")
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    limits: LimitsPerUser = Field(default_factory=LimitsPerUser)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    files: FileSettings = Field(default_factory=FileSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    cwl: CWLSettings = Field(default_factory=CWLSettings)
+    alien_config: Alien4CloudSettings | None = Field(
+        None, description="Alien4Cloud, which then runs the workflows. Without it: the embedded engine."
+    )
+    vault_config: HashiCorpSettings | None = Field(
+        None, description="HashiCorp Vault or OpenBao for private keys. Without it: the embedded vault."
+    )
+    server: ServerSettings = Field(default_factory=ServerSettings)
+
+    @property
+    def local(self) -> bool:
+        """Whether this is the local mode: no `auth` section, one user with a token."""
+        return self.auth is None
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses to try to listen on, in this order, as HOST:PORT or unix:PATH."""
+        if self.listen_address is not None:
+            return (self.listen_address,)
+        return _LOCAL_ADDRESSES if self.local else (_SHARED_ADDRESS,)
+
+    @property
+    def audit_file(self) -> Path:
+        """Where acts are recorded."""
+        return self.audit.file or self.data_dir / "audit.jsonl"
+
+    @property
+    def local_token_file(self) -> Path:
+        """Where the token of the local mode's user lies; nobody else can read it."""
+        return self.data_dir / "local-token"
+
+    @property
+    def vault_key_file(self) -> Path:
+        """Where the keys of the embedded vault lie that aren't set."""
+        return self.data_dir / "vault.key"
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the service's own records."""
+        return self.store.url or f"sqlite:///{self.data_dir / 'hpcwaas.db'}"

@@ -1,0 +1,112 @@
+"""The embedded engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hpcwaas.common.setting_types import Network, Section, Size
+
+
+class RunnerSettings(Section):
+    """The CWL runner. Nothing is assumed of it beyond the common `cwl-runner` interface:
+    `COMMAND [ARGUMENTS] --outdir DIR WORKFLOW INPUTS` prints the output object."""
+
+    command: tuple[str, ...] = Field(
+        ("cwltool",),
+        min_length=1,
+        description="Program and first arguments. `cwltool` alone is run without starting Python anew.",
+    )
+    arguments: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "Arguments before `--outdir`. `{workdir}`, `{tmpdir}`, `{cores}` and `{memory_mib}` are replaced. "
+            "Default: those that cwltool needs to stay inside the execution's directory; for any other command none."
+        ),
+    )
+
+
+class LimitSettings(Section):
+    """What one execution may use."""
+
+    cores: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, gt=0, description="CPU cores. Default: all of this machine."
+    )
+    memory: Size = Field(4 * 2**30, description="Memory of all its processes together.")
+    log: Size = Field(32 * 2**20, description="Log.")
+    disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
+    time: float | None = Field(
+        86400,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "Seconds that it may run, without its waiting; `null` for no limit. The metadata of a workflow may say "
+            "otherwise (`time_limit`)."
+        ),
+    )
+    processes: int = Field(4096, ge=16, description="Processes and threads at the same time.")
+
+
+class CWLSettings(Section):
+    """The embedded engine."""
+
+    catalogue: Path | None = Field(
+        None, description="Directory whose files and folders are published. Default: the examples that come along."
+    )
+    without_metadata: Literal["everybody", "nobody"] = Field(
+        "everybody",
+        description=(
+            "Who may run a workflow that has no metadata, or whose metadata don't say who. With `nobody`, metadata say "
+            "`authorized_users: everybody` where everybody is meant."
+        ),
+    )
+    max_running: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 1),
+        gt=0,
+        description="Executions that run at the same time; more wait. Default: one a CPU core, at least 2.",
+    )
+    http_inputs: bool = Field(
+        False,
+        description=(
+            "Whether input files may be http(s) URLs. Addresses of this machine and of its links are refused in any "
+            "case."
+        ),
+    )
+    http_allowed: tuple[Network, ...] = Field(
+        (),
+        description=(
+            "Addresses and networks that input files may come from, private ones among them. Default: the public "
+            "internet."
+        ),
+    )
+    http_denied: tuple[Network, ...] = Field(
+        (), description="Addresses and networks that input files never come from, whatever else is allowed."
+    )
+    environment: tuple[str, ...] = Field(
+        (), description="Names of environment variables that the runner gets besides PATH and the locale."
+    )
+    confinement: Literal["auto", "namespaces", "landlock", "none"] = Field(
+        "auto",
+        description=(
+            "What keeps executions from the rest of the machine. `landlock`: the kernel's Landlock. `namespaces`: "
+            "that, and namespaces of their own. `auto`: the best that this machine has; with several users there has "
+            "to be one of them. `none`: nothing, so whoever may run a workflow may come to act as the service's "
+            "account."
+        ),
+    )
+    readable: tuple[Path, ...] = Field(
+        (),
+        description=(
+            "Files and directories that executions may read and run programs from, besides the system's, those of the "
+            "runner and those of PATH: `/opt/software`."
+        ),
+    )
+    writable: tuple[Path, ...] = Field(
+        (),
+        description="Directories that all executions may write in, such as a scratch file system; all in the same.",
+    )
+    runner: RunnerSettings = Field(default_factory=RunnerSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -1,0 +1,1 @@
+"""Serves the application: listening, gunicorn and its workers, the protocol, the log."""

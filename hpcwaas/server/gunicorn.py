@@ -1,0 +1,242 @@
+"""Serves the application: gunicorn's master with uvicorn workers, inside the command `hpcwaas-api`.
+
+The listening socket is made here, before anything else, so that a port in use is one clear line. The application is
+made in each worker after the fork, because threads and database connections don't survive one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import AppImportError
+from gunicorn.glogging import Logger
+from uvicorn_worker import UvicornWorker
+
+from hpcwaas.common import kernel
+from hpcwaas.configuration.checks import make_data_dir
+from hpcwaas.configuration.settings import Settings
+from hpcwaas.errors import ConfigurationError, ServiceError
+from hpcwaas.identity.basic import advice
+from hpcwaas.identity.local import load_or_create_token
+from hpcwaas.server import listening, local_mode, logs
+from hpcwaas.server.connections import Connections, raise_limit
+from hpcwaas.server.protocol import Protocol
+
+_LOGGER = logging.getLogger(__name__)
+_GRACE = 4
+"""Seconds that requests have to finish at a stop; after that, parked long polls for instance are cut off."""
+
+_M_MMAP_THRESHOLD = -3
+
+
+def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
+    """Runs the service until it is told to stop; ends the process.
+
+    Args:
+        factory: makes the ASGI application; called in each worker process.
+
+    Raises:
+        ConfigurationError: it can't start.
+    """
+    os.umask(0o077)
+    raise_limit()
+    kernel.be_private()
+    make_data_dir(settings)
+    lock = _lock(settings.data_dir, shared=not settings.database_url.startswith("sqlite"))
+    token = load_or_create_token(settings.local_token_file) if settings.local else None
+    logs.configure(settings, *([token] if token else []))
+    for warning in advice(settings.auth):
+        _LOGGER.warning(warning)
+    listener = listening.listen(settings)
+    url = listening.url(listener)
+    os.pwrite(lock, f"process {os.getpid()}, {url}\n".encode(), 0)
+    _Application(settings, factory, listener, lock, _Readiness(url, settings, token)).run()
+
+
+def _lock(data_dir: Path, *, shared: bool) -> int:
+    """Keeps a second service off the directory: limits count by directory, and there is one profile to find it by.
+
+    Args:
+        shared: others whose store isn't a file in there may use it too.
+
+    Returns:
+        a descriptor; the lock ends with it, however the process ends.
+    """
+    lock = os.open(data_dir / "hpcwaas-api.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
+        os.close(lock)
+        raise ConfigurationError(
+            "data_dir", f"{data_dir} is used by a running service ({holder}): stop it, or set another data_dir"
+        ) from error
+    os.ftruncate(lock, 0)
+    return lock
+
+
+class _Readiness:
+    """Tells the world, once, when the first worker serves.
+
+    Args:
+        token: of the local mode; None otherwise.
+    """
+
+    def __init__(self, url: str, settings: Settings, token: str | None) -> None:
+        self._url, self._settings, self._token = url, settings, token
+        self._profile = local_mode.profile_path(os.environ)
+        # Holds one byte: the worker that takes it speaks for all, those that come after it find none.
+        self._turn, end = os.pipe()
+        os.write(end, b"!")
+        os.close(end)
+        self._looked = False
+
+    def announce(self) -> None:
+        """Called by every worker as soon as it serves, and from time to time after that."""
+        if self._looked:
+            return
+        self._looked = True
+        if not os.read(self._turn, 1):
+            return
+        if self._token is None:
+            _LOGGER.info("Ready at %s", self._url)
+            return
+        try:
+            local_mode.write_profile(self._profile, self._url, self._token)
+            _LOGGER.info("Ready at %s", self._url)
+            # A file, a journal or a log of a container keeps what it gets, for others to read.
+            token = self._token if sys.stdout.isatty() else None
+            text = local_mode.welcome(self._url, token, self._settings.data_dir, self._settings.local_token_file)
+            print(text, flush=True)  # noqa: T201 # for people, no log
+        except OSError as error:  # a full disk or a closed pipe: the service works all the same
+            _LOGGER.warning("Couldn't tell how to log in: %s", error)
+
+    def withdraw(self) -> None:
+        """Called by the master when the service ends."""
+        if self._token is not None:
+            local_mode.remove_profile(self._profile, self._url, self._token)
+
+
+class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+    """What gunicorn needs to know."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        factory: Callable[[Settings], Any],
+        listener: socket.socket,
+        lock: int,
+        readiness: _Readiness,
+    ) -> None:
+        self.settings, self._factory, self._lock = settings, factory, lock
+        self._bind = f"fd://{listener.detach()}"
+        self.readiness = readiness
+        super().__init__(prog="hpcwaas-api")
+
+    def load_config(self) -> None:
+        """Sets gunicorn's own settings."""
+        for name, value in {
+            "bind": self._bind,
+            "workers": self.settings.server.workers,
+            "worker_class": _Worker,
+            "logger_class": _Log,
+            "proc_name": "hpcwaas-api",
+            "graceful_timeout": _GRACE + 2,
+            "timeout": 60,  # a worker whose event loop stands still so long is replaced
+            "keepalive": 75,  # longer than a reverse proxy's, so that it never sends into a closing connection
+            "control_socket_disable": True,
+            "post_fork": lambda _arbiter, _worker: self._part(),
+            "on_exit": lambda _arbiter: self.readiness.withdraw(),
+        }.items():
+            self.cfg.set(name, value)
+
+    def _part(self) -> None:
+        """Makes a forked process a worker: the lock is the master's alone."""
+        os.close(self._lock)
+        if sys.platform == "linux":
+            # When the master is killed the worker leaves at once, and the port is free for a new master.
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+            libc = ctypes.CDLL(None)
+            if hasattr(libc, "mallopt"):  # glibc
+                # Checking a password takes 19 MB for a moment. As it is, glibc would keep as much for each thread.
+                libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+    def load(self) -> Any:
+        """Makes the application, in a worker."""
+        try:
+            return self._factory(self.settings)
+        except (ConfigurationError, ServiceError) as error:
+            # The one kind of failure that gunicorn reports as a line and doesn't try again.
+            raise AppImportError(f"hpcwaas-api can't start: {error}") from error
+
+    def run(self) -> None:
+        """Runs the master."""
+        _Arbiter(self).run()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
+    """Gunicorn's master, for a service whose settings are read once."""
+
+    handle_hup = Arbiter.handle_term  # a closed terminal ends the service; there is nothing to read again
+
+    def handle_usr2(self) -> None:
+        """Refuses to start itself anew: the socket was made by us, not by gunicorn."""
+
+    def stop(self, graceful: bool = True) -> None:
+        """Stops the workers, always gracefully; a second Ctrl-C is quick."""
+        # From here on it is no news that workers end by a signal.
+        self.log.error_log.setLevel(logging.CRITICAL)
+        super().stop(graceful=True)
+
+
+class _Log(Logger):  # type: ignore[misc] # gunicorn has no types
+    """Lets gunicorn and uvicorn write to the service's own log; uvicorn takes over the handlers of `error_log`."""
+
+    def setup(self, cfg: Any) -> None:
+        """See `gunicorn.glogging.Logger`."""
+        super().setup(cfg)
+        self.error_log.handlers = list(logging.getLogger().handlers)
+        self.error_log.setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_no_cut_off)
+
+
+def _no_cut_off(record: logging.LogRecord) -> bool:
+    """Drops uvicorn's stack trace of a request that a stop cut off: that is no failure."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
+    """A uvicorn worker that says when it is ready and doesn't outlive its master."""
+
+    CONFIG_KWARGS = UvicornWorker.CONFIG_KWARGS | {
+        "access_log": False,  # the service writes its own
+        "server_header": False,
+        "timeout_graceful_shutdown": _GRACE,
+        "timeout_notify": 1,
+        "ws": "none",
+        "proxy_headers": False,  # the protocol sees to it
+    }
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.config.http = partial(Protocol, connections=Connections(self.app.settings.server.trusted_proxies))
+
+    async def callback_notify(self) -> None:
+        """Called by uvicorn every second, for the first time when it accepts requests."""
+        await super().callback_notify()
+        self.app.readiness.announce()
+        if os.getppid() != self.ppid:  # the master was killed: leave, or the port stays taken
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,346 @@
+"""Queries on executions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session, defer
+
+from hpcwaas.core.endings import Closing
+from hpcwaas.core.models import Execution, ExecutionState, Status
+from hpcwaas.core.people import Principal
+from hpcwaas.errors import Conflict, NotFound, TooManyRequests
+from hpcwaas.store import quota
+from hpcwaas.store.database import Database
+from hpcwaas.store.execution_rows import (
+    Parts,
+    closed_column,
+    ended_attempt,
+    size_of,
+    state_columns,
+    to_execution,
+    to_row,
+)
+from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow, UserRow
+from hpcwaas.store.paging import newest_first
+from hpcwaas.store.shares import with_user
+from hpcwaas.store.turns import Turn, take
+
+_IDEMPOTENCY_LIFE = timedelta(hours=24)
+"""How long a repeated request with the same `Idempotency-Key` finds the execution of the first one."""
+
+_RETRY_AFTER = 30
+"""Seconds after which an execution of a user who has too many may have ended."""
+
+_ATTEMPTS = 100
+"""Attempts at an execution that are kept beside the first."""
+
+_UNKNOWN = "There is no execution with this id."
+_NOT_OVER = tuple(status for status in Status if not status.over)
+
+# From which stored statuses each status may be entered. What was asked of an engine before another worker stored news
+# can arrive after it: an execution that has ended stays as it ended, one being cancelled doesn't run again.
+_BEFORE: Mapping[Status, Collection[Status]] = {
+    Status.PENDING: (Status.PENDING, Status.UNKNOWN),
+    Status.RUNNING: (Status.PENDING, Status.RUNNING, Status.UNKNOWN),
+} | {status: _NOT_OVER for status in Status if status not in (Status.PENDING, Status.RUNNING)}
+
+
+class ExecutionStore:
+    """Keeps executions.
+
+    Every method may raise `Unavailable`. An `owner` of None stands for every owner.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        execution: Execution,
+        idempotency: tuple[str, str] | None = None,
+        ssh_keys: Collection[str] = (),
+        at_most: int | None = None,
+        room: int | None = None,
+    ) -> tuple[Execution, bool]:
+        """See `ExecutionRecords`."""
+        try:
+            with self._database.write(taken="There is an execution with this id already.") as session:
+                if at_most is not None:
+                    take(session, Turn.EXECUTIONS, execution.owner)
+                    _check_number(session, execution.owner, at_most)
+                if room is not None:
+                    size = size_of(execution.inputs)
+                    quota.check_room(session, execution.owner, size, room, "another execution doesn't fit")
+                session.execute(
+                    delete(IdempotencyRow).where(IdempotencyRow.created_at < execution.created_at - _IDEMPOTENCY_LIFE)
+                )
+                session.add(to_row(execution))
+                session.flush()
+                _use_keys(session, execution, ssh_keys)
+                if idempotency is not None:
+                    key, fingerprint = idempotency
+                    session.add(
+                        IdempotencyRow(
+                            owner=execution.owner,
+                            key=key,
+                            fingerprint=fingerprint,
+                            execution_id=execution.id,
+                            created_at=execution.created_at,
+                        )
+                    )
+        except (Conflict, TooManyRequests):  # a retry finds its execution at the limit, too
+            earlier = self.of_key(execution.owner, *idempotency, execution.created_at) if idempotency else None
+            if earlier is None:
+                raise
+            return earlier, False
+        return execution, True
+
+    def of_key(self, owner: str, key: str, fingerprint: str, now: datetime) -> Execution | None:
+        """See `ExecutionRecords`."""
+        with self._database.read() as session:
+            used = session.get(IdempotencyRow, (owner, key))
+            if used is None or used.created_at < now - _IDEMPOTENCY_LIFE:
+                return None
+            if used.fingerprint != fingerprint:
+                raise Conflict(
+                    "This Idempotency-Key was used for another request in the last 24 hours: "
+                    "use a new one for each execution."
+                )
+            return _get(session, used.execution_id, owner)
+
+    def discard(self, execution_id: str) -> None:
+        """See `ExecutionRecords`."""
+        unstarted = and_(ExecutionRow.id == execution_id, ExecutionRow.reference.is_(None))
+        with self._database.write() as session:
+            if session.scalar(select(ExecutionRow.id).where(unstarted).with_for_update()) is not None:
+                session.execute(delete(IdempotencyRow).where(IdempotencyRow.execution_id == execution_id))
+                session.execute(delete(ExecutionRow).where(ExecutionRow.id == execution_id))
+
+    def set_reference(self, execution_id: str, reference: str) -> None:
+        """See `ExecutionRecords`."""
+        query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(reference=reference)
+        with self._database.write(taken="The engine's execution belongs to another one already.") as session:
+            if session.connection().execute(query).rowcount == 0:
+                raise NotFound(_UNKNOWN)
+
+    def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
+        """See `ExecutionRecords`.
+
+        An execution that has ended stays as it ended, one being cancelled doesn't run again, a running one doesn't wait
+        again, a failure that was followed by `reopen` doesn't come back.
+
+        Raises:
+            NotFound: no such execution.
+        """
+        with self._database.write() as session:
+            before: ColumnElement[bool] = ExecutionRow.status.in_(_BEFORE[state.status])
+            columns = state_columns(state)
+            if not state.status.over:
+                del columns["ended_at"]  # see `reopen`
+            else:
+                if state.status is Status.FAILED and state.ended_at is not None:
+                    before &= or_(ExecutionRow.ended_at.is_(None), ExecutionRow.ended_at < state.ended_at)
+                before |= ExecutionRow.watched_until.is_not(None)  # what it was closed as was nobody's word
+                columns["watched_until"] = None
+            query = update(ExecutionRow).where(ExecutionRow.id == execution_id, before)
+            session.execute(query.values(columns).execution_options(synchronize_session=False))
+            return _get(session, execution_id, None)
+
+    def reopen(self, execution_id: str) -> None:
+        """See `ExecutionRecords`.
+
+        When it failed stays stored, and isn't shown: a process that has known of that failure may tell of it once more.
+        """
+        query = select(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
+        with self._database.write() as session:
+            row = session.scalar(query.with_for_update())
+            if row is not None:
+                kept = list(row.attempts or ())
+                # The first one stays: it says when the execution began.
+                row.attempts = [*kept[:1], *kept[1:][-_ATTEMPTS:], ended_attempt(row)]
+                row.status, row.started_at, row.reason, row.outputs = Status.RUNNING.value, None, None, None
+
+    def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
+        """See `ExecutionRecords`.
+
+        Raises:
+            NotFound: no such execution.
+        """
+        query = update(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status.in_(_NOT_OVER))
+        columns = {
+            "status": Status.CANCELLED.value,
+            "ended_at": closing.at,
+            "reason": reason,
+            "closed": closed_column(closing),
+            "watched_until": watched_until,
+        }
+        with self._database.write() as session:
+            session.execute(query.values(columns).execution_options(synchronize_session=False))
+            return _get(session, execution_id, None)
+
+    def watched(self, now: datetime) -> list[Execution]:
+        """See `ExecutionRecords`."""
+        query = _select(None).where(ExecutionRow.watched_until > now).options(defer(ExecutionRow.inputs))
+        with self._database.read() as session:
+            return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
+
+    def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
+        """See `ExecutionRecords`."""
+        with self._database.read() as session:
+            return _get(session, execution_id, owner, shared_with)
+
+    def page(
+        self,
+        owner: str | None,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        workflow_id: str | None = None,
+        statuses: Collection[Status] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        shared_with: Principal | None = None,
+    ) -> tuple[list[Execution], str | None]:
+        """See `ExecutionRecords`. New ones that arrive in between shift nothing.
+
+        Args:
+            limit: at most so many, at least 1.
+            created_after: this moment and later.
+            created_before: earlier than this moment.
+
+        Raises:
+            BadRequest: a cursor that isn't one of ours.
+        """
+        query = _select(owner)
+        if workflow_id is not None:
+            query = query.where(ExecutionRow.workflow_id == workflow_id)
+        if statuses is not None:
+            query = query.where(ExecutionRow.status.in_(statuses))
+        if created_after is not None:
+            query = query.where(ExecutionRow.created_at >= created_after)
+        if created_before is not None:
+            query = query.where(ExecutionRow.created_at < created_before)
+        if shared_with is not None:
+            query = query.where(_shared(shared_with), ExecutionRow.owner != shared_with.subject)
+        with self._database.read() as session:
+            query = query.options(*map(defer, (ExecutionRow.inputs, ExecutionRow.outputs, ExecutionRow.steps)))
+            rows, following = newest_first(session, query, ExecutionRow, limit, cursor)
+            return [to_execution(row, Parts.SUMMARY) for row in rows], following
+
+    def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> list[Execution]:
+        """See `ExecutionRecords`."""
+        query = (
+            _select(owner)
+            .where(ExecutionRow.status.in_(_NOT_OVER))
+            .order_by(ExecutionRow.created_at, ExecutionRow.id)
+            .options(defer(ExecutionRow.inputs))
+        )
+        if shared_with is not None:
+            query = query.where(_shared(shared_with))
+        with self._database.read() as session:
+            return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
+
+    def of_suspended(self) -> list[Execution]:
+        """See `ExecutionRecords`."""
+        suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))
+        query = _select(None).where(ExecutionRow.status.in_(_NOT_OVER), ExecutionRow.owner.in_(suspended))
+        with self._database.read() as session:
+            return [
+                to_execution(row, Parts.STATE) for row in session.scalars(query.options(defer(ExecutionRow.inputs)))
+            ]
+
+    def check_number(self, owner: str, at_most: int) -> None:
+        """See `ExecutionRecords`."""
+        with self._database.read() as session:
+            _check_number(session, owner, at_most)
+
+    def count_unfinished(self, owner: str) -> int:
+        """See `ExecutionRecords`."""
+        with self._database.read() as session:
+            return _count_unfinished(session, owner)
+
+    def without_reference(self, now: datetime) -> list[Execution]:
+        """See `ExecutionRecords`. A crash between the stored intent and the engine's answer leaves them."""
+        query = _select(None).where(*_unclaimed(now)).order_by(ExecutionRow.created_at, ExecutionRow.id)
+        with self._database.read() as session:
+            return [to_execution(row) for row in session.scalars(query)]
+
+    def claim(self, execution_id: str, now: datetime, until: datetime) -> bool:
+        """See `ExecutionRecords`."""
+        query = (
+            update(ExecutionRow).where(ExecutionRow.id == execution_id, *_unclaimed(now)).values(claimed_until=until)
+        )
+        with self._database.write() as session:
+            return session.connection().execute(query).rowcount == 1
+
+    def postpone(self, execution_id: str, until: datetime) -> None:
+        """See `ExecutionRecords`."""
+        query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(claimed_until=until)
+        with self._database.write() as session:
+            session.connection().execute(query)
+
+
+def _check_number(session: Session, owner: str, at_most: int) -> None:
+    if _count_unfinished(session, owner) >= at_most:
+        detail = (
+            f"Your limit of executions that haven't ended is reached: {at_most}. Wait for one to end, or cancel one."
+        )
+        raise TooManyRequests(detail, _RETRY_AFTER)
+
+
+def _count_unfinished(session: Session, owner: str) -> int:
+    query = (
+        select(func.count())
+        .select_from(ExecutionRow)
+        .where(ExecutionRow.owner == owner, ExecutionRow.status.in_(_NOT_OVER))
+    )
+    return session.scalar(query) or 0
+
+
+def _unclaimed(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """The conditions on an execution that was left behind and that nobody is at work on."""
+    return (
+        ExecutionRow.status.in_(_NOT_OVER),
+        ExecutionRow.reference.is_(None),
+        or_(ExecutionRow.claimed_until.is_(None), ExecutionRow.claimed_until <= now),
+    )
+
+
+def _use_keys(session: Session, execution: Execution, key_ids: Collection[str]) -> None:
+    """Records that an execution uses SSH keys."""
+    query = select(SSHKeyRow).where(SSHKeyRow.id.in_(key_ids), SSHKeyRow.owner == execution.owner)
+    query = query.order_by(SSHKeyRow.id).with_for_update()
+    keys = list(session.scalars(query)) if key_ids else []
+    if len(keys) < len(key_ids) or any(key.change == "delete" for key in keys):
+        raise NotFound("An SSH key that the inputs name has just been deleted.")
+    for key in keys:
+        key.last_used_at = execution.created_at
+        session.add(ExecutionKeyRow(execution_id=execution.id, key_id=key.id))
+
+
+def _select(owner: str | None) -> Select[ExecutionRow]:
+    query = select(ExecutionRow)
+    return query if owner is None else query.where(ExecutionRow.owner == owner)
+
+
+def _shared(principal: Principal) -> ColumnElement[bool]:
+    return ExecutionRow.id.in_(select(ShareRow.execution_id).where(with_user(principal)))
+
+
+def _lets_in(principal: Principal) -> ColumnElement[bool]:
+    # As `_shared`, but decided by one look into an index: for somebody else's execution that takes as long as for none.
+    return exists().where(ShareRow.execution_id == ExecutionRow.id, with_user(principal))
+
+
+def _get(session: Session, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
+    query = select(ExecutionRow).where(ExecutionRow.id == execution_id)
+    if owner is not None:
+        own = ExecutionRow.owner == owner
+        query = query.where(own if shared_with is None else or_(own, _lets_in(shared_with)))
+    row = session.scalar(query)
+    if row is None:
+        raise NotFound(_UNKNOWN)
+    return to_execution(row)
