@@ -241,10 +241,9 @@ class AuthHandlers:
         }
         return views.answer(document, headers=_NO_STORE)
 
-    def logout(self, token_info: dict[str, Any], everywhere: bool = False) -> Response:
+    def logout(self, principal: Principal, everywhere: bool = False) -> Response:
         """Ends the sign-in that the request's credentials belong to, or all of the user's; or revokes the personal
         access token."""
-        principal = token_info["principal"]
         if everywhere:
             policy.require(principal, "own")
             acts.note(everywhere=True)

@@ -61,7 +61,7 @@ class ExecutionHandlers:
 
     def list_(
         self,
-        token_info: dict[str, Any],
+        principal: Principal,
         limit: int,
         owner: str | None = None,
         shared: bool = False,
@@ -73,7 +73,7 @@ class ExecutionHandlers:
     ) -> Response:
         """Lists executions."""
         found, following = self._executions.page(
-            token_info["principal"],
+            principal,
             owner=owner,
             shared=shared,
             limit=limit,
@@ -85,35 +85,37 @@ class ExecutionHandlers:
         )
         return views.answer({"executions": [views.execution_summary(item) for item in found], "next_cursor": following})
 
-    def get(self, token_info: dict[str, Any], execution_id: str) -> Response:
+    def get(self, principal: Principal, execution_id: str) -> Response:
         """Shows an execution."""
-        execution = self._executions.get(token_info["principal"], execution_id)
+        execution = self._executions.get(principal, execution_id)
         headers = views.staleness(execution.state.stale_since)
         return views.answer(views.execution(execution), headers=headers, as_written=True)
 
-    def cancel(self, token_info: dict[str, Any], execution_id: str) -> Response:
+    def cancel(self, principal: Principal, execution_id: str) -> Response:
         """Cancels an execution."""
-        self._executions.cancel(token_info["principal"], execution_id)
+        self._executions.cancel(principal, execution_id)
         return views.empty(202)
 
-    def close(self, token_info: dict[str, Any], execution_id: str, body: dict[str, Any]) -> Response:
+    def close(self, principal: Principal, execution_id: str, body: dict[str, Any]) -> Response:
         """Closes an execution that its engine will never end."""
-        execution = self._executions.close(token_info["principal"], execution_id, body["reason"].strip())
+        execution = self._executions.close(principal, execution_id, body["reason"].strip())
         return views.answer(views.execution(execution), as_written=True)
 
-    def resume(self, token_info: dict[str, Any], execution_id: str) -> Response:
+    def resume(self, principal: Principal, execution_id: str) -> Response:
         """Resumes a failed execution."""
-        self._executions.resume(token_info["principal"], execution_id)
+        self._executions.resume(principal, execution_id)
         return views.empty(202)
 
     def logs(
-        self, token_info: dict[str, Any], execution_id: str, from_: int, size: int, timeout: str, levels: int
+        self, principal: Principal, execution_id: str, from_: int, size: int, timeout: str, levels: int
     ) -> Response:
         """Reads or follows a log."""
         old_client = "timeout" not in flask.request.args and flask.request.user_agent.string.startswith(_OLD_CLIENT)
         wait = min(durations.seconds(timeout), _OLD_CLIENT_WAITS if old_client else LONGEST_WAIT)
-        principal, environ = token_info["principal"], flask.request.environ
-        return self._log(_LogRequest(principal, execution_id, _levels(levels), from_, size, wait, old_client, environ))
+        asked = _LogRequest(
+            principal, execution_id, _levels(levels), from_, size, wait, old_client, flask.request.environ
+        )
+        return self._log(asked)
 
     def _log(self, asked: _LogRequest) -> Response:
         """The part of a log that is asked for, unless it is worth while to wait for more."""
@@ -134,10 +136,10 @@ class ExecutionHandlers:
         return views.answer(views.logs(view, asked.start), headers=views.staleness(view.stale_since))
 
     def output(
-        self, token_info: dict[str, Any], execution_id: str, output_name: str, archive: str, path: str | None = None
+        self, principal: Principal, execution_id: str, output_name: str, archive: str, path: str | None = None
     ) -> Response:
         """Fetches an output."""
-        output = self._executions.output(token_info["principal"], execution_id, output_name, path, archive)
+        output = self._executions.output(principal, execution_id, output_name, path, archive)
         match output:
             case OutputValue(value):
                 return views.answer(value, as_written=True)

@@ -31,7 +31,7 @@ def flask_app(contract: Mapping[str, Any], handlers: Mapping[str, Handler]) -> f
 
     Args:
         handlers: by operation id. They are given what they name: parameters of the contract, with `_` behind words that
-            are Python's own; the parsed `body`; `token_info` with the `principal`.
+            are Python's own; the parsed `body`; the `principal`, when there is one.
     """
     app = flask.Flask(__name__, static_folder=None)
     # Every exception goes on to Connexion, where it becomes a problem document.
@@ -51,12 +51,12 @@ def _view(handler: Handler, *, by_operators: bool) -> Callable[..., Response]:
 
     def view(**_path: str) -> Response:
         extensions = flask.request.environ["asgi.scope"]["extensions"]
-        given = extensions[ARGUMENTS] | extensions.get("connexion_context", {})
+        principal = extensions.get("connexion_context", {}).get("token_info", {}).get("principal")
+        given = extensions[ARGUMENTS] | ({} if principal is None else {"principal": principal})
         try:
             return handler(**{name: value for name, value in given.items() if name in wanted})
         except (NotFound, Forbidden) as error:
-            principal = given["token_info"]["principal"] if by_operators else None
-            if principal is None or (demand := principal.short_of) is None:
+            if not by_operators or (demand := principal.short_of) is None:
                 raise
             # To an operator it may exist, or be allowed.
             raise StepUp(demand.acr_values, demand.max_age) from error

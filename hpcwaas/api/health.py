@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hpcwaas.api import views
 from hpcwaas.core import policy
 from hpcwaas.core.health import Health, Report
+from hpcwaas.core.people import Principal
 from hpcwaas.errors import Unauthorized
 
 _LIVE = "/health/live"
@@ -53,7 +54,7 @@ class HealthHandlers:
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    def ready(self, token_info: Mapping[str, Any]) -> Response:
+    def ready(self, principal: Principal | None = None) -> Response:
         """Shows operators the state of everything that the service depends on, others whether it can serve.
 
         Raises:
@@ -61,7 +62,6 @@ class HealthHandlers:
         """
         report = self._health.report()
         document: dict[str, Any] = {"status": report.status}
-        principal = token_info.get("principal")
         if principal is None and report.status != "failed":
             # Without its store the service knows nobody. That isn't the caller's fault, and the state says so.
             raise Unauthorized("Credentials are missing or wrong.")

@@ -11,7 +11,7 @@ from flask import Response
 from hpcwaas.api import views
 from hpcwaas.core import acts
 from hpcwaas.core.limits import Limits
-from hpcwaas.core.people import AccessToken
+from hpcwaas.core.people import AccessToken, Principal
 from hpcwaas.core.ports.identity import AcceptedTerms
 from hpcwaas.core.tokens import Tokens
 
@@ -29,25 +29,24 @@ class IdentityHandlers:
         self._terms = terms
         self._forget = forget
 
-    def terms(self, token_info: dict[str, Any]) -> Response:
+    def terms(self, principal: Principal) -> Response:
         """Shows the terms of use."""
-        terms, subject = self._terms.terms, token_info["principal"].subject
+        terms, subject = self._terms.terms, principal.subject
         document = {
             "terms": None if terms is None else {"version": terms.version, "text": terms.text, "url": terms.url},
             "accepted_at": views.moment(self._terms.accepted_at(subject)),
         }
         return views.answer(document, headers={"Cache-Control": "no-store"})
 
-    def accept_terms(self, token_info: dict[str, Any], body: dict[str, Any]) -> Response:
+    def accept_terms(self, principal: Principal, body: dict[str, Any]) -> Response:
         """Accepts them."""
         acts.note(terms=body["version"])
-        self._terms.accept(token_info["principal"].subject, body["version"])
+        self._terms.accept(principal.subject, body["version"])
         self._forget()
-        return self.terms(token_info)
+        return self.terms(principal)
 
-    def whoami(self, token_info: dict[str, Any]) -> Response:
+    def whoami(self, principal: Principal) -> Response:
         """Shows who calls."""
-        principal = token_info["principal"]
         usage = self._limits.usage(principal.subject)
         document = {
             "subject": principal.subject,
@@ -59,20 +58,20 @@ class IdentityHandlers:
         }
         return views.answer(document, headers={"Cache-Control": "no-store"})
 
-    def list_(self, token_info: dict[str, Any], owner: str | None = None) -> Response:
+    def list_(self, principal: Principal, owner: str | None = None) -> Response:
         """Lists tokens."""
-        found = self._tokens.list(token_info["principal"], owner)
+        found = self._tokens.list(principal, owner)
         return views.answer({"tokens": [_token(item) for item in found]})
 
-    def create(self, token_info: dict[str, Any], body: dict[str, Any]) -> Response:
+    def create(self, principal: Principal, body: dict[str, Any]) -> Response:
         """Makes a token."""
-        token, secret = self._tokens.create(token_info["principal"], body["name"], body["scopes"], body.get("days"))
+        token, secret = self._tokens.create(principal, body["name"], body["scopes"], body.get("days"))
         headers = {"Location": f"/tokens/{quote(token.id, safe='')}", "Cache-Control": "no-store"}
         return views.answer({**_token(token), "token": secret}, 201, headers)
 
-    def delete(self, token_info: dict[str, Any], token_id: str) -> Response:
+    def delete(self, principal: Principal, token_id: str) -> Response:
         """Revokes a token."""
-        self._tokens.revoke(token_info["principal"], token_id)
+        self._tokens.revoke(principal, token_id)
         return views.empty(204)
 
 

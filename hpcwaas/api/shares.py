@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from hpcwaas.api import views
-from hpcwaas.core.people import Shares
+from hpcwaas.core.people import Principal, Shares
 from hpcwaas.core.shares import Sharing
 
 
@@ -17,18 +17,18 @@ class ShareHandlers:
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
 
-    def get(self, token_info: dict[str, Any], execution_id: str) -> Response:
+    def get(self, principal: Principal, execution_id: str) -> Response:
         """Shows with whom an execution is shared."""
-        return _answer(self._sharing.get(token_info["principal"], execution_id))
+        return _answer(self._sharing.get(principal, execution_id))
 
-    def put(self, token_info: dict[str, Any], execution_id: str, body: Any) -> Response:
+    def put(self, principal: Principal, execution_id: str, body: Any) -> Response:
         """Shares an execution."""
         shares = Shares(frozenset(body.get("users", ())), frozenset(body.get("groups", ())))
-        return _answer(self._sharing.put(token_info["principal"], execution_id, shares))
+        return _answer(self._sharing.put(principal, execution_id, shares))
 
-    def delete(self, token_info: dict[str, Any], execution_id: str) -> Response:
+    def delete(self, principal: Principal, execution_id: str) -> Response:
         """Shares an execution with nobody."""
-        self._sharing.put(token_info["principal"], execution_id, Shares())
+        self._sharing.put(principal, execution_id, Shares())
         return views.empty(204)
 
 

@@ -10,6 +10,7 @@ from flask import Response
 from hpcwaas.api import views
 from hpcwaas.core.keys import RESERVED, Keys
 from hpcwaas.core.models import SSHKey
+from hpcwaas.core.people import Principal
 
 
 class SSHKeyHandlers:
@@ -18,17 +19,17 @@ class SSHKeyHandlers:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def list_(self, token_info: dict[str, Any], owner: str | None = None) -> Response:
+    def list_(self, principal: Principal, owner: str | None = None) -> Response:
         """Lists keys."""
-        found = self._keys.list(token_info["principal"], owner)
+        found = self._keys.list(principal, owner)
         return views.answer({"ssh_keys": [views.ssh_key(key) for key in found]})
 
-    def create(self, token_info: dict[str, Any], body: Any = None) -> Response:
+    def create(self, principal: Principal, body: Any = None) -> Response:
         """Makes a key pair."""
         wanted = body or {}
         metadata = wanted.get("metadata") or {}
         key = self._keys.create(
-            token_info["principal"],
+            principal,
             wanted.get("type", "ed25519"),
             wanted.get("bits"),
             wanted.get("name"),
@@ -42,11 +43,9 @@ class SSHKeyHandlers:
             ]
         return views.answer(document, 201, {"Location": f"/ssh_keys/{key.id}"})
 
-    def get(
-        self, token_info: dict[str, Any], key_id: str, from_: str | None = None, restrict: bool = False
-    ) -> Response:
+    def get(self, principal: Principal, key_id: str, from_: str | None = None, restrict: bool = False) -> Response:
         """Shows a key: all about it, or the line for `authorized_keys`."""
-        key = self._keys.get(token_info["principal"], key_id)
+        key = self._keys.get(principal, key_id)
         wanted = flask.request.accept_mimetypes.best_match(["application/json", "text/plain"])
         if wanted == "text/plain":
             response = Response(_line(key, from_, restrict), mimetype=wanted)
@@ -55,17 +54,17 @@ class SSHKeyHandlers:
         response.vary.add("Accept")
         return response
 
-    def rotate(self, token_info: dict[str, Any], key_id: str) -> Response:
+    def rotate(self, principal: Principal, key_id: str) -> Response:
         """Exchanges a key pair for a new one."""
-        return views.answer(views.ssh_key(self._keys.rotate(token_info["principal"], key_id)))
+        return views.answer(views.ssh_key(self._keys.rotate(principal, key_id)))
 
-    def confirm(self, token_info: dict[str, Any], key_id: str) -> Response:
+    def confirm(self, principal: Principal, key_id: str) -> Response:
         """Notes that the present public half is installed."""
-        return views.answer(views.ssh_key(self._keys.confirm(token_info["principal"], key_id)))
+        return views.answer(views.ssh_key(self._keys.confirm(principal, key_id)))
 
-    def delete(self, token_info: dict[str, Any], key_id: str, force: bool = False) -> Response:
+    def delete(self, principal: Principal, key_id: str, force: bool = False) -> Response:
         """Destroys a key."""
-        self._keys.delete(token_info["principal"], key_id, force=force)
+        self._keys.delete(principal, key_id, force=force)
         return views.empty(204)
 
 

@@ -10,6 +10,7 @@ from flask import Response
 from hpcwaas.api import views
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
+from hpcwaas.core.people import Principal
 
 
 class WorkflowHandlers:
@@ -20,24 +21,22 @@ class WorkflowHandlers:
         self._executions = executions
 
     def list_(
-        self, token_info: dict[str, Any], q: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, principal: Principal, q: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> Response:
         """Lists workflows."""
-        found, following = self._catalogue.page(token_info["principal"], q, limit, cursor)
+        found, following = self._catalogue.page(principal, q, limit, cursor)
         headers = views.staleness(self._catalogue.stale_since())
         document = {"workflows": [views.workflow(item) for item in found], "next_cursor": following}
         return views.answer(document, headers=headers)
 
-    def get(self, token_info: dict[str, Any], workflow_id: str) -> Response:
+    def get(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""
-        details = self._catalogue.details(token_info["principal"], workflow_id)
+        details = self._catalogue.details(principal, workflow_id)
         return views.answer(views.workflow_details(details), as_written=True)
 
-    def trigger(
-        self, token_info: dict[str, Any], workflow_id: str, body: Any = None, dry_run: bool = False
-    ) -> Response:
+    def trigger(self, principal: Principal, workflow_id: str, body: Any = None, dry_run: bool = False) -> Response:
         """Starts an execution, or with `dry_run` only checks that it could be started."""
-        principal, inputs = token_info["principal"], (body or {}).get("inputs") or {}
+        inputs = (body or {}).get("inputs") or {}
         if dry_run:
             self._executions.check(principal, workflow_id, inputs)
             document = {"valid": True, "workflow_id": workflow_id, "inputs": inputs}

@@ -36,8 +36,8 @@ def ask(path: str, method: str = "GET") -> tuple[TestResponse, list[dict[str, An
         return Response("all")
 
     class Handlers:
-        def get(self, thing_id: str, from_: int, token_info: Any, body: Any = None) -> Response:
-            calls.append({"thing_id": thing_id, "from_": from_, "token_info": token_info, "body": body})
+        def get(self, thing_id: str, from_: int, principal: Any, body: Any = None) -> Response:
+            calls.append({"thing_id": thing_id, "from_": from_, "principal": principal, "body": body})
             return Response("one")
 
     def delete(thing_id: str) -> Response:
@@ -52,7 +52,7 @@ def test_a_handler_gets_what_it_names() -> None:
     answer, calls = ask("/things/a%20b")
 
     assert answer.get_data() == b"one"
-    assert calls == [{"thing_id": "a b", "from_": 3, "token_info": {"principal": "alice"}, "body": {"x": 1}}]
+    assert calls == [{"thing_id": "a b", "from_": 3, "principal": "alice", "body": {"x": 1}}]
 
 
 def test_a_handler_that_names_little_gets_no_more() -> None:
