@@ -24,4 +24,7 @@ class BuildPy(build_py):
         )
 
 
-setup(packages=[*find_packages(include=["hpcwaas", "hpcwaas.*"]), "waas_cli"], cmdclass={"build_py": BuildPy})
+setup(
+    packages=[*find_packages(include=["hpcwaas", "hpcwaas.*"]), "waas_cli", "waas_cli.commands"],
+    cmdclass={"build_py": BuildPy},
+)

@@ -1,4 +1,4 @@
-"""The service over HTTP: one session, few retries, errors in plain words."""
+"""The service over HTTP: credentials, retries, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRIES = 4
 _MAX_WAIT_SECONDS = 30.0
 _LONG_WAIT_SECONDS = 3.0
 _SILENCE_SECONDS = 5.0
-"""Who waits for so long, for another try and for an answer, is told why."""
+"""After so long a wait, for another try or for an answer, the user is told the reason."""
 _LISTED = frozenset({"workflows", "executions", "files", "ssh_keys", "tokens"})
 
 
@@ -132,7 +132,7 @@ class Client:
                 answer = self._tried(method, where, anonymous=anonymous, timeout=timeout, **arguments)
             if isinstance(answer, NoConnection):
                 # Nothing listens there: waiting a second won't help, and the user should know at once.
-                if last or answer.refused:
+                if last or answer.unsent:
                     raise answer
                 self._wait(answer, attempt, None)
                 continue
@@ -143,18 +143,8 @@ class Client:
             if isinstance(failure, SignInAgain) and self._sign_in_again is not None and not anonymous:
                 again, self._sign_in_again = self._sign_in_again, None  # once
                 self.become(again(failure))
-                if rewind := getattr(data, "rewind", None):
-                    rewind()
-                return self.request(
-                    method,
-                    where,
-                    params=params,
-                    data=data,
-                    headers=headers,
-                    stream=stream,
-                    timeout=timeout,
-                    retry=retry,
-                )
+                _rewind(data)
+                return self.request(method, where, timeout=timeout, retry=retry, quiet=quiet, **arguments)
             wait = retry_after(answer.headers.get("Retry-After"))
             if isinstance(failure, Unreachable):
                 failure.retry_after = wait
@@ -176,28 +166,27 @@ class Client:
         except requests.RequestException as error:
             raise unreachable(error, self._config) from None
         except UnicodeError:
-            raise UsageError("What was typed isn't valid Unicode: it can't be sent.") from None
+            raise UsageError("The command line holds text that isn't valid Unicode, so it can't be sent.") from None
         except OSError as error:  # a file that a variable names
             raise unusable(error, self._config) from None
 
     def _wait(self, failure: WaasError, attempt: int, asked: float | None) -> None:
-        """Waits for the next try; says for how long there will be tries when that isn't over in a moment.
+        """Waits for the next try. When the wait is long, says how long the command goes on trying.
 
         Args:
             asked: seconds that the service wants.
         """
         waits = [pause(each) if asked is None else asked for each in range(attempt, _TRIES)]
         if waits[0] >= _LONG_WAIT_SECONDS or sum(waits) >= _SILENCE_SECONDS:
-            first, tries = _seconds(waits[0]), f"try {attempt + 1} of {_TRIES}"
-            ends = f"; giving up in about {_seconds(sum(waits))}" if len(waits) > 1 else ", the last"
-            self.note(f"{failure.message} Trying again in {first}: {tries}{ends}.")
+            ends = f"; giving up in about {_seconds(sum(waits))}" if len(waits) > 1 else ""
+            tries = f"try {attempt + 1} of {_TRIES}{ends}"
+            self.note(f"{failure.message} Trying again in {_seconds(waits[0])} ({tries}).")
         self._sleep(waits[0])
 
     @contextlib.contextmanager
     def _patience(self, seconds: float) -> Iterator[None]:
-        """Says it when an answer takes long, and for how long it is waited for."""
-        most = _seconds(_CONNECT_SECONDS + seconds)
-        text = f"{self._config.api_url} hasn't answered yet. Waiting for it, {most} at most."
+        """Tells the user when an answer takes long, and how long the command waits for it."""
+        text = f"{self._config.api_url} hasn't answered yet. Waiting up to {_seconds(_CONNECT_SECONDS + seconds)}."
         timer = threading.Timer(_SILENCE_SECONDS, self.note, [text])
         timer.daemon = True
         timer.start()
@@ -229,7 +218,7 @@ class Client:
             cursor = page.get("next_cursor") if everything else None
             if not cursor:
                 return
-        raise WaasError(f"The service's list of {member} goes round in a circle.")
+        raise WaasError(f"The service's list of {member} doesn't end: one of its pages leads back to an earlier one.")
 
     def decode(self, response: requests.Response) -> Any:
         """The JSON in an answer."""
@@ -237,7 +226,7 @@ class Client:
             return response.json(parse_float=Literal)
         except ValueError:
             raise WaasError(
-                f"The answer of {self._config.api_url} isn't JSON: is it the address of the service?"
+                f"The answer of {self._config.api_url} isn't JSON.", hint="Check that it is the address of the service."
             ) from None
 
     def _signed(self, method: str, where: str, *, anonymous: bool, **arguments: Any) -> requests.Response:
@@ -250,8 +239,7 @@ class Client:
         if not self._renewal.renew():
             return response
         response.close()
-        if rewind := getattr(arguments["data"], "rewind", None):
-            rewind()
+        _rewind(arguments["data"])
         return self._send(method, where, f"Bearer {self._renewal.token()}", **arguments)
 
     def _send(
@@ -292,13 +280,13 @@ class Client:
         if status < 400:
             return WaasError(
                 f"{self._config.api_url} redirects to {response.headers.get('Location')}.",
-                hint="Give the service's own address with --api_url.",
+                hint="Give the address of the service itself with --api_url.",
             )
         if status == 401 and problem is not None and problem.get("error") == WORD:
             return SignInAgain(problem, detail, self._config.login_command)
         if status == 401:
             return WaasError(
-                f"Not signed in at {self._config.api_url}: {detail}",
+                f"You aren't signed in at {self._config.api_url}: {detail}",
                 code=ExitCode.UNAUTHORIZED,
                 hint=_how_to_sign_in(self._config),
                 problem=problem,
@@ -310,7 +298,7 @@ class Client:
         if status == 404:
             # Only a service that knows the path sends a problem.
             group = where.split("/")[1]
-            hint = f"`waas {group} list` shows what there is." if problem and group in _LISTED else None
+            hint = f"To see what there is, run: waas {group} list" if problem and group in _LISTED else None
             return NotFound(detail, hint=hint, problem=problem)
         if status == 400:
             return WaasError(detail, code=ExitCode.USAGE, problem=problem)
@@ -318,6 +306,12 @@ class Client:
         hint = f"Quote the request id {request_id} when you ask an operator." if status >= 500 and request_id else None
         kind = Unreachable if status in RETRIED_STATUSES else WaasError
         return kind(detail, hint=hint, problem=problem)
+
+
+def _rewind(data: Any) -> None:
+    """Has a body that is read while it is sent begin anew."""
+    if rewind := getattr(data, "rewind", None):
+        rewind()
 
 
 def _seconds(number: float) -> str:
@@ -337,18 +331,18 @@ def _detail(problem: Mapping[str, Any] | None) -> str | None:
 
 def _how_to_sign_in(config: Config) -> str:
     if config.local:
-        return "The local profile is out of date: start the service again."
+        return "The service on this machine doesn't accept its local profile any more. Start the service again."
     if config.login:
         return f"Sign in again: {config.login_command}"
     ways = "--user NAME (the password is asked for) or --access_token TOKEN, HW_USER or HW_ACCESS_TOKEN, or $HOME/.waas"
     if config.user or config.access_token:
-        return f"The credentials were refused. Give others: {ways}."
+        return f"Your credentials were refused. Give others: {ways}."
     return f"Sign in: {config.login_command}\nOr give credentials: {ways}."
 
 
 def _how_to_do_more(config: Config, where: str) -> str | None:
-    """What helps who isn't allowed something: `waas login` with a password leaves a token, which manages no tokens."""
+    """What to do about a 403: the access token that `waas login` creates with a password can't manage tokens."""
     by_token = config.login is not None and config.login.refresh_token is None
     if not (by_token and where.split("/")[1] in ("tokens", "terms")):
         return None
-    return "Your sign-in is such a token: add --user NAME to give your password for this."
+    return "`waas login` gave you an access token. Add --user NAME to use your password for this command."

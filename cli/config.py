@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from .credentials import Credentials, Login
 from .errors import UsageError
-from .literals import well_formed
+from .literals import Wrong, well_formed
 from .local_paths import is_there, typed
 
 DEFAULT_API_URL = "https://127.0.0.1:9090"
@@ -118,14 +118,14 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
             return None
         found = typed(str(value))
         if not is_there(found):
-            raise UsageError(f"{key}: there is no {found} (from {name}).")
+            raise UsageError(f"{key} (from {name}) names {found}, which doesn't exist.")
         return found
 
     def flag(key: str) -> bool:
         value, name = find(key)
         parsed = _FLAGS.get(str(value or False).lower())
         if parsed is None:
-            raise UsageError(f"{key}: expected true or false, not {value!r} (from {name}).")
+            raise UsageError(f"{key} (from {name}) must be true or false, not {value!r}.")
         return parsed
 
     # Credentials are one setting with two forms: those of the strongest source count, and there a token beats a user.
@@ -138,7 +138,7 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     api_url = _address(str(named or DEFAULT_API_URL), api_url_from)
     cert_file, key_file = path_of("cert_file"), path_of("key_file")
     if key_file and not cert_file:
-        raise UsageError("key_file is given without cert_file.")
+        raise UsageError("key_file is given without cert_file. Give both, or neither.")
     return Config(
         api_url=api_url,
         api_url_from=api_url_from,
@@ -175,11 +175,11 @@ def _token(value: object, name: str) -> str | None:
         return None
     text = str(value).strip()
     if not text:
-        raise UsageError(f"access_token (from {name}): there is nothing but blanks in it.")
+        raise UsageError(f"access_token (from {name}) holds only blanks.")
     if not _TOKEN.fullmatch(text):
         raise UsageError(
-            f"access_token (from {name}): a token has no blanks, line breaks or letters beyond ASCII in it.",
-            hint="It may have been cut or wrapped when it was copied.",
+            f"access_token (from {name}) holds blanks, line breaks or non-ASCII characters, which no token has.",
+            hint="Copy the token again: it may have been cut or wrapped.",
         )
     return text
 
@@ -194,11 +194,11 @@ def _user(value: object, name: str) -> str | None:
         return None
     text = str(value).rstrip("\r\n")
     if not text.partition(":")[0].strip():
-        raise UsageError(f"user (from {name}): the name is missing; expected NAME or NAME:PASSWORD.")
+        raise UsageError(f"user (from {name}) has no name. Give NAME or NAME:PASSWORD.")
     if not well_formed(text):
-        raise UsageError(f"user (from {name}): it isn't valid UTF-8.")
+        raise UsageError(f"user (from {name}) isn't valid UTF-8.")
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise UsageError(f"user (from {name}): neither name nor password may hold line breaks or control characters.")
+        raise UsageError(f"user (from {name}) holds line breaks or control characters, which HTTP can't carry.")
     return text
 
 
@@ -208,7 +208,7 @@ def _address(value: str, name: str) -> str:
     # What stands before an @ may be a password: never shown.
     shown = repr(value) if "@" not in value else "with an @ in it"
     if not well_formed(text) or any(character.isspace() or not character.isprintable() for character in text):
-        raise UsageError(f"Malformed API URL {shown} (from {name}): there are blanks or control characters in it.")
+        raise UsageError(f"Malformed API URL {shown} (from {name}): it holds blanks or control characters.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -216,12 +216,12 @@ def _address(value: str, name: str) -> str:
         detail = f": {error}" if "@" not in value else ""
         raise UsageError(f"Malformed API URL {shown} (from {name}){detail}.") from None
     if "@" in parts.netloc:
-        raise UsageError(f"The API URL (from {name}) holds credentials: give them with --user or HW_USER.")
+        raise UsageError(f"The API URL (from {name}) holds credentials. Give them with --user or HW_USER instead.")
     plausible = host and port != 0 and all(character.isalnum() or character in "-._:%" for character in host)
     if parts.scheme not in ("http", "https") or not plausible or parts.query or parts.fragment:
         raise UsageError(
             f"Malformed API URL {shown} (from {name}).",
-            hint="It looks like https://host:9090 or http://127.0.0.1:9090.",
+            hint="Give an address such as https://host:9090 or http://127.0.0.1:9090.",
         )
     return url.rstrip("/")
 
@@ -235,12 +235,16 @@ def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
     for written, value in _mapping(path, "configuration file").items():
         key = written.lower().replace("-", "_")
         if key in content:
-            raise UsageError(f"The configuration file {path} has {key} twice.")
+            raise UsageError(f"The configuration file {path} gives {key} twice. Give it once.")
         if isinstance(value, dict | list):
-            raise UsageError(f"{key}: expected a single value (from the file {path}).")
+            raise UsageError(f"{key} (from the file {path}) must be a single value.")
         content[key] = value
     unknown = sorted(set(content) - set(KEYS))
-    return content, path, tuple(f"{path}: the key {key!r} is unknown and ignored." for key in unknown)
+    return (
+        content,
+        path,
+        tuple(f"{path}: the key {key!r} is unknown. It is ignored." for key in unknown),
+    )
 
 
 def _state_directory(environment: Mapping[str, str]) -> Path:
@@ -253,33 +257,27 @@ def _profile(path: Path) -> Values:
     content = _mapping(path, "local profile")
     if not (content.get("api_url") and content.get("access_token")):
         raise UsageError(
-            f"The local profile {path} lacks api_url or access_token: start the service again, or delete it."
+            f"The local profile {path} lacks api_url or access_token. Start the service again, or delete the file."
         )
     return {"api_url": content["api_url"], "access_token": content["access_token"]}
 
 
 def _mapping(path: Path, what: str) -> dict[str, object]:
-    """What a file of ours holds: texts, as they stand there. A password of digits is no number."""
-    import yaml
-
-    from .plain_yaml import Broken, load
+    """The content of a file of ours. All values are texts: a password of digits is no number."""
+    from .plain_yaml import load
 
     try:
-        content = load(path.read_text(encoding="utf-8-sig"), words=True)
+        content = load(path.read_text(encoding="utf-8-sig"), secret=True)
     except OSError as error:
         raise UsageError(f"Can't read the {what} {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise UsageError(f"The {what} {path} isn't text.") from None
-    except Broken as broken:
-        raise UsageError(f"The {what} {path}, {broken}.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        # Only the place: the parser's message quotes the line, and a password may stand there.
-        raise UsageError(f"The {what} {path}{f', line {mark.line + 1},' if mark else ''} isn't valid YAML.") from None
+        raise UsageError(f"The {what} {path} isn't text in UTF-8.") from None
+    except Wrong as wrong:
+        raise UsageError(f"The {what} {path} can't be used: {wrong}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"The {what} {path} must hold lines like `api_url: https://host:9090`.")
+        raise UsageError(f"The {what} {path} must hold lines such as `api_url: https://host:9090`.")
     return content
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from .errors import MALFORMED, UsageError, WaasError
 
+SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
+"""What a personal access token can allow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -108,7 +111,8 @@ class Credentials:
                 if os.fstat(stream.fileno()).st_mode & 0o077:
                     raise UsageError(
                         f"Others can read {self.path}, which holds your tokens.",
-                        hint=f"Run `waas logout` and `waas login` again after: chmod 600 {self.path}",
+                        hint=f"Run: chmod 600 {self.path}\n"
+                        "Then run waas logout and waas login: others may have seen the tokens.",
                     )
                 content = json.load(stream)
             logins = {str(api_url): _login(members) for api_url, members in content["logins"].items()}
@@ -139,7 +143,7 @@ class Credentials:
                 written.unlink(missing_ok=True)
             raise WaasError(
                 f"Can't keep your sign-in in {self.path}: {error.strerror}.",
-                hint="Mend that, then sign in again: waas login",
+                hint="When you have solved this, sign in again: waas login",
             ) from None
 
 

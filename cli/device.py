@@ -39,8 +39,8 @@ def sign_in(
     client.note(f"Open this address on any device:  {attempt['verification_uri']}")
     client.note(f"and enter this code there:        {attempt['user_code']}")
     if complete := attempt.get("verification_uri_complete"):
-        client.note(f"Or open the address with the code: {complete}")
-    client.note(f"The code counts for {float(attempt['expires_in']) / 60:.0f} minutes. Ctrl-C gives up.")
+        client.note(f"Or open this address, which holds the code: {complete}")
+    client.note(f"The code is valid for {float(attempt['expires_in']) / 60:.0f} minutes. Press Ctrl-C to give up.")
     while clock() + interval <= deadline:
         sleep(interval)
         try:
@@ -55,4 +55,6 @@ def sign_in(
         except Unreachable as failure:
             # As the RFC says: less often then.
             interval = max(2 * interval, failure.retry_after or 0)
-    raise WaasError("Nobody confirmed the code in time.", code=ExitCode.UNAUTHORIZED, hint="Begin again: waas login")
+    raise WaasError(
+        "Nobody confirmed the code in time.", code=ExitCode.UNAUTHORIZED, hint="Try again: waas login --device"
+    )

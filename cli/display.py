@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from . import output
+from . import printing
 from .errors import ExitCode
 from .follow import OVER, Follower, Wanted, outcome
 from .state import State
@@ -59,21 +59,21 @@ class Plain:
     def entry(self, entry: dict[str, Any]) -> None:
         """Shows an entry of the log."""
         if self._json:
-            output.json(entry)
+            printing.json(entry)
         else:
             self.line(log_line(entry))
 
     def line(self, text: str) -> None:
         """Shows a line of the result."""
-        output.line(text)
+        printing.line(text)
 
     def step(self, name: str, status: str, time: str) -> None:
         """Shows that a step has changed."""
-        output.note(f"step {name}: {status}" + (f" ({time})" if time and status != "RUNNING" else ""), json=False)
+        printing.note(f"step {name}: {status}" + (f" ({time})" if time and status != "RUNNING" else ""), as_json=False)
 
     def note(self, message: str) -> None:
         """Shows something beside the result."""
-        output.note(message, json=self._json)
+        printing.note(message, as_json=self._json)
 
 
 class Picture(Plain):
@@ -127,12 +127,12 @@ class Picture(Plain):
         time = duration(execution.get("started_at") or execution.get("created_at"), execution.get("ended_at"))
         mark = Text(_MARKS.get(status, " ")) if status in OVER else self._spinner
         head.add_row(
-            mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", output.STYLES.get(status, "")), time
+            mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", printing.STYLES.get(status, "")), time
         )
         steps = Table.grid(padding=(0, 1))
         for step in execution.get("steps") or ():
             state = one_line(step.get("status"))
-            style = output.STYLES.get(state, "dim")
+            style = printing.STYLES.get(state, "dim")
             sign = self._spinner if state == "RUNNING" else Text(_MARKS.get(state, "·"), style)
             label = one_line(step.get("label") or step.get("name"))
             spent = duration(step.get("started_at"), step.get("ended_at"))
@@ -149,25 +149,25 @@ def watch(state: State, execution_id: str, *, status: bool, wanted: Wanted) -> E
     Returns:
         the exit code that tells how it ended.
     """
-    drawn = sys.stderr.isatty() and not state.json
-    reporter = Picture(status=status) if drawn else Plain(json=state.json, status=status)
+    drawn = sys.stderr.isatty() and not state.wants_json
+    reporter = Picture(status=status) if drawn else Plain(json=state.wants_json, status=status)
     with reporter:
         execution = Follower(state.client, execution_id, reporter, wanted).run()
     code = outcome(execution)
-    if state.json:
+    if state.wants_json:
         if status:
-            output.json(execution)
+            printing.json(execution)
         return code
     verdict = "SUCCESS" if code == ExitCode.OK else "ERROR"
     last = f"{verdict}: Execution ID: {execution_id}, Status: {execution.get('status')}"
     if status:
-        output.line(last)
+        printing.line(last)
     else:
-        output.note(last, json=False)
+        printing.note(last, as_json=False)
     if execution.get("reason"):
-        output.note(f"Reason: {execution['reason']}", json=False)
+        printing.note(f"Reason: {execution['reason']}", as_json=False)
     if code == ExitCode.OK and execution.get("outputs"):
-        output.note(f"Fetch its outputs: waas executions outputs {execution_id} --download DIR", json=False)
+        printing.note(f"To download its outputs: waas executions outputs {execution_id} --download DIR", as_json=False)
     elif code != ExitCode.OK and not wanted.logs:
-        output.note(f"See its log: waas executions logs {execution_id}", json=False)
+        printing.note(f"To see its log: waas executions logs {execution_id}", as_json=False)
     return code

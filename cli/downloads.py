@@ -1,4 +1,4 @@
-"""Fetching the outputs of an execution into a directory."""
+"""Downloading the outputs of an execution into a directory."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _CHUNK = 1 << 16
 _LONGEST_NAME = 200
 _LONGEST_START = 40
 _TRIES = 4
+_HINT = "Move it away, or download into another directory."
 _ALGORITHMS = frozenset({"md5", "sha1", "sha256", "sha512"})
 
 
@@ -158,7 +159,9 @@ class Downloader:
         blocked = [item.target for item in items if item.target not in there and os.path.lexists(item.target)]
         if blocked and not self._force:
             names = ", ".join(map(str, blocked))
-            raise UsageError(f"Already there: {names}. Nothing was downloaded.", hint="Add --force to replace them.")
+            raise UsageError(
+                f"These exist already: {names}. Nothing was downloaded.", hint="Add --force to replace them."
+            )
         for item in items:
             if item.target not in there:
                 _check_place(item)
@@ -188,11 +191,11 @@ class Downloader:
                 self._rest(item, part)
                 break
             except requests.RequestException:
-                lost = f"The connection was lost while {item.target.name} came in."
+                lost = f"The connection was lost while downloading {item.target.name}."
                 if attempt == _TRIES:
-                    hint = "Give the same command again: it goes on where it stopped."
+                    hint = "Run the command again: it continues where it stopped."
                     raise WaasError(lost, hint=hint) from None
-                self._client.note(f"{lost} Going on: try {attempt + 1} of {_TRIES}.")
+                self._client.note(f"{lost} Continuing (try {attempt + 1} of {_TRIES}).")
         wrong = _wrong(part, item.value)
         if wrong:
             part.unlink()
@@ -247,7 +250,7 @@ class Downloader:
         except tarfile.TarError as error:
             raise WaasError(f"{item.target.name} arrived damaged: {error}.") from None
         except HTTPError:
-            raise WaasError(f"The connection was lost while {item.target.name} came in. Try again.") from None
+            raise WaasError(f"The connection was lost while downloading {item.target.name}. Try again.") from None
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
@@ -260,22 +263,22 @@ def _check_place(item: Item) -> None:
     """
     target, parent = item.target, item.target.parent
     if os.path.lexists(parent) and not parent.is_dir():
-        raise UsageError(f"{parent} is no folder, and {target.name} is to go there. Nothing was downloaded.")
+        raise UsageError(f"Can't put {target.name} into {parent}, which isn't a directory. Nothing was downloaded.")
     if problem := _in_the_way(target, folder=item.kind == "Directory"):
-        raise UsageError(f"{problem}. Nothing was downloaded.", hint="Move it away, or download into another folder.")
+        raise UsageError(f"{problem}. Nothing was downloaded.", hint=_HINT)
 
 
 def _in_the_way(place: Path, *, folder: bool) -> str | None:
-    """Why a folder or a file can't be put in a place; None when it can: files take the place of files."""
+    """Why a directory or a file can't be put in a place; None when it can: files take the place of files."""
     if not os.path.lexists(place):
         return None
     if folder:
         if place.is_symlink():
             # What it leads to isn't what the user has named.
-            return f"{place} is a link, and the output of that name is a folder"
-        return None if place.is_dir() else f"{place} is a file, and the output of that name is a folder"
+            return f"{place} is a link, but the output of that name is a directory"
+        return None if place.is_dir() else f"{place} is a file, but the output of that name is a directory"
     if place.is_dir() and not place.is_symlink():
-        return f"{place} is a folder, and the output of that name is a file"
+        return f"{place} is a directory, but the output of that name is a file"
     return None
 
 
@@ -289,8 +292,7 @@ def _merge(fresh: Path, target: Path) -> None:
         here = target / Path(top).relative_to(fresh)
         for name, folder in [*((name, True) for name in directories), *((name, False) for name in files)]:
             if problem := _in_the_way(here / name, folder=folder):
-                hint = "Move it away, or download into another folder."
-                raise UsageError(f"{problem}. Nothing in {target} was changed.", hint=hint)
+                raise UsageError(f"{problem}. Nothing in {target} was changed.", hint=_HINT)
     if not os.path.lexists(target):
         fresh.rename(target)
         return
@@ -315,7 +317,7 @@ def _plain(member: tarfile.TarInfo, top: str) -> tarfile.TarInfo | None:
     if Path(member.name).is_absolute():
         raise tarfile.AbsolutePathError(member)
     if member.isreg() and os.path.lexists(Path(top, member.name)):
-        raise tarfile.ReadError(f"{member.name!r} has the name of another file in it, as this file system sees names")
+        raise tarfile.ReadError(f"{member.name!r} has the same name as another file in it on this file system")
     return tarfile.data_filter(member, top)
 
 
@@ -336,7 +338,7 @@ def _location(value: Mapping[str, Any]) -> str:
     """The path to fetch from: one of the service itself, never of another host."""
     location = str(value.get("location") or "")
     if not location.startswith("/") or location.startswith("//"):
-        raise WaasError(f"The service doesn't say where {value.get('basename')!r} is to be fetched.")
+        raise WaasError(f"The service doesn't say where to download {value.get('basename')!r} from.")
     return location
 
 
@@ -372,7 +374,7 @@ def _as_json(item: Item) -> str:
 def _wrong(file: Path, value: Mapping[str, Any]) -> str | None:
     """In which way a file differs from what the service says of it; None when it doesn't."""
     if not file.is_file():
-        return "it is no file"
+        return "it isn't a file"
     length, size = file.stat().st_size, _announced(value)
     if size is not None and length != size:
         return f"it has {length} bytes instead of {size}"

@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 class WaasError(click.ClickException):
-    """An error for the user: one sentence, and what may help.
+    """An error for the user: what happened, and what to do next.
 
     Attributes:
         code: how the command ends.
@@ -63,7 +63,7 @@ class NotFound(WaasError):
 
 
 class Unreachable(WaasError):
-    """No answer, or one that says that the service is down for now: worth another try later.
+    """The service didn't answer, or says that it is down for now. Another try may succeed later.
 
     Attributes:
         retry_after: seconds that the service asked to wait for.
@@ -75,5 +75,5 @@ class Unreachable(WaasError):
 class Interrupted(WaasError):
     """The user pressed Ctrl-C."""
 
-    def __init__(self, message: str = "interrupted", *, hint: str | None = None) -> None:
+    def __init__(self, message: str = "The command was interrupted.", *, hint: str | None = None) -> None:
         super().__init__(message, code=ExitCode.INTERRUPTED, hint=hint)

@@ -18,7 +18,7 @@ _POLL_SECONDS = 30.0
 _OLD_POLL = "3s"
 _PATIENCE_SECONDS = 600.0
 _SAY_SECONDS = 120.0
-"""How often the user hears that an answer is still waited for."""
+"""How often the user is told that the command still waits for an answer."""
 _LONGEST_PAUSE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 0.1
 
@@ -99,9 +99,9 @@ class Follower:
             return self._run()
         except KeyboardInterrupt:
             raise Interrupted(
-                f"Stopped following; the execution {self._id} goes on.",
-                hint=f"Follow it again: waas executions logs {self._id} -f\n"
-                f"Cancel it:       waas executions cancel {self._id}",
+                f"You stopped following the execution {self._id}, which goes on.",
+                hint=f"To follow it again: waas executions logs {self._id} -f\n"
+                f"To cancel it:       waas executions cancel {self._id}",
             ) from None
 
     def _run(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Follower:
         else:
             self._next = max(self._next + len(entries), int(page.get("total_results") or 0))
         if not entries and self._timeout != "0" and self._clock() - started < _SHORTEST_POLL_SECONDS:
-            self._sleep(_SHORTEST_POLL_SECONDS)  # a service that doesn't wait itself isn't to be overrun
+            self._sleep(_SHORTEST_POLL_SECONDS)  # a service that doesn't wait itself isn't to be flooded
         if "over" in page:
             self._timeout = _POLL
             # `over` speaks of the log as it is now, and a page may hold a part of it only.
@@ -142,7 +142,7 @@ class Follower:
         execution: dict[str, Any] = self._ask(path("executions", self._id))
         if not execution.get("id"):
             # That is how an older service says it.
-            raise NotFound(f"There is no such execution: {self._id}")
+            raise NotFound(f"There is no execution with the id {self._id}.")
         self._reporter.execution(execution)
         return execution
 

@@ -1,4 +1,4 @@
-"""`waas gen-doc`, and `docs/reference/cli.md` (`python -m waas_cli.gendoc > docs/reference/cli.md`)."""
+"""The documentation of all commands, as pages and as one (`python -m waas_cli.gendoc > docs/reference/cli.md`)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
-from .commands import Command, GlobalOption, Group
-from .errors import UsageError
+from .base import GlobalOption, Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,12 @@ class Page:
     commands: tuple[tuple[str, str], ...]
 
     @property
+    def lists(self) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+        """What is listed below the text, by titles, without empty lists."""
+        found = (("Commands", self.commands), ("Options", self.options), ("Global options", self.global_options))
+        return tuple((title, rows) for title, rows in found if rows)
+
+    @property
     def summary(self) -> str:
         """The first sentence."""
         return self.text[0].split("\n")[0] if self.text else ""
@@ -51,8 +55,7 @@ def pages(context: click.Context) -> Iterator[Page]:
             (common if isinstance(parameter, GlobalOption) else options).append(record)
     below = []
     if isinstance(command, Group):
-        found = ((name, command.get_command(context, name)) for name in command.list_commands(context))
-        below = [(name, each) for name, each in found if each is not None and not each.hidden]
+        below = sorted((str(each.name), each) for each in command.candidates() if not each.hidden)
     yield Page(
         path=context.command_path,
         usage=" ".join([context.command_path, *command.collect_usage_pieces(context)]),
@@ -90,13 +93,10 @@ def markdown(page: Page, *, with_global: bool = True) -> str:
     parts.append(f"```\n{page.usage}\n```")
     if page.aliases:
         parts.append("Aliases: " + ", ".join(f"`{alias}`" for alias in page.aliases))
-    tables = [("Command", page.commands), ("Option", page.options)]
-    if with_global:
-        tables.append(("Global option", page.global_options))
-    for title, rows in tables:
-        if rows:
+    for title, rows in page.lists:
+        if rows is not page.global_options or with_global:
             lines = [f"| `{name.replace('|', chr(92) + '|')}` | {text} |" for name, text in rows]
-            parts.append("\n".join([f"| {title} | |", "| --- | --- |", *lines]))
+            parts.append("\n".join([f"| {title.removesuffix('s')} | |", "| --- | --- |", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,14 +109,9 @@ def rst(page: Page) -> str:
     parts.append(f"::\n\n  {page.usage}")
     if page.aliases:
         parts.append("Aliases: " + ", ".join(page.aliases))
-    for title, rows in (
-        ("Commands", page.commands),
-        ("Options", page.options),
-        ("Global options", page.global_options),
-    ):
-        if rows:
-            parts.append(f"{title}\n{'~' * len(title)}")
-            parts.append("\n".join(f"``{name}``\n  {text}" for name, text in rows))
+    for title, rows in page.lists:
+        parts.append(f"{title}\n{'~' * len(title)}")
+        parts.append("\n".join(f"``{name}``\n  {text}" for name, text in rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -142,14 +137,9 @@ def man(page: Page) -> str:
             parts.append(f".PP\n{plain(block[0])}\n.PP\n.nf\n{plain(block[1])}\n.fi")
     if page.aliases:
         parts.append(f".SH ALIASES\n{plain(', '.join(page.aliases))}")
-    for title, rows in (
-        ("COMMANDS", page.commands),
-        ("OPTIONS", page.options),
-        ("GLOBAL OPTIONS", page.global_options),
-    ):
-        if rows:
-            parts.append(f".SH {title}")
-            parts += [f".TP\n\\fB{plain(option)}\\fR\n{plain(text)}" for option, text in rows]
+    for title, rows in page.lists:
+        parts.append(f".SH {title.upper()}")
+        parts += [f".TP\n\\fB{plain(option)}\\fR\n{plain(text)}" for option, text in rows]
     return "\n".join(parts) + "\n"
 
 
@@ -182,30 +172,13 @@ def reference(root: click.Command) -> str:
     return "\n".join([head, *(markdown(page, with_global=index == 0) for index, page in enumerate(found))])
 
 
-def _form(name: str) -> tuple[Callable[[Page], str], str, str]:
-    """How a page is written, what stands between the words of the file's name, and its suffix."""
-    forms: dict[str, tuple[Callable[[Page], str], str, str]] = {
-        "man": (man, "-", ".1"),
-        "rst": (rst, "_", ".rst"),
-        "yaml": (yaml, "_", ".yaml"),
-        "md": (markdown, "_", ".md"),
-    }
-    return forms[name]
-
-
-@click.command(cls=Command, name="gen-doc", hidden=True)
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.argument("form", type=click.Choice(["man", "rst", "yaml", "md"]))
-@click.pass_context
-def command(ctx: click.Context, directory: Path, form: str) -> None:
-    """Write the documentation of all commands into a directory, a file for each."""
-    write, joint, suffix = _form(form)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for page in pages(ctx.find_root()):
-            (directory / (page.path.replace(" ", joint) + suffix)).write_text(write(page), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"Can't write into {directory}: {error.strerror}.") from None
+FORMS: dict[str, tuple[Callable[[Page], str], str, str]] = {
+    "man": (man, "-", ".1"),
+    "rst": (rst, "_", ".rst"),
+    "yaml": (yaml, "_", ".yaml"),
+    "md": (markdown, "_", ".md"),
+}
+"""How a page is written, what stands between the words of its file's name, and the name's suffix."""
 
 
 if __name__ == "__main__":

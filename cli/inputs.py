@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ Upload: TypeAlias = Callable[[Path, str], Any]
 
 _NAME = r"[A-Za-z_][\w.\-]*"
 _PAIR = re.compile(rf"(?P<name>{_NAME})(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
-_HOW = "expected NAME=VALUE, NAME:=JSON or NAME=@FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def split(arguments: Iterable[str]) -> list[Given]:
         for part in parts if several else [argument]:
             name, sign, text = part.partition("=")
             if not sign or not name.rstrip(":"):
-                raise UsageError(f"--inputs {argument!r}: {_HOW}.")
+                raise UsageError(f"--inputs {argument!r}: expected NAME=VALUE, NAME:=JSON or NAME=@FILE.")
             found.append(Given(name.removesuffix(":"), text, raw=name.endswith(":")))
     return found
 
@@ -95,19 +95,17 @@ def _check_repeated(name: str, items: Sequence[Given], own: Schema, root: Schema
         UsageError: it isn't a list that grows.
     """
     if any(item.raw for item in items):
-        raise UsageError(f"--inputs {name}:=…: JSON is the whole value, and {name} is given {len(items)} times.")
+        raise UsageError(f"--inputs {name} is given {len(items)} times. As JSON ({name}:=…) it can be given only once.")
     if not _lists(own, root):
-        hint = f"A list can be given as JSON: -i '{name}:=[…]'" if "any" in _kinds(own, root) else None
-        raise UsageError(f"--inputs {name}: it takes one value, and is given {len(items)} times.", hint=hint)
+        hint = f"Give a list as JSON: -i '{name}:=[…]'" if "any" in _kinds(own, root) else None
+        raise UsageError(f"--inputs {name} is given {len(items)} times, but takes one value.", hint=hint)
 
 
 def _json(item: Given) -> Any:
     try:
         return literals.loads(item.text)
-    except literals.Wrong:
-        raise
     except ValueError as error:
-        raise UsageError(f"--inputs {item.name}:=…: not JSON: {error}.") from None
+        raise UsageError(f"--inputs {item.name}:=… isn't JSON: {error}.") from None
 
 
 def _value(items: Sequence[Given], own: Schema, root: Schema, upload: Upload) -> Any:
@@ -149,8 +147,6 @@ def _members(text: str, members: Schema, root: Schema) -> list[Any]:
     if text.lstrip().startswith("["):
         try:
             listed = literals.loads(text)
-        except literals.Wrong:
-            raise
         except ValueError:
             listed = None
         if isinstance(listed, list):
@@ -166,7 +162,8 @@ def _part(item: Given, own: Schema, upload: Upload) -> Any:
     if item.text.startswith("@") and takes_files(own):
         return _uploaded(item, own, upload)
     if _takes_only("File|Directory", own) and _is_local(item.text):
-        raise UsageError(f"--inputs {item.name}={item.text}: put an @ before a local file: {item.name}=@{item.text}")
+        hint = f"Put an @ before it: {shlex.join(('-i', f'{item.name}=@{item.text}'))}"
+        raise UsageError(f"--inputs {item.name}={item.text} names a local file.", hint=hint)
     return item.text
 
 
@@ -178,14 +175,14 @@ def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
     """
     here = f"--inputs {item.name}={item.text}"
     if not item.text[1:]:
-        raise UsageError(f"{here}: the name of the file is missing.")
+        raise UsageError(f"{here}: give the name of a file after the @.")
     path = typed(item.text[1:])
     if not is_there(path):
         hint = f"Give -i {item.name}=@FILE once for each file." if set("*?,") & set(path.name) else None
         raise UsageError(f"{here}: there is no file {path}.", hint=hint)
     if path.is_dir() and _takes_only("File", own):
         hint = "Give its files one by one." if "[]" in str(own.get("x-type")) else None
-        raise UsageError(f"{here}: {path} is a directory, and a file is expected.", hint=hint)
+        raise UsageError(f"{here}: {path} is a directory, but the input takes a file.", hint=hint)
     return upload(path, "Directory" if path.is_dir() or _takes_only("Directory", own) else "File")
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
 from . import literals, plain_yaml
 from .errors import UsageError
 from .inputs import Upload
@@ -29,17 +27,15 @@ def read(name: str, upload: Upload) -> dict[str, Any]:
         text = sys.stdin.read() if name == "-" else typed(name).read_text(encoding="utf-8-sig")
         content = _parsed(text)
     except OSError as error:
-        raise UsageError(f"--inputs-file {place}: {error.strerror}.") from None
+        raise UsageError(f"Can't read the inputs file {place}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--inputs-file {place}: not text in UTF-8.") from None
-    except (literals.Wrong, plain_yaml.Broken) as wrong:
-        raise UsageError(f"--inputs-file {place}: {wrong}.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"--inputs-file {place}: neither YAML nor JSON: {' '.join(str(error).split())}.") from None
+        raise UsageError(f"The inputs file {place} isn't text in UTF-8.") from None
+    except literals.Wrong as wrong:
+        raise UsageError(f"The inputs file {place} can't be used: {wrong}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"--inputs-file {place}: expected a mapping of names to values.")
+        raise UsageError(f"The inputs file {place} must hold names and values, such as `top: 5`.")
     base = Path() if name == "-" else typed(name).parent
     return {key: _resolve(value, key, base, upload) for key, value in content.items()}
 
@@ -49,8 +45,6 @@ def _parsed(text: str) -> Any:
     if text.lstrip().startswith("{"):
         try:
             return literals.loads(text)
-        except literals.Wrong:
-            raise
         except ValueError:
             pass  # a mapping of YAML in braces, say
     return plain_yaml.load(text)
@@ -69,7 +63,7 @@ def _resolve(value: Any, name: str, base: Path, upload: Upload) -> Any:
     if local is None:
         return resolved
     if not is_there(local):
-        raise UsageError(f"--inputs-file: input {name}: there is no {value['class'].lower()} {local}.")
+        raise UsageError(f"The input {name} in the inputs file names {local}, which doesn't exist.")
     uploaded = upload(local, value["class"])
     # What the file says of itself, its basename say, is stronger than what the upload suggests.
     return {**uploaded, **resolved, "location": uploaded["location"]}

@@ -17,7 +17,7 @@ _MOST_DIGITS = 4300
 """Python's own bound for integers, here and at the service."""
 
 
-class Wrong(ValueError):
+class Wrong(Exception):
     """What is wrong with a value, as the end of a sentence."""
 
 
@@ -26,9 +26,6 @@ class Literal(float):
 
     def __init__(self, text: str) -> None:
         self.text = text
-
-    def __reduce__(self) -> Any:
-        return Literal, (self.text,)
 
 
 def number(text: str, *, loose: bool = True) -> int | float | None:
@@ -58,7 +55,7 @@ def loads(text: str) -> Any:
     """The value in a JSON text.
 
     Raises:
-        Wrong: it is JSON but for a key that stands twice, or a number that JSON hasn't or that is too large.
+        Wrong: it is JSON but for a key that is given twice, or a number that JSON doesn't allow or that is too large.
         ValueError: it isn't JSON.
     """
     try:
@@ -78,9 +75,9 @@ def encode(value: Any) -> bytes:
     try:
         return dumps(value).encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{_culprit(value)}: the text isn't valid Unicode.") from None
+        raise UsageError(f"The text of {_culprit(value)} isn't valid Unicode, so it can't be sent.") from None
     except RecursionError:
-        raise UsageError(f"{_culprit(value)}: it is nested too deeply.") from None
+        raise UsageError(f"The value of {_culprit(value)} is nested too deeply to be sent.") from None
 
 
 def well_formed(text: str) -> bool:
@@ -157,7 +154,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise Wrong(f"the key {json.dumps(key)} stands there twice")
+            raise Wrong(f"the key {json.dumps(key)} is given twice")
         found[key] = value
     return found
 
@@ -167,7 +164,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _constant(text: str) -> Any:
-    raise Wrong(f"{text} isn't a number that JSON has")
+    raise Wrong(f"{text} isn't a number that JSON allows")
 
 
 def _short(text: str) -> str:

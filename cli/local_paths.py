@@ -25,4 +25,4 @@ def is_there(path: Path) -> bool:
     except ValueError:  # no name that a file could have
         return False
     except OSError as error:
-        raise UsageError(f"Can't look for {path}: {error.strerror}.") from None
+        raise UsageError(f"Can't tell whether {path} exists: {error.strerror}.") from None

@@ -56,14 +56,14 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query))
         if parts.path != "/" or not query:
-            self._page(404, "There is nothing here", "Go on with the page that you have signed in on.")
+            self._page(404, "There is nothing here", "Continue on the page where you signed in.")
         elif not hmac.compare_digest(query.get("state", "").encode(), self.server.state.encode()):
-            self._page(400, "Refused", "This answer doesn't belong to the sign-in that the terminal waits for.")
+            self._page(400, "Refused", "This answer doesn't belong to the sign-in that the terminal is waiting for.")
         elif "code" not in query:
             self._page(200, "Not signed in", "The terminal says why. You can close this window.")
             self.server.answers.put(query)
         else:
-            self._page(200, "Thank you", "You can close this window and go on at the terminal.")
+            self._page(200, "Thank you", "You can close this window and continue in the terminal.")
             self.server.answers.put(query)
 
     def _page(self, status: int, title: str, text: str) -> None:
@@ -129,10 +129,10 @@ def sign_in(
             raise WaasError(
                 f"Nobody signed in within {patience / 60:.0f} minutes.",
                 code=ExitCode.UNAUTHORIZED,
-                hint="Begin again. Without a browser on this machine: waas login --device",
+                hint="To try again, run: waas login\nIf this machine has no browser: waas login --device",
             ) from None
     if "code" not in answer:
-        raise Refused(answer.get("error", "no code came"), answer.get("error_description"))
+        raise Refused(answer.get("error", "the answer holds no code"), answer.get("error_description"))
     return exchange(
         client, "authorization_code", code=answer["code"], redirect_uri=redirect_uri, code_verifier=verifier
     )

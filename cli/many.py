@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import output
+from . import printing
 from .errors import ExitCode, WaasError
 from .state import State
 
@@ -24,13 +24,13 @@ def each(state: State, ids: Sequence[str], act: Callable[[str], object], *, done
             act(one)
         except WaasError as failure:
             failures.append((one, failure))
-            if not state.json:
+            if not state.wants_json:
                 state.note(f'ERROR: Failed to {fail} "{one}"...')
             if failure.code == ExitCode.UNAUTHORIZED:
                 break  # the others would get the same answer
         else:
-            if not state.json:
-                output.line(f'SUCCESS: {done} "{one}"')
+            if not state.wants_json:
+                printing.line(f'SUCCESS: {done} "{one}"')
     if len(ids) == len(failures) == 1:
         raise failures[0][1]
     if failures:

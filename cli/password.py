@@ -20,7 +20,7 @@ def credentials(user: str) -> str:
     if not _terminal():
         raise UsageError(
             f'There is no password for the user "{user}", and no terminal to ask for it.',
-            hint="Set HW_USER=name:password or HW_ACCESS_TOKEN, or write `user` into $HOME/.waas.",
+            hint="Set HW_USER=NAME:PASSWORD or HW_ACCESS_TOKEN, or put `user` into $HOME/.waas.",
         )
     try:
         return f"{user}:{getpass.getpass(f'Password of {user}: ', stream=sys.stderr)}"

@@ -8,13 +8,10 @@ from typing import Any
 import yaml
 
 from . import literals
+from .literals import Wrong
 
 _MOST_VALUES = 1_000_000
 """What aliases may make of a document, counted in values: beyond that it is a trap."""
-
-
-class Broken(ValueError):
-    """What is wrong with a document, and where: the end of a sentence. Its text quotes at most a key."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,12 +23,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if node in self.recursive_objects:
-            raise _broken("an alias stands inside of what it stands for", node)
+            raise _wrong("an alias is a part of what it stands for", node)
         made = super().construct_object(node, deep=True)
         if node not in self.sizes:
             self.sizes[node] = size = 1 + sum(self.sizes.get(each, 1) for each in _below(node))
             if size > _MOST_VALUES:
-                raise _broken("its aliases make it larger than anything that could be sent", node)
+                raise _wrong("its aliases make it too large to be sent", node)
         return made
 
 
@@ -45,27 +42,28 @@ def _below(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _broken(detail: str, node: yaml.Node) -> Broken:
-    return Broken(f"line {node.start_mark.line + 1}: {detail}")
+def _wrong(detail: str, node: yaml.Node) -> Wrong:
+    """What is wrong, and where. Of the document it quotes a key at most, or the beginning of a number."""
+    return Wrong(f"line {node.start_mark.line + 1}: {detail}")
 
 
 def _mapping(loader: _Loader, node: yaml.Node) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
-        raise _broken("a mapping is expected", node)
+        raise _wrong("a mapping is expected", node)
     found: dict[str, Any] = {}
     merged: dict[str, Any] = {}
     merges = False
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
-            raise _broken("a key must be text", key_node)
+            raise _wrong("a key must be text", key_node)
         key, value = key_node.value, loader.construct_object(value_node)
         if key_node.tag == "tag:yaml.org,2002:merge":
             if merges:
-                raise _broken('the key "<<" stands there twice', key_node)
+                raise _wrong('the key "<<" is given twice', key_node)
             merges = True
             merged = _merged(value, value_node)
         elif key in found:
-            raise _broken(f'the key "{key}" stands there twice', key_node)
+            raise _wrong(f'the key "{key}" is given twice', key_node)
         else:
             found[key] = value
     return {**merged, **found}
@@ -75,19 +73,19 @@ def _merged(value: Any, node: yaml.Node) -> dict[str, Any]:
     """What `<<` brings in: of a list the first that has a key counts."""
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, dict) for part in parts):
-        raise _broken("<< takes mappings only", node)
+        raise _wrong("<< takes mappings only", node)
     return {key: member for part in reversed(parts) for key, member in part.items()}
 
 
 def _sequence(loader: _Loader, node: yaml.Node) -> list[Any]:
     if not isinstance(node, yaml.SequenceNode):
-        raise _broken("a list is expected", node)
+        raise _wrong("a list is expected", node)
     return [loader.construct_object(each) for each in node.value]
 
 
 def _scalar(node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise _broken("a single value is expected", node)
+        raise _wrong("a single value is expected", node)
     return str(node.value)
 
 
@@ -97,34 +95,34 @@ def _text(_: _Loader, node: yaml.Node) -> str:
         # YAML's escapes may spell one character in two halves, as JSON's do.
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _broken("the text isn't valid Unicode", node) from None
+        raise _wrong("the text isn't valid Unicode", node) from None
 
 
 def _number(_: _Loader, node: yaml.Node) -> int | float:
     try:
         found = literals.number(_scalar(node))
-    except literals.Wrong as wrong:
-        raise _broken(str(wrong), node) from None
+    except Wrong as wrong:
+        raise _wrong(str(wrong), node) from None
     if found is None or (node.tag.endswith(":int") and not isinstance(found, int)):
-        raise _broken(f"{_scalar(node)[:40]} isn't a number that JSON has", node)
+        raise _wrong(f"{_scalar(node)[:40]} isn't a number that JSON allows", node)
     return found
 
 
 def _boolean(_: _Loader, node: yaml.Node) -> bool:
     text = _scalar(node).lower()
     if text not in ("true", "false"):
-        raise _broken("expected true or false", node)
+        raise _wrong("true or false is expected", node)
     return text == "true"
 
 
 def _null(_: _Loader, node: yaml.Node) -> None:
     if _scalar(node).lower() not in ("", "~", "null"):
-        raise _broken("expected nothing after !!null", node)
+        raise _wrong("nothing is expected after !!null", node)
 
 
 def _unknown(_: _Loader, node: yaml.Node) -> Any:
     tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-    raise _broken(f"a value of the kind {tag} can't be sent: give text, numbers, lists or mappings", node)
+    raise _wrong(f"a value of the kind {tag} can't be sent: give text, numbers, lists or mappings", node)
 
 
 _MERGE = ("merge", "<<", "<")
@@ -159,17 +157,22 @@ for _loader, _resolved in ((_Loader, _PLAIN), (_Words, (_NULL,))):
     }
 
 
-def load(text: str, *, words: bool = False) -> Any:
+def load(text: str, *, secret: bool = False) -> Any:
     """The value in a YAML document; keys are texts.
 
     Args:
-        words: take every value but nothing (`null`, `~`) for text.
+        secret: take every value but nothing (`null`, `~`) for text, and never quote one in an error.
 
     Raises:
-        Broken: it holds something that isn't understood as it stands there.
-        yaml.YAMLError: it isn't YAML. The error's text may quote the document.
+        Wrong: it isn't YAML, or it holds something that this module doesn't take.
     """
     try:
-        return yaml.load(text, Loader=_Words if words else _Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Words if secret else _Loader)  # noqa: S506 - a SafeLoader
     except RecursionError:
-        raise Broken("it is nested too deeply") from None
+        raise Wrong("it is nested too deeply") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        # The parser's message quotes the line.
+        detail = f"line {mark.line + 1}" if secret and mark else "" if secret else " ".join(str(error).split())
+        what = "it isn't valid YAML" if secret else "it is neither valid YAML nor valid JSON"
+        raise Wrong(f"{what}{f' ({detail})' if detail else ''}") from None

@@ -11,18 +11,17 @@ from itertools import count
 import click
 
 from . import config as configuration
-from . import output
+from . import printing
+from .agreement import agree
 from .client import Client
 from .config import Config
-from .credentials import Credentials, Login
+from .credentials import SCOPES, Credentials, Login
 from .errors import ExitCode, NotFound, UsageError, WaasError
 from .password import credentials
 from .single_sign_on import by_provider, end_login, keep_login
 from .state import State
 from .stepup import NO_DEMAND, Demand
-from .terms import agree
 from .text import parse_time
-from .tokens import SCOPES
 
 _DAYS = 30
 
@@ -39,22 +38,24 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
         WaasError: nobody is signed in.
     """
     if state.given.get("access_token"):
-        raise UsageError("Who has a token needs no sign-in: give it with each command, or in HW_ACCESS_TOKEN.")
+        raise UsageError("An access token needs no sign-in. Give it with each command, or set HW_ACCESS_TOKEN.")
     nobody = replace(state.config, user=None, access_token=None, login=None)
     client = Client(nobody, note=state.note)
     methods = _methods(client, nobody)
     by_password = "basic" in methods and bool(state.given.get("user") or "sso" not in methods)
     if "local" in methods:
-        state.note("The service runs in local mode for the user who has started it: there is nothing to do.")
+        state.note("The service runs in local mode, for the user who started it. You need not sign in.")
         return
-    if by_password and device:
-        raise UsageError("--device is for single sign-on; this is a sign-in with a password.")
-    if by_password and demand.form:
-        raise UsageError("--acr-values and --max-age are for single sign-on; this is a sign-in with a password.")
+    if by_password and (device or demand.form):
+        raise UsageError(
+            "--device, --acr-values and --max-age are for single sign-on. Leave them out to give a password."
+        )
     if by_password:
         login = _by_password(client, state)
     elif "sso" not in methods:
-        raise WaasError(f"{nobody.api_url} offers no way to sign in that this waas knows.", hint="Upgrade waas.")
+        raise WaasError(
+            f"{nobody.api_url} offers no way to sign in that this version of waas knows.", hint="Upgrade waas."
+        )
     elif state.given.get("user"):
         raise UsageError("The service takes no passwords: leave out --user.")
     else:
@@ -62,15 +63,15 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
     client.become(replace(nobody, access_token=login.access_token))
     user = client.get_json("/whoami")
     keep_login(client, nobody, login, default=True)
-    if state.json:
-        output.json(user)
+    if state.wants_json:
+        printing.json(user)
     else:
-        output.line(f"SUCCESS: Signed in at {nobody.api_url} as {user['name']} ({user['subject']})")
+        printing.line(f"SUCCESS: Signed in at {nobody.api_url} as {user['name']} ({user['subject']})")
     later = {name: value for name, value in state.given.items() if name != "user"}
     if configuration.from_process(later).login is None:
         state.note(
-            "WARNING: HW_USER, HW_ACCESS_TOKEN or the configuration file name other credentials. They count before "
-            "this sign-in: take them away."
+            "WARNING: HW_USER, HW_ACCESS_TOKEN or the configuration file gives other credentials, which are used "
+            "instead of this sign-in. Remove them."
         )
 
 
@@ -87,9 +88,9 @@ def sign_out(state: State, *, everywhere: bool) -> None:
     store = Credentials(nobody.state_directory)
     login = store.find(nobody.api_url)
     if login is None:
-        unknown = f"You aren't signed in at {nobody.api_url} by waas login."
+        unknown = f"You aren't signed in at {nobody.api_url} with `waas login`."
         if everywhere:
-            raise WaasError(unknown, code=ExitCode.UNAUTHORIZED, hint="Sign in, then sign out everywhere.")
+            raise WaasError(unknown, code=ExitCode.UNAUTHORIZED, hint="Sign in first, then sign out everywhere.")
         state.note(unknown)
         return
     failure = end_login(Client(nobody, note=state.note), nobody, login, everywhere=everywhere)
@@ -98,11 +99,11 @@ def sign_out(state: State, *, everywhere: bool) -> None:
     store.update(nobody.api_url, lambda _: None)
     if failure:
         state.note(
-            f"WARNING: {failure.message} The sign-in is forgotten on this machine, but the service may take it for "
-            "valid until it ends by itself."
+            f"WARNING: {failure.message} The sign-in was deleted from this machine, but the service may accept it "
+            "until it expires."
         )
-    elif not state.json:
-        output.line(f"SUCCESS: Signed out of {nobody.api_url}{' everywhere' if everywhere else ''}")
+    elif not state.wants_json:
+        printing.line(f"SUCCESS: Signed out of {nobody.api_url}{' everywhere' if everywhere else ''}")
 
 
 def _methods(client: Client, config: Config) -> list[str]:
@@ -110,7 +111,7 @@ def _methods(client: Client, config: Config) -> list[str]:
         methods: list[str] = client.get_json("/auth/methods")["methods"]
     except NotFound:
         raise WaasError(
-            f"{config.api_url} can't be signed in to: it is too old, or no such service.",
+            f"You can't sign in at {config.api_url}: it is too old, or it isn't a Workflow Execution Service.",
             hint="Give --user NAME or --access_token TOKEN with each command.",
         ) from None
     return methods
@@ -122,7 +123,7 @@ def _by_password(client: Client, state: State) -> Login:
     named = config.user
     if not named:
         if not sys.stdin.isatty():
-            raise UsageError("There is no terminal to ask who you are.", hint="Give --user NAME.")
+            raise UsageError("There is no terminal to ask for your name.", hint="Give --user NAME.")
         named = click.prompt("User", default=getpass.getuser(), err=True)
     client.become(replace(config, user=credentials(named), access_token=None, login=None))
     try:
@@ -130,9 +131,9 @@ def _by_password(client: Client, state: State) -> Login:
     except WaasError as failure:
         if failure.code != ExitCode.UNAUTHORIZED:
             raise
-        message = f"{config.api_url} doesn't let {named.partition(':')[0]} in with this password."
+        message = f"{config.api_url} doesn't accept this password for {named.partition(':')[0]}."
         raise WaasError(message, code=ExitCode.UNAUTHORIZED, problem=failure.problem) from None
-    agree(client, state)
+    agree(client)
     scopes = [scope for scope in SCOPES if scope != "admin" or "operator" in roles]
     taken = {token["name"] for token in client.get_json("/tokens")["tokens"]}
     # The service knows its users' tokens by name, and names end after 100 characters.

@@ -35,10 +35,9 @@ def by_provider(client: Client, config: Config, *, device: bool, no_browser: boo
     from .loopback import sign_in
 
     def show(address: str, place: str) -> None:
-        opened = "Sign in by the browser that opens, or open this address in it" if browser else "Open this address"
-        client.note(
-            f"{opened} on this machine:\n{address}\nIts page asks whether to let {place} in: that is this command."
-        )
+        opens = "A browser opens, where you can sign in. If it doesn't, open" if browser else "Open"
+        page = f"The page asks whether to let {place} in. That is this command."
+        client.note(f"{opens} this address on this machine:\n{address}\n{page}")
         if browser:
             # Some browsers don't return before they are closed.
             Thread(target=browser.open, args=(address,), daemon=True).start()
@@ -81,7 +80,7 @@ def sign_in_again(config: Config, note: Callable[[str], None], wanted: SignInAga
     if after != before:
         end_login(client, nobody, new)
         raise WaasError(
-            f"You have signed in as {after}, and what you want to do began as {before}: nothing was done.",
+            f"You began this command as {before}, but signed in as {after}. Nothing was done.",
             code=ExitCode.UNAUTHORIZED,
         )
     keep_login(client, nobody, new)

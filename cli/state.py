@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from . import config, output
+from . import config, printing
 from .process_list import hide
 
 if TYPE_CHECKING:
     from .client import Client
     from .config import Config
     from .stepup import SignInAgain
+
+
+Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
+"""The columns of a table by their headings: the member of an item that is shown, or what makes the cell of an item."""
 
 
 class State:
@@ -37,11 +42,11 @@ class State:
         hide(str(self.given[name]) for name in ("access_token", "user") if self.given.get(name))
         found = config.from_process(self.given)
         for warning in found.warnings:
-            output.note(warning, json=found.output == "json")
+            printing.note(warning, as_json=found.output == "json")
         return found
 
     @property
-    def json(self) -> bool:
+    def wants_json(self) -> bool:
         """Whether the output is for programs."""
         return self.config.output == "json"
 
@@ -58,9 +63,26 @@ class State:
 
         return sign_in_again(self.config, self.note, wanted)
 
+    def show_list(self, found: Sequence[Any], columns: Columns, *, empty: str, owner: bool = False) -> None:
+        """Prints a list as a result: as it is in JSON, else as a table.
+
+        Args:
+            empty: what to say in place of a table without rows.
+            owner: whether the last column is the owner of each item.
+        """
+        if self.wants_json:
+            printing.json(found)
+        elif not found:
+            self.note(empty)
+        else:
+            shown = {**columns, "Owner": "owner"} if owner else columns
+            cells = shown.values()
+            rows = [[item.get(cell) if isinstance(cell, str) else cell(item) for cell in cells] for item in found]
+            printing.table(tuple(shown), rows)
+
     def note(self, message: str) -> None:
         """Tells the user something beside the result."""
-        output.note(message, json=self.json)
+        printing.note(message, as_json=self.wants_json)
 
 
 def at_terminal() -> bool:

@@ -47,7 +47,7 @@ def secure(session: requests.Session, config: Config, note: Callable[[str], None
         if config.api_url.startswith("https:"):
             note(
                 "WARNING: the service's certificate is NOT checked (skip_tls_verify): "
-                "anybody on the way can read and change everything, your credentials included."
+                "anybody between you and the service can read and change everything, your credentials included."
             )
         # Said once above; urllib3 would repeat it for every request.
         warnings.simplefilter("ignore", InsecureRequestWarning)
@@ -71,12 +71,12 @@ def _context(config: Config) -> ssl.SSLContext:
         except (ssl.SSLError, OSError) as error:
             # Directories of certificates hold other files as well.
             if file == config.ca_file:
-                raise UsageError(f"ca_file: {file} holds no usable certificate: {error}.") from None
+                raise UsageError(f"ca_file names {file}, which holds no usable certificate: {error}.") from None
     if not loaded:
-        raise UsageError(f"ca_path: there is no certificate in {config.ca_path}.")
+        raise UsageError(f"ca_path names {config.ca_path}, which holds no certificate.")
     if config.cert_file:
         try:
             context.load_cert_chain(config.cert_file, config.key_file)
         except (ssl.SSLError, OSError) as error:
-            raise UsageError(f"cert_file, key_file: {error}.") from None
+            raise UsageError(f"cert_file and key_file can't be used: {error}.") from None
     return context

@@ -15,59 +15,61 @@ class NoConnection(Unreachable):
     """No answer came.
 
     Attributes:
-        refused: nothing was sent, because nothing listens there.
+        unsent: the request wasn't sent, because nothing is there that could be asked.
     """
 
-    refused = False
+    def __init__(self, message: str, *, hint: str, unsent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.unsent = unsent
 
 
 def unreachable(error: Exception, config: Config) -> NoConnection:
-    """Turns an exception of requests into one sentence that names the address and what to check."""
+    """Turns an exception of requests into a sentence that names the address, and what to check."""
     causes = list(_chain(error))
-    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     where = f"{config.api_url} (from {config.api_url_from})"
-    if certificate:
-        failure = NoConnection(
-            f"The certificate of {where} can't be trusted: {certificate.verify_message}.",
-            hint="Name the authority that signed it with --ca_file, or check the address.",
-        )
-        failure.refused = True
-        return failure
-    if isinstance(error, requests.exceptions.SSLError):
-        failure = NoConnection(
-            f"No TLS connection to {where}: {_words(causes)}.",
-            hint="Does the service speak plain HTTP there? Then the address begins with http://.",
-        )
-        failure.refused = True
-        return failure
-    refused = next((cause for cause in causes if isinstance(cause, ConnectionRefusedError)), None)
-    unknown = any(type(cause).__name__ == "NameResolutionError" for cause in causes)
-    if refused or unknown:
-        reason = "connection refused" if refused else "the name of the host is unknown"
-        start = "Is the service running, and the address right?"
-        if config.local:
-            start = "Start the service again; it ended."
-        elif config.api_url_from == DEFAULT:
-            start = (
-                "Sign in to a service: waas login --api_url URL\n"
-                "Or name it with --api_url, HW_API_URL, or api_url in $HOME/.waas; or start one of your own."
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NoConnection(
+                f"The certificate of {where} can't be trusted: {cause.verify_message}.",
+                hint="Name the authority that signed it with --ca_file, or check the address.",
+                unsent=True,
             )
-        failure = NoConnection(f"Can't connect to {where}: {reason}.", hint=start)
-        failure.refused = True
-        return failure
+    if isinstance(error, requests.exceptions.SSLError):
+        return NoConnection(
+            f"Can't make a TLS connection to {where}: {_words(causes)}.",
+            hint="If the service uses plain HTTP, its address begins with http://.",
+            unsent=True,
+        )
+    if any(type(cause).__name__ == "NameResolutionError" for cause in causes):
+        message = f"Can't connect to {where}: the name of the host is unknown."
+        return NoConnection(message, hint=_how_to_connect(config), unsent=True)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        message = f"Can't connect to {where}: connection refused."
+        return NoConnection(message, hint=_how_to_connect(config), unsent=True)
     if isinstance(error, requests.Timeout):
-        return NoConnection(f"No answer from {where} in time.", hint="Try again, or ask an operator of the service.")
+        return NoConnection(f"{where} didn't answer in time.", hint="Try again, or ask an operator of the service.")
     return NoConnection(
         f"The connection to {where} failed: {_words(causes)}.", hint="Check the address and the network."
     )
 
 
+def _how_to_connect(config: Config) -> str:
+    if config.local:
+        return "The service on this machine has ended. Start it again."
+    if config.api_url_from == DEFAULT:
+        return (
+            "To sign in to a service, run: waas login --api_url URL\n"
+            "Or give its address with --api_url, HW_API_URL or api_url in $HOME/.waas, or start a service of your own."
+        )
+    return "Check that the service is running, and that the address is right."
+
+
 def unusable(error: Exception, config: Config) -> UsageError:
-    """What to say when nothing was sent because the address, a proxy's, or a file that a variable names is no good."""
+    """The error for a request that wasn't sent: the address, that of a proxy, or a file of certificates is wrong."""
     where = f"{config.api_url} (from {config.api_url_from})"
     return UsageError(
-        f"{where} can't be asked: {' '.join(str(error).split()).rstrip('.')}.",
-        hint="Check the address, and the variables HTTPS_PROXY, HTTP_PROXY and REQUESTS_CA_BUNDLE where they are set.",
+        f"No request can be sent to {where}: {' '.join(str(error).split()).rstrip('.')}.",
+        hint="Check the address, and the variables HTTPS_PROXY, HTTP_PROXY and REQUESTS_CA_BUNDLE if they are set.",
     )
 
 

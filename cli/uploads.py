@@ -101,7 +101,7 @@ class Uploader:
             try:
                 self._client.request("DELETE", path("files", made))
             except WaasError:
-                # The user hears of the real failure; an upload that stays harms nobody.
+                # The user is told the real failure. An upload that is left does no harm.
                 return
         self.made.clear()
 
@@ -123,7 +123,7 @@ class Uploader:
         made: dict[str, Any] = self._client.decode(response)
         self.made.append(made["id"])
         if made.get("sha256") not in (None, body.digest.hexdigest()):
-            raise WaasError(f"{name} arrived damaged: the service has another checksum. Try again.")
+            raise WaasError(f"{name} arrived damaged at the service: the checksums differ. Upload it again.")
         return made
 
 
@@ -155,7 +155,7 @@ def _check(found: Path) -> None:
         UsageError: it is such a thing.
     """
     if found.is_symlink() and found.is_dir():
-        raise UsageError(f"{found} is a symbolic link to a directory; directories with such links can't be uploaded.")
+        raise UsageError(f"{found} is a symbolic link to a directory. Directories with such links can't be uploaded.")
     try:
         mode = found.stat().st_mode
     except OSError as error:

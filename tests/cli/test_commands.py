@@ -64,9 +64,9 @@ def test_version(waas: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], 'unknown command "nope" for "waas"'),
+        (["nope"], '"waas" has no command "nope"'),
         (["workflow", "triger"], 'Did you mean "trigger"?'),
-        (["help", "nope"], 'unknown command "nope"'),
+        (["help", "nope"], 'has no command "nope"'),
         (["--nope"], "--nope"),
         (["workflows", "trigger"], "WORKFLOW_ID"),
         (["executions", "status"], "EXECUTION_ID"),

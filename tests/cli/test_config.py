@@ -98,11 +98,11 @@ def test_credentials_in_the_address_are_refused_and_not_shown(home: Path) -> Non
     ("content", "message"),
     [
         (None, "No such file"),
-        ("user: [secret\n", "line 2, isn't valid YAML"),
-        ("- a\n", "must hold lines like"),
+        ("user: [secret\n", "isn't valid YAML (line 2)"),
+        ("- a\n", "must hold lines such as"),
         ("\x80", "isn't"),
-        ("skip_tls_verify: perhaps\n", "expected true or false"),
-        ("ca_file: /nowhere/ca.pem\n", "ca_file: there is no /nowhere/ca.pem"),
+        ("skip_tls_verify: perhaps\n", "must be true or false"),
+        ("ca_file: /nowhere/ca.pem\n", "names /nowhere/ca.pem, which doesn't exist"),
         ("key_file: /\n", "key_file is given without cert_file"),
         ("output: xml\n", 'Only "json" and "text"'),
     ],
@@ -183,7 +183,7 @@ def test_a_local_service_that_has_ended(waas: Any, home: Path) -> None:
     result = waas("workflows", "list")
     assert result.code == 1
     assert "http://127.0.0.1:1" in result.err
-    assert "Start the service again" in result.err
+    assert "Start it again" in result.err
 
 
 def test_a_broken_profile(waas: Any, home: Path) -> None:

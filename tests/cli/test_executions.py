@@ -129,7 +129,7 @@ def test_show_attempts_and_who_closed_it(alice: Any, service: Any) -> None:
     assert "Closed:    2026-11-23 09:25:43Z by root: gone" in result.out
     assert "1\tFAILED\t2026-11-23 09:25:41Z\t2.0s\tno such word" in result.out
     assert "2\tCANCELLED\t2026-11-23 09:25:43Z" in result.out
-    assert "doesn't answer since 2026-11-23 09:25:43Z" in result.err
+    assert "hasn't answered since 2026-11-23 09:25:43Z" in result.err
 
 
 def test_close(alice: Any, service: Any) -> None:
@@ -172,7 +172,7 @@ def test_cancel_goes_on_after_a_failure(alice: Any, service: Any) -> None:
     assert result.err.splitlines() == [
         'ERROR: Failed to cancel execution "unknown-id"...',
         "Error: unknown-id: There is no such thing.",
-        "`waas executions list` shows what there is.",
+        "To see what there is, run: waas executions list",
     ]
 
 

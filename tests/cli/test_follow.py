@@ -79,13 +79,13 @@ def test_reason_and_steps(alice: Any, service: Any) -> None:
     assert result.err.splitlines() == [
         "step count: FAILED",
         "Reason: step count: no such word",
-        f"See its log: waas executions logs {execution}",
+        f"To see its log: waas executions logs {execution}",
     ]
 
 
 def test_the_end_says_how_to_fetch_the_outputs(alice: Any, service: Any) -> None:
     execution = service.add(("RUNNING", []), ("SUCCEEDED", []), outputs={"total": 1})
-    how = f"Fetch its outputs: waas executions outputs {execution} --download DIR"
+    how = f"To download its outputs: waas executions outputs {execution} --download DIR"
     assert alice("executions", "status", execution, "-f").err.splitlines()[-1] == how
     assert how not in alice("executions", "status", execution, "-f", "-o", "json").err
 
@@ -187,7 +187,7 @@ def test_ctrl_c_stops_following_and_not_the_execution(alice: Any, service: Any) 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert f"Stopped following; the execution {execution} goes on." in err
+    assert f"You stopped following the execution {execution}, which goes on." in err
     assert f"waas executions logs {execution} -f" in err
     assert "Traceback" not in err
     assert service.sent("DELETE", "/") == []
@@ -270,7 +270,7 @@ def test_at_a_terminal_an_answer_of_another_form_is_no_trace(alice: Any, service
     service.executions[execution].details = lambda: {"id": execution, "status": "RUNNING", "steps": [7]}
     code, shown = terminal("executions", "logs", execution, "--follow")
     assert code == 1
-    assert "isn't what is expected" in shown
+    assert "doesn't have the expected form" in shown
     assert "Traceback" not in shown
 
 

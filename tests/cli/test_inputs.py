@@ -73,7 +73,7 @@ def test_what_is_no_input(argument: str) -> None:
 
 
 def test_broken_json_is_named() -> None:
-    with pytest.raises(UsageError, match="count:=…: not JSON"):
+    with pytest.raises(UsageError, match="count:=… isn't JSON"):
         parse("count:={")
 
 
@@ -197,11 +197,11 @@ def test_job_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     ("content", "message"),
     [
         (None, "No such file"),
-        ("a: [", "neither YAML nor JSON"),
-        ("- a", "expected a mapping"),
+        ("a: [", "neither valid YAML nor valid JSON"),
+        ("- a", "must hold names and values"),
         ("a: !!python/object:os.system {}", "line 1: a value of the kind !!python/object:os.system can't be sent"),
-        ("a: {class: File, path: nowhere.txt}", "input a: there is no file .*nowhere.txt"),
-        ("a: {class: File, location: ./nowhere.txt}", "input a: there is no file"),
+        ("a: {class: File, path: nowhere.txt}", "input a in the inputs file names .*nowhere.txt, which doesn't exist"),
+        ("a: {class: File, location: ./nowhere.txt}", "input a in the inputs file names"),
     ],
 )
 def test_broken_job_files(tmp_path: Path, content: str | None, message: str) -> None:

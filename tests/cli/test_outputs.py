@@ -106,7 +106,7 @@ def test_list_in_json(alice: Any, service: Any, execution: str) -> None:
 def test_unknown_output_and_none(alice: Any, service: Any, execution: str) -> None:
     result = alice("executions", "outputs", execution, "nope")
     assert result.code == 5
-    assert "it has: table, plots, folder, total" in result.err
+    assert "Its outputs are: table, plots, folder, total" in result.err
     running = service.add(("RUNNING", []))
     assert alice("executions", "outputs", running).err == "No outputs found.\n"
     assert alice("executions", "outputs", running, "-d", ".").err == "There is nothing to download.\n"
@@ -211,7 +211,7 @@ def test_a_directory_that_cannot_be_written(alice: Any, execution: str, tmp_path
     (tmp_path / "r").touch()
     result = alice("executions", "outputs", execution, "-d", str(tmp_path / "r"))
     assert (result.code, result.out) == (2, "")
-    assert f"{tmp_path / 'r'} is no folder" in result.err
+    assert f"{tmp_path / 'r'}, which isn't a directory" in result.err
 
 
 @given(st.one_of(st.text(), st.sampled_from(["..", ".", "/etc/passwd", "a\\b", "\x00", "x" * 500, "é" * 300])))

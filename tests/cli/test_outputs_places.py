@@ -102,12 +102,12 @@ def link_for_a_member_folder(place: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "named"),
     [
-        (folder_for_a_file, "table.csv is a folder"),
+        (folder_for_a_file, "table.csv is a directory"),
         (file_for_a_folder, "results is a file"),
         (link_for_a_folder, "results is a link"),
         (dangling_link_for_a_folder, "results is a link"),
-        (file_for_the_folder_of_a_list, "plots is no folder"),
-        (folder_for_a_member, "results/a.txt is a folder"),
+        (file_for_the_folder_of_a_list, "plots, which isn't a directory"),
+        (folder_for_a_member, "results/a.txt is a directory"),
         (file_for_a_member_folder, "results/sub is a file"),
         (link_for_a_member_folder, "results/sub is a link"),
     ],
@@ -183,7 +183,7 @@ def test_two_members_of_one_name_are_told(alice: Any, service: Any, place: Path)
     service.contents["folder"] = raw.getvalue()
     execution = service.add(("SUCCEEDED", []), outputs={"folder": directory("results", "folder")})
     result = alice("executions", "outputs", execution, "-d", str(place))
-    assert (result.code, "'a.txt' has the name of another file" in result.err) == (1, True)
+    assert (result.code, "'a.txt' has the same name as another file" in result.err) == (1, True)
 
 
 def names(outputs: dict[str, Any]) -> list[str]:

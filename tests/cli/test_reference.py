@@ -37,7 +37,7 @@ def test_gen_doc(waas: Any, tmp_path: Path, form: str, name: str) -> None:
     result = waas("gen-doc", str(tmp_path / "new"), form)
     assert (result.code, result.out, result.err) == (0, "", "")
     text = (tmp_path / "new" / name).read_text()
-    for word in ("waas workflows list -q sweep", "ls", "api_url", "Only workflows with these words"):
+    for word in ("waas workflows list -q sweep", "ls", "api_url", "List only workflows with these words"):
         assert word in text.replace("\\-", "-")
     assert "\b" not in text
     assert len(list((tmp_path / "new").iterdir())) > 20

@@ -52,7 +52,7 @@ def test_no_such_execution(alice: Any, words: list[str]) -> None:
 def test_share_with_whom(alice: Any, service: Any, execution: str) -> None:
     result = alice("executions", "share", execution)
     assert (result.code, result.out) == (2, "")
-    assert "With whom?" in result.err
+    assert "Say whom to share" in result.err
     assert service.requests == []
 
 

@@ -219,7 +219,7 @@ def test_logout_when_the_service_is_away(waas: Any, home: Path, life: float) -> 
     result = waas("logout")
     assert (result.code, result.out) == (0, "")
     assert "Can't connect" in result.err
-    assert "may take it for valid" in result.err
+    assert "may accept it until it expires" in result.err
     assert json.loads(kept(home).read_text()) == {"default": None, "logins": {}}
 
 
@@ -239,7 +239,7 @@ def test_logout_everywhere(waas: Any, service: Any, home: Path, life: float) -> 
     assert Credentials(kept(home).parent).find(service.url) is None
     again = waas("logout", "--everywhere", "--api_url", service.url)
     assert (again.code, again.out) == (6, "")
-    assert "Sign in, then sign out everywhere." in again.err
+    assert "Sign in first, then sign out everywhere." in again.err
 
 
 def test_logout_everywhere_needs_more_than_a_personal_access_token(waas: Any, service: Any, home: Path) -> None:
@@ -278,9 +278,9 @@ def test_whoami(alice: Any) -> None:
     rows = dict(line.split("\t") for line in result.out.splitlines())
     assert rows["User"] == "alice"
     assert rows["Groups"] == "climate, ocean"
-    assert rows["Executions that go on"] == "2 of 100"
-    assert rows["Uploaded files"] == "1.3 kB of 107.4 GB"
-    assert rows["Requests in a minute"] == "3, no limit"
+    assert rows["Unfinished executions"] == "2 of 100"
+    assert rows["Stored data"] == "1.3 kB of 107.4 GB"
+    assert rows["Requests in the last minute"] == "3, no limit"
     assert alice("whoami", "-o", "json").json["limits"]["stored"] == {"used": 1322, "limit": 107374182400}
 
 

@@ -65,7 +65,7 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_script_is_told_what_to_run(waas: Any, real: Service, browser: Browser) -> None:
     result = waas("login", "--api_url", real.url)
-    assert "Its page asks whether to let 127.0.0.1:" in result.err
+    assert "The page asks whether to let 127.0.0.1:" in result.err
     result = waas("tokens", "create", "t", "--scope", "workflows:read")
     assert (result.code, result.out) == (6, "")
     assert f"demands a stronger sign-in ({MFA}) that is not more than 600 seconds old" in result.err
@@ -100,7 +100,7 @@ def test_nothing_is_done_for_somebody_else(
     browser.user = "zoe"
     result = waas("ssh_keys", "key-gen", "--name", "theirs")
     assert result.code == 6
-    assert "You have signed in as zoe, and what you want to do began as alice: nothing was done." in result.err
+    assert "You began this command as alice, but signed in as zoe. Nothing was done." in result.err
     assert waas("whoami", "-o", "json").json["subject"] == "alice"
 
 
@@ -110,7 +110,7 @@ def test_terms_of_use(waas: Any, home: Any, tmp_path_factory: pytest.TempPathFac
         who = ("--api_url", service.url, "-u", f"bob:{PASSWORDS['bob']}")
         result = waas("login", *who)
         assert result.code == 6
-        assert "terms of use of the service, version 2, haven't been accepted" in result.err
+        assert "haven't accepted the service's terms of use, version 2" in result.err
         assert "`waas terms`" in waas("workflows", "list", *who).err
         assert waas("terms", *who, "-o", "json").json["terms"]["version"] == "2"
         assert waas("terms", *who).code == 6  # nobody can be asked

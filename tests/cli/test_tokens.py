@@ -92,7 +92,7 @@ def test_a_name_that_is_another_tokens_id_is_not_guessed(alice: Any, service: An
     alice("tokens", "create", identity, *SCOPES)
     result = alice("tokens", "revoke", identity)
     assert result.code == 2
-    assert "give ids" in result.err
+    assert "give the id" in result.err
     assert len(service.identity.tokens) == 2
 
 

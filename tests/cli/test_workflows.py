@@ -59,7 +59,7 @@ def test_show_in_json(alice: Any, service: Any) -> None:
 def test_show_what_does_not_exist(alice: Any) -> None:
     result = alice("workflows", "show", "nope")
     assert (result.code, result.out) == (5, "")
-    assert result.err == "Error: There is no such thing.\n`waas workflows list` shows what there is.\n"
+    assert result.err == "Error: There is no such thing.\nTo see what there is, run: waas workflows list\n"
     assert alice("workflows", "show", "..").code == 5
 
 
@@ -183,7 +183,7 @@ def test_dry_run(alice: Any, service: Any, tmp_path: Path) -> None:
     words = ["workflows", "trigger", "word-statistics", "-i", f"texts=@{tmp_path}/a.txt", "--dry-run"]
     result = alice(*words)
     assert (result.code, result.err) == (0, "")
-    assert result.out == "SUCCESS: An execution of word-statistics with these inputs would be started.\n"
+    assert result.out == "SUCCESS: The inputs are right. Nothing was started.\n"
     assert alice(*words, "-o", "json").json["valid"] is True
     assert (service.executions, service.files) == ({}, {})
     assert alice(*words, "--follow").code == 2
@@ -215,13 +215,13 @@ def test_forbidden(alice: Any, service: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-i", "texts={top}/a b.txt"], "put an @ before a local file: texts=@{top}/a b.txt"),
-        (["-i", "folder={top}"], "put an @ before a local file: folder=@{top}"),
-        (["-i", "texts=@{top}"], "{top} is a directory, and a file is expected.\nGive its files one by one."),
+        (["-i", "texts={top}/a b.txt"], "Put an @ before it: -i 'texts=@{top}/a b.txt'"),
+        (["-i", "folder={top}"], "Put an @ before it: -i folder=@{top}"),
+        (["-i", "texts=@{top}"], "{top} is a directory, but the input takes a file.\nGive its files one by one."),
         (["-i", "texts=@{top}/*.txt"], "there is no file {top}/*.txt.\nGive -i texts=@FILE once for each file."),
-        (["-i", "texts=@"], "the name of the file is missing"),
+        (["-i", "texts=@"], "give the name of a file after the @"),
         (["-i", "texts=@/dev/null"], "/dev/null is neither a file nor a directory"),
-        (["texts=@{top}/a b.txt", "top=5"], "Inputs are given with -i: -i 'texts=@{top}/a b.txt' -i top=5"),
+        (["texts=@{top}/a b.txt", "top=5"], "Give inputs with -i: -i 'texts=@{top}/a b.txt' -i top=5"),
     ],
 )
 def test_mistakes_of_newcomers(alice: Any, service: Any, tmp_path: Path, words: list[str], message: str) -> None:

@@ -11,21 +11,19 @@ from urllib.parse import unquote
 
 import click
 
-from . import output
-from .commands import Group
-from .complete import complete_workflow
-from .errors import ExitCode, NotFound, UsageError, WaasError
-from .state import State, pass_state
-from .text import compact, one_line
-from .urls import path
-
-_KEY = re.compile(r"[!-~]{1,255}")
+from .. import printing
+from ..base import Group, follow_option
+from ..errors import ExitCode, NotFound, UsageError, WaasError
+from ..id_completion import complete_workflow
+from ..state import State, pass_state
+from ..text import compact, one_line
+from ..urls import path
 
 
 @click.group(cls=Group, name="workflows", aliases=("workflow", "wf", "w"))
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List, look at and trigger workflows. Without a command: list them.
+    """List, show and trigger workflows. Without a command, the workflows are listed.
 
     Examples:
       waas workflows
@@ -38,13 +36,11 @@ def command(ctx: click.Context) -> None:
 
 @command.command("list", aliases=("ls", "l"))
 @click.option(
-    "-q", "--query", metavar="WORDS", help="Only workflows with these words in their id, name or description."
+    "-q", "--query", metavar="WORDS", help="List only workflows with these words in their id, name or description."
 )
 @pass_state
 def list_workflows(state: State, query: str | None) -> None:
-    """List the workflows that you may run.
-
-    The id in the first column is what the other commands take.
+    """List the workflows that you may run. The first column is the id that the other commands take.
 
     Examples:
       waas workflows list
@@ -56,13 +52,13 @@ def list_workflows(state: State, query: str | None) -> None:
 
 def _list(state: State, query: str | None) -> None:
     found = list(state.client.pages("/workflows", "workflows", everything=True, q=query))
-    if state.json:
-        output.json(found)
+    if state.wants_json:
+        printing.json(found)
     elif not found:
-        output.line("No workflows found.")
+        printing.line("No workflows found.")
     else:
         members = ("id", "name", "application_id", "environment_id", "environment_name", "label")
-        output.table(
+        printing.table(
             ("Workflow ID", "Workflow Name", "Application", "Environment ID", "Environment Name", "Label"),
             ([workflow.get(member) for member in members] for workflow in found),
             brief=True,
@@ -73,19 +69,19 @@ def _list(state: State, query: str | None) -> None:
 @click.argument("workflow_id", shell_complete=complete_workflow)
 @pass_state
 def show(state: State, workflow_id: str) -> None:
-    """Show what a workflow does, which inputs it takes and what it leaves.
+    """Show what a workflow does, its inputs, its outputs and its steps.
 
     Examples:
       waas workflows show word-statistics
       waas workflows show word-statistics -o json | jq .inputs
     """
     workflow = state.client.get_json(path("workflows", workflow_id))
-    if state.json:
-        output.json(workflow)
+    if state.wants_json:
+        printing.json(workflow)
         return
-    output.line(f"{workflow.get('id')}: {one_line(workflow.get('label') or workflow.get('name'))}")
+    printing.line(f"{workflow.get('id')}: {one_line(workflow.get('label') or workflow.get('name'))}")
     if workflow.get("description"):
-        output.line(f"\n{workflow['description'].strip()}")
+        printing.line(f"\n{workflow['description'].strip()}")
     schema = workflow.get("inputs") or {}
     properties: dict[str, Any] = schema.get("properties") or {}
     required = set(schema.get("required") or ())
@@ -116,18 +112,18 @@ def show(state: State, workflow_id: str) -> None:
             for step in workflow["steps"]
         ],
     )
-    output.line("\nRun it:")
-    output.line("  " + _example(workflow_id, properties, required))
+    printing.line("\nTo run it:")
+    printing.line("  " + _example(workflow_id, properties, required))
 
 
 def _section(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    output.line(f"\n{title}:" if rows else f"\n{title}: none")
+    printing.line(f"\n{title}:" if rows else f"\n{title}: none")
     if rows:
-        output.table(columns, rows)
+        printing.table(columns, rows)
 
 
 def _type(own: Mapping[str, Any]) -> str:
-    """The type of an input in the workflow's own words, with the words that it may be."""
+    """The type of an input in the workflow's own words, with the values that it can have."""
     declared = own.get("x-type") or own.get("type") or "any"
     choices = own.get("enum")
     return f"{compact(declared)}: {', '.join(map(compact, choices))}" if choices else compact(declared)
@@ -151,20 +147,46 @@ def _example(workflow_id: str, properties: Mapping[str, Mapping[str, Any]], requ
     return shlex.join([*map(one_line, words), "--follow"])
 
 
+def _once(_: click.Context, __: click.Parameter, files: tuple[str, ...]) -> str | None:
+    """The one file that is given."""
+    if len(files) > 1:
+        raise UsageError(f"--inputs-file is given {len(files)} times. Give it once.")
+    return files[0] if files else None
+
+
+def _word(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
+    """The word, if a header can carry it."""
+    if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
+        raise UsageError("--idempotency-key: expected a word of at most 255 ASCII characters, without blanks.")
+    return key
+
+
 @command.command("trigger", aliases=("run", "r", "t"), context_settings={"allow_extra_args": True})
 @click.argument("workflow_id", shell_complete=complete_workflow)
-@click.option("-i", "--inputs", "arguments", metavar="NAME=VALUE", multiple=True, help="An input; may be repeated.")
+@click.option(
+    "-i",
+    "--inputs",
+    "arguments",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An input; may be repeated.",
+)
 @click.option(
     "--inputs-file",
-    "inputs_files",
     metavar="FILE",
     multiple=True,
-    help="Inputs as YAML or JSON, a CWL job file for instance; `-` is stdin.",
+    callback=_once,
+    help="Read inputs from a YAML or JSON file, such as a CWL job file; `-` is stdin.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Follow the execution to its end; the exit code tells how it ended.")
-@click.option("-l", "--logs", is_flag=True, help="Follow with the log.")
-@click.option("--dry-run", is_flag=True, help="Check the inputs and start nothing.")
-@click.option("--idempotency-key", metavar="WORD", help="Start at most once with this word, however often it is given.")
+@follow_option
+@click.option("-l", "--logs", is_flag=True, help="Follow the execution and show its log.")
+@click.option("--dry-run", is_flag=True, help="Check the inputs, but don't start anything.")
+@click.option(
+    "--idempotency-key",
+    metavar="WORD",
+    callback=_word,
+    help="Start one execution at most, however often WORD is given.",
+)
 @pass_state
 @click.pass_context
 def trigger(
@@ -172,7 +194,7 @@ def trigger(
     state: State,
     workflow_id: str,
     arguments: tuple[str, ...],
-    inputs_files: tuple[str, ...],
+    inputs_file: str | None,
     follow: bool,
     logs: bool,
     dry_run: bool,
@@ -181,15 +203,17 @@ def trigger(
     """Trigger a workflow: start an execution of it.
 
     Inputs, in the types that the workflow declares:
-      -i top=5              a value; `-i a=1,b=2` is two inputs
-      -i texts=@notes.txt   upload a file, or a directory, and use it
-      -i texts=@more.txt    a list grows when it is given again; another input is given once
-      -i range:=[1,2.5]     JSON as it is
-      --inputs-file job.yml all at once; `-i` beats it. Local files that it names as
+      -i top=5              A value. `-i a=1,b=2` gives two inputs.
+      -i texts=@notes.txt   Upload a file or a directory, and use it.
+      -i texts=@more.txt    Repeat the name of a list to add to it. Other inputs
+                            can be given only once.
+      -i range:=[1,2.5]     A value in JSON.
+      --inputs-file job.yml All inputs in one file. An input given with -i replaces
+                            the one in the file. Local files that the file names as
                             `{class: File, path: …}` are uploaded.
 
-    With `-o json` the execution's id is printed as a JSON string; with --follow instead the execution, once it is
-    over; with --logs before it an object for each entry of the log, one a line.
+    With `-o json` the id of the execution is printed as a JSON string. With --follow the execution is printed instead,
+    when it has ended. With --logs each entry of the log is printed before it, as one object on a line.
 
     Examples:
       waas workflows trigger word-statistics -i texts=@a.txt -i texts=@b.txt -i top=5
@@ -197,30 +221,28 @@ def trigger(
       waas workflows trigger word-statistics --inputs-file job.yml --dry-run
       id=$(waas workflows trigger word-statistics --inputs-file job.yml -o json | jq -r .)
     """
-    from . import inputs
-    from .uploads import Uploader
+    from .. import inputs
+    from ..uploads import Uploader
 
     if ctx.args:
-        hint = f"Inputs are given with -i: {shlex.join(word for each in ctx.args for word in ('-i', each))}"
-        raise UsageError(f"Unexpected: {' '.join(ctx.args)}", hint=hint)
+        hint = f"Give inputs with -i: {shlex.join(word for each in ctx.args for word in ('-i', each))}"
+        raise UsageError(f"These words are not expected here: {' '.join(ctx.args)}", hint=hint)
     if dry_run and (follow or logs):
-        raise UsageError("--dry-run starts nothing that could be followed.")
-    if len(inputs_files) > 1:
-        raise UsageError(f"--inputs-file is given {len(inputs_files)} times: there can be one.")
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        raise UsageError("--idempotency-key: expected a word of at most 255 characters of ASCII, without blanks.")
+        raise UsageError("--dry-run starts nothing that could be followed: leave out --follow and --logs.")
     given = inputs.split(arguments)
     schema = _schema(state, workflow_id)
+    if dry_run and schema is None:
+        raise WaasError("The service is too old for --dry-run: it would start the workflow. Nothing was started.")
     uploader = Uploader(state.client)
     try:
         values: dict[str, Any] = {}
-        for file in inputs_files:
-            from . import jobfile
+        if inputs_file:
+            from .. import jobfile
 
-            values = jobfile.read(file, uploader.as_input)
+            values = jobfile.read(inputs_file, uploader.as_input)
         values |= inputs.values(given, schema, uploader.as_input)
-        if not state.json and not dry_run:
-            output.line("Triggering workflow...")
+        if not state.wants_json and not dry_run:
+            printing.line("Triggering workflow...")
         response = state.client.request(
             "POST",
             path("workflows", workflow_id),
@@ -236,11 +258,14 @@ def trigger(
         raise
     if dry_run:
         uploader.take_back()
-        _checked(state, response.json() if response.content else None, workflow_id)
+        if state.wants_json:
+            printing.json(state.client.decode(response))
+        else:
+            printing.line("SUCCESS: The inputs are right. Nothing was started.")
         return None
     execution_id = unquote(response.headers.get("Location", "").rstrip("/").rpartition("/")[2])
     if not execution_id:
-        raise WaasError("The service started an execution, but doesn't say which.")
+        raise WaasError("The service started an execution, but didn't give its id. Look for it: waas executions list")
     return _started(state, execution_id, follow=follow, logs=logs)
 
 
@@ -255,22 +280,15 @@ def _schema(state: State, workflow_id: str) -> Mapping[str, Any] | None:
     return schema
 
 
-def _checked(state: State, answer: Any, workflow_id: str) -> None:
-    if state.json:
-        output.json(answer)
-    else:
-        output.line(f"SUCCESS: An execution of {workflow_id} with these inputs would be started.")
-
-
 def _started(state: State, execution_id: str, *, follow: bool, logs: bool) -> ExitCode | None:
     """Says which execution was started, and follows it where that is wanted."""
-    if state.json and not (follow or logs):
-        output.json(execution_id)
-    elif not state.json:
-        output.line(f"SUCCESS: Workflow triggered with execution ID: {execution_id}")
+    if state.wants_json and not (follow or logs):
+        printing.json(execution_id)
+    elif not state.wants_json:
+        printing.line(f"SUCCESS: Workflow triggered with execution ID: {execution_id}")
     if not (follow or logs):
         return None
-    from .display import watch
-    from .follow import Wanted
+    from ..display import watch
+    from ..follow import Wanted
 
-    return watch(state, execution_id, status=follow or state.json, wanted=Wanted(logs=logs))
+    return watch(state, execution_id, status=follow or state.wants_json, wanted=Wanted(logs=logs))

@@ -7,28 +7,28 @@ from typing import Any
 
 import click
 
-from . import output
-from .commands import Command
-from .state import State, pass_state
-from .text import size
+from .. import printing
+from ..base import Command
+from ..state import State, pass_state
+from ..text import size
 
 
 @click.command(cls=Command, name="whoami")
 @pass_state
 def command(state: State) -> None:
-    """Show who the service takes you for, what you may do, and how much of your limits is used.
+    """Show which user you are signed in as, what you may do, and how much of your limits you use.
 
     Examples:
       waas whoami
       waas whoami -o json | jq -r .subject
     """
     user: dict[str, Any] = state.client.get_json("/whoami")
-    if state.json:
-        output.json(user)
+    if state.wants_json:
+        printing.json(user)
         return
     limits = user["limits"]
     scopes = user["scopes"]
-    output.table(
+    printing.table(
         ("What", "Value"),
         [
             ("User", user["subject"]),
@@ -36,10 +36,10 @@ def command(state: State) -> None:
             ("Service", state.config.api_url),
             ("Roles", ", ".join(user["roles"])),
             ("Groups", ", ".join(user["groups"])),
-            ("Scopes", "everything" if scopes is None else ", ".join(scopes)),
-            ("Executions that go on", _used(limits["executions"], str)),
-            ("Uploaded files", _used(limits["stored"], size)),
-            ("Requests in a minute", _used(limits["requests"], str)),
+            ("Scopes", "all" if scopes is None else ", ".join(scopes)),
+            ("Unfinished executions", _used(limits["executions"], str)),
+            ("Stored data", _used(limits["stored"], size)),
+            ("Requests in the last minute", _used(limits["requests"], str)),
         ],
     )
 

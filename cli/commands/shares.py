@@ -1,4 +1,4 @@
-"""`waas executions share`, `unshare`, `shares`."""
+"""`waas executions share`, `unshare` and `shares`."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ from typing import Any
 
 import click
 
-from . import output
-from .commands import Command
-from .complete import complete_execution
-from .errors import UsageError
-from .state import State, pass_state
-from .urls import path
+from .. import printing
+from ..base import Command
+from ..errors import UsageError
+from ..id_completion import complete_execution
+from ..state import State, pass_state
+from ..urls import path
 
+_execution = click.argument("execution_id", shell_complete=complete_execution)
 _users = click.option("-u", "--user", "users", metavar="NAME", multiple=True, help="Id of a user; may be repeated.")
 _groups = click.option("-g", "--group", "groups", metavar="NAME", multiple=True, help="A group; may be repeated.")
 
 
 @click.command(cls=Command, name="share")
-@click.argument("execution_id", shell_complete=complete_execution)
+@_execution
 @_users
 @_groups
 @pass_state
 def share(state: State, execution_id: str, users: tuple[str, ...], groups: tuple[str, ...]) -> None:
-    """Let others see an execution, its log and its outputs. They can change nothing.
+    """Let other users see an execution, its log and its outputs. They can't change anything.
 
-    --user means with whom here; to sign in, give --user before the command.
+    Here, --user names whom to share with. To sign in with a password, give --user before the command.
 
-    Examples:
+    Example:
       waas executions share EXECUTION_ID --user bob --group climate
     """
     if not (users or groups):
-        raise UsageError("With whom? Give --user NAME or --group NAME.")
+        raise UsageError("Say whom to share the execution with: --user NAME or --group NAME.")
     now = _shares(state, execution_id)
     _replace(state, execution_id, {*now["users"], *users}, {*now["groups"], *groups})
 
 
 @click.command(cls=Command, name="unshare")
-@click.argument("execution_id", shell_complete=complete_execution)
+@_execution
 @_users
 @_groups
 @pass_state
 def unshare(state: State, execution_id: str, users: tuple[str, ...], groups: tuple[str, ...]) -> None:
-    """Share an execution with these users and groups no longer; without any, with nobody.
+    """Stop sharing an execution with these users and groups, or with everybody when none is named.
 
-    --user means with whom here; to sign in, give --user before the command.
+    Here, --user names whom to stop sharing with. To sign in with a password, give --user before the command.
 
     Examples:
       waas executions unshare EXECUTION_ID --user bob
@@ -59,27 +60,30 @@ def unshare(state: State, execution_id: str, users: tuple[str, ...], groups: tup
 
 
 @click.command(cls=Command, name="shares")
-@click.argument("execution_id", shell_complete=complete_execution)
+@_execution
 @pass_state
 def shares(state: State, execution_id: str) -> None:
-    """List with whom an execution is shared.
+    """List the users and groups that an execution is shared with.
 
     Example:
       waas executions shares EXECUTION_ID
     """
     found = _shares(state, execution_id)
-    rows = [(kind, name) for kind in ("user", "group") for name in found[f"{kind}s"]]
-    if state.json:
-        output.json(found)
-    elif not rows:
-        state.note("It is shared with nobody.")
+    if state.wants_json:
+        printing.json(found)
+    elif rows := _rows(found):
+        printing.table(("Kind", "Name"), rows)
     else:
-        output.table(("Kind", "Name"), rows)
+        state.note("The execution is shared with nobody.")
 
 
 def _shares(state: State, execution_id: str) -> dict[str, Any]:
     found: dict[str, Any] = state.client.get_json(path("executions", execution_id, "shares"))
     return {"users": found.get("users") or [], "groups": found.get("groups") or []}
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(kind, name) for kind in ("user", "group") for name in found[f"{kind}s"]]
 
 
 def _replace(state: State, execution_id: str, users: set[str], groups: set[str]) -> None:
@@ -89,8 +93,8 @@ def _replace(state: State, execution_id: str, users: set[str], groups: set[str])
 
 
 def _say(state: State, execution_id: str, now: dict[str, Any]) -> None:
-    if state.json:
-        output.json(now)
+    if state.wants_json:
+        printing.json(now)
         return
-    listed = [f"{kind} {name}" for kind in ("user", "group") for name in now[f"{kind}s"]]
-    output.line(f'SUCCESS: The execution "{execution_id}" is shared with {", ".join(listed) or "nobody"}')
+    listed = ", ".join(f"{kind} {name}" for kind, name in _rows(now))
+    printing.line(f'SUCCESS: The execution "{execution_id}" is shared with {listed or "nobody"}')

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from .commands import Command, Group
+from ..base import Command, Group
 
 
 @click.command(cls=Command, name="help")
 @click.argument("words", metavar="[COMMAND]...", nargs=-1)
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...]) -> None:
-    """Explain a command.
+    """Show the help of a command.
 
     Examples:
       waas help
@@ -22,6 +22,6 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> None:
         group = context.command
         found = group.get_command(context, word) if isinstance(group, Group) else None
         if found is None:
-            raise click.UsageError(f'unknown command "{word}" for "{context.command_path}".', context)
+            raise click.UsageError(f'"{context.command_path}" has no command "{word}".', context)
         context = click.Context(found, context, info_name=found.name)
     click.echo(context.get_help())

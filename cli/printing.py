@@ -42,14 +42,14 @@ def json(value: Any) -> None:
         click.echo(to_json(value, encoding=sys.stdout.encoding))
 
 
-def note(message: str, *, json: bool) -> None:
+def note(message: str, *, as_json: bool) -> None:
     """Something beside the result, on stderr."""
-    click.echo(_json.dumps({"note": message}) if json else clean(message), err=True)
+    click.echo(_json.dumps({"note": message}) if as_json else clean(message), err=True)
 
 
-def error(failure: WaasError, *, json: bool) -> None:
+def error(failure: WaasError, *, as_json: bool) -> None:
     """An error, on stderr: for programs an object `{"error", "exit_code", "hint"?, "problem"?}` in one line."""
-    if json:
+    if as_json:
         extras = {"hint": failure.hint, "problem": failure.problem}
         members = {key: value for key, value in extras.items() if value}
         click.echo(_json.dumps({"error": failure.message, "exit_code": int(failure.code), **members}), err=True)

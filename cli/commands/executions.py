@@ -1,0 +1,361 @@
+"""`waas executions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import printing
+from ..base import MOST_LISTED, Group, follow_option, owner_option, page_options
+from ..errors import ExitCode, NotFound
+from ..id_completion import complete_execution, complete_workflow
+from ..many import each
+from ..outputs import COLUMNS, rows_of
+from ..state import Columns, State, pass_state
+from ..text import compact, described, duration, log_line, show_time
+from ..urls import path
+from .shares import share, shares, unshare
+
+_STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
+_ALL_LEVELS = 15
+_COLUMNS: Columns = {
+    "Execution ID": "id",
+    "Status": "status",
+    "Workflow": "workflow_id",
+    "Triggered": lambda execution: show_time(execution.get("created_at")),
+    "Time": lambda execution: _time(execution),
+}
+
+command = Group(
+    "executions",
+    aliases=("execution", "exec", "e"),
+    help="""Follow and cancel executions, and fetch their logs and outputs.
+
+    Examples:
+      waas executions list
+      waas executions logs EXECUTION_ID --follow
+      waas executions outputs EXECUTION_ID --download results
+    """,
+)
+command.add_command(share)
+command.add_command(unshare)
+command.add_command(shares)
+
+_one = click.argument("execution_id", shell_complete=complete_execution)
+_several = click.argument("ids", metavar="EXECUTION_ID...", nargs=-1, required=True, shell_complete=complete_execution)
+
+
+@command.command("list", aliases=("ls",))
+@click.option(
+    "--workflow", metavar="ID", help="List only executions of this workflow.", shell_complete=complete_workflow
+)
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(_STATUSES, case_sensitive=False),
+    help="List only executions with this status; may be repeated.",
+)
+@page_options
+@owner_option
+@click.option("--shared", is_flag=True, help="List the executions that others share with you, instead of your own.")
+@pass_state
+def list_executions(
+    state: State,
+    workflow: str | None,
+    statuses: tuple[str, ...],
+    limit: int,
+    everything: bool,
+    owner: str | None,
+    shared: bool,
+) -> None:
+    """List your executions, the newest first. With --owner or --shared, the last column is the owner.
+
+    Examples:
+      waas executions list --status RUNNING --status PENDING
+      waas executions list --workflow word-statistics --all
+      waas executions list --status RUNNING -o json | jq -r '.[].id'
+      waas executions list --shared
+    """
+    wanted = {
+        "workflow": workflow,
+        "status": ",".join(statuses) or None,
+        "limit": MOST_LISTED if everything else limit,
+        "owner": owner,
+        "shared": "true" if shared else None,
+    }
+    found = list(state.client.pages("/executions", "executions", everything=everything, **wanted))
+    state.show_list(found, _COLUMNS, empty="No executions found.", owner=shared or owner is not None)
+
+
+@command.command("status", aliases=("stat", "get", "g", "s"))
+@_one
+@follow_option
+@pass_state
+def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
+    """Show the status of an execution.
+
+    The exit code is 0 whatever the status is; with --follow it tells how the execution ended. With `-o json` the
+    execution is printed: at once, or with --follow when it has ended.
+
+    Examples:
+      waas executions status EXECUTION_ID
+      waas executions status EXECUTION_ID --follow && echo it succeeded
+    """
+    if follow:
+        from ..display import watch
+        from ..follow import Wanted
+
+        return watch(state, execution_id, status=True, wanted=Wanted())
+    execution = _execution(state, execution_id)
+    if state.wants_json:
+        printing.json(execution)
+    else:
+        printing.line(f"Execution: ID: {execution['id']}, Status: {execution['status']}")
+        _note_staleness(state, execution)
+    return None
+
+
+def _note_staleness(state: State, execution: dict[str, Any]) -> None:
+    since = execution.get("stale_since")
+    if since:
+        state.note(f"The engine hasn't answered since {show_time(since)}. You see the last state that it reported.")
+
+
+@command.command("show", aliases=("describe", "info"))
+@_one
+@pass_state
+def show(state: State, execution_id: str) -> None:
+    """Show an execution: its status, times, inputs, steps and outputs.
+
+    Example:
+      waas executions show EXECUTION_ID
+    """
+    execution = _execution(state, execution_id)
+    if state.wants_json:
+        printing.json(execution)
+        return
+    closed = execution.get("closed")
+    facts = {
+        "Execution": execution["id"],
+        "Workflow": execution.get("workflow_id"),
+        "Status": execution["status"],
+        "Reason": execution.get("reason"),
+        "Owner": execution.get("owner"),
+        "Triggered": show_time(execution.get("created_at")),
+        "Started": show_time(execution.get("started_at")),
+        "Ended": show_time(execution.get("ended_at")),
+        "Time": _time(execution),
+        "Closed": closed and f"{show_time(closed['at'])} by {closed['by']}: {closed['reason']}",
+    }
+    for name, value in facts.items():
+        if value:
+            printing.line(f"{name + ':':<11}{compact(value)}")
+    _note_staleness(state, execution)
+    attempts = execution.get("attempts") or ()
+    sections = (
+        (
+            "Inputs",
+            ("Name", "Value"),
+            [(name, described(value)) for name, value in (execution.get("inputs") or {}).items()],
+        ),
+        (
+            "Steps",
+            ("Name", "Status", "Time"),
+            [(step["name"], step["status"], _time(step)) for step in execution.get("steps") or ()],
+        ),
+        (
+            "Attempts",
+            ("Number", "Status", "Started", "Time", "Reason"),
+            [
+                (
+                    attempt["number"],
+                    attempt["status"],
+                    show_time(attempt.get("started_at")),
+                    _time(attempt),
+                    attempt.get("reason"),
+                )
+                for attempt in attempts
+                if len(attempts) > 1
+            ],
+        ),
+        ("Outputs", COLUMNS, rows_of(execution.get("outputs") or {})),
+    )
+    for title, columns, rows in sections:
+        if rows:
+            printing.line(f"\n{title}:")
+            printing.table(columns, rows)
+
+
+def _time(item: dict[str, Any]) -> str:
+    """How long an execution, a step or an attempt has taken."""
+    return duration(item.get("started_at"), item.get("ended_at"))
+
+
+@command.command("logs", aliases=("log", "l"))
+@_one
+@follow_option
+@click.option("-d", "--debug", is_flag=True, help="Show entries of level DEBUG as well.")
+@click.option(
+    "--from", "start", metavar="N", type=click.IntRange(0), default=0, help="Start with entry N; the first one is 0."
+)
+@pass_state
+def logs(state: State, execution_id: str, follow: bool, debug: bool, start: int) -> ExitCode | None:
+    """Show the log of an execution. Each entry is printed as `LEVEL: [timestamp] content`.
+
+    Here, --debug is about the log. To trace the requests of the command, give --debug before the command. With
+    `-o json` the answer of the service is printed; with --follow, one object on a line for each entry.
+
+    Examples:
+      waas executions logs EXECUTION_ID --follow
+      waas executions logs EXECUTION_ID --debug --from 100
+    """
+    levels = _ALL_LEVELS if debug else 0
+    if follow:
+        from ..display import watch
+        from ..follow import Wanted
+
+        return watch(state, execution_id, status=False, wanted=Wanted(logs=True, levels=levels, start=start))
+    wanted = {"from": start, "timeout": "0", "levels": levels}
+    page = state.client.get_json(path("executions", execution_id, "logs"), **wanted)
+    if state.wants_json:
+        printing.json(page)
+    else:
+        for entry in page.get("logs") or ():
+            printing.line(log_line(entry))
+    return None
+
+
+@command.command("cancel", aliases=("delete", "del", "d", "c"))
+@_several
+@pass_state
+def cancel(state: State, ids: tuple[str, ...]) -> None:
+    """Cancel executions.
+
+    The command asks the service to end each of them, and doesn't wait until they have ended: `waas executions status
+    --follow` does.
+
+    Examples:
+      waas executions cancel EXECUTION_ID
+      waas executions list --status RUNNING -o json | jq -r '.[].id' | xargs waas executions cancel
+    """
+    if not state.wants_json:
+        printing.line("Cancelling executions")
+
+    def act(one: str) -> None:
+        state.client.request("DELETE", path("executions", one), retry=True)
+
+    each(state, ids, act, done="Cancelled execution", fail="cancel execution")
+    if not state.wants_json:
+        printing.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")
+
+
+@command.command("resume")
+@_several
+@pass_state
+def resume(state: State, ids: tuple[str, ...]) -> None:
+    """Resume failed executions from where they failed, if their engine can do that.
+
+    Example:
+      waas executions resume EXECUTION_ID
+    """
+
+    def act(one: str) -> None:
+        state.client.request("POST", path("executions", one, "resume"))
+
+    each(state, ids, act, done="Resumed execution", fail="resume execution")
+
+
+@command.command("close")
+@_several
+@click.option("--reason", metavar="TEXT", required=True, help="Why you close it, for its owner and the operators.")
+@pass_state
+def close(state: State, ids: tuple[str, ...], reason: str) -> None:
+    """Close executions that their engine will never end.
+
+    Use it for an execution whose status is UNKNOWN, or that can't be cancelled although nothing of it runs any more.
+    The execution becomes CANCELLED, no longer counts against limits, and shows who closed it and why. If its engine
+    reports another end later, that end replaces this one. An execution that still runs is cancelled instead of closed;
+    only an operator can close it.
+
+    Example:
+      waas executions close EXECUTION_ID --reason "Alien4Cloud was killed; the job ended on Tuesday"
+    """
+
+    def act(one: str) -> None:
+        state.client.request("POST", path("executions", one, "close"), json={"reason": reason})
+
+    each(state, ids, act, done="Closed execution", fail="close execution")
+
+
+@command.command("outputs", aliases=("output", "out", "o"))
+@_one
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "-d",
+    "--download",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Download the outputs into DIR.",
+)
+@click.option(
+    "--force", is_flag=True, help="Replace files in DIR that have the names of outputs. Other files are not touched."
+)
+@pass_state
+def outputs(state: State, execution_id: str, names: tuple[str, ...], directory: Path | None, force: bool) -> None:
+    """List the outputs of an execution, or download them.
+
+    The list has a line for each file or other value: the name of the output, its type, the name of the file or the
+    value itself, and its size. With `-o json` the outputs are printed as an object.
+
+    With --download, files keep their names and directories are unpacked. The files of a list go into a directory with
+    the name of the output. Any other value is written to NAME.json. Checksums are verified. A download that was
+    interrupted continues when you run the command again. With `-o json` the list of files is printed.
+
+    Examples:
+      waas executions outputs EXECUTION_ID
+      waas executions outputs EXECUTION_ID total | cut -f 3
+      waas executions outputs EXECUTION_ID table --download .
+      waas executions outputs EXECUTION_ID --download results --force
+    """
+    found: dict[str, Any] = _execution(state, execution_id).get("outputs") or {}
+    missing = [name for name in names if name not in found]
+    if missing:
+        has = ", ".join(found) or "none"
+        raise NotFound(f"The execution has no output {', '.join(missing)}. Its outputs are: {has}.")
+    wanted = {name: found[name] for name in names} if names else found
+    if directory is not None:
+        _download(state, wanted, directory, force)
+    elif state.wants_json:
+        printing.json(wanted)
+    elif not wanted:
+        state.note("No outputs found.")
+    else:
+        printing.table(COLUMNS, rows_of(wanted))
+
+
+def _download(state: State, wanted: dict[str, Any], directory: Path, force: bool) -> None:
+    from ..downloads import Downloader, plan
+
+    fetched: list[str] = []
+    for item, new in Downloader(state.client, force=force).fetch(plan(wanted, directory)):
+        fetched.append(str(item.target))
+        if not state.wants_json:
+            printing.line(str(item.target))
+            if not new:
+                state.note(f"{item.target} was there already.")
+    if state.wants_json:
+        printing.json(fetched)
+    elif not fetched:
+        state.note("There is nothing to download.")
+
+
+def _execution(state: State, execution_id: str) -> dict[str, Any]:
+    execution: dict[str, Any] = state.client.get_json(path("executions", execution_id))
+    if not execution.get("id"):
+        # That is how an older service says it.
+        raise NotFound(f"There is no execution with the id {execution_id}.")
+    return execution

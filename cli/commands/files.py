@@ -1,0 +1,94 @@
+"""`waas files`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import printing
+from ..base import MOST_LISTED, Group, owner_option, page_options
+from ..errors import UsageError
+from ..id_completion import complete_file
+from ..many import each
+from ..state import Columns, State, pass_state
+from ..text import show_time, size
+from ..urls import path
+
+_COLUMNS: Columns = {
+    "File ID": "id",
+    "Name": "name",
+    "Size": lambda file: size(file["size"]),
+    "Uploaded": lambda file: show_time(file["created_at"]),
+}
+
+command = Group(
+    "files",
+    aliases=("file",),
+    help="""Upload files that are used as inputs.
+
+    `waas workflows trigger -i NAME=@FILE` uploads a file and uses it in one go.
+
+    Examples:
+      waas files upload notes.txt
+      waas files list
+    """,
+)
+
+
+@command.command("upload", aliases=("up", "put"))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@pass_state
+def upload(state: State, paths: tuple[Path, ...]) -> None:
+    """Upload files and directories. A directory is packed into an archive first.
+
+    An id is printed for each. Use it as an input: `-i texts=ID`.
+
+    Examples:
+      waas files upload notes.txt more.txt
+      id=$(waas files upload notes.txt -o json | jq -r '.[0].id')
+    """
+    from ..uploads import Uploader
+
+    missing = [str(local) for local in paths if not local.exists()]
+    if missing:
+        raise UsageError(f"There is no {', '.join(missing)}. Nothing was uploaded.")
+    uploader = Uploader(state.client)
+    made = []
+    for local in paths:
+        made.append(uploader.upload(local))
+        if not state.wants_json:
+            printing.table(("File ID", "Name", "Size"), [(made[-1]["id"], made[-1]["name"], size(made[-1]["size"]))])
+    if state.wants_json:
+        printing.json(made)
+
+
+@command.command("list", aliases=("ls", "l"))
+@page_options
+@owner_option
+@pass_state
+def list_files(state: State, limit: int, everything: bool, owner: str | None) -> None:
+    """List your uploads, the newest first. With --owner, the last column is the owner.
+
+    Example:
+      waas files list --all
+    """
+    wanted = {"limit": MOST_LISTED if everything else limit, "owner": owner}
+    found = list(state.client.pages("/files", "files", everything=everything, **wanted))
+    state.show_list(found, _COLUMNS, empty="No files found.", owner=owner is not None)
+
+
+@command.command("delete", aliases=("del", "rm"))
+@click.argument("ids", metavar="FILE_ID...", nargs=-1, required=True, shell_complete=complete_file)
+@pass_state
+def delete(state: State, ids: tuple[str, ...]) -> None:
+    """Delete uploads. Executions that were started with them keep their own copies.
+
+    Example:
+      waas files delete FILE_ID
+    """
+
+    def act(one: str) -> None:
+        state.client.request("DELETE", path("files", one))
+
+    each(state, ids, act, done="Deleted file", fail="delete file")
