@@ -41,7 +41,7 @@ def _read(settings: Settings) -> Sequence[Access]:
         from hpcwaas.engines.alien4cloud import access as alien4cloud
 
         return alien4cloud.read_access(settings.alien_config)
-    from hpcwaas.engines.cwl import access as cwl
+    from hpcwaas.engines.cwl.workflows import access as cwl
 
     return cwl.read_access(settings.cwl, settings.data_dir)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from hpcwaas.common.resources import resource
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.ports.identity import CALLBACK
-from hpcwaas.engines.cwl import confinement
+from hpcwaas.engines.cwl.confinement import levels
 from hpcwaas.engines.cwl.settings import LimitSettings, RunnerSettings
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.identity.passwords import is_hash
@@ -215,7 +215,7 @@ def _confinement(settings: Settings) -> Iterator[ConfigurationError]:
     wanted = settings.cwl.confinement
     if settings.alien_config is not None:
         return  # nothing of users runs here
-    if (wanted != confinement.AUTO or not settings.local) and (problem := confinement.problem(wanted)):
+    if (wanted != levels.AUTO or not settings.local) and (problem := levels.problem(wanted)):
         yield ConfigurationError(
             "cwl.confinement",
             f"{problem}: executions can't be kept from the files of the service and of other users. `none` serves all "

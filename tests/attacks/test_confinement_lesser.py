@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl import landlock
+from hpcwaas.engines.cwl.confinement import landlock
 from tests.attacks.ordinary import give, ordinary
 from tests.attacks.shared_service import SharedService, alices, serving
 from tests.attacks.test_confinement import (

@@ -147,7 +147,7 @@ class Service:
         line = process.cmdline()
         if str(BIN / "hpcwaas-api") in line and process.environ().get("HOME") == str(self.home):
             return "master" if self.process and process.pid == self.process.pid else "worker"
-        if "hpcwaas.engines.cwl.launcher" not in line or str(self.data / "cwl") not in line:
+        if "hpcwaas.engines.cwl.run.launcher" not in line or str(self.data / "cwl") not in line:
             return None
         if os.getsid(process.pid) != process.pid:
             return "runner"

@@ -18,12 +18,12 @@ import psutil
 import pytest
 
 from hpcwaas.core.models import ExecutionState, Level, Status, StepDeclaration
-from hpcwaas.engines.cwl import spool
 from hpcwaas.engines.cwl.executions import Executions
-from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
-from hpcwaas.engines.cwl.spool import DIED
+from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.spool import DIED
 from tests.waiting import wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"
@@ -69,7 +69,7 @@ class Service:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 line = process.cmdline()
-                if "hpcwaas.engines.cwl.launcher" not in line or str(self.directory) not in line:
+                if "hpcwaas.engines.cwl.run.launcher" not in line or str(self.directory) not in line:
                     continue
                 if os.getsid(process.pid) != process.pid:
                     is_kind = "runner"

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hpcwaas.engines.cwl import processes
+from hpcwaas.engines.cwl.storage.trees import disk_use
 from tests.e2e.processes import Service, eventually, log_text
 from tests.service import PASSWORDS, Client, as_user
 
@@ -107,7 +107,7 @@ def test_who_takes_too_much_is_stopped_and_nobody_else_notices(service: Service,
     assert alice("GET", f"{path}/logs", params={"from": 0, "size": -1}).json()["logs"][-1]["content"] == reason
     eventually(lambda: not list((service.data / "cwl" / "active").glob(f"*{path.rpartition('/')[2]}")))
     # What is left counts as its own and stays within its limits; the temporary files are gone.
-    assert processes.disk_use([directory(service, path)]) < LIMITS["disk"] + LIMITS["log"] + 2 * MIB
+    assert disk_use([directory(service, path)]) < LIMITS["disk"] + LIMITS["log"] + 2 * MIB
     assert not (directory(service, path) / "tmp").exists()
 
 

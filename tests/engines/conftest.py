@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl import catalogue as catalogue_module
-from hpcwaas.engines.cwl import reading
-from hpcwaas.engines.cwl.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows import catalogue as catalogue_module
+from hpcwaas.engines.cwl.workflows import reading
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from tests.engines.cwl_bench import Bench
 
 

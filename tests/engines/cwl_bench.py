@@ -9,7 +9,7 @@ from typing import Any
 
 from hpcwaas.core.models import ExecutionState, Level, OutputFile, StepDeclaration
 from hpcwaas.engines.cwl.executions import Executions
-from hpcwaas.engines.cwl.job import Job
+from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
 from tests.waiting import wait

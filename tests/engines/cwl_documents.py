@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpcwaas.engines.cwl.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 
 DATA = Path(__file__).parent.parent / "data" / "cwl"
 

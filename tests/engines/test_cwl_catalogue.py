@@ -14,10 +14,10 @@ import jsonschema
 import pytest
 
 from hpcwaas.core.models import StoredUpload, Upload
-from hpcwaas.engines.cwl.archives import unpack
-from hpcwaas.engines.cwl.catalogue import Catalogue
-from hpcwaas.engines.cwl.inputs import prepare_job
-from hpcwaas.engines.cwl.job import dump_order
+from hpcwaas.engines.cwl.inputs.archives import unpack
+from hpcwaas.engines.cwl.inputs.checks import prepare_job
+from hpcwaas.engines.cwl.inputs.job import dump_order
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.errors import NotFound
 from tests.engines.cwl_documents import DATA, ids
 from tests.unit.cwl_world import look_here

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl.catalogue import Catalogue
-from hpcwaas.engines.cwl.describer import describe_entries
-from hpcwaas.engines.cwl.entries import Entry
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.describer import describe_entries
+from hpcwaas.engines.cwl.workflows.entries import Entry
 from hpcwaas.errors import Unavailable
 from tests.engines.cwl_documents import ids, tool
 

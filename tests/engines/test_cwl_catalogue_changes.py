@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl import catalogue as catalogue_module
-from hpcwaas.engines.cwl.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows import catalogue as catalogue_module
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from tests.engines.cwl_documents import DATA, ids, tool
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl import reading
-from hpcwaas.engines.cwl.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows import reading
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.errors import NotFound
 from tests.engines.cwl_documents import ids, tool
 
@@ -166,7 +166,7 @@ def test_rights_are_taken_while_documents_cannot_be_read(
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr("hpcwaas.engines.cwl.describer.sys.executable", str(broken))
+    monkeypatch.setattr("hpcwaas.engines.cwl.workflows.describer.sys.executable", str(broken))
     (directory / "a.cwl").write_text(tool("Other"))
     (directory / "a.meta.yaml").write_text("authorized_users: [bob]")
     assert rights(published) == {"a": {"bob"}}
@@ -192,7 +192,7 @@ def test_who_is_let_in_anew_is_let_in_when_the_metadata_have_settled(
     metadata: str | None,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("hpcwaas.engines.cwl.catalogue.time.time", lambda: now[0])
+    monkeypatch.setattr("hpcwaas.engines.cwl.workflows.catalogue.time.time", lambda: now[0])
     monkeypatch.setattr(reading, "SETTLE", 3.0)
     meta = directory / "a.meta.yaml"
     meta.unlink() if metadata is None else meta.write_text(metadata)

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from hpcwaas.engines.cwl.job import dump_order
+from hpcwaas.engines.cwl.inputs.job import dump_order
 from tests.service import Client, as_user, make_settings, serving
 
 DATA = Path(__file__).parent.parent / "data" / "conformance"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.common.resources import resource
-from hpcwaas.engines.cwl.describer import describe_entries
-from hpcwaas.engines.cwl.entries import Entry
+from hpcwaas.engines.cwl.workflows.describer import describe_entries
+from hpcwaas.engines.cwl.workflows.entries import Entry
 
 JS = "requirements: {InlineJavascriptRequirement: {}}\n"
 LIBRARY = (

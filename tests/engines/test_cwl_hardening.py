@@ -20,16 +20,16 @@ import psutil
 import pytest
 
 from hpcwaas.core.models import ExecutionState, Status, Step, StepDeclaration, StepStatus
-from hpcwaas.engines.cwl import processes, spool
-from hpcwaas.engines.cwl.collection import collect
-from hpcwaas.engines.cwl.fetch import FetchError, fetch
-from hpcwaas.engines.cwl.job import Job, StagedFile
-from hpcwaas.engines.cwl.launcher import poke
-from hpcwaas.engines.cwl.networks import Networks
-from hpcwaas.engines.cwl.outputs import open_inside
-from hpcwaas.engines.cwl.packing import pack
-from hpcwaas.engines.cwl.runner import copy_file
-from hpcwaas.engines.cwl.trees import DEPTH_LIMIT, remove_tree, walk
+from hpcwaas.engines.cwl.inputs.fetch import FetchError, fetch
+from hpcwaas.engines.cwl.inputs.job import Job, StagedFile
+from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.run.collection import collect
+from hpcwaas.engines.cwl.run.launcher import poke
+from hpcwaas.engines.cwl.run.runner import copy_file
+from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.outputs import open_inside
+from hpcwaas.engines.cwl.storage.packing import pack
+from hpcwaas.engines.cwl.storage.trees import DEPTH_LIMIT, disk_use, remove_tree, walk
 from hpcwaas.errors import ServiceError, Unavailable, UncertainStart
 from tests.engines.cwl_bench import Bench
 from tests.waiting import until
@@ -222,9 +222,9 @@ def test_directories_of_any_depth_are_counted_and_removed(place: Path) -> None:
     (place / "kept").write_text("kept")
     (top / "link").symlink_to(place)
 
-    assert processes.disk_use([top]) > MIB + 3000 * 4096
+    assert disk_use([top]) > MIB + 3000 * 4096
     assert max(level for level, _ in walk(top)) == 3001
-    assert processes.disk_use([top / "link", place / "nothing"]) == 0
+    assert disk_use([top / "link", place / "nothing"]) == 0
 
     remove_tree(top)
     assert os.listdir(place) == ["kept"]  # noqa: PTH208
@@ -315,7 +315,7 @@ def test_all_that_takes_room_counts_and_is_given_back(bench: Bench, script: str)
     assert (state.status, state.reason) == (Status.FAILED, DISK)
     assert not state.outputs
     # Its user is told of the end before thousands of files have been removed.
-    until(lambda: processes.disk_use([bench.directory / "executions" / reference]) < MIB)
+    until(lambda: disk_use([bench.directory / "executions" / reference]) < MIB)
 
 
 def test_files_that_are_removed_and_open_count(tmp_path: Path) -> None:
@@ -324,8 +324,8 @@ def test_files_that_are_removed_and_open_count(tmp_path: Path) -> None:
         file.write(bytes(MIB))
         file.flush()
         (tmp_path / "gone").unlink()
-        assert processes.disk_use([tmp_path]) < MIB
-        assert processes.disk_use([tmp_path], [psutil.Process()]) >= MIB
+        assert disk_use([tmp_path]) < MIB
+        assert disk_use([tmp_path], [psutil.Process()]) >= MIB
 
 
 def test_large_outputs_are_not_kept_in_memory(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from hpcwaas.core.models import Level, Status, StepDeclaration, StepStatus
-from hpcwaas.engines.cwl.job import Job
-from hpcwaas.engines.cwl.supervisor import GRACE
+from hpcwaas.engines.cwl.inputs.job import Job
+from hpcwaas.engines.cwl.run.supervisor import GRACE
 from hpcwaas.errors import Conflict, NotFound
 from tests.engines.cwl_bench import ALL, DATA, Bench
 from tests.waiting import until, wait

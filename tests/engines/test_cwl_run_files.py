@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import OutputArchive, OutputFile, OutputValue, Status, StepDeclaration
-from hpcwaas.engines.cwl.job import FetchedFile, Job, StagedFile
+from hpcwaas.engines.cwl.inputs.job import FetchedFile, Job, StagedFile
 from hpcwaas.errors import Conflict, NotFound
 from tests.engines.cwl_bench import Bench
 from tests.waiting import until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import ExecutionState, Status
-from hpcwaas.engines.cwl import spool
+from hpcwaas.engines.cwl.storage import spool
 from tests.engines.cwl_bench import Bench
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import Level, OutputArchive, Status, StepDeclaration
-from hpcwaas.engines.cwl import deliverable
-from hpcwaas.engines.cwl.deliverable import Tidier
-from hpcwaas.engines.cwl.job import Job, StagedFile
-from hpcwaas.engines.cwl.trees import remove_tree
+from hpcwaas.engines.cwl.inputs.job import Job, StagedFile
+from hpcwaas.engines.cwl.run import deliverable
+from hpcwaas.engines.cwl.run.deliverable import Tidier
+from hpcwaas.engines.cwl.storage.trees import remove_tree
 from tests.engines.cwl_bench import DATA, Bench
 
 pytestmark = pytest.mark.timeout(120)

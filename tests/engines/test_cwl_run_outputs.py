@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.collection import collect
-from hpcwaas.engines.cwl.outputs import OutsideError, Place, find, open_inside, show
-from hpcwaas.engines.cwl.packing import pack
+from hpcwaas.engines.cwl.run.collection import collect
+from hpcwaas.engines.cwl.storage.outputs import OutsideError, Place, find, open_inside, show
+from hpcwaas.engines.cwl.storage.packing import pack
 
 
 @pytest.fixture

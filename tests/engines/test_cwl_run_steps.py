@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcwaas.core.models import Level, Status, StepDeclaration, StepStatus
-from hpcwaas.engines.cwl.channel import Line
-from hpcwaas.engines.cwl.steps import Diagnosis, StepTracker, finish
+from hpcwaas.engines.cwl.run.channel import Line
+from hpcwaas.engines.cwl.run.steps import Diagnosis, StepTracker, finish
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

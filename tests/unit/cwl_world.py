@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from hpcwaas.core.models import StoredUpload, Upload, Workflow, WorkflowDetails
-from hpcwaas.engines.cwl.archives import look
-from hpcwaas.engines.cwl.inputs import prepare_job
-from hpcwaas.engines.cwl.job import Job
-from hpcwaas.engines.cwl.networks import Networks
-from hpcwaas.engines.cwl.parameters import load_parameter
-from hpcwaas.engines.cwl.schema import inputs_schema
-from hpcwaas.engines.cwl.snapshot import Snapshot
+from hpcwaas.engines.cwl.inputs.archives import look
+from hpcwaas.engines.cwl.inputs.checks import prepare_job
+from hpcwaas.engines.cwl.inputs.job import Job
+from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.workflows.parameters import load_parameter
+from hpcwaas.engines.cwl.workflows.schema import inputs_schema
+from hpcwaas.engines.cwl.workflows.snapshot import Snapshot
 from hpcwaas.errors import InputProblem, InvalidInputs
 
 COLOUR = {"type": "enum", "symbols": ["red", "green"], "name": "Colour"}

@@ -16,6 +16,12 @@ LAYERS = (
 )
 """From the bottom to the top. Adapters and the edge know nothing of each other: `app` alone brings them together."""
 
+CWL_LAYERS = (
+    *({"settings"}, {"confinement", "storage", "workflows"}, {"inputs"}, {"run"}, {"site", "watcher"}, {"executions"}),
+    {"engine"},
+)
+"""The rooms of the engine `cwl`, and its modules that stand beside them."""
+
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 BELOW_THE_EDGE = {room for room, level in LEVEL.items() if level <= LEVEL["configuration"]} - {"api"}
 FRAMEWORKS = {"connexion", "flask", "starlette", "werkzeug"}
@@ -49,6 +55,21 @@ def test_imports_point_one_way() -> None:
             ):
                 wrong.append(f"{path} imports {name}")
     assert wrong == []
+
+
+def test_imports_in_the_engine_cwl_point_one_way() -> None:
+    level = {room: level for level, rooms in enumerate(CWL_LAYERS) for room in rooms}
+    engine = "hpcwaas.engines.cwl."
+    rooms = {path: path.parts[3].removesuffix(".py") for path, _ in modules("hpcwaas/engines/cwl")}
+    assert set(rooms.values()) == {*level, "__init__"}
+    assert [
+        f"{path} imports {name}"
+        for path, tree in modules("hpcwaas/engines/cwl")
+        for name in imports(tree)
+        if name.startswith(engine)
+        and (other := name.removeprefix(engine).partition(".")[0]) != rooms[path]
+        and level[other] >= level[rooms[path]]
+    ] == []
 
 
 def test_the_hall_holds_rooms_only() -> None:

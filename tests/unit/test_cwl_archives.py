@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl import archives
-from hpcwaas.engines.cwl.archives import ArchiveError, unpack
+from hpcwaas.engines.cwl.inputs import archives
+from hpcwaas.engines.cwl.inputs.archives import ArchiveError, unpack
 
 MIB = 2**20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hpcwaas.engines.cwl.channel import Demultiplexer, new_token
-from hpcwaas.engines.cwl.log import clean
+from hpcwaas.engines.cwl.run.channel import Demultiplexer, new_token
+from hpcwaas.engines.cwl.storage.log import clean
 
 
 class Pipe:

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from hpcwaas.engines.cwl.fetch import FetchError, fetch
-from hpcwaas.engines.cwl.networks import Networks
+from hpcwaas.engines.cwl.inputs.fetch import FetchError, fetch
+from hpcwaas.engines.cwl.inputs.networks import Networks
 
 
 class Handler(BaseHTTPRequestHandler):

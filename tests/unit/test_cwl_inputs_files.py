@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.job import FetchedFile, StagedFile
+from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
 from tests.unit.cwl_world import DECLARED, World
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcwaas.engines.cwl.job import dump_order
+from hpcwaas.engines.cwl.inputs.job import dump_order
 from hpcwaas.errors import InputProblem, InvalidInputs
 from tests.unit.cwl_world import DECLARED, World
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import StoredUpload, Upload
-from hpcwaas.engines.cwl import landlock, looks
-from hpcwaas.engines.cwl.archives import ArchiveError
-from hpcwaas.engines.cwl.looks import Looks
+from hpcwaas.engines.cwl.confinement import landlock
+from hpcwaas.engines.cwl.inputs import looks
+from hpcwaas.engines.cwl.inputs.archives import ArchiveError
+from hpcwaas.engines.cwl.inputs.looks import Looks
 from hpcwaas.errors import TooManyRequests, Unavailable
 
 MIB = 2**20
@@ -23,7 +24,7 @@ SLOW = "import os, time; time.sleep(0.5)"
 BUSY = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
 BROKEN = "raise SystemExit(3)"
 CURIOUS = """
-from hpcwaas.engines.cwl.looker import confine
+from hpcwaas.engines.cwl.inputs.looker import confine
 confine()
 for path in ({secret!r}, "/proc/self/environ", "/etc/passwd"):
     try:

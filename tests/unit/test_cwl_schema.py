@@ -7,9 +7,16 @@ from typing import Any
 import jsonschema
 import pytest
 
-from hpcwaas.engines.cwl.declare import Declarations, short, steps, text
-from hpcwaas.engines.cwl.parameters import PRIMITIVES, Secondary, in_words, load_parameter, load_type, spelling
-from hpcwaas.engines.cwl.schema import inputs_schema, output_declaration, shown_default
+from hpcwaas.engines.cwl.workflows.declare import Declarations, short, steps, text
+from hpcwaas.engines.cwl.workflows.parameters import (
+    PRIMITIVES,
+    Secondary,
+    in_words,
+    load_parameter,
+    load_type,
+    spelling,
+)
+from hpcwaas.engines.cwl.workflows.schema import inputs_schema, output_declaration, shown_default
 
 RECORD = {
     "type": "record",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from hpcwaas.engines.cwl.turns import Ticket, Turns
+from hpcwaas.engines.cwl.run.turns import Ticket, Turns
 
 
 def tickets(*names: str) -> list[Ticket]:

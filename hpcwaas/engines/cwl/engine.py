@@ -20,14 +20,14 @@ from hpcwaas.core.models import (
     WorkflowDetails,
 )
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
-from hpcwaas.engines.cwl.catalogue import Catalogue
 from hpcwaas.engines.cwl.executions import Executions
-from hpcwaas.engines.cwl.inputs import prepare_job
-from hpcwaas.engines.cwl.job import Job
-from hpcwaas.engines.cwl.looks import Looks
-from hpcwaas.engines.cwl.networks import Networks
+from hpcwaas.engines.cwl.inputs.checks import prepare_job
+from hpcwaas.engines.cwl.inputs.job import Job
+from hpcwaas.engines.cwl.inputs.looks import Looks
+from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.errors import Conflict
 
 

@@ -27,11 +27,11 @@ from hpcwaas.core.models import (
     Step,
     StepStatus,
 )
-from hpcwaas.engines.cwl import outputs, packing, spool
-from hpcwaas.engines.cwl.job import Job, dump_order
-from hpcwaas.engines.cwl.log import LogIndexes
+from hpcwaas.engines.cwl.inputs.job import Job, dump_order
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import Site
+from hpcwaas.engines.cwl.storage import outputs, packing, spool
+from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.errors import Conflict, NotFound
 

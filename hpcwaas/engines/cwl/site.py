@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import hpcwaas
-from hpcwaas.engines.cwl import confinement, launcher, packing, spool
-from hpcwaas.engines.cwl.outputs import open_inside
-from hpcwaas.engines.cwl.runner import IN_PROCESS, kept_environment
+from hpcwaas.engines.cwl.confinement import levels
+from hpcwaas.engines.cwl.run import launcher
+from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.engines.cwl.storage import packing, spool
+from hpcwaas.engines.cwl.storage.outputs import open_inside
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
@@ -172,7 +174,7 @@ class LocalSite:
     def problems(self) -> list[str]:
         """What keeps executions from running, a sentence each."""
         problems = []
-        if self.confinement.level == confinement.NONE:
+        if self.confinement.level == levels.NONE:
             problems.append(
                 "Executions are not confined: they can read and change all files of the service's account (setting "
                 "cwl.confinement)."
@@ -203,16 +205,16 @@ class LocalSite:
 
 
 def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> spool.Confinement:
-    level = confinement.choose(settings.confinement)
-    if level != confinement.NAMESPACES and settings.confinement != confinement.NONE:
-        reason = confinement.problem(confinement.NAMESPACES) or f"the setting cwl.confinement is {level}"
-        _LOGGER.warning("Executions can %s: %s.", " and ".join(confinement.gaps(level)), reason)
+    level = levels.choose(settings.confinement)
+    if level != levels.NAMESPACES and settings.confinement != levels.NONE:
+        reason = levels.problem(levels.NAMESPACES) or f"the setting cwl.confinement is {level}"
+        _LOGGER.warning("Executions can %s: %s.", " and ".join(levels.gaps(level)), reason)
     path = kept_environment(settings.environment)["PATH"]
-    programs = confinement.environment(settings.runner.command, path)
-    places = [*confinement.system(), *programs, *settings.readable]
+    programs = levels.environment(settings.runner.command, path)
+    places = [*levels.system(), *programs, *settings.readable]
     return spool.Confinement(
         level,
-        readable=tuple(str(place) for place in confinement.open_parts(places, protected)),
+        readable=tuple(str(place) for place in levels.open_parts(places, protected)),
         writable=tuple(str(place) for place in settings.writable),
     )
 
@@ -269,7 +271,7 @@ class _LauncherProcess:
         self._pid = os.posix_spawn(
             sys.executable,
             [
-                *(sys.executable, "-P", "-m", "hpcwaas.engines.cwl.launcher"),
+                *(sys.executable, "-P", "-m", "hpcwaas.engines.cwl.run.launcher"),
                 *(*self._arguments, self._digest, str(patience)),
             ],
             self._environment,

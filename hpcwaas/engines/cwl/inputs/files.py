@@ -1,0 +1,315 @@
+"""Checks File and Directory values, and plans how their content gets into the execution's directory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from hpcwaas.core.models import JSON, StoredUpload
+from hpcwaas.core.ports.engine import UploadLookup
+from hpcwaas.engines.cwl.inputs.archives import ArchiveError
+from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
+from hpcwaas.engines.cwl.inputs.looks import Look
+from hpcwaas.engines.cwl.inputs.names import unusable_name
+from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.workflows.parameters import Secondary
+from hpcwaas.engines.cwl.workflows.schema import CONTENTS_LIMIT
+from hpcwaas.engines.input_problems import Problems, shown
+
+DEPTH_LIMIT = 50
+"""How deep values may be nested."""
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):")
+_ARCHIVE_SUFFIX = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+_MEMBERS = {
+    "File": ("class", "location", "contents", "basename", "format", "secondaryFiles", "metadata"),
+    "Directory": ("class", "location", "listing", "basename"),
+}
+_FILE = "a File: the id of an upload or a File object"
+_DIRECTORY = "a Directory: the id of an uploaded archive or a Directory object"
+_HINT = "Upload the file first and give the upload's id."
+
+CheckAny = Callable[[JSON, str, int], JSON]
+"""Checks a value of no particular type: value, way, depth."""
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A directory of the execution, relative to it, and the names that are used in it."""
+
+    path: str
+    names: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRule:
+    """What an input declares of its files."""
+
+    formats: tuple[str, ...] = ()
+    secondary_files: tuple[Secondary, ...] = ()
+
+
+NO_RULE = FileRule()
+
+
+class FileChecker:
+    """Turns files as users give them into files of the order.
+
+    Args:
+        check_any: for members whose form is free.
+
+    Attributes:
+        staged, fetched: what has to be brought for the files so far.
+    """
+
+    def __init__(
+        self, uploads: UploadLookup, look: Look, networks: Networks | None, problems: Problems, check_any: CheckAny
+    ) -> None:
+        self._lookup = uploads
+        self._look = look
+        self._networks = networks
+        self._problems = problems
+        self._check_any = check_any
+        self._uploads: dict[str, StoredUpload | None] = {}
+        self._folders = 0
+        self.staged: list[StagedFile] = []
+        self.fetched: list[FetchedFile] = []
+
+    def mark(self) -> tuple[int, int]:
+        """The present state, for `rewind`."""
+        return len(self.staged), len(self.fetched)
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Forgets what was planned since `mark`."""
+        del self.staged[mark[0] :]
+        del self.fetched[mark[1] :]
+
+    def file(
+        self, value: JSON, way: str, rule: FileRule = NO_RULE, depth: int = 0, folder: _Folder | None = None
+    ) -> JSON:
+        """Checks a File.
+
+        Args:
+            value: the id of an upload, an allowed URL, or a File object.
+            folder: which it has to share with another; None for one of its own.
+
+        Returns:
+            the file for the order; None if there was a problem, which has been noted.
+        """
+        given = self._object(value, way, "File", _FILE, depth)
+        if given is None:
+            return None
+        if ("location" in given) == ("contents" in given):
+            return self._problems.add_wrong(way, value, "either location or contents in a File object")
+        shared = folder is not None
+        folder = folder or self._new_folder()
+        checked = self._literal(given, way) if "contents" in given else self._located(given, way, folder)
+        if checked is None:
+            return None
+        if not shared:
+            folder.names.add(checked["basename"])
+        self._set_format(checked, given, way, rule)
+        if "metadata" in given:
+            if not isinstance(given["metadata"], Mapping):
+                self._problems.add_wrong(f"{way}.metadata", given["metadata"], "an object")
+            checked["metadata"] = self._check_any(given["metadata"], f"{way}.metadata", depth + 1)
+        secondary = given.get("secondaryFiles")
+        if secondary is not None:
+            checked["secondaryFiles"] = self._many(secondary, f"{way}.secondaryFiles", depth + 1, folder)
+        self._require_secondary_files(checked, way, rule)
+        return checked
+
+    def directory(self, value: JSON, way: str, depth: int = 0, folder: _Folder | None = None) -> JSON:
+        """Checks a Directory; like `file`."""
+        given = self._object(value, way, "Directory", _DIRECTORY, depth)
+        if given is None:
+            return None
+        if ("location" in given) == ("listing" in given):
+            return self._problems.add_wrong(way, value, "either location or listing in a Directory object")
+        if "listing" in given:
+            name = given.get("basename", re.split(r"[.\[]", way)[0])
+            if not self._usable(name, f"{way}.basename"):
+                return None
+            listing = self._many(given["listing"], f"{way}.listing", depth + 1, None)
+            return {"class": "Directory", "basename": name, "listing": listing}
+        upload = self._upload(given["location"], way, _DIRECTORY)
+        if upload is None:
+            return None
+        name = given.get("basename", _ARCHIVE_SUFFIX.sub("", upload.upload.name) or upload.upload.name)
+        kind = self._archive(upload, way)
+        if not self._usable(name, f"{way}.basename") or kind is None:
+            return None
+        target = f"{(folder or self._new_folder()).path}/{name}"
+        self.staged.append(StagedFile(upload.path, target, kind))
+        return {"class": "Directory", "location": quote(target), "basename": name}
+
+    def _object(self, value: JSON, way: str, kind: str, expected: str, depth: int) -> Mapping[str, JSON] | None:
+        """Brings the short form into the long one and checks the members' names."""
+        if isinstance(value, str):
+            return {"class": kind, "location": value}
+        if not isinstance(value, Mapping) or value.get("class") != kind:
+            self._problems.add_wrong(way, value, expected)
+            return None
+        if depth > DEPTH_LIMIT:
+            self._problems.add(way, "this is nested too deeply.")
+            return None
+        before = len(self._problems)
+        for name in value:
+            if name == "path":
+                self._problems.add(f"{way}.path", f"paths can't be used. {_HINT}")
+            elif name not in _MEMBERS[kind]:
+                self._problems.add_unknown(f"{way}.{name}", name, _MEMBERS[kind], f"member of a {kind}")
+            if self._problems.enough(before):
+                break
+        return value if len(self._problems) == before else None
+
+    def _literal(self, given: Mapping[str, JSON], way: str) -> dict[str, Any] | None:
+        contents = given["contents"]
+        if not isinstance(contents, str):
+            self._problems.add_wrong(f"{way}.contents", contents, "a string")
+            return None
+        try:
+            size = len(contents.encode())
+        except UnicodeEncodeError:
+            self._problems.add(f"{way}.contents", "this is no valid Unicode text.")
+            return None
+        if size > CONTENTS_LIMIT:
+            self._problems.add(f"{way}.contents", f"{size} bytes were given, {CONTENTS_LIMIT} are the most. {_HINT}")
+            return None
+        name = given.get("basename", "contents.txt")
+        if not self._usable(name, f"{way}.basename"):
+            return None
+        return {"class": "File", "basename": name, "contents": contents}
+
+    def _located(self, given: Mapping[str, JSON], way: str, folder: _Folder) -> dict[str, Any] | None:
+        location = given["location"]
+        if self._networks and isinstance(location, str) and location.lower().startswith(("http://", "https://")):
+            name = given.get("basename", _name_in(location))
+            if not self._valid_url(location, way, self._networks) or not self._usable(name, f"{way}.basename"):
+                return None
+            self.fetched.append(FetchedFile(location, f"{folder.path}/{name}"))
+        else:
+            upload = self._upload(location, way, _FILE)
+            name = given.get("basename", upload.upload.name if upload else "")
+            if upload is None or not self._usable(name, f"{way}.basename"):
+                return None
+            self.staged.append(StagedFile(upload.path, f"{folder.path}/{name}"))
+        return {"class": "File", "location": quote(f"{folder.path}/{name}"), "basename": name}
+
+    def _upload(self, location: JSON, way: str, expected: str) -> StoredUpload | None:
+        if not isinstance(location, str):
+            self._problems.add_wrong(f"{way}.location", location, "the id of an upload")
+            return None
+        if location not in self._uploads:
+            self._uploads[location] = self._lookup(location)
+        upload = self._uploads[location]
+        if upload is None:
+            self._problems.add_wrong(way, location, expected, why=self._why_not(location))
+        return upload
+
+    def _why_not(self, location: str) -> str:
+        scheme = _SCHEME.match(location)
+        name = scheme["scheme"].lower() if scheme else None
+        if name in ("http", "https"):
+            return f"Files aren't fetched from addresses here. {_HINT}"
+        if name == "file" or "/" in location or "\\" in location or location.startswith((".", "~")):
+            return f"Paths can't be used. {_HINT}"
+        if name:
+            return f"Addresses with {name}: aren't supported. {_HINT}"
+        return f"You have no upload with this id. {_HINT}"
+
+    def _valid_url(self, url: str, way: str, networks: Networks) -> bool:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.username is not None or any(ord(character) <= 32 for character in url):
+            self._problems.add_wrong(way, url, "a plain http(s) URL with a host and without a password")
+            return False
+        try:
+            if networks.permit(host):
+                return True
+        except ValueError:
+            # A name; where it leads is looked at when the connection is made.
+            return True
+        self._problems.add(way, f"{shown(url)} is not an address that files may come from. {_HINT}")
+        return False
+
+    def _archive(self, upload: StoredUpload, way: str) -> str | None:
+        """Kind of an archive that can be unpacked, as far as its listing tells."""
+        try:
+            return self._look(upload)
+        except ArchiveError as error:
+            self._problems.add_wrong(
+                way, upload.upload.id, "an archive that can be unpacked", why=f"It can't be: {error}."
+            )
+            return None
+
+    def _many(self, values: JSON, way: str, depth: int, folder: _Folder | None) -> list[JSON]:
+        """Checks files and directories that the workflow will see beside each other.
+
+        Args:
+            folder: where they have to be put; None to leave that to the runner.
+        """
+        if not isinstance(values, list):
+            self._problems.add_wrong(way, values, "a list of Files and Directories")
+            return []
+        taken = folder.names if folder else set()
+        start = len(self._problems)
+        checked = []
+        for index, value in enumerate(values):
+            here = f"{way}[{index}]"
+            is_directory = isinstance(value, Mapping) and value.get("class") == "Directory"
+            check = self.directory if is_directory else self.file
+            item = check(value, here, depth=depth, folder=folder)
+            if item is not None and item["basename"] in taken:
+                self._problems.add(here, f"{shown(item['basename'])} is the name of another file beside it.")
+            elif item is not None:
+                taken.add(item["basename"])
+                checked.append(item)
+            if self._problems.enough(start):
+                break
+        return checked
+
+    def _set_format(self, checked: dict[str, Any], given: Mapping[str, JSON], way: str, rule: FileRule) -> None:
+        if "format" in given:
+            if not isinstance(given["format"], str):
+                self._problems.add_wrong(f"{way}.format", given["format"], "the IRI of a format")
+            checked["format"] = given["format"]
+        elif len(rule.formats) == 1:
+            # Runners refuse a file without a format where one is declared.
+            checked["format"] = rule.formats[0]
+        elif rule.formats:
+            expected = "one of " + ", ".join(rule.formats)
+            self._problems.add_missing(f"{way}.format", expected)
+
+    def _require_secondary_files(self, checked: dict[str, Any], way: str, rule: FileRule) -> None:
+        present = {item["basename"] for item in checked.get("secondaryFiles", ())}
+        for secondary in rule.secondary_files:
+            name = secondary.name(checked["basename"])
+            if secondary.required and name not in present:
+                self._problems.add_missing(
+                    f"{way}.secondaryFiles", f"a file called {shown(name)} beside {shown(checked['basename'])}"
+                )
+
+    def _usable(self, name: JSON, way: str) -> bool:
+        reason = unusable_name(name) if isinstance(name, str) else "it is no string"
+        if reason:
+            self._problems.add_wrong(way, name, "the name of a file", why=f"This can't be one: {reason}.")
+        return reason is None
+
+    def _new_folder(self) -> _Folder:
+        self._folders += 1
+        return _Folder(f"inputs/{self._folders - 1}")
+
+
+def _name_in(url: str) -> str:
+    try:
+        return PurePosixPath(unquote(urlsplit(url).path)).name or "download"
+    except ValueError:
+        return "download"

@@ -1,0 +1,1 @@
+"""What runs: the launcher, a supervisor for each execution, and the runner that it watches."""

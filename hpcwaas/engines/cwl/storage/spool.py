@@ -1,0 +1,364 @@
+"""The engine's directory: who queues, who runs, and the directory of each execution.
+
+    queue/TICKET            a marker for each execution that waits; the ticket sorts by the time of its start
+    active/TICKET           the same marker, moved here when the launcher claims it
+    processes.jsonl         whose processes ran when; see `Spool.note`
+    incoming/               executions that are being written
+    executions/ID/          request.json job.json uploads/ inputs/ work/ state.json outputs.json log.jsonl outputs/
+                            cancel
+
+Tools write in `inputs`, which are copies, and in `work`, whose `outputs` become those of the execution when nothing of
+it runs any more.
+
+Everything is done by renaming, so that a process killed between any two calls leaves something that the next one
+understands. An execution is moved on by one process at a time: the launcher while it is queued, its supervisor (who
+holds the lock `supervisor.lock`) while it runs, and the launcher again when its supervisor died.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hpcwaas.common.chained import ChainedFile
+from hpcwaas.common.durable import sync_directory
+from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
+from hpcwaas.engines.cwl.storage.trees import disk_use, remove_tree
+from hpcwaas.errors import ServiceError
+
+REQUEST = "request.json"
+ORDER = "job.json"
+STATE = "state.json"
+OUTPUT_OBJECT = "outputs.json"
+OUTPUTS = "outputs"
+LOG = "log.jsonl"
+INPUTS = "inputs"
+UPLOADS = "uploads"
+WORK = "work"
+TEMPORARY = f"{WORK}/tmp"  # noqa: S108  (not the machine's)
+RESULTS = f"{WORK}/outputs"
+ARCHIVES = "archives"
+CANCEL = "cancel"
+PROCESSES = "processes.jsonl"
+LOCK = "supervisor.lock"
+
+_PASSING = (WORK, INPUTS, UPLOADS, ARCHIVES)
+"""What an execution that is over needs no more."""
+
+DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
+
+DISK_FULL = "The disk of the service was full: the execution was stopped, and what it wrote was removed."
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk, a quota or the files that a disk can hold are used up."""
+
+_LEAST, _FEWEST = 64 << 10, 16
+"""Bytes and files below which a disk counts as full: the next execution needs a few of them to begin."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_TICKET = re.compile(rf"[0-9]{{20}}-{_ID.pattern}")
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What the processes of an execution may reach.
+
+    Attributes:
+        level: as `levels.choose` says.
+        readable, writable: absolute paths besides the execution's own.
+    """
+
+    level: str = "landlock"
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a supervisor needs to know of its execution. Paths are relative to the execution's directory.
+
+    Attributes:
+        ticket: name of its marker.
+        document: absolute path of the main CWL file.
+        archives: (path, target, `zip` or `tar`) of each archive to unpack.
+        downloads: (URL, target) of each file to fetch.
+        networks: where they may come from: the networks that are allowed, and those that are denied.
+        command, arguments, environment: as in the settings.
+        memory, log, disk: limits in bytes.
+        time: limit in seconds; None for none.
+        copies: (path, target) of each upload that has to be copied before it is an input.
+        owner: whose execution it is, for a fair share between users.
+        processes: limit of processes and threads.
+    """
+
+    ticket: str
+    document: str
+    fragment: str | None
+    steps: tuple[StepDeclaration, ...]
+    archives: tuple[tuple[str, str, str], ...]
+    downloads: tuple[tuple[str, str], ...]
+    command: tuple[str, ...]
+    arguments: tuple[str, ...] | None
+    environment: tuple[str, ...]
+    cores: int
+    memory: int
+    log: int
+    disk: int
+    time: float | None = None
+    copies: tuple[tuple[str, str], ...] = ()
+    networks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    owner: str = ""
+    processes: int = 4096
+    confinement: Confinement = Confinement()
+
+    def to_json(self) -> bytes:
+        """The content of request.json."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Request:
+        """Reads request.json."""
+        values = json.loads(content)
+        arguments = values["arguments"]
+        values |= {
+            "steps": tuple(StepDeclaration(**{**step, "after": tuple(step["after"])}) for step in values["steps"]),
+            "archives": tuple(tuple(archive) for archive in values["archives"]),
+            "downloads": tuple(tuple(download) for download in values["downloads"]),
+            "networks": tuple(tuple(networks) for networks in values.get("networks", ((), ()))),
+            "copies": tuple(tuple(copy) for copy in values.get("copies", ())),
+            "command": tuple(values["command"]),
+            "arguments": None if arguments is None else tuple(arguments),
+            "environment": tuple(values["environment"]),
+            "confinement": Confinement(
+                **{name: _frozen(value) for name, value in values.get("confinement", {}).items()}
+            ),
+        }
+        return cls(**values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def encode_state(state: ExecutionState) -> bytes:
+    """The content of state.json: all but the outputs, which have their own file."""
+    return json.dumps(
+        {
+            "status": state.status,
+            "started_at": _text(state.started_at),
+            "ended_at": _text(state.ended_at),
+            "reason": state.reason,
+            "stored": state.stored,
+            "steps": [
+                [step.name, step.status, step.label, _text(step.started_at), _text(step.ended_at)]
+                for step in state.steps
+            ],
+        }
+    ).encode()
+
+
+def decode_state(content: bytes) -> ExecutionState:
+    """Reads state.json. One that the disk did not keep whole belongs to an execution that died, and has no end yet."""
+    try:
+        values = json.loads(content)
+        return ExecutionState(
+            status=Status(values["status"]),
+            started_at=_time(values["started_at"]),
+            ended_at=_time(values["ended_at"]),
+            reason=values["reason"],
+            steps=tuple(
+                Step(name, StepStatus(status), label, _time(started_at), _time(ended_at))
+                for name, status, label, started_at, ended_at in values["steps"]
+            ),
+            stored=values.get("stored", 0),
+        )
+    except (ValueError, LookupError, TypeError):
+        return ExecutionState(Status.FAILED, reason=DIED)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+class Spool:
+    """The directory of one engine.
+
+    Args:
+        directory: absolute; made when missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.queue = directory / "queue"
+        self.active = directory / "active"
+        self.incoming = directory / "incoming"
+        self._executions = directory / "executions"
+        for folder in (self.queue, self.active, self.incoming, self._executions):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def execution(self, execution_id: str) -> Path:
+        """Directory of an execution, whether it exists or not."""
+        if not _ID.fullmatch(execution_id):
+            raise ValueError(f"not an execution's id: {execution_id!r}")
+        return self._executions / execution_id
+
+    @staticmethod
+    def new_ticket(execution_id: str) -> str:
+        """A ticket that sorts behind all earlier ones."""
+        return f"{time.time_ns():020}-{execution_id}"
+
+    @staticmethod
+    def tickets(folder: Path) -> list[tuple[str, str]]:
+        """(ticket, execution's id) of all markers in `queue` or `active`, in order."""
+        names = sorted(entry for entry in os.listdir(folder) if _TICKET.fullmatch(entry))  # noqa: PTH208  (names are wanted)
+        return [(name, name[21:]) for name in names]
+
+    def busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return any(self.tickets(folder) for folder in (self.queue, self.active))
+
+    def submit(self, execution_id: str, request: Request, fill: Callable[[Path], None]) -> None:
+        """Makes an execution and queues it; one that was made before is left alone, and queued if it was not.
+
+        Args:
+            fill: writes the inputs into the new directory.
+        """
+        directory = self.execution(execution_id)
+        if not directory.exists():
+            draft = Path(tempfile.mkdtemp(prefix=f"{execution_id}.", dir=self.incoming))
+            try:
+                fill(draft)
+                write_durably(draft / REQUEST, request.to_json())
+                sync_directory(draft)
+                draft.rename(directory)
+            except (OSError, ServiceError):
+                remove_tree(draft)
+                if not directory.exists():  # otherwise somebody else was faster
+                    raise
+            sync_directory(self._executions)
+        self.enqueue(execution_id)
+
+    def enqueue(self, execution_id: str) -> None:
+        """Queues an execution unless it is queued, active or over already."""
+        directory = self.execution(execution_id)
+        ticket = Request.from_json((directory / REQUEST).read_bytes()).ticket
+        # In the order in which it moves. One that slips through all the same is found by the launcher: see `claim`.
+        if (self.queue / ticket).exists() or (self.active / ticket).exists() or (directory / STATE).exists():
+            return
+        (self.queue / ticket).touch(mode=0o600)
+        sync_directory(self.queue)
+
+    def claim(self, ticket: str, execution_id: str) -> bool:
+        """Moves a marker from `queue` to `active`. False, and the marker gone, when the execution began before, or when
+        somebody removed its directory."""
+        directory = self.execution(execution_id)
+        if not directory.is_dir() or (directory / STATE).exists() or (self.active / ticket).exists():
+            (self.queue / ticket).unlink(missing_ok=True)
+            return False
+        (self.queue / ticket).rename(self.active / ticket)
+        return True
+
+    def requeue(self, ticket: str) -> None:
+        """Gives a claimed execution that never began its old place in the queue again."""
+        (self.active / ticket).rename(self.queue / ticket)
+
+    def owner(self, execution_id: str) -> str:
+        """Whose execution it is. Nobody's when that can't be told any more: somebody removed its directory."""
+        try:
+            return Request.from_json((self.execution(execution_id) / REQUEST).read_bytes()).owner
+        except (OSError, ValueError, TypeError, LookupError):
+            return ""
+
+    def state(self, execution_id: str) -> ExecutionState | None:
+        """The written state of an execution; None when it has not begun."""
+        try:
+            return decode_state((self.execution(execution_id) / STATE).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write_state(self, execution_id: str, state: ExecutionState) -> None:
+        """Replaces the state of an execution at once."""
+        replace(self.execution(execution_id) / STATE, encode_state(state))
+
+    def note(self, execution_id: str, **event: JSON) -> None:
+        """Notes, for operators, a beginning or an end of an execution's processes.
+
+        Raises:
+            OSError: it can't.
+        """
+        file = ChainedFile(self.directory / PROCESSES)
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        try:
+            file.append({"time": moment, "execution": execution_id, **event})
+        finally:
+            file.close()
+
+    def kept(self, execution_id: str) -> int:
+        """Bytes on the disk that stay of an execution which is over."""
+        # What has a link in the inputs stays as well when these are gone.
+        staying = [path for path in self.execution(execution_id).iterdir() if path.name not in _PASSING]
+        files = sum(path.lstat().st_blocks * 512 for path in staying if not path.is_dir())
+        return files + disk_use([path for path in staying if path.is_dir()])
+
+    def tidy(self, execution_id: str) -> None:
+        """Removes what an execution that is over needs no more."""
+        directory = self.execution(execution_id)
+        for name in _PASSING:
+            remove_tree(directory / name)
+
+
+def disk_full(directory: Path) -> bool:
+    """Whether nothing more can be written, or nearly so."""
+    status = os.statvfs(directory)
+    # A file system without inodes of its own says that it has none in all.
+    return status.f_bavail * status.f_frsize < _LEAST or (status.f_files > 0 and status.f_favail < _FEWEST)
+
+
+def lock(path: Path) -> int | None:
+    """Takes the exclusive lock of a file, made when missing.
+
+    Returns:
+        a descriptor that holds it until all its copies are closed; None when somebody else holds the lock.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a file and waits until its content is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replaces a file at once: readers, and whoever comes after a loss of power, see the old content or the new one."""
+    draft = path.with_name(path.name + ".new")
+    write_durably(draft, content)
+    draft.rename(path)
+    sync_directory(path.parent)
+
+
+def dump(value: Mapping[str, JSON]) -> bytes:
+    """A JSON object as it is kept in a file."""
+    return json.dumps(value).encode()

@@ -1,0 +1,132 @@
+"""Copies of what was published, which never change: an execution that waits or runs doesn't see an edited workflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcwaas.core.models import JSON, StepDeclaration
+from hpcwaas.engines.cwl.workflows.parameters import Parameter, load_parameter
+
+_DESCRIPTION = "description.json"
+_FILES = "files"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of a workflow.
+
+    Attributes:
+        version: digest of the content.
+        path: main document of the copy.
+        fragment: process to run inside it, without `#`; None for the only one or `main`.
+    """
+
+    version: str
+    path: Path
+    fragment: str | None
+    label: str | None
+    doc: str | None
+    inputs: tuple[Parameter, ...]
+    outputs: tuple[Parameter, ...]
+    steps: tuple[StepDeclaration, ...]
+
+
+def root_of(document: Path) -> Path:
+    """The directory of all files of the snapshot that a document is in; of one elsewhere, the directory it is in."""
+    return next((each for each in document.parents if (each.parent / _DESCRIPTION).is_file()), document.parent)
+
+
+class SnapshotStore:
+    """All versions that were ever published, in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __contains__(self, version: str) -> bool:
+        return (self._directory / version / _DESCRIPTION).is_file()
+
+    def save(self, catalogue: Path, description: Mapping[str, JSON], made_by: str) -> str:
+        """Copies a described entry. Only one process at a time may do so.
+
+        Args:
+            catalogue: directory of the originals.
+            description: as `describe.py` writes it.
+            made_by: versions of the programs that described it; another one may describe it differently.
+
+        Returns:
+            the version.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        temporary = self._directory / ".new"
+        # One is there if a process was killed while it wrote.
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            content = [made_by, description["main"], description["fragment"]]
+            files = temporary / _FILES
+            files.mkdir(parents=True)
+            for name in description["directories"]:
+                (files / name).mkdir(parents=True, exist_ok=True)
+                content.append(name)
+            for name in description["files"]:
+                content += [name, _copy(catalogue / name, files / name)]
+            version = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+            _write(temporary / _DESCRIPTION, [json.dumps(description).encode()])
+            if version not in self:
+                shutil.rmtree(self._directory / version, ignore_errors=True)
+                temporary.rename(self._directory / version)
+            return version
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def load(self, version: str) -> Snapshot:
+        """Reads a version back.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        folder = self._directory / version
+        description = json.loads((folder / _DESCRIPTION).read_bytes())
+        return Snapshot(
+            version=version,
+            path=(folder / _FILES / description["main"]).absolute(),
+            fragment=description["fragment"],
+            label=description["label"],
+            doc=description["doc"],
+            inputs=tuple(load_parameter(item) for item in description["inputs"]),
+            outputs=tuple(load_parameter(item) for item in description["outputs"]),
+            steps=tuple(
+                StepDeclaration(item["name"], item["label"], item["doc"], tuple(item["after"]))
+                for item in description["steps"]
+            ),
+        )
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copies a file and returns the digest of what was copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+
+    def chunks() -> Iterable[bytes]:
+        with source.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+                yield chunk
+
+    _write(target, chunks())
+    executable = source.stat().st_mode & 0o111
+    target.chmod(0o444 | executable)
+    return digest.hexdigest()
+
+
+def _write(target: Path, chunks: Iterable[bytes]) -> None:
+    with target.open("xb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
