@@ -16,11 +16,14 @@ WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
 # One process for each CPU core; what one file's tests share stays in one of them.
 IN_PARALLEL := --numprocesses auto --dist loadfile
+# The folder `cli` is imported as `waas_cli`.
+TYPES := mkdir -p .mypy_cache/path && ln -sfn ../../cli .mypy_cache/path/waas_cli \
+  && MYPYPATH=.mypy_cache/path mypy hpcwaas cli tests benchmarks
 LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint bench test-system test-postgresql migration requirements sbom audit clean
+.PHONY: help demo run test lint types bench test-system test-postgresql migration requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,9 +47,10 @@ test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the sto
 
 lint: $(VENV)/.installed-dev ## check style, types and the contract
 	@$(WITH_VENV) && export PATH && set -x \
-	  && ruff format --check . && ruff check . \
-	  && mkdir -p .mypy_cache/path && ln -sfn ../../cli .mypy_cache/path/waas_cli \
-	  && MYPYPATH=.mypy_cache/path mypy hpcwaas cli tests benchmarks && openapi-spec-validator openapi.yaml
+	  && ruff format --check . && ruff check . && $(TYPES) && openapi-spec-validator openapi.yaml
+
+types: $(VENV)/.installed-dev ## check types alone
+	@$(WITH_VENV) && export PATH && $(TYPES)
 
 bench: $(VENV)/.installed-dev ## print how fast things are, beside something measured in the same run
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
@@ -54,7 +58,7 @@ bench: $(VENV)/.installed-dev ## print how fast things are, beside something mea
 migration: $(VENV)/.installed-dev ## write the next migration of the store: make migration NAME="pinned issuers"
 	@test -n '$(NAME)' || { echo 'Say what changes: make migration NAME="pinned issuers"' >&2; exit 1; }
 	@$(VENV)/bin/python .ci/new-migration.py '$(NAME)'
-	@$(VENV)/bin/ruff check --quiet --fix hpcwaas/store/migrations && $(VENV)/bin/ruff format --quiet hpcwaas/store/migrations
+	@$(VENV)/bin/ruff check --quiet --fix-only hpcwaas/store/migrations && $(VENV)/bin/ruff format --quiet hpcwaas/store/migrations
 
 # The versions of constraints.txt, with the digests of every file that the package index has of them.
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --constraint constraints.txt --universal --python-version 3.11 \

@@ -6,6 +6,13 @@ from alembic import op
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 
+# Before you commit, read what follows, and delete these lines:
+# - It runs on SQLite and PostgreSQL, and on rows that exist: a new column is nullable or has a `server_default`.
+# - It was derived from the models. A rename shows as a column that goes and one that comes: write it by hand.
+# - SQLite can't alter a column or a constraint: `with op.batch_alter_table(…)` makes the table anew.
+# - There is no way back: `hpcwaas-api db upgrade` takes the database forward only.
+# - Never change one that was released; add another one.
+
 
 def upgrade() -> None:
     """Say what changes."""
