@@ -19,7 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database; with the service's schema for tests that use `database`, too."""
+    """URL of an empty database; for tests that use `database`, too, it has the service's schema."""
     with databases.fresh(tmp_path, ready="database" in request.fixturenames) as url:
         yield url
 
@@ -28,6 +28,5 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def database(store_url: str) -> Iterator[Database]:
     """A database with the service's schema."""
     database = Database(store_url)
-    database.upgrade()
     yield database
     database.close()

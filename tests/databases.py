@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,17 +22,21 @@ POSTGRESQL = VARIABLE in os.environ
 """Whether tests run on PostgreSQL."""
 
 
-def url_in(directory: Path, template: str = "template1") -> str:
+def url_in(directory: Path, *, ready: bool = False) -> str:
     """URL of the one database that belongs to a directory. On PostgreSQL it is there when this returns.
 
     Args:
-        template: of which it is made a copy, on PostgreSQL.
+        ready: with the service's schema and nothing in it, as a copy: that is faster than making it.
     """
     if not POSTGRESQL:
-        return f"sqlite:///{directory}/store.db"
+        file = directory / "store.db"
+        if ready:
+            file.touch(mode=0o600)
+            file.write_bytes(_ready_file())
+        return f"sqlite:///{file}"
     name = f"test_{hashlib.sha256(str(directory).encode()).hexdigest()[:16]}"
     with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-        _maintain("CREATE DATABASE {} TEMPLATE {}", name, template)
+        _maintain("CREATE DATABASE {} TEMPLATE {}", name, _ready_database() if ready else "template1")
     return _url(name)
 
 
@@ -40,9 +45,9 @@ def fresh(directory: Path, *, ready: bool = False) -> Iterator[str]:
     """URL of a directory's own database, which is gone after the block.
 
     Args:
-        ready: with the service's schema where that saves time; else it is empty.
+        ready: with the service's schema; else it is empty.
     """
-    url = url_in(directory, _ready()) if ready and POSTGRESQL else url_in(directory)
+    url = url_in(directory, ready=ready)
     try:
         yield url
     finally:
@@ -69,14 +74,27 @@ def upgrade_to(database: Database, revision: str) -> None:
 
 
 @functools.cache
-def _ready() -> str:
-    """Name of a database with the service's schema and nothing in it, to make copies of."""
+def _ready_file() -> bytes:
+    """What a new SQLite file with the service's schema holds."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "ready.db"
+        _make_ready(f"sqlite:///{file}")
+        return file.read_bytes()
+
+
+@functools.cache
+def _ready_database() -> str:
+    """Name of a new database on PostgreSQL with the service's schema."""
     name = f"ready_{os.getpid()}"
     _maintain("CREATE DATABASE {}", name)
-    database = Database(_url(name))
+    _make_ready(_url(name))
+    return name
+
+
+def _make_ready(url: str) -> None:
+    database = Database(url)
     database.upgrade()
     database.close()
-    return name
 
 
 def _server() -> URL:

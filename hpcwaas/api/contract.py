@@ -12,6 +12,9 @@ from hpcwaas.api import security, swagger_ui
 from hpcwaas.common.resources import resource
 from hpcwaas.core.people import Demand, Terms
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""In C where PyYAML was built with it: the contract is read at each start, in a fifth of the time then."""
+
 _VERBS = ("get", "post", "put", "patch", "delete")
 
 
@@ -32,7 +35,8 @@ class Operation:
 
 def read() -> Mapping[str, Any]:
     """The contract as it is written."""
-    contract: Mapping[str, Any] = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+    text = resource("openapi.yaml").read_text(encoding="utf-8")
+    contract: Mapping[str, Any] = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a SafeLoader
     return contract
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import openapi_spec_validator
 import pytest
-import yaml
 from jsonschema import Draft4Validator
 from openapi_schema_validator import OAS30Validator
 
-from hpcwaas.common.resources import resource
+from hpcwaas.api import contract
 from tests.service import make_settings, serving
 
-CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+CONTRACT = contract.read()
 HERE = Path(__file__).parent
 
 

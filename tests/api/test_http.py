@@ -10,9 +10,9 @@ import pytest
 import requests
 import yaml
 
-from hpcwaas.common.resources import resource
+from hpcwaas.api import contract
 
-CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+CONTRACT = contract.read()
 PROTECTED = [
     (method.upper(), path)
     for path, item in CONTRACT["paths"].items()

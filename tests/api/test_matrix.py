@@ -14,13 +14,12 @@ from typing import Any, cast
 
 import pytest
 import requests
-import yaml
 
-from hpcwaas.common.resources import resource
+from hpcwaas.api import contract
 from tests.matrix import Headers, Standing, World, fill, unknown, world
 
 _VERBS = ("get", "post", "put", "patch", "delete")
-_CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
+_CONTRACT = contract.read()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -21,7 +21,8 @@ from hpcwaas.store.users import UserStore
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 HASHED = {name: hash_password(f"{name}'s password") for name in ("hugo", "sara", "dora")}
-OLD_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("olga's password")
+QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+OLD_HASH = QUICK.hash("olga's password")
 STRANGE = ["", "\ud800", "\0", "x" * 10_000]
 
 
@@ -40,13 +41,16 @@ class World:
     """An identity over a real store, with plain (`paul`), hashed (`hugo`) and stored (`sara`, `olga`, `dora`) accounts.
 
     Attributes:
+        hashed: hashes of the passwords of who doesn't have a plain or an old one.
         now: what the throttle takes for the present.
     """
 
     database: Database
+    hashed: Mapping[str, str] = field(default_factory=lambda: HASHED)
     now: datetime = datetime(2030, 1, 1, tzinfo=UTC)
-    auth: AuthSettings = field(
-        default_factory=lambda: AuthSettings.model_validate(
+
+    def __post_init__(self) -> None:
+        self.auth = AuthSettings.model_validate(
             {
                 "auth_type": "basic",
                 "operators": ["sara"],
@@ -54,16 +58,13 @@ class World:
                 "basic_auth": {
                     "accounts": [
                         {"username": "paul", "password": "paul's password", "groups": ["climate"]},
-                        {"username": "hugo", "password_hash": HASHED["hugo"], "groups": ["admins"]},
+                        {"username": "hugo", "password_hash": self.hashed["hugo"], "groups": ["admins"]},
                     ]
                 },
             }
         )
-    )
-
-    def __post_init__(self) -> None:
         self.records = CountedUsers(self.database)
-        for name, hashed in (("sara", HASHED["sara"]), ("olga", OLD_HASH), ("dora", HASHED["dora"])):
+        for name, hashed in (("sara", self.hashed["sara"]), ("olga", OLD_HASH), ("dora", self.hashed["dora"])):
             self.records.add(
                 User(name, name.title(), frozenset({"climate"}), "basic", datetime.now(UTC), hashed, name == "dora")
             )

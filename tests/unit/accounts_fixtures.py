@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import argon2
 import pytest
 
+from hpcwaas.identity import passwords
 from hpcwaas.store.database import Database
-from tests.unit.accounts import Count, World
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database to copy: that is faster than making one."""
-    file = tmp_path_factory.mktemp("store") / "store.db"
-    database = Database(f"sqlite:///{file}")
-    database.upgrade()
-    database.close()
-    return file
+from tests.unit.accounts import HASHED, QUICK, Count, World
 
 
 @pytest.fixture
-def world(empty: Path, tmp_path: Path) -> Iterator[World]:
+def world(database: Database) -> World:
     """Accounts of every kind."""
-    database = Database(f"sqlite:///{shutil.copy(empty, tmp_path)}")
-    yield World(database)
-    database.close()
+    return World(database)
+
+
+@pytest.fixture
+def quick_world(database: Database, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Accounts whose passwords are verified in no time, for tests of what doesn't depend on the hashes."""
+    monkeypatch.setattr(passwords, "_HASHER", QUICK)
+    return World(database, {name: QUICK.hash(f"{name}'s password") for name in HASHED})
 
 
 @pytest.fixture

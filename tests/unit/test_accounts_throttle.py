@@ -15,6 +15,10 @@ pytest_plugins = "tests.unit.accounts_fixtures"
 
 
 class TestThrottle:
+    @pytest.fixture
+    def world(self, quick_world: World) -> World:
+        return quick_world
+
     @pytest.mark.parametrize("name", ["paul", "hugo", "sara", "dora", "mallory", "", "\0", "\ud800"])
     def test_an_account_whoever_it_is(self, world: World, name: str, verified: Count) -> None:
         fail(world, name, 10)
@@ -132,7 +136,9 @@ class TestThrottle:
         world.database.close()
         assert not any(b"a password typed" in file.read_bytes() for file in tmp_path.iterdir())
 
-    def test_attempts_at_the_same_time(self, world: World, verified: Count) -> None:
+
+class TestTheSameTime:
+    def test_attempts(self, world: World, verified: Count) -> None:
         """However many come at once: hardly more than allowed are verified."""
         with ThreadPoolExecutor(24) as pool:
             answers = [pool.submit(world.identity.basic, "sara", f"guess {number}", HERE) for number in range(60)]
@@ -140,7 +146,7 @@ class TestThrottle:
         assert verified() <= 11
         assert refused.count(False) == verified()
 
-    def test_many_requests_with_the_right_password_at_the_same_time(self, world: World, verified: Count) -> None:
+    def test_many_requests_with_the_right_password(self, world: World, verified: Count) -> None:
         with ThreadPoolExecutor(24) as pool:
             answers = [pool.submit(world.identity.basic, "sara", "sara's password", HERE) for _ in range(60)]
         assert all(answer.result() for answer in answers)

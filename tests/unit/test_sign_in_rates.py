@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +13,9 @@ from hpcwaas.store.database import Database
 
 
 @pytest.fixture
-def rate(tmp_path: Path) -> Iterator[Rate]:
+def rate(database: Database) -> Rate:
     """Lets two through in a minute."""
-    database = Database(f"sqlite:///{tmp_path / 'hpcwaas.db'}")
-    database.upgrade()
-    yield Rate(CounterStore(database), "test", 2, timedelta(minutes=1), "Wait.")
-    database.close()
+    return Rate(CounterStore(database), "test", 2, timedelta(minutes=1), "Wait.")
 
 
 @pytest.mark.parametrize(
