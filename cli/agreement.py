@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .client import Client
-from .errors import ExitCode, NotFound, WaasError
+from .errors import NotFound, Unauthorized
 from .text import clean
 
 
@@ -33,15 +33,14 @@ def agree(client: Client) -> None:
         return
     version = str(terms["version"])
     if not sys.stdin.isatty():
-        raise WaasError(
+        raise Unauthorized(
             f"You haven't accepted the service's terms of use, version {version}, and no terminal is there to ask you.",
-            code=ExitCode.UNAUTHORIZED,
             hint="Read them with `waas terms -o json`, then accept them with the same credentials: "
             f"waas terms --accept {version}",
         )
     show(terms)
     if not click.confirm(f"Do you accept version {version} of these terms of use?", err=True):
-        raise WaasError("You haven't accepted the terms of use.", code=ExitCode.UNAUTHORIZED)
+        raise Unauthorized("You haven't accepted the terms of use.")
     accept(client, version)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import requests
 
 from .config import Config
-from .errors import ExitCode, NotFound, Unreachable, UsageError, WaasError
+from .errors import NotFound, Unauthorized, Unreachable, UsageError, WaasError
 from .literals import Literal, encode
 from .oauth import Renewal
-from .password import credentials
+from .password import with_password
 from .retry import RETRIED_STATUSES, pause, retry_after
 from .stepup import WORD, SignInAgain
 from .tls import secure
@@ -49,7 +49,7 @@ def _header(config: Config) -> str | None:
     if config.access_token:
         return f"Bearer {config.access_token}"
     if config.user:
-        return "Basic " + base64.b64encode(credentials(config.user).encode()).decode()
+        return "Basic " + base64.b64encode(with_password(config.user).encode()).decode()
     return None
 
 
@@ -171,11 +171,7 @@ class Client:
             raise unusable(error, self._config) from None
 
     def _wait(self, failure: WaasError, attempt: int, asked: float | None) -> None:
-        """Waits for the next try. When the wait is long, says how long the command goes on trying.
-
-        Args:
-            asked: seconds that the service wants.
-        """
+        """Waits for the next try, `asked` seconds if the service says so. Tells the user when that is long."""
         waits = [pause(each) if asked is None else asked for each in range(attempt, _TRIES)]
         if waits[0] >= _LONG_WAIT_SECONDS or sum(waits) >= _SILENCE_SECONDS:
             ends = f"; giving up in about {_seconds(sum(waits))}" if len(waits) > 1 else ""
@@ -285,23 +281,20 @@ class Client:
         if status == 401 and problem is not None and problem.get("error") == WORD:
             return SignInAgain(problem, detail, self._config.login_command)
         if status == 401:
-            return WaasError(
+            return Unauthorized(
                 f"You aren't signed in at {self._config.api_url}: {detail}",
-                code=ExitCode.UNAUTHORIZED,
                 hint=_how_to_sign_in(self._config),
                 problem=problem,
             )
         if status == 403:
-            return WaasError(
-                detail, code=ExitCode.UNAUTHORIZED, hint=_how_to_do_more(self._config, where), problem=problem
-            )
+            return Unauthorized(detail, hint=_how_to_do_more(self._config, where), problem=problem)
         if status == 404:
             # Only a service that knows the path sends a problem.
             group = where.split("/")[1]
             hint = f"To see what there is, run: waas {group} list" if problem and group in _LISTED else None
             return NotFound(detail, hint=hint, problem=problem)
         if status == 400:
-            return WaasError(detail, code=ExitCode.USAGE, problem=problem)
+            return UsageError(detail, problem=problem)
         request_id = (problem or {}).get("request_id") or response.headers.get("X-Request-ID")
         hint = f"Quote the request id {request_id} when you ask an operator." if status >= 500 and request_id else None
         kind = Unreachable if status in RETRIED_STATUSES else WaasError

@@ -8,12 +8,12 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from .credentials import Credentials, Login
 from .errors import UsageError
-from .literals import Wrong, well_formed
+from .literals import well_formed
 from .local_paths import is_there, typed
 
 DEFAULT_API_URL = "https://127.0.0.1:9090"
@@ -166,11 +166,7 @@ def _output(value: object, name: str) -> str:
 
 
 def _token(value: object, name: str) -> str | None:
-    """The token without the blanks around it. What else can't travel in a header is refused, and not shown.
-
-    Raises:
-        UsageError: it is no token.
-    """
+    """The token without the blanks around it. What can't travel in a header is refused, without being shown."""
     if value in (None, ""):
         return None
     text = str(value).strip()
@@ -185,11 +181,7 @@ def _token(value: object, name: str) -> str | None:
 
 
 def _user(value: object, name: str) -> str | None:
-    """`name[:password]` without the line breaks that a file leaves at its end.
-
-    Raises:
-        UsageError: HTTP can't carry it.
-    """
+    """`name[:password]` without the line breaks that a file leaves at its end. What HTTP can't carry is refused."""
     if value in (None, ""):
         return None
     text = str(value).rstrip("\r\n")
@@ -232,7 +224,7 @@ def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
     if not named and not path.is_file():
         return {}, path, ()
     content: dict[str, object] = {}
-    for written, value in _mapping(path, "configuration file").items():
+    for written, value in _mapping("configuration file", path).items():
         key = written.lower().replace("-", "_")
         if key in content:
             raise UsageError(f"The configuration file {path} gives {key} twice. Give it once.")
@@ -254,7 +246,7 @@ def _state_directory(environment: Mapping[str, str]) -> Path:
 
 
 def _profile(path: Path) -> Values:
-    content = _mapping(path, "local profile")
+    content = _mapping("local profile", path)
     if not (content.get("api_url") and content.get("access_token")):
         raise UsageError(
             f"The local profile {path} lacks api_url or access_token. Start the service again, or delete the file."
@@ -262,23 +254,11 @@ def _profile(path: Path) -> Values:
     return {"api_url": content["api_url"], "access_token": content["access_token"]}
 
 
-def _mapping(path: Path, what: str) -> dict[str, object]:
+def _mapping(what: str, path: Path) -> dict[str, Any]:
     """The content of a file of ours. All values are texts: a password of digits is no number."""
-    from .plain_yaml import load
+    from .plain_yaml import read_mapping
 
-    try:
-        content = load(path.read_text(encoding="utf-8-sig"), secret=True)
-    except OSError as error:
-        raise UsageError(f"Can't read the {what} {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"The {what} {path} isn't text in UTF-8.") from None
-    except Wrong as wrong:
-        raise UsageError(f"The {what} {path} can't be used: {wrong}.") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"The {what} {path} must hold lines such as `api_url: https://host:9090`.")
-    return content
+    return read_mapping(f"The {what} {path}", path, example="api_url: https://host:9090", secret=True)
 
 
 def from_process(given: Values) -> Config:

@@ -148,11 +148,7 @@ class Credentials:
 
 
 def _login(members: Any) -> Login:
-    """A sign-in as the file holds it.
-
-    Raises:
-        TypeError, and others of `MALFORMED`: it is none.
-    """
+    """A sign-in as the file holds it. Raises `MALFORMED` for anything else."""
     access_token, refresh_token = members["access_token"], members["refresh_token"]
     if not (isinstance(access_token, str) and isinstance(refresh_token, str | None)):
         raise TypeError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from .client import Client
 from .credentials import Login
-from .errors import ExitCode, Unreachable, WaasError
+from .errors import Unauthorized, Unreachable
 from .oauth import CLIENT_ID, Refused, exchange
 from .stepup import NO_DEMAND, Demand
 
@@ -55,6 +55,4 @@ def sign_in(
         except Unreachable as failure:
             # As the RFC says: less often then.
             interval = max(2 * interval, failure.retry_after or 0)
-    raise WaasError(
-        "Nobody confirmed the code in time.", code=ExitCode.UNAUTHORIZED, hint="Try again: waas login --device"
-    )
+    raise Unauthorized("Nobody confirmed the code in time.", hint="Try again: waas login --device")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from typing import Any, Self
 
 from rich.console import Console, Group
@@ -90,14 +89,13 @@ class Picture(Plain):
             refresh_per_second=8,
             redirect_stdout=False,
         )
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self._live)
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._live.stop()
 
     def execution(self, execution: dict[str, Any]) -> None:
         """Draws it as it is now."""

@@ -34,16 +34,18 @@ class WaasError(click.ClickException):
         problem: the service's own problem document, when it sent one.
     """
 
+    code = ExitCode.ERROR
+
     def __init__(
         self,
         message: str,
         *,
-        code: ExitCode = ExitCode.ERROR,
+        code: ExitCode | None = None,
         hint: str | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = code or self.code
         self.hint = hint
         self.problem = problem
 
@@ -51,15 +53,19 @@ class WaasError(click.ClickException):
 class UsageError(WaasError):
     """The command line, the configuration or an input is wrong."""
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, code=ExitCode.USAGE, hint=hint)
+    code = ExitCode.USAGE
 
 
 class NotFound(WaasError):
     """The service has no such thing for this user. `problem` is None when it doesn't even know the path."""
 
-    def __init__(self, message: str, *, hint: str | None = None, problem: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message, code=ExitCode.NOT_FOUND, hint=hint, problem=problem)
+    code = ExitCode.NOT_FOUND
+
+
+class Unauthorized(WaasError):
+    """The user isn't signed in, or isn't allowed to do this."""
+
+    code = ExitCode.UNAUTHORIZED
 
 
 class Unreachable(WaasError):
@@ -75,5 +81,4 @@ class Unreachable(WaasError):
 class Interrupted(WaasError):
     """The user pressed Ctrl-C."""
 
-    def __init__(self, message: str = "The command was interrupted.", *, hint: str | None = None) -> None:
-        super().__init__(message, code=ExitCode.INTERRUPTED, hint=hint)
+    code = ExitCode.INTERRUPTED

@@ -89,11 +89,7 @@ def values(given: Iterable[Given], schema: Schema | None, upload: Upload) -> dic
 
 
 def _check_repeated(name: str, items: Sequence[Given], own: Schema, root: Schema) -> None:
-    """Refuses what would be lost of an input that is given several times.
-
-    Raises:
-        UsageError: it isn't a list that grows.
-    """
+    """Refuses an input that is given several times, unless it is a list, which grows."""
     if any(item.raw for item in items):
         raise UsageError(f"--inputs {name} is given {len(items)} times. As JSON ({name}:=…) it can be given only once.")
     if not _lists(own, root):
@@ -168,11 +164,7 @@ def _part(item: Given, own: Schema, upload: Upload) -> Any:
 
 
 def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
-    """What stands for the local file or directory that an input names with `@`.
-
-    Raises:
-        UsageError: there is no such file, or the input takes none of its kind.
-    """
+    """What stands for the local file or directory that an input names with `@`."""
     here = f"--inputs {item.name}={item.text}"
     if not item.text[1:]:
         raise UsageError(f"{here}: give the name of a file after the @.")

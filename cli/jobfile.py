@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from . import literals, plain_yaml
 from .errors import UsageError
 from .inputs import Upload
 from .local_paths import is_there, typed
+from .plain_yaml import read_mapping
 
 
 def read(name: str, upload: Upload) -> dict[str, Any]:
@@ -22,32 +21,10 @@ def read(name: str, upload: Upload) -> dict[str, Any]:
     Raises:
         UsageError: the file, or one that it names, is missing or broken.
     """
-    place = "stdin" if name == "-" else name
-    try:
-        text = sys.stdin.read() if name == "-" else typed(name).read_text(encoding="utf-8-sig")
-        content = _parsed(text)
-    except OSError as error:
-        raise UsageError(f"Can't read the inputs file {place}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"The inputs file {place} isn't text in UTF-8.") from None
-    except literals.Wrong as wrong:
-        raise UsageError(f"The inputs file {place} can't be used: {wrong}.") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"The inputs file {place} must hold names and values, such as `top: 5`.")
-    base = Path() if name == "-" else typed(name).parent
+    file = None if name == "-" else typed(name)
+    content = read_mapping(f"The inputs file {'on stdin' if name == '-' else name}", file, example="top: 5")
+    base = file.parent if file else Path()
     return {key: _resolve(value, key, base, upload) for key, value in content.items()}
-
-
-def _parsed(text: str) -> Any:
-    """The content: JSON where it is that, which YAML takes for almost the same but for tabs and escapes."""
-    if text.lstrip().startswith("{"):
-        try:
-            return literals.loads(text)
-        except ValueError:
-            pass  # a mapping of YAML in braces, say
-    return plain_yaml.load(text)
 
 
 def _resolve(value: Any, name: str, base: Path, upload: Upload) -> Any:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from .client import Client
 from .credentials import Login
-from .errors import ExitCode, WaasError
+from .errors import Unauthorized
 from .oauth import Refused, exchange
 from .stepup import NO_DEMAND, Demand
 
@@ -126,9 +126,8 @@ def sign_in(
         try:
             answer = listener.answers.get(timeout=patience)
         except Empty:
-            raise WaasError(
+            raise Unauthorized(
                 f"Nobody signed in within {patience / 60:.0f} minutes.",
-                code=ExitCode.UNAUTHORIZED,
                 hint="To try again, run: waas login\nIf this machine has no browser: waas login --device",
             ) from None
     if "code" not in answer:

@@ -95,7 +95,7 @@ def _in_words(failure: Exception, state: State) -> WaasError:
         case click.ClickException():
             return WaasError(failure.format_message())
         case click.Abort():
-            return Interrupted()
+            return Interrupted("The command was interrupted.")
         case OSError():
             return WaasError(f"The command can't go on: {failure.strerror or failure}.")
     return _unexpected(state)

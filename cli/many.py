@@ -1,11 +1,10 @@
-"""Doing one thing with many ids, whatever becomes of some of them."""
+"""Doing the same with several ids, whether or not it works for all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import printing
-from .errors import ExitCode, WaasError
+from .errors import ExitCode, Unauthorized, WaasError
 from .state import State
 
 
@@ -26,11 +25,10 @@ def each(state: State, ids: Sequence[str], act: Callable[[str], object], *, done
             failures.append((one, failure))
             if not state.wants_json:
                 state.note(f'ERROR: Failed to {fail} "{one}"...')
-            if failure.code == ExitCode.UNAUTHORIZED:
+            if isinstance(failure, Unauthorized):
                 break  # the others would get the same answer
         else:
-            if not state.wants_json:
-                printing.line(f'SUCCESS: {done} "{one}"')
+            state.line(f'SUCCESS: {done} "{one}"')
     if len(ids) == len(failures) == 1:
         raise failures[0][1]
     if failures:

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from .config import Config
 from .credentials import Credentials, Login
-from .errors import ExitCode, WaasError
+from .errors import Unauthorized, WaasError
 
 CLIENT_ID = "waas"
 _MARGIN_SECONDS = 60.0
 
 
-class Refused(WaasError):
+class Refused(Unauthorized):
     """The token endpoint said no.
 
     Attributes:
@@ -22,7 +22,7 @@ class Refused(WaasError):
     """
 
     def __init__(self, error: str, description: object) -> None:
-        super().__init__(f"The sign-in was refused: {description or error}", code=ExitCode.UNAUTHORIZED)
+        super().__init__(f"The sign-in was refused: {description or error}")
         self.error = error
 
 
@@ -96,8 +96,7 @@ class Renewal:
             raise self._ended() from None
 
     def _ended(self) -> WaasError:
-        return WaasError(
+        return Unauthorized(
             f"Your sign-in at {self._config.api_url} has ended.",
-            code=ExitCode.UNAUTHORIZED,
             hint=f"Sign in again: {self._config.login_command}",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import Interrupted, UsageError
 
 
-def credentials(user: str) -> str:
+def with_password(user: str) -> str:
     """`name:password` from `name[:password]`; asks at the terminal for a password that is missing.
 
     Raises:
@@ -25,7 +25,7 @@ def credentials(user: str) -> str:
     try:
         return f"{user}:{getpass.getpass(f'Password of {user}: ', stream=sys.stderr)}"
     except (EOFError, KeyboardInterrupt):
-        raise Interrupted from None
+        raise Interrupted("The command was interrupted.") from None
 
 
 def _terminal() -> bool:

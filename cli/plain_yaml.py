@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from . import literals
+from .errors import UsageError
 from .literals import Wrong
 
 _MOST_VALUES = 1_000_000
@@ -157,8 +161,34 @@ for _loader, _resolved in ((_Loader, _PLAIN), (_Words, (_NULL,))):
     }
 
 
+def read_mapping(what: str, file: Path | None, *, example: str, secret: bool = False) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file; of an empty file, an empty one.
+
+    Args:
+        what: words for the file that begin a sentence.
+        file: None is stdin.
+        example: what the file might hold.
+        secret: as for `load`.
+
+    Raises:
+        UsageError: the file is missing or broken.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig") if file else sys.stdin.read()
+        content = load(text, secret=secret)
+    except OSError as error:
+        raise UsageError(f"{what} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{what} isn't text in UTF-8.") from None
+    except Wrong as wrong:
+        raise UsageError(f"{what} can't be used: {wrong}.") from None
+    if not isinstance(content, dict | None):
+        raise UsageError(f"{what} must hold lines such as `{example}`.")
+    return content or {}
+
+
 def load(text: str, *, secret: bool = False) -> Any:
-    """The value in a YAML document; keys are texts.
+    """The value in a YAML or JSON document; keys are texts.
 
     Args:
         secret: take every value but nothing (`null`, `~`) for text, and never quote one in an error.
@@ -166,6 +196,10 @@ def load(text: str, *, secret: bool = False) -> Any:
     Raises:
         Wrong: it isn't YAML, or it holds something that this module doesn't take.
     """
+    if not secret and text.lstrip().startswith("{"):
+        # YAML takes almost all JSON, but not tabs and some escapes.
+        with suppress(ValueError):  # a mapping of YAML in braces, say
+            return literals.loads(text)
     try:
         return yaml.load(text, Loader=_Words if secret else _Loader)  # noqa: S506 - a SafeLoader
     except RecursionError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json as _json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,15 +43,16 @@ def json(value: Any) -> None:
 
 def note(message: str, *, as_json: bool) -> None:
     """Something beside the result, on stderr."""
-    click.echo(_json.dumps({"note": message}) if as_json else clean(message), err=True)
+    click.echo(literals.dumps({"note": message}, ascii_only=True) if as_json else clean(message), err=True)
 
 
 def error(failure: WaasError, *, as_json: bool) -> None:
     """An error, on stderr: for programs an object `{"error", "exit_code", "hint"?, "problem"?}` in one line."""
     if as_json:
+        members: dict[str, Any] = {"error": failure.message, "exit_code": int(failure.code)}
         extras = {"hint": failure.hint, "problem": failure.problem}
-        members = {key: value for key, value in extras.items() if value}
-        click.echo(_json.dumps({"error": failure.message, "exit_code": int(failure.code), **members}), err=True)
+        members |= {key: value for key, value in extras.items() if value}
+        click.echo(literals.dumps(members, ascii_only=True), err=True)
         return
     listed = (failure.problem or {}).get("inputs")
     wrong = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
@@ -76,6 +76,13 @@ def _input_problem(wrong: dict[str, Any]) -> str:
         if value and value not in detail:
             said += f" ({words.format(value)})"
     return said
+
+
+def section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table with a title above it, which says so when there are no rows."""
+    line(f"\n{title}:" if rows else f"\n{title}: none")
+    if rows:
+        table(columns, rows)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, brief: bool = False) -> None:

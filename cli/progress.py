@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Self
 
@@ -21,7 +22,7 @@ class Progress:
         self._title = title
         self._total = total
         self._stack = ExitStack()
-        self.advance = self._ignore
+        self.advance: Callable[[int], object] = lambda _: None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and (self._total is None or self._total > _WORTH_SHOWING):
@@ -40,6 +41,3 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _ignore(self, count: int) -> None:
-        """Outside a terminal."""

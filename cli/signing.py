@@ -16,8 +16,8 @@ from .agreement import agree
 from .client import Client
 from .config import Config
 from .credentials import SCOPES, Credentials, Login
-from .errors import ExitCode, NotFound, UsageError, WaasError
-from .password import credentials
+from .errors import NotFound, Unauthorized, UsageError, WaasError
+from .password import with_password
 from .single_sign_on import by_provider, end_login, keep_login
 from .state import State
 from .stepup import NO_DEMAND, Demand
@@ -63,9 +63,7 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
     client.become(replace(nobody, access_token=login.access_token))
     user = client.get_json("/whoami")
     keep_login(client, nobody, login, default=True)
-    if state.wants_json:
-        printing.json(user)
-    else:
+    if not state.prints_json(user):
         printing.line(f"SUCCESS: Signed in at {nobody.api_url} as {user['name']} ({user['subject']})")
     later = {name: value for name, value in state.given.items() if name != "user"}
     if configuration.from_process(later).login is None:
@@ -90,7 +88,7 @@ def sign_out(state: State, *, everywhere: bool) -> None:
     if login is None:
         unknown = f"You aren't signed in at {nobody.api_url} with `waas login`."
         if everywhere:
-            raise WaasError(unknown, code=ExitCode.UNAUTHORIZED, hint="Sign in first, then sign out everywhere.")
+            raise Unauthorized(unknown, hint="Sign in first, then sign out everywhere.")
         state.note(unknown)
         return
     failure = end_login(Client(nobody, note=state.note), nobody, login, everywhere=everywhere)
@@ -102,8 +100,8 @@ def sign_out(state: State, *, everywhere: bool) -> None:
             f"WARNING: {failure.message} The sign-in was deleted from this machine, but the service may accept it "
             "until it expires."
         )
-    elif not state.wants_json:
-        printing.line(f"SUCCESS: Signed out of {nobody.api_url}{' everywhere' if everywhere else ''}")
+    else:
+        state.line(f"SUCCESS: Signed out of {nobody.api_url}{' everywhere' if everywhere else ''}")
 
 
 def _methods(client: Client, config: Config) -> list[str]:
@@ -125,14 +123,12 @@ def _by_password(client: Client, state: State) -> Login:
         if not sys.stdin.isatty():
             raise UsageError("There is no terminal to ask for your name.", hint="Give --user NAME.")
         named = click.prompt("User", default=getpass.getuser(), err=True)
-    client.become(replace(config, user=credentials(named), access_token=None, login=None))
+    client.become(replace(config, user=with_password(named), access_token=None, login=None))
     try:
         roles = client.get_json("/whoami")["roles"]
-    except WaasError as failure:
-        if failure.code != ExitCode.UNAUTHORIZED:
-            raise
+    except Unauthorized as failure:
         message = f"{config.api_url} doesn't accept this password for {named.partition(':')[0]}."
-        raise WaasError(message, code=ExitCode.UNAUTHORIZED, problem=failure.problem) from None
+        raise Unauthorized(message, problem=failure.problem) from None
     agree(client)
     scopes = [scope for scope in SCOPES if scope != "admin" or "operator" in roles]
     taken = {token["name"] for token in client.get_json("/tokens")["tokens"]}
@@ -142,9 +138,7 @@ def _by_password(client: Client, state: State) -> Login:
     wanted = {"name": name, "scopes": scopes}
     try:
         made = client.ask("POST", "/tokens", json={**wanted, "days": _DAYS})
-    except WaasError as failure:
-        if failure.code != ExitCode.USAGE:
-            raise
+    except UsageError:
         # So long a life isn't allowed there: then the usual one.
         made = client.ask("POST", "/tokens", json=wanted)
     ends = parse_time(made["expires_at"])

@@ -12,7 +12,7 @@ from threading import Thread
 from .client import Client
 from .config import Config
 from .credentials import Credentials, Login
-from .errors import ExitCode, WaasError
+from .errors import Unauthorized, WaasError
 from .stepup import Demand, SignInAgain
 
 
@@ -79,9 +79,8 @@ def sign_in_again(config: Config, note: Callable[[str], None], wanted: SignInAga
     after = client.get_json("/whoami")["subject"]
     if after != before:
         end_login(client, nobody, new)
-        raise WaasError(
+        raise Unauthorized(
             f"You began this command as {before}, but signed in as {after}. Nothing was done.",
-            code=ExitCode.UNAUTHORIZED,
         )
     keep_login(client, nobody, new)
     return replace(nobody, login=new)
@@ -115,5 +114,5 @@ def end_login(client: Client, config: Config, login: Login | None, *, everywhere
     try:
         client.request("POST", "/auth/logout", params={"everywhere": "true"} if everywhere else None, retry=True)
     except WaasError as failure:
-        return None if failure.code == ExitCode.UNAUTHORIZED and not everywhere else failure
+        return None if isinstance(failure, Unauthorized) and not everywhere else failure
     return None

@@ -63,6 +63,17 @@ class State:
 
         return sign_in_again(self.config, self.note, wanted)
 
+    def prints_json(self, value: Any) -> bool:
+        """Prints a result as JSON if that is wanted. Returns whether it is."""
+        if self.wants_json:
+            printing.json(value)
+        return self.wants_json
+
+    def line(self, message: str) -> None:
+        """Prints a line of a result, unless JSON is wanted."""
+        if not self.wants_json:
+            printing.line(message)
+
     def show_list(self, found: Sequence[Any], columns: Columns, *, empty: str, owner: bool = False) -> None:
         """Prints a list as a result: as it is in JSON, else as a table.
 
@@ -70,15 +81,15 @@ class State:
             empty: what to say in place of a table without rows.
             owner: whether the last column is the owner of each item.
         """
-        if self.wants_json:
-            printing.json(found)
-        elif not found:
+        if self.prints_json(found):
+            return
+        if not found:
             self.note(empty)
-        else:
-            shown = {**columns, "Owner": "owner"} if owner else columns
-            cells = shown.values()
-            rows = [[item.get(cell) if isinstance(cell, str) else cell(item) for cell in cells] for item in found]
-            printing.table(tuple(shown), rows)
+            return
+        shown = {**columns, "Owner": "owner"} if owner else columns
+        cells = shown.values()
+        rows = [[item.get(cell) if isinstance(cell, str) else cell(item) for cell in cells] for item in found]
+        printing.table(tuple(shown), rows)
 
     def note(self, message: str) -> None:
         """Tells the user something beside the result."""

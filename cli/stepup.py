@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ExitCode, WaasError
+from .errors import Unauthorized
 
 WORD = "insufficient_user_authentication"
 
@@ -40,7 +40,7 @@ class Demand:
 NO_DEMAND = Demand()
 
 
-class SignInAgain(WaasError):
+class SignInAgain(Unauthorized):
     """The service wants another sign-in before it does what was asked.
 
     Attributes:
@@ -52,7 +52,6 @@ class SignInAgain(WaasError):
         self.demand = Demand(" ".join(map(str, problem.get("acr_values") or ())) or None, age and int(age))
         super().__init__(
             detail,
-            code=ExitCode.UNAUTHORIZED,
             hint=f"Sign in again, then repeat it: {login_command}{self.demand.options}",
             problem=problem,
         )

@@ -149,11 +149,7 @@ def _packed(directory: Path) -> Iterator[BinaryIO]:
 
 
 def _check(found: Path) -> None:
-    """Refuses what an archive can't hold or what could lead in a circle.
-
-    Raises:
-        UsageError: it is such a thing.
-    """
+    """Refuses what an archive can't hold, and links that could lead in a circle."""
     if found.is_symlink() and found.is_dir():
         raise UsageError(f"{found} is a symbolic link to a directory. Directories with such links can't be uploaded.")
     try:

@@ -110,9 +110,7 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
 
         return watch(state, execution_id, status=True, wanted=Wanted())
     execution = _execution(state, execution_id)
-    if state.wants_json:
-        printing.json(execution)
-    else:
+    if not state.prints_json(execution):
         printing.line(f"Execution: ID: {execution['id']}, Status: {execution['status']}")
         _note_staleness(state, execution)
     return None
@@ -134,8 +132,7 @@ def show(state: State, execution_id: str) -> None:
       waas executions show EXECUTION_ID
     """
     execution = _execution(state, execution_id)
-    if state.wants_json:
-        printing.json(execution)
+    if state.prints_json(execution):
         return
     closed = execution.get("closed")
     facts = {
@@ -185,8 +182,7 @@ def show(state: State, execution_id: str) -> None:
     )
     for title, columns, rows in sections:
         if rows:
-            printing.line(f"\n{title}:")
-            printing.table(columns, rows)
+            printing.section(title, columns, rows)
 
 
 def _time(item: dict[str, Any]) -> str:
@@ -220,9 +216,7 @@ def logs(state: State, execution_id: str, follow: bool, debug: bool, start: int)
         return watch(state, execution_id, status=False, wanted=Wanted(logs=True, levels=levels, start=start))
     wanted = {"from": start, "timeout": "0", "levels": levels}
     page = state.client.get_json(path("executions", execution_id, "logs"), **wanted)
-    if state.wants_json:
-        printing.json(page)
-    else:
+    if not state.prints_json(page):
         for entry in page.get("logs") or ():
             printing.line(log_line(entry))
     return None
@@ -241,15 +235,13 @@ def cancel(state: State, ids: tuple[str, ...]) -> None:
       waas executions cancel EXECUTION_ID
       waas executions list --status RUNNING -o json | jq -r '.[].id' | xargs waas executions cancel
     """
-    if not state.wants_json:
-        printing.line("Cancelling executions")
+    state.line("Cancelling executions")
 
     def act(one: str) -> None:
         state.client.request("DELETE", path("executions", one), retry=True)
 
     each(state, ids, act, done="Cancelled execution", fail="cancel execution")
-    if not state.wants_json:
-        printing.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")
+    state.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")
 
 
 @command.command("resume")
@@ -343,13 +335,10 @@ def _download(state: State, wanted: dict[str, Any], directory: Path, force: bool
     fetched: list[str] = []
     for item, new in Downloader(state.client, force=force).fetch(plan(wanted, directory)):
         fetched.append(str(item.target))
-        if not state.wants_json:
-            printing.line(str(item.target))
-            if not new:
-                state.note(f"{item.target} was there already.")
-    if state.wants_json:
-        printing.json(fetched)
-    elif not fetched:
+        state.line(str(item.target))
+        if not new and not state.wants_json:
+            state.note(f"{item.target} was there already.")
+    if not state.prints_json(fetched) and not fetched:
         state.note("There is nothing to download.")
 
 

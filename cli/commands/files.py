@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,11 +55,14 @@ def upload(state: State, paths: tuple[Path, ...]) -> None:
     if missing:
         raise UsageError(f"There is no {', '.join(missing)}. Nothing was uploaded.")
     uploader = Uploader(state.client)
-    made = []
-    for local in paths:
-        made.append(uploader.upload(local))
-        if not state.wants_json:
-            printing.table(("File ID", "Name", "Size"), [(made[-1]["id"], made[-1]["name"], size(made[-1]["size"]))])
+    made: list[dict[str, Any]] = []
+    try:
+        for local in paths:
+            uploaded = uploader.upload(local)
+            made.append(uploaded)
+    finally:
+        if made and not state.wants_json:
+            printing.table(("File ID", "Name", "Size"), [(one["id"], one["name"], size(one["size"])) for one in made])
     if state.wants_json:
         printing.json(made)
 

@@ -93,8 +93,7 @@ def _replace(state: State, execution_id: str, users: set[str], groups: set[str])
 
 
 def _say(state: State, execution_id: str, now: dict[str, Any]) -> None:
-    if state.wants_json:
-        printing.json(now)
+    if state.prints_json(now):
         return
     listed = ", ".join(f"{kind} {name}" for kind, name in _rows(now))
     printing.line(f'SUCCESS: The execution "{execution_id}" is shared with {listed or "nobody"}')

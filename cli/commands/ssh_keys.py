@@ -57,8 +57,7 @@ def key_gen(
     wanted = {"type": kind, "bits": bits, "name": name, "comment": comment, "metadata": words}
     body = {member: value for member, value in wanted.items() if value}
     key = state.client.ask("POST", "/ssh_keys", json=body)
-    if state.wants_json:
-        printing.json(key)
+    if state.prints_json(key):
         return
     for warning in key.get("warnings") or ():
         state.note(f"WARNING: {warning}")
@@ -122,15 +121,11 @@ def show(state: State, key_id: str, sources: str | None, restrict: bool) -> None
     """
     if not (sources or restrict):
         key = state.client.get_json(path("ssh_keys", key_id))
-        if state.wants_json:
-            printing.json(key)
-        else:
+        if not state.prints_json(key):
             printing.line(compact(key["public_key"]))
         return
     if state.wants_json:
-        raise UsageError(
-            "--from and --restrict change the line for authorized_keys, which -o json doesn't print. Leave out -o json."
-        )
+        raise UsageError("--from and --restrict are for the line that is printed as text: leave out -o json.")
     options = {"restrict": "true" if restrict else None, "from": sources}
     answer = state.client.request(
         "GET",
@@ -154,8 +149,7 @@ def rotate(state: State, key_id: str) -> None:
       waas ssh_keys rotate KEY_ID
     """
     key = state.client.ask("POST", path("ssh_keys", key_id, "rotate"))
-    if state.wants_json:
-        printing.json(key)
+    if state.prints_json(key):
         return
     printing.line("INFO: Add the new public key to authorized_keys. Then run:")
     printing.line(f"INFO: waas ssh_keys confirm {key_id}")
@@ -175,8 +169,7 @@ def confirm(state: State, key_id: str) -> None:
     """
     replaced = state.client.get_json(path("ssh_keys", key_id))["replaced"]
     key = state.client.ask("POST", path("ssh_keys", key_id, "confirm"))
-    if state.wants_json:
-        printing.json(key)
+    if state.prints_json(key):
         return
     printing.line(f'SUCCESS: Confirmed SSH key "{key_id}"')
     for half in replaced:

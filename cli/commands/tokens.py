@@ -81,8 +81,7 @@ def create(state: State, name: str, scopes: tuple[str, ...], days: int | None) -
     # A word given twice is one scope.
     wanted = {"name": name, "scopes": list(dict.fromkeys(scopes)), **({"days": days} if days else {})}
     token = state.client.ask("POST", "/tokens", json=wanted)
-    if state.wants_json:
-        printing.json(token)
+    if state.prints_json(token):
         return
     state.note(f"The token {name} is valid until {show_time(token['expires_at'])}. Its secret isn't shown again.")
     printing.line(token["token"])

@@ -23,8 +23,7 @@ def command(state: State) -> None:
       waas whoami -o json | jq -r .subject
     """
     user: dict[str, Any] = state.client.get_json("/whoami")
-    if state.wants_json:
-        printing.json(user)
+    if state.prints_json(user):
         return
     limits = user["limits"]
     scopes = user["scopes"]

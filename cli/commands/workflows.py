@@ -13,7 +13,7 @@ import click
 
 from .. import printing
 from ..base import Group, follow_option
-from ..errors import ExitCode, NotFound, UsageError, WaasError
+from ..errors import ExitCode, NotFound, Unauthorized, UsageError, WaasError
 from ..id_completion import complete_workflow
 from ..state import State, pass_state
 from ..text import compact, one_line
@@ -76,8 +76,7 @@ def show(state: State, workflow_id: str) -> None:
       waas workflows show word-statistics -o json | jq .inputs
     """
     workflow = state.client.get_json(path("workflows", workflow_id))
-    if state.wants_json:
-        printing.json(workflow)
+    if state.prints_json(workflow):
         return
     printing.line(f"{workflow.get('id')}: {one_line(workflow.get('label') or workflow.get('name'))}")
     if workflow.get("description"):
@@ -85,7 +84,7 @@ def show(state: State, workflow_id: str) -> None:
     schema = workflow.get("inputs") or {}
     properties: dict[str, Any] = schema.get("properties") or {}
     required = set(schema.get("required") or ())
-    _section(
+    printing.section(
         "Inputs",
         ("Name", "Type", "Required", "Default", "Description"),
         [
@@ -99,12 +98,12 @@ def show(state: State, workflow_id: str) -> None:
             for name, own in properties.items()
         ],
     )
-    _section(
+    printing.section(
         "Outputs",
         ("Name", "Type", "Description"),
         [(each["name"], each["type"], each.get("description") or each.get("label")) for each in workflow["outputs"]],
     )
-    _section(
+    printing.section(
         "Steps",
         ("Name", "After", "Description"),
         [
@@ -114,12 +113,6 @@ def show(state: State, workflow_id: str) -> None:
     )
     printing.line("\nTo run it:")
     printing.line("  " + _example(workflow_id, properties, required))
-
-
-def _section(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    printing.line(f"\n{title}:" if rows else f"\n{title}: none")
-    if rows:
-        printing.table(columns, rows)
 
 
 def _type(own: Mapping[str, Any]) -> str:
@@ -241,8 +234,8 @@ def trigger(
 
             values = jobfile.read(inputs_file, uploader.as_input)
         values |= inputs.values(given, schema, uploader.as_input)
-        if not state.wants_json and not dry_run:
-            printing.line("Triggering workflow...")
+        if not dry_run:
+            state.line("Triggering workflow...")
         response = state.client.request(
             "POST",
             path("workflows", workflow_id),
@@ -252,15 +245,12 @@ def trigger(
             # A service too old to describe its workflows doesn't know the key either, and would start another one.
             retry=schema is not None,
         )
-    except WaasError as failure:
-        if failure.code in (ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.UNAUTHORIZED):
-            uploader.take_back()
+    except (UsageError, NotFound, Unauthorized):
+        uploader.take_back()
         raise
     if dry_run:
         uploader.take_back()
-        if state.wants_json:
-            printing.json(state.client.decode(response))
-        else:
+        if not state.prints_json(state.client.decode(response)):
             printing.line("SUCCESS: The inputs are right. Nothing was started.")
         return None
     execution_id = unquote(response.headers.get("Location", "").rstrip("/").rpartition("/")[2])
@@ -282,11 +272,9 @@ def _schema(state: State, workflow_id: str) -> Mapping[str, Any] | None:
 
 def _started(state: State, execution_id: str, *, follow: bool, logs: bool) -> ExitCode | None:
     """Says which execution was started, and follows it where that is wanted."""
-    if state.wants_json and not (follow or logs):
-        printing.json(execution_id)
-    elif not state.wants_json:
-        printing.line(f"SUCCESS: Workflow triggered with execution ID: {execution_id}")
+    state.line(f"SUCCESS: Workflow triggered with execution ID: {execution_id}")
     if not (follow or logs):
+        state.prints_json(execution_id)
         return None
     from ..display import watch
     from ..follow import Wanted

@@ -198,7 +198,7 @@ def test_job_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (None, "No such file"),
         ("a: [", "neither valid YAML nor valid JSON"),
-        ("- a", "must hold names and values"),
+        ("- a", "must hold lines such as"),
         ("a: !!python/object:os.system {}", "line 1: a value of the kind !!python/object:os.system can't be sent"),
         ("a: {class: File, path: nowhere.txt}", "input a in the inputs file names .*nowhere.txt, which doesn't exist"),
         ("a: {class: File, location: ./nowhere.txt}", "input a in the inputs file names"),
