@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from flask import Response
 
 from hpcwaas.common import written
-from hpcwaas.core.endings import Attempt, Closing
+from hpcwaas.core.endings import Closing
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
@@ -117,7 +117,7 @@ def execution(value: Execution) -> dict[str, Any]:
         **execution_summary(value),
         "inputs": value.inputs,
         "steps": [_step(step) for step in value.state.steps],
-        "attempts": [*map(_attempt, value.attempts), _present_attempt(value)],
+        "attempts": _attempts(value),
         "closed": value.closed and _closing(value.closed),
         "stale_since": moment(value.state.stale_since),
     }
@@ -126,24 +126,22 @@ def execution(value: Execution) -> dict[str, Any]:
     return document
 
 
-def _attempt(value: Attempt) -> dict[str, Any]:
-    return {
-        "number": value.number,
-        "status": Status.FAILED.value,
-        "started_at": moment(value.started_at),
-        "ended_at": moment(value.ended_at),
-        "reason": value.reason,
-    }
-
-
-def _present_attempt(value: Execution) -> dict[str, Any]:
-    return {
-        "number": len(value.attempts) + 1,
-        "status": value.state.status.value,
-        "started_at": moment(value.state.started_at),
-        "ended_at": moment(value.state.ended_at),
-        "reason": value.state.reason,
-    }
+def _attempts(value: Execution) -> list[dict[str, Any]]:
+    """All of them: those that failed before the execution was resumed, and the present one."""
+    ended = [(Status.FAILED, each.started_at, each.ended_at, each.reason) for each in value.attempts]
+    state = value.state
+    return [
+        {
+            "number": number,
+            "status": status.value,
+            "started_at": moment(started_at),
+            "ended_at": moment(ended_at),
+            "reason": reason,
+        }
+        for number, (status, started_at, ended_at, reason) in enumerate(
+            [*ended, (state.status, state.started_at, state.ended_at, state.reason)], 1
+        )
+    ]
 
 
 def _closing(value: Closing) -> dict[str, Any]:

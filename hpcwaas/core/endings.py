@@ -10,7 +10,6 @@ from datetime import datetime
 class Attempt:
     """An attempt at an execution that failed, before it was resumed."""
 
-    number: int
     started_at: datetime | None
     ended_at: datetime | None
     reason: str | None
@@ -23,10 +22,8 @@ class Closing:
     Attributes:
         by: subject of the user.
         reason: in their words.
-        watched: whether the engine may still say how it ended, which then counts.
     """
 
     by: str
     at: datetime
     reason: str
-    watched: bool = True

@@ -218,6 +218,7 @@ class Execution:
         inputs: as the user gave them.
         attempts: those before the present one.
         closed: by whom, if it was.
+        watched_until: until then its engine may still say how a closed one really ended, which then counts.
     """
 
     id: str
@@ -231,6 +232,7 @@ class Execution:
     reference: str | None = None
     attempts: tuple[Attempt, ...] = ()
     closed: Closing | None = None
+    watched_until: datetime | None = None
 
     @property
     def started_at(self) -> datetime | None:
@@ -240,7 +242,7 @@ class Execution:
     @property
     def settled(self) -> bool:
         """Whether its state can't change any more, unless it is resumed."""
-        return self.state.status.over and not (self.closed and self.closed.watched)
+        return self.state.status.over and self.watched_until is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,113 +4,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
-from enum import Enum, auto
+from types import MappingProxyType
 from typing import Any
 
-from hpcwaas.core.endings import Attempt, Closing
-from hpcwaas.core.models import JSON, Execution, ExecutionState, Status, Step, StepStatus
+from hpcwaas.core.models import JSON, Execution, ExecutionState, Status
 from hpcwaas.core.ports.records import CLAIM
+from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.models import ExecutionRow
 
-
-class Parts(Enum):
-    """How much of an execution is read."""
-
-    ALL = auto()
-    STATE = auto()
-    SUMMARY = auto()
+STATE: Mapping[str, Any] = {"inputs": {}}
+SUMMARY: Mapping[str, Any] = {"inputs": {}, "steps": (), "outputs": None}
+"""How much of an execution is read: what stands for the columns that aren't."""
 
 
 def to_row(execution: Execution) -> ExecutionRow:
     """The row of a new execution."""
     return ExecutionRow(
-        id=execution.id,
-        owner=execution.owner,
-        workflow_id=execution.workflow_id,
-        workflow_name=execution.workflow_name,
-        engine=execution.engine,
-        reference=execution.reference,
-        inputs=dict(execution.inputs),
-        inputs_size=size_of(execution.inputs),
-        created_at=execution.created_at,
-        claimed_until=execution.created_at + CLAIM,
+        **columns(execution, "state"),
         **state_columns(execution.state),
+        inputs_size=size_of(execution.inputs),
+        claimed_until=execution.created_at + CLAIM,
     )
 
 
-def to_execution(row: ExecutionRow, parts: Parts = Parts.ALL) -> Execution:
-    """The execution that a row holds. Of one that was resumed, `ended_at` still is when it had failed."""
-    return Execution(
-        id=row.id,
-        owner=row.owner,
-        workflow_id=row.workflow_id,
-        workflow_name=row.workflow_name,
-        engine=row.engine,
-        inputs=row.inputs if parts is Parts.ALL else {},
-        created_at=row.created_at,
-        state=ExecutionState(
-            status=Status(row.status),
-            started_at=row.started_at,
-            ended_at=row.ended_at if Status(row.status).over else None,
-            reason=row.reason,
-            steps=() if parts is Parts.SUMMARY else tuple(_step(step) for step in row.steps),
-            outputs=None if parts is Parts.SUMMARY else row.outputs,
-        ),
-        reference=row.reference,
-        attempts=tuple(_attempt(number, item) for number, item in enumerate(row.attempts or (), 1)),
-        closed=_closing(row),
-    )
+def to_execution(row: ExecutionRow, unread: Mapping[str, Any] = MappingProxyType({})) -> Execution:
+    """The execution that a row holds. Of one that was resumed, the column `ended_at` still is when it had failed.
 
-
-def ended_attempt(row: ExecutionRow) -> JSON:
-    """The present attempt of a row, which has failed, as `attempts` keeps it."""
-    return {
-        "started_at": row.started_at and row.started_at.isoformat(),
-        "ended_at": row.ended_at and row.ended_at.isoformat(),
-        "reason": row.reason,
-    }
-
-
-def closed_column(closing: Closing) -> JSON:
-    """A closing as a column."""
-    return {"by": closing.by, "at": closing.at.isoformat(), "reason": _storable(closing.reason)}
-
-
-def _attempt(number: int, stored: Mapping[str, JSON]) -> Attempt:
-    return Attempt(
-        number,
-        stored["started_at"] and datetime.fromisoformat(stored["started_at"]),
-        stored["ended_at"] and datetime.fromisoformat(stored["ended_at"]),
-        stored["reason"],
-    )
-
-
-def _closing(row: ExecutionRow) -> Closing | None:
-    stored = row.closed
-    if stored is None:
-        return None
-    at = datetime.fromisoformat(stored["at"])
-    return Closing(stored["by"], at, stored["reason"], watched=row.watched_until is not None)
+    Args:
+        unread: what stands for columns that weren't read: `STATE` or `SUMMARY`; by default all were.
+    """
+    status = Status(row.status)
+    state = {"status": status, "ended_at": row.ended_at if status.over else None, "stored": 0, "stale_since": None}
+    return value_of(Execution, row, {**unread, "state": value_of(ExecutionState, row, {**unread, **state})})
 
 
 def state_columns(state: ExecutionState) -> dict[str, Any]:
     """A state as columns."""
-    return {
+    return columns(state, "stored", "stale_since") | {
         "status": state.status.value,
-        "started_at": state.started_at,
-        "ended_at": state.ended_at,
         "reason": state.reason and _storable(state.reason),
-        "steps": [
-            {
-                "name": step.name,
-                "status": step.status.value,
-                "label": step.label,
-                "started_at": step.started_at and step.started_at.isoformat(),
-                "ended_at": step.ended_at and step.ended_at.isoformat(),
-            }
-            for step in state.steps
-        ],
         "outputs": None if state.outputs is None else dict(state.outputs),
         "kept_size": state.stored + size_of(state.outputs),
     }
@@ -124,13 +56,3 @@ def size_of(value: JSON) -> int:
 def _storable(text: str) -> str:
     """What an engine said, without what no database stores."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
-def _step(stored: Mapping[str, JSON]) -> Step:
-    return Step(
-        name=stored["name"],
-        status=StepStatus(stored["status"]),
-        label=stored["label"],
-        started_at=stored["started_at"] and datetime.fromisoformat(stored["started_at"]),
-        ended_at=stored["ended_at"] and datetime.fromisoformat(stored["ended_at"]),
-    )

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, defer
+from sqlalchemy.sql.base import ExecutableOption
 
-from hpcwaas.core.endings import Closing
+from hpcwaas.core.endings import Attempt, Closing
 from hpcwaas.core.models import Execution, ExecutionState, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_rows import (
-    Parts,
-    closed_column,
-    ended_attempt,
+    STATE,
+    SUMMARY,
     size_of,
     state_columns,
     to_execution,
@@ -158,9 +158,10 @@ class ExecutionStore:
         with self._database.write() as session:
             row = session.scalar(query.with_for_update())
             if row is not None:
-                kept = list(row.attempts or ())
+                first, later = row.attempts[:1], row.attempts[1:]
                 # The first one stays: it says when the execution began.
-                row.attempts = [*kept[:1], *kept[1:][-_ATTEMPTS:], ended_attempt(row)]
+                ended = Attempt(row.started_at, row.ended_at, row.reason)
+                row.attempts = (*first, *later[-_ATTEMPTS:], ended)
                 row.status, row.started_at, row.reason, row.outputs = Status.RUNNING.value, None, None, None
 
     def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
@@ -174,7 +175,7 @@ class ExecutionStore:
             "status": Status.CANCELLED.value,
             "ended_at": closing.at,
             "reason": reason,
-            "closed": closed_column(closing),
+            "closed": closing,
             "watched_until": watched_until,
         }
         with self._database.write() as session:
@@ -183,9 +184,7 @@ class ExecutionStore:
 
     def watched(self, now: datetime) -> list[Execution]:
         """See `ExecutionRecords`."""
-        query = _select(None).where(ExecutionRow.watched_until > now).options(defer(ExecutionRow.inputs))
-        with self._database.read() as session:
-            return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
+        return self._states(_select(None).where(ExecutionRow.watched_until > now))
 
     def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         """See `ExecutionRecords`."""
@@ -226,31 +225,24 @@ class ExecutionStore:
         if shared_with is not None:
             query = query.where(_shared(shared_with), ExecutionRow.owner != shared_with.subject)
         with self._database.read() as session:
-            query = query.options(*map(defer, (ExecutionRow.inputs, ExecutionRow.outputs, ExecutionRow.steps)))
-            rows, following = newest_first(session, query, ExecutionRow, limit, cursor)
-            return [to_execution(row, Parts.SUMMARY) for row in rows], following
+            rows, following = newest_first(session, query.options(*_without(SUMMARY)), ExecutionRow, limit, cursor)
+            return [to_execution(row, SUMMARY) for row in rows], following
 
     def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> list[Execution]:
         """See `ExecutionRecords`."""
-        query = (
-            _select(owner)
-            .where(ExecutionRow.status.in_(_NOT_OVER))
-            .order_by(ExecutionRow.created_at, ExecutionRow.id)
-            .options(defer(ExecutionRow.inputs))
-        )
+        query = _select(owner).where(ExecutionRow.status.in_(_NOT_OVER))
         if shared_with is not None:
             query = query.where(_shared(shared_with))
-        with self._database.read() as session:
-            return [to_execution(row, Parts.STATE) for row in session.scalars(query)]
+        return self._states(query.order_by(ExecutionRow.created_at, ExecutionRow.id))
 
     def of_suspended(self) -> list[Execution]:
         """See `ExecutionRecords`."""
         suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))
-        query = _select(None).where(ExecutionRow.status.in_(_NOT_OVER), ExecutionRow.owner.in_(suspended))
+        return self._states(_select(None).where(ExecutionRow.status.in_(_NOT_OVER), ExecutionRow.owner.in_(suspended)))
+
+    def _states(self, query: Select[ExecutionRow]) -> list[Execution]:
         with self._database.read() as session:
-            return [
-                to_execution(row, Parts.STATE) for row in session.scalars(query.options(defer(ExecutionRow.inputs)))
-            ]
+            return [to_execution(row, STATE) for row in session.scalars(query.options(*_without(STATE)))]
 
     def check_number(self, owner: str, at_most: int) -> None:
         """See `ExecutionRecords`."""
@@ -324,6 +316,10 @@ def _use_keys(session: Session, execution: Execution, key_ids: Collection[str]) 
 def _select(owner: str | None) -> Select[ExecutionRow]:
     query = select(ExecutionRow)
     return query if owner is None else query.where(ExecutionRow.owner == owner)
+
+
+def _without(unread: Mapping[str, object]) -> list[ExecutableOption]:
+    return [defer(getattr(ExecutionRow, name)) for name in unread]
 
 
 def _shared(principal: Principal) -> ColumnElement[bool]:

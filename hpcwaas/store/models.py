@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """A timezone-aware moment with microseconds, in UTC whatever the database keeps."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Takes aware values only: a naive one would silently mean the machine's local time."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime")
-        try:
-            return value.astimezone(UTC)
-        except OverflowError:  # within a day of the calendar's ends, as a filter may be: those ends compare the same
-            return datetime.min.replace(tzinfo=UTC) if value.year == 1 else datetime.max.replace(tzinfo=UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """SQLite gives back naive values, PostgreSQL aware ones in the session's zone."""
-        if value is None or value.tzinfo is None:
-            return value and value.replace(tzinfo=UTC)
-        return value.astimezone(UTC)
+from hpcwaas.core.endings import Attempt, Closing
+from hpcwaas.core.models import ReplacedKey, Step
+from hpcwaas.store.columns import Names, Stored, UTCDateTime
 
 
 class Base(DeclarativeBase):
@@ -79,7 +58,7 @@ class ExecutionRow(Base):
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     reason: Mapped[str | None]
-    steps: Mapped[Any]
+    steps: Mapped[tuple[Step, ...]] = mapped_column(Stored(tuple[Step, ...]))
     outputs: Mapped[Any | None]
     inputs_size: Mapped[int] = mapped_column(BigInteger, server_default="0")
     """Bytes of the record of its inputs."""
@@ -87,9 +66,9 @@ class ExecutionRow(Base):
     """Bytes that are kept of it since it has ended: outputs, log, and their record."""
     claimed_until: Mapped[datetime | None]
     """Until when one process alone tries to start what a crash left, or looks for it."""
-    attempts: Mapped[Any | None]
+    attempts: Mapped[tuple[Attempt, ...]] = mapped_column(Stored(tuple[Attempt, ...], absent=()), nullable=True)
     """Those that failed before it was resumed."""
-    closed: Mapped[Any | None]
+    closed: Mapped[Closing | None] = mapped_column(Stored(Closing))
     """Who declared it ended, when, and why."""
     watched_until: Mapped[datetime | None] = mapped_column(index=True)
     """Until when the engine may still say how a closed one really ended."""
@@ -142,7 +121,7 @@ class SSHKeyRow(Base):
     created_at: Mapped[datetime]
     rotated_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    replaced: Mapped[Any | None]
+    replaced: Mapped[tuple[ReplacedKey, ...]] = mapped_column(Stored(tuple[ReplacedKey, ...], absent=()), nullable=True)
     change: Mapped[str | None]
     """What is being done to it, `rotate` or `delete`, since `changing_since`."""
     changing_since: Mapped[datetime | None]
@@ -184,7 +163,7 @@ class UserRow(Base):
 
     subject: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
-    groups: Mapped[Any]
+    groups: Mapped[frozenset[str]] = mapped_column(Stored(Names))
     source: Mapped[str]
     password_hash: Mapped[str | None]
     disabled: Mapped[bool]
@@ -224,7 +203,7 @@ class TokenRow(Base):
     owner: Mapped[str]
     name: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
-    scopes: Mapped[Any]
+    scopes: Mapped[frozenset[str]] = mapped_column(Stored(Names))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     last_used_at: Mapped[datetime | None]

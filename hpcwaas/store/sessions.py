@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 
 from hpcwaas.core.people import Proof, UserSession
+from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import SessionRow
 from hpcwaas.store.upsert import replacing
@@ -20,16 +21,10 @@ class SessionStore:
 
     def add(self, session: UserSession, token_digest: str, refresh_digest: str | None) -> None:
         """See `SessionRecords`."""
-        values = {
-            "id": session.id,
-            "subject": session.subject,
-            "client": session.client,
+        values = columns(session, "proof") | {
             "token_digest": token_digest,
             "refresh_digest": refresh_digest,
             "replaced_digest": None,
-            "created_at": session.created_at,
-            "expires_at": session.expires_at,
-            "ends_at": session.ends_at,
             "acr": session.proof.acr,
             "proved_at": session.proof.at,
         }
@@ -92,12 +87,4 @@ class SessionStore:
 
 
 def _session(row: SessionRow) -> UserSession:
-    return UserSession(
-        id=row.id,
-        subject=row.subject,
-        client=row.client,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        ends_at=row.ends_at,
-        proof=Proof(row.acr, row.proved_at),
-    )
+    return value_of(UserSession, row, {"proof": Proof(row.acr, row.proved_at)})

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
-from hpcwaas.core.models import ReplacedKey, SSHKey, Status
+from hpcwaas.core.models import SSHKey, Status
 from hpcwaas.errors import Conflict, KeyInUse, NotFound
+from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IntentRow, SSHKeyRow
 
@@ -35,19 +36,7 @@ class SSHKeyStore:
         """
         with self._database.write(taken="You have an SSH key of this name already.") as session:
             session.execute(delete(IntentRow).where(IntentRow.key_id == key.id))
-            session.add(
-                SSHKeyRow(
-                    id=key.id,
-                    owner=key.owner,
-                    name=key.name,
-                    type=key.type,
-                    bits=key.bits,
-                    public_key=key.public_key,
-                    fingerprint=key.fingerprint,
-                    details=dict(key.metadata),
-                    created_at=key.created_at,
-                )
-            )
+            session.add(SSHKeyRow(**columns(key, "metadata"), details=dict(key.metadata)))
 
     def has_name(self, owner: str, name: str) -> bool:
         """See `SSHKeyRecords`."""
@@ -92,7 +81,7 @@ class SSHKeyStore:
                 "public_key": key.public_key,
                 "fingerprint": key.fingerprint,
                 "rotated_at": key.rotated_at,
-                "replaced": [_stored(each) for each in key.replaced],
+                "replaced": key.replaced,
                 "change": None,
                 "changing_since": None,
             },
@@ -102,7 +91,7 @@ class SSHKeyStore:
         """See `SSHKeyRecords`."""
         with self._database.write() as session:
             row = _row(session, key_id, owner, lock=True)
-            row.replaced = None
+            row.replaced = ()
             return _key(row)
 
     def left(self, before: datetime) -> Sequence[tuple[str, SSHKey]]:
@@ -147,28 +136,4 @@ def _using(session: Session, key_id: str) -> Sequence[str]:
 
 
 def _key(row: SSHKeyRow) -> SSHKey:
-    return SSHKey(
-        id=row.id,
-        owner=row.owner,
-        name=row.name,
-        type=row.type,
-        bits=row.bits,
-        public_key=row.public_key,
-        fingerprint=row.fingerprint,
-        metadata=row.details,
-        created_at=row.created_at,
-        rotated_at=row.rotated_at,
-        last_used_at=row.last_used_at,
-        replaced=tuple(
-            ReplacedKey(each["public_key"], each["fingerprint"], datetime.fromisoformat(each["replaced_at"]))
-            for each in row.replaced or ()
-        ),
-    )
-
-
-def _stored(half: ReplacedKey) -> dict[str, str]:
-    return {
-        "public_key": half.public_key,
-        "fingerprint": half.fingerprint,
-        "replaced_at": half.replaced_at.isoformat(),
-    }
+    return value_of(SSHKey, row, {"metadata": row.details})

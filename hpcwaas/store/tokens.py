@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select, update
 
 from hpcwaas.core.people import AccessToken, Proof
 from hpcwaas.errors import Conflict, NotFound
+from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import TokenRow
 from hpcwaas.store.turns import Turn, take
@@ -27,19 +28,8 @@ class TokenStore:
             query = select(func.count()).select_from(TokenRow).where(TokenRow.owner == token.owner)
             if (session.scalar(query) or 0) >= at_most:
                 raise Conflict(f"You have {at_most} tokens, which is the limit. Revoke one that you don't need.")
-            session.add(
-                TokenRow(
-                    id=token.id,
-                    owner=token.owner,
-                    name=token.name,
-                    digest=digest,
-                    scopes=sorted(token.scopes),
-                    created_at=token.created_at,
-                    expires_at=token.expires_at,
-                    acr=token.proof.acr,
-                    proved_at=token.proof.at,
-                )
-            )
+            proof = {"acr": token.proof.acr, "proved_at": token.proof.at}
+            session.add(TokenRow(**columns(token, "proof"), **proof, digest=digest))
 
     def of(self, owner: str | None) -> Sequence[AccessToken]:
         """See `TokenRecords`."""
@@ -82,7 +72,7 @@ class TokenStore:
                 if scope not in row.scopes:
                     continue
                 dropped += 1
-                row.scopes = [one for one in row.scopes if one != scope]
+                row.scopes = row.scopes - {scope}
                 if not row.scopes:
                     session.delete(row)
         return dropped
@@ -94,13 +84,4 @@ class TokenStore:
 
 
 def _token(row: TokenRow) -> AccessToken:
-    return AccessToken(
-        id=row.id,
-        owner=row.owner,
-        name=row.name,
-        scopes=frozenset(row.scopes),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        proof=Proof(row.acr, row.proved_at),
-    )
+    return value_of(AccessToken, row, {"proof": Proof(row.acr, row.proved_at)})

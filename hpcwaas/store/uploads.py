@@ -7,6 +7,7 @@ from sqlalchemy import Select, delete, select, update
 from hpcwaas.core.models import Upload
 from hpcwaas.errors import NotFound
 from hpcwaas.store import quota
+from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UploadRow
 from hpcwaas.store.paging import newest_first
@@ -37,17 +38,7 @@ class UploadStore:
             if at_most is not None:
                 take(session, Turn.UPLOADS, upload.owner)
                 quota.check_room(session, upload.owner, upload.size, at_most, _NO_ROOM)
-            session.add(
-                UploadRow(
-                    id=upload.id,
-                    owner=upload.owner,
-                    name=upload.name,
-                    media_type=upload.media_type,
-                    size=upload.size,
-                    sha256=upload.sha256,
-                    created_at=upload.created_at,
-                )
-            )
+            session.add(UploadRow(**columns(upload)))
 
     def get(self, upload_id: str, owner: str | None) -> Upload:
         """See `UploadRecords`."""
@@ -55,7 +46,7 @@ class UploadStore:
             row = session.scalar(_select(owner).where(UploadRow.id == upload_id))
             if row is None:
                 raise NotFound(_UNKNOWN)
-            return _upload(row)
+            return value_of(Upload, row, {})
 
     def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
         """See `UploadRecords`.
@@ -65,7 +56,7 @@ class UploadStore:
         """
         with self._database.read() as session:
             rows, following = newest_first(session, _select(owner), UploadRow, limit, cursor)
-            return [_upload(row) for row in rows], following
+            return [value_of(Upload, row, {}) for row in rows], following
 
     def delete(self, upload_id: str, owner: str, *, held: bool = False) -> None:
         """See `UploadRecords`."""
@@ -104,15 +95,3 @@ class UploadStore:
 def _select(owner: str | None) -> Select[UploadRow]:
     query = select(UploadRow).where(UploadRow.deleted.is_(False))
     return query if owner is None else query.where(UploadRow.owner == owner)
-
-
-def _upload(row: UploadRow) -> Upload:
-    return Upload(
-        id=row.id,
-        owner=row.owner,
-        name=row.name,
-        media_type=row.media_type,
-        size=row.size,
-        sha256=row.sha256,
-        created_at=row.created_at,
-    )

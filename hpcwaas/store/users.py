@@ -9,6 +9,7 @@ from sqlalchemy import and_, or_, select, update
 
 from hpcwaas.core.people import User
 from hpcwaas.errors import NotFound
+from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UserRow
 from hpcwaas.store.upsert import upsert
@@ -23,12 +24,12 @@ class UserStore:
     def add(self, user: User) -> None:
         """See `UserRecords`."""
         with self._database.write(taken="There is a user with this name already.") as session:
-            session.add(UserRow(**_columns(user)))
+            session.add(UserRow(**columns(user)))
 
     def put(self, user: User) -> None:
         """See `UserRecords`. When they were first known, the password, `disabled` and `signed_out_at` stay."""
         with self._database.write(taken="The identity provider's user has another account here.") as session:
-            query = upsert(UserRow, session, _columns(user))
+            query = upsert(UserRow, session, columns(user))
             told = {name: query.excluded[name] for name in ("name", "groups", "source", "seen_at")}
             older = or_(UserRow.seen_at.is_(None), UserRow.seen_at <= query.excluded.seen_at)
             # Of two who come with the same name at the same moment, one gets it and the other changes nothing of it.
@@ -75,14 +76,12 @@ class UserStore:
         """See `UserRecords`."""
         with self._database.read() as session:
             row = session.scalar(select(UserRow).where(UserRow.issuer == issuer, UserRow.sub == sub))
-            return _user(row) if row else None
+            return value_of(User, row, {}) if row else None
 
-    def change(self, subject: str, **columns: Any) -> None:
+    def change(self, subject: str, **changed: Any) -> None:
         """See `UserRecords`."""
-        if "groups" in columns:
-            columns["groups"] = sorted(columns["groups"])
         with self._database.write() as session:
-            query = update(UserRow).where(UserRow.subject == subject).values(columns)
+            query = update(UserRow).where(UserRow.subject == subject).values(changed)
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound("There is no user with this name.")
 
@@ -96,43 +95,9 @@ class UserStore:
         """See `UserRecords`."""
         with self._database.read() as session:
             row = session.get(UserRow, subject)
-            return _user(row) if row else None
+            return value_of(User, row, {}) if row else None
 
     def all(self) -> Sequence[User]:
         """See `UserRecords`."""
         with self._database.read() as session:
-            return [_user(row) for row in session.scalars(select(UserRow).order_by(UserRow.subject))]
-
-
-def _columns(user: User) -> dict[str, Any]:
-    return {
-        "subject": user.subject,
-        "name": user.name,
-        "groups": sorted(user.groups),
-        "source": user.source,
-        "password_hash": user.password_hash,
-        "disabled": user.disabled,
-        "created_at": user.created_at,
-        "seen_at": user.seen_at,
-        "signed_out_at": user.signed_out_at,
-        "issuer": user.issuer,
-        "sub": user.sub,
-        "entitled_by": user.entitled_by,
-    }
-
-
-def _user(row: UserRow) -> User:
-    return User(
-        subject=row.subject,
-        name=row.name,
-        groups=frozenset(row.groups),
-        source=row.source,
-        created_at=row.created_at,
-        password_hash=row.password_hash,
-        disabled=row.disabled,
-        seen_at=row.seen_at,
-        signed_out_at=row.signed_out_at,
-        issuer=row.issuer,
-        sub=row.sub,
-        entitled_by=row.entitled_by,
-    )
+            return [value_of(User, row, {}) for row in session.scalars(select(UserRow).order_by(UserRow.subject))]

@@ -13,8 +13,9 @@ from sqlalchemy import create_engine, make_url, text
 
 from hpcwaas.core.models import Upload
 from hpcwaas.errors import BadRequest, ConfigurationError
+from hpcwaas.store.columns import UTCDateTime
 from hpcwaas.store.database import Database
-from hpcwaas.store.models import Base, SecretRow, UTCDateTime
+from hpcwaas.store.models import Base, SecretRow
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.uploads import UploadStore
 from tests import databases

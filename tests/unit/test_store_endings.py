@@ -51,8 +51,8 @@ def test_attempts_are_kept_and_the_first_start_stays(store: ExecutionStore) -> N
     found = store.get(name, "alice")
     assert found.started_at == at(0)
     assert found.state.started_at == at(30)
-    assert [(it.number, it.started_at, it.ended_at, it.reason) for it in found.attempts] == [
-        (number + 1, at(number * 10), at(number * 10 + 5), f"attempt {number + 1} failed") for number in range(3)
+    assert [(it.started_at, it.ended_at, it.reason) for it in found.attempts] == [
+        (at(number * 10), at(number * 10 + 5), f"attempt {number + 1} failed") for number in range(3)
     ]
 
 
@@ -61,7 +61,8 @@ def test_a_closed_execution_takes_how_it_really_ended_once(store: ExecutionStore
     assert store.count_unfinished("alice") == 1
     closed = store.close(name, Closing("root", at(20), "gone"), "Closed by root: gone", at(60))
     assert closed.state.status is Status.CANCELLED
-    assert closed.closed == Closing("root", at(20), "gone", watched=True)
+    assert closed.closed == Closing("root", at(20), "gone")
+    assert closed.watched_until == at(60)
     assert not closed.settled
     assert (store.count_unfinished("alice"), store.unfinished()) == (0, [])
     assert [it.id for it in store.watched(at(59))] == [name]
@@ -73,7 +74,8 @@ def test_a_closed_execution_takes_how_it_really_ended_once(store: ExecutionStore
     ended = ExecutionState(Status.FAILED, at(0), at(5), "The step failed.", outputs={})
     late = store.save_state(name, ended)
     assert late.state == ended
-    assert late.closed == Closing("root", at(20), "gone", watched=False)
+    assert late.closed == Closing("root", at(20), "gone")
+    assert late.watched_until is None
     assert late.settled
     assert store.watched(at(0)) == []
     assert store.save_state(name, ExecutionState(Status.SUCCEEDED, at(0), at(6))).state == ended

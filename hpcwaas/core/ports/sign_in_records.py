@@ -51,7 +51,7 @@ class UserRecords(Protocol):
     def of_identity(self, issuer: str, sub: str) -> User | None:
         """The account that belongs to a user of the provider."""
 
-    def change(self, subject: str, **columns: Any) -> None:
+    def change(self, subject: str, **changed: Any) -> None:
         """Changes `name`, `groups`, `password_hash`, `disabled`, `signed_out_at`, `entitled_by`. Raises `NotFound`."""
 
     def rehash(self, subject: str, old: str, new: str) -> None:
