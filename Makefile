@@ -23,7 +23,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint types bench test-system test-postgresql migration requirements sbom audit clean
+.PHONY: help demo run test lint types bench test-system test-postgresql migration references requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,10 @@ migration: $(VENV)/.installed-dev ## write the next migration of the store: make
 	@test -n '$(NAME)' || { echo 'Say what changes: make migration NAME="pinned issuers"' >&2; exit 1; }
 	@$(VENV)/bin/python .ci/new-migration.py '$(NAME)'
 	@$(VENV)/bin/ruff check --quiet --fix-only hpcwaas/store/migrations && $(VENV)/bin/ruff format --quiet hpcwaas/store/migrations
+
+references: $(VENV)/.installed-dev ## write docs/reference/ anew, after a change of a setting or of a command
+	@$(VENV)/bin/hpcwaas-api config reference > docs/reference/configuration.md
+	@$(VENV)/bin/python -m waas_cli.gendoc > docs/reference/cli.md
 
 # The versions of constraints.txt, with the digests of every file that the package index has of them.
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --constraint constraints.txt --universal --python-version 3.11 \

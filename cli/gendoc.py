@@ -1,4 +1,4 @@
-"""The documentation of all commands, as pages and as one (`python -m waas_cli.gendoc > docs/reference/cli.md`)."""
+"""The documentation of all commands, as pages and as one."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def yaml(page: Page) -> str:
 def reference(root: click.Command) -> str:
     """All commands on one page, in Markdown."""
     found = list(pages(click.Context(root, info_name="waas", **root.context_settings)))
-    head = "# The command `waas`\n\n<!-- Made by `python -m waas_cli.gendoc > docs/reference/cli.md`. -->\n"
+    head = "# The command `waas`\n\n<!-- Made from the commands by `make references`. -->\n"
     return "\n".join([head, *(markdown(page, with_global=index == 0) for index, page in enumerate(found))])
 
 

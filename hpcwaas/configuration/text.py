@@ -28,7 +28,7 @@ _WITHOUT = {
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Made from the settings by `hpcwaas-api config reference`. -->
+<!-- Made from the settings by `make references`. -->
 
 Nothing has to be configured: without any of this the service runs in **local mode**, for the one user who started it,
 on the loopback interface, with everything it keeps in one directory.

@@ -21,7 +21,7 @@ WAAS = [sys.executable, "-c", "from waas_cli.main import main; main()"]
 
 def test_reference_is_in_step() -> None:
     written = (TOP / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    assert written == gendoc.reference(cli), "run: python -m waas_cli.gendoc > docs/reference/cli.md"
+    assert written == gendoc.reference(cli), "run: make references"
 
 
 @pytest.mark.parametrize(

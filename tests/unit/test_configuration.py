@@ -330,7 +330,7 @@ def test_effective_settings_mask_secrets_in_the_query_of_a_url(write: Write) -> 
 
 def test_reference_page_is_in_step() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
-    assert page.read_text() == reference(), "hpcwaas-api config reference > docs/reference/configuration.md"
+    assert page.read_text() == reference(), "run: make references"
 
 
 def test_every_setting_is_described_and_refuses_unknown_keys() -> None:
