@@ -14,6 +14,7 @@ from hpcwaas.api.site import Site
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
 from hpcwaas.core.keeper import Keeper
@@ -98,16 +99,16 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         cookie_prefix = site.cookie_prefix if site else ""
         signing_in = SigningIn(settings.auth, stores.sign_in, settings.local_token_file, cookie_prefix)
         vault = _vault(settings, stores, secret_id)
-        engine = _engine(settings, stores)
+        engines = Engines([_engine(settings, stores)], {"cwl": "[^@:]+", "alien4cloud": "[^@]+@[^@]+@[^@]+"})
     except ConfigurationError:
         database.close()
         raise
     old_keys = settings.vault_config is not None and settings.vault_config.unrecorded_keys == "accept"
     keys = Keys(stores.ssh_keys, vault, keygen.generate, accept_unrecorded=old_keys)
     uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
-    catalogue = Catalogue(engine)
+    catalogue = Catalogue(engines)
     executions = Executions(
-        engine,
+        engines,
         catalogue,
         stores.executions,
         uploads.lookup,
@@ -117,15 +118,15 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         settings.limits.stored,
         settings.limits.inputs,
     )
-    logs = Logs(engine, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
-    keeper = Keeper(executions, stores.executions, [uploads.sweep, keys.sweep, stores.sweep])
-    suspended = SuspendedUsers(engine, stores.executions, executions.refresh)
+    logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
+    keeper = Keeper(executions, stores.executions, [uploads.sweep, keys.sweep, stores.sweep], engines=engines.names)
+    suspended = SuspendedUsers(engines, stores.executions, executions.refresh)
     sso = signing_in.sso
     health = Health(
         {"store": lambda: [database.check()]},
         {
             "vault": lambda: [vault.check()],
-            "engine": engine.checks,
+            **engines.sources(),
             **({"identity provider": sso.party.checks} if sso is not None else {}),
         },
     )
@@ -140,7 +141,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         suspended.close()
         logs.close()
         keeper.close()
-        engine.close()
+        engines.close()
         vault.close()
         signing_in.close()
         database.close()

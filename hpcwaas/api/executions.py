@@ -122,9 +122,9 @@ class ExecutionHandlers:
         environ = asked.environ
         view = self._logs.read(asked.principal, asked.execution_id, asked.levels, asked.start, asked.size)
         again = partial(self._log, asked)
-        if view.reference is not None:
+        if view.watch is not None:
             if (left := time_left(environ, asked.wait)) > 0:
-                follow = self._logs.follow(asked.principal, view.reference, asked.levels, asked.start)
+                follow = self._logs.follow(asked.principal, view.watch)
                 park(environ, follow, left, again)
         elif (
             asked.old_client

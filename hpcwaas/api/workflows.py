@@ -25,8 +25,11 @@ class WorkflowHandlers:
     ) -> Response:
         """Lists workflows."""
         found, following = self._catalogue.page(principal, q, limit, cursor)
-        headers = views.staleness(self._catalogue.stale_since())
-        document = {"workflows": [views.workflow(item) for item in found], "next_cursor": following}
+        headers = views.staleness(found.stale_since)
+        listed = [views.workflow(item) for item in found.workflows]
+        document: dict[str, Any] = {"workflows": listed, "next_cursor": following}
+        if found.missing:
+            document["warnings"] = found.missing
         return views.answer(document, headers=headers)
 
     def get(self, principal: Principal, workflow_id: str) -> Response:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
 
 from hpcwaas.common import cursors
+from hpcwaas.core.engines import Engines, Published
 from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.core.people import Principal
 from hpcwaas.core.policy import may_run
-from hpcwaas.core.ports.engine import Engine
 from hpcwaas.errors import NotFound
 
 
 class Catalogue:
-    """The workflows of an engine as one user sees them."""
+    """The workflows of all engines as one user sees them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
 
     def page(
         self, principal: Principal, words: str | None, limit: int | None, cursor: str | None
-    ) -> tuple[Sequence[Workflow], str | None]:
-        """Workflows that the user may run, ordered by id.
+    ) -> tuple[Published, str | None]:
+        """Workflows that the user may run, ordered by id, and what may be missing.
 
         Args:
             words: only those in whose texts all of these words stand; case is ignored.
@@ -32,13 +31,17 @@ class Catalogue:
 
         Returns:
             the workflows, and the cursor of the next page when there is one.
+
+        Raises:
+            ServiceError: no engine answers.
         """
         wanted = (words or "").casefold().split()
         after = cursors.decode(cursor, 1)[0] if cursor is not None else None
+        published = self._engines.workflows()
         found = sorted(
             (
                 workflow
-                for workflow in self._engine.workflows()
+                for workflow in published.workflows
                 if may_run(principal, workflow)
                 and (after is None or workflow.id > after)
                 and all(word in _text(workflow) for word in wanted)
@@ -46,12 +49,8 @@ class Catalogue:
             key=lambda workflow: workflow.id,
         )
         if limit is None or len(found) <= limit:
-            return found, None
-        return found[:limit], cursors.encode(found[limit - 1].id)
-
-    def stale_since(self) -> datetime | None:
-        """Since when the list couldn't be read anew; None when it is fresh."""
-        return self._engine.stale_since()
+            return replace(published, workflows=found), None
+        return replace(published, workflows=found[:limit]), cursors.encode(found[limit - 1].id)
 
     def details(self, principal: Principal, workflow_id: str, *, current: bool = False) -> WorkflowDetails:
         """One workflow with its inputs.
@@ -63,7 +62,7 @@ class Catalogue:
             NotFound: there is none under this id that the user may run.
         """
         try:
-            return self._engine.workflow(workflow_id, partial(may_run, principal), current=current)
+            return self._engines.workflow(workflow_id, partial(may_run, principal), current=current)
         except NotFound:
             raise NotFound("There is no such workflow.") from None
 

@@ -17,11 +17,12 @@ _WATCHED = timedelta(days=30)
 
 
 def close(
-    engine: Engine, records: ExecutionRecords, principal: Principal, execution: Execution, reason: str
+    engine: Engine | None, records: ExecutionRecords, principal: Principal, execution: Execution, reason: str
 ) -> Execution:
     """Declares an execution ended; see `Executions.close`.
 
     Args:
+        engine: of the execution; None when it isn't active any more.
         execution: as it stands, of somebody by whom it may be closed.
 
     Raises:
@@ -29,13 +30,14 @@ def close(
     """
     if execution.state.status.over:
         raise Conflict(f"The execution has {execution.state.status} already.")
-    if execution.reference is None:
-        raise Conflict("The execution is just being started. Try again in a moment.")
-    if not policy.is_operator(principal) and not engine.lost(execution.reference):
-        raise Conflict(
-            "Its engine has the execution and has been asked to cancel it: wait for its end. Only an operator can "
-            "close what may still run."
-        )
+    if engine is not None:
+        if execution.reference is None:
+            raise Conflict("The execution is just being started. Try again in a moment.")
+        if not policy.is_operator(principal) and not engine.lost(execution.reference):
+            raise Conflict(
+                "Its engine has the execution and has been asked to cancel it: wait for its end. Only an operator can "
+                "close what may still run."
+            )
     now = datetime.now(UTC)
     acts.note(reason=reason, status_before=execution.state.status.value)
     told = f"Closed by {principal.subject}: {reason} The engine never told how it ended."

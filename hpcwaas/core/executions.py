@@ -13,6 +13,7 @@ from hpcwaas.common import calls, written
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.claims import Claims
+from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Status, WorkflowDetails
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import Engine, Prepared, UploadLookup
@@ -48,18 +49,20 @@ class Checked:
 
     Attributes:
         inputs: as the user gave them.
+        engine: which will run it.
         prepared: the engine's own form of them.
         ssh_keys: ids of the SSH keys that they name.
     """
 
     details: WorkflowDetails
     inputs: Mapping[str, JSON]
+    engine: Engine
     prepared: Prepared
     ssh_keys: Collection[str]
 
 
 class Executions:
-    """The executions of an engine as those see them who may.
+    """The executions of all engines as those see them who may.
 
     Args:
         uploads: finds an owner's uploads.
@@ -72,7 +75,7 @@ class Executions:
 
     def __init__(
         self,
-        engine: Engine,
+        engines: Engines,
         catalogue: Catalogue,
         records: ExecutionRecords,
         uploads: Callable[[str], UploadLookup],
@@ -82,7 +85,7 @@ class Executions:
         room: int | None = None,
         largest: int | None = None,
     ) -> None:
-        self._engine = engine
+        self._engines = engines
         self._catalogue = catalogue
         self._records = records
         self._uploads = uploads
@@ -105,8 +108,13 @@ class Executions:
         details = self._catalogue.details(principal, workflow_id, current=True)
         if self._largest is not None:
             _check_size(inputs, self._largest)
-        prepared = self._engine.prepare(details, inputs, self._uploads(principal.subject))
-        return Checked(details, inputs, prepared, self._keys(principal, details, inputs))
+        engine, own = self._engines.behind(details)
+        prepared = engine.prepare(own, inputs, self._uploads(principal.subject))
+        return Checked(details, inputs, engine, prepared, self._keys(principal, details, inputs))
+
+    def _start(self, execution: Execution, checked: Checked) -> str:
+        engine, own = self._engines.behind(checked.details)
+        return engine.start(execution.id, own, checked.prepared, execution.owner)
 
     @calls.one()
     def trigger(
@@ -132,7 +140,7 @@ class Executions:
                 owner=principal.subject,
                 workflow_id=workflow.id,
                 workflow_name=workflow.name,
-                engine=self._engine.name,
+                engine=checked.engine.name,
                 inputs=_masked(checked.details, inputs),
                 created_at=datetime.now(UTC),
                 state=ExecutionState(Status.PENDING),
@@ -146,7 +154,7 @@ class Executions:
             return execution
         try:
             with self.claims.held(execution.id):
-                reference = self._engine.start(execution.id, checked.details, checked.prepared, execution.owner)
+                reference = self._start(execution, checked)
         except UncertainStart as error:
             # It may run: the record stays, and the keeper finds out, at once.
             _LOGGER.warning("execution %s may have been started: %s", execution.id, error.detail)
@@ -195,12 +203,17 @@ class Executions:
     def refresh(self, execution: Execution) -> Execution:
         """Asks the engine for news of an execution and stores them. What is stored is given when the engine doesn't
         answer, and said to be stale."""
-        if execution.settled or execution.reference is None:
+        if execution.settled:
+            return execution
+        engine = self._engines.get(execution.engine)
+        if engine is None:
+            return self._without_engine(execution)
+        if execution.reference is None:
             return execution
         try:
-            state = self._engine.state(execution.reference)
+            state = engine.state(execution.reference)
         except _SILENT as error:
-            stale_since = self._engine.silent_since() or datetime.now(UTC)
+            stale_since = engine.silent_since() or datetime.now(UTC)
             _LOGGER.debug("no news of execution %s: %s", execution.id, error.detail)
             return replace(execution, state=replace(execution.state, stale_since=stale_since))
         if execution.closed is not None and not state.status.over:
@@ -210,6 +223,16 @@ class Executions:
             self._recent.put(execution)
         if state.stale_since is not None and not execution.state.status.over:
             execution = replace(execution, state=replace(execution.state, stale_since=state.stale_since))
+        return execution
+
+    def _without_engine(self, execution: Execution) -> Execution:
+        """An execution of which nobody can tell how it goes on, until its engine is active again."""
+        reason = inactive(execution)
+        if execution.state.status.over or execution.state.reason == reason:
+            return execution
+        unknown = replace(execution.state, status=Status.UNKNOWN, reason=reason)
+        execution = self._records.save_state(execution.id, unknown)
+        self._recent.put(execution)
         return execution
 
     def page(
@@ -242,7 +265,8 @@ class Executions:
             acts.note(owner=owner)
         shared_with = principal if shared else None
         if shared or listed is not None:
-            self._refresh_all(self._records.unfinished(None if shared else listed, shared_with))
+            # So that the filter by status sees what is true now.
+            self._engines.apart(self._records.unfinished(None if shared else listed, shared_with), self.refresh)
         return self._records.page(
             None if shared else listed,
             shared_with=shared_with,
@@ -253,10 +277,6 @@ class Executions:
             created_after=created_after,
             created_before=created_before,
         )
-
-    def _refresh_all(self, executions: Sequence[Execution]) -> None:
-        for execution in executions:
-            self.refresh(execution)  # so that the filter by status sees what is true now
 
     def cancel(self, principal: Principal, execution_id: str) -> None:
         """Asks for the end of an execution.
@@ -271,9 +291,10 @@ class Executions:
             return
         if execution.state.status.over:
             raise Conflict(f"The execution has {execution.state.status} already.")
+        engine = self._engines.of(execution)
         if execution.reference is None:
             raise Conflict("The execution is just being started. Try again in a moment.")
-        self._engine.cancel(execution.reference)
+        engine.cancel(execution.reference)
         self.refresh(execution)
 
     def output(self, principal: Principal, execution_id: str, name: str, path: str | None, archive: str) -> Output:
@@ -295,7 +316,7 @@ class Executions:
             raise NotFound(f"The execution has no output `{name}`.")
         if path is None and not isinstance(outputs[name], Mapping | list):
             return OutputValue(outputs[name])
-        return self._engine.output(execution.reference, name, path, archive)
+        return self._engines.of(execution).output(execution.reference, name, path, archive)
 
     def resume(self, principal: Principal, execution_id: str) -> None:
         """Lets a failed execution go on where it failed, where the engine can.
@@ -309,9 +330,10 @@ class Executions:
         execution = self.refresh(self.changing(principal, execution_id, policy.Act.RESUME))
         if execution.state.status is not Status.FAILED or execution.reference is None:
             raise Conflict(f"The execution is {execution.state.status}; only one that has FAILED can be resumed.")
+        engine = self._engines.of(execution)
         if self._at_most is not None:
             self._records.check_number(execution.owner, self._at_most)
-        self._engine.resume(execution.reference)
+        engine.resume(execution.reference)
         self._records.reopen(execution.id)
         self._recent.forget(execution.id)
 
@@ -328,7 +350,7 @@ class Executions:
             Conflict: it has ended, is about to begin, or really runs.
         """
         execution = self.refresh(self.changing(principal, execution_id, policy.Act.CLOSE))
-        stored = closing.close(self._engine, self._records, principal, execution, reason)
+        stored = closing.close(self._engines.get(execution.engine), self._records, principal, execution, reason)
         self._recent.forget(execution.id)
         return stored
 
@@ -338,21 +360,26 @@ class Executions:
             raise NotFound(f"its owner, {execution.owner}, is no user any more.")
         if _MASK in execution.inputs.values():
             raise Conflict("its secret inputs aren't kept. Trigger it again.")
-        return self.check(principal, execution.workflow_id, execution.inputs)
+        checked = self.check(principal, execution.workflow_id, execution.inputs)
+        if checked.engine.name != execution.engine:
+            raise Conflict(f"its workflow now belongs to another engine, {checked.engine.name}. Trigger it again.")
+        return checked
 
     @calls.one()
     def recover(self, execution: Execution) -> None:
         """Starts an execution of which only the intent is stored, as a crash between the two leaves it.
 
         An engine that was reached before the crash finds the execution under its id and starts no other.
-        The record stays whatever happens: its user may have been told of it by a retry with the idempotency key.
+        The record stays whatever happens: its user may have been told of it by a retry with the idempotency key. So it
+        does while its engine isn't active.
 
         Raises:
             ServiceError: it can't be started just now.
         """
+        if self._engines.get(execution.engine) is None:
+            return
         try:
-            checked = self._check_again(execution)
-            reference = self._engine.start(execution.id, checked.details, checked.prepared, execution.owner)
+            reference = self._start(execution, self._check_again(execution))
             self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from hpcwaas.common.repeats import Repeats
 from hpcwaas.core.executions import Executions
@@ -28,6 +29,7 @@ class Keeper:
     Args:
         sweeps: each removes what nobody owns, or ends what was left half-done.
         interval: seconds between two rounds.
+        engines: whose executions have a thread each, so that one that is slow holds up nothing of the others.
     """
 
     def __init__(
@@ -36,17 +38,23 @@ class Keeper:
         records: ExecutionRecords,
         sweeps: Sequence[Callable[[], object]],
         interval: float = 5.0,
+        engines: Sequence[str] = (),
     ) -> None:
         self._executions = executions
         self._records = records
         self._sweeps = sweeps
         self._interval = interval
-        self._next_watch = float("-inf")
+        self._next_watch: dict[str | None, float] = {}
+        self._engines = engines
         self._repeats = Repeats()
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
-            for name, task in (("keeper", self.round), ("keeper-claims", executions.claims.renew))
+            for name, task in (
+                ("keeper", self.round),
+                *((f"keeper-{name}", partial(self._look_after, name)) for name in engines),
+                ("keeper-claims", executions.claims.renew),
+            )
         ]
 
     def start(self) -> None:
@@ -62,17 +70,25 @@ class Keeper:
                 thread.join(timeout=5)
 
     def round(self) -> None:
-        """One round."""
-        for execution in self._records.without_reference(datetime.now(UTC)):
-            self._attempt(self._recover, execution)
-        for execution in self._records.unfinished():
-            self._attempt(self._executions.refresh, execution)
-        if time.monotonic() >= self._next_watch:
-            self._next_watch = time.monotonic() + _WATCH_EVERY
-            for execution in self._records.watched(datetime.now(UTC)):
-                self._attempt(self._executions.refresh, execution)
+        """One round, without what engines have threads for."""
+        self._look_after(None)
         for sweep in self._sweeps:
             self._attempt(sweep)
+
+    def _look_after(self, engine: str | None) -> None:
+        """Looks after the executions of an engine; None for those of engines without a thread of their own."""
+
+        def of(executions: Sequence[Execution]) -> Iterator[Execution]:
+            return (it for it in executions if (it.engine if it.engine in self._engines else None) == engine)
+
+        for execution in of(self._records.without_reference(datetime.now(UTC))):
+            self._attempt(self._recover, execution)
+        for execution in of(self._records.unfinished()):
+            self._attempt(self._executions.refresh, execution)
+        if time.monotonic() >= self._next_watch.get(engine, 0.0):
+            self._next_watch[engine] = time.monotonic() + _WATCH_EVERY
+            for execution in of(self._records.watched(datetime.now(UTC))):
+                self._attempt(self._executions.refresh, execution)
 
     def _recover(self, execution: Execution) -> None:
         """Recovers an execution, unless another process or replica does."""

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeAlias
 
+from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Level, LogPage, Status
 from hpcwaas.core.people import Principal
-from hpcwaas.core.ports.engine import Engine
 from hpcwaas.core.slots import Slots
 
 LONGEST_WAIT = 120.0
 """Seconds after which a follower is answered even without news: proxies cut longer silences."""
+
+
+Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
+"""`Engine.watch` for one execution and place in its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +28,13 @@ class LogView:
     """A page of a log and how the execution stood when it was read.
 
     Attributes:
-        reference: the engine's, to wait by; None when there is nothing to wait for.
+        watch: has something called when there is more; None when there is nothing to wait for.
         stale_since: since when the engine doesn't answer, if it doesn't: there may be more.
     """
 
     page: LogPage
     status: Status
-    reference: str | None
+    watch: Watch | None
     stale_since: datetime | None = None
 
 
@@ -74,8 +79,8 @@ class Logs:
         slots: places for those who wait.
     """
 
-    def __init__(self, engine: Engine, executions: Executions, slots: Slots) -> None:
-        self._engine = engine
+    def __init__(self, engines: Engines, executions: Executions, slots: Slots) -> None:
+        self._engines = engines
         self._executions = executions
         self._slots = slots
         self._follows: set[Follow] = set()
@@ -94,17 +99,17 @@ class Logs:
         execution = self._executions.get(principal, execution_id)
         if execution.reference is None:
             return LogView(LogPage((), 0, execution.state.status.over), execution.state.status, None)
-        page = self._engine.log(execution.reference, levels, start, None if size < 0 else size)
+        engine = self._engines.of(execution)
+        page = engine.log(execution.reference, levels, start, None if size < 0 else size)
         state = self._executions.refresh(execution).state
         if execution.closed is not None:  # nobody need wait for what its engine may still say
             page = replace(page, over=True)
         waits = not page.over and page.total <= start
-        return LogView(
-            page, state.status, execution.reference if waits else None, page.stale_since or state.stale_since
-        )
+        watch = partial(engine.watch, execution.reference, levels, start)
+        return LogView(page, state.status, watch if waits else None, page.stale_since or state.stale_since)
 
-    def follow(self, principal: Principal, reference: str, levels: Level, start: int) -> Follow:
-        """Waits for an entry of these levels at `start`, or the end of the execution.
+    def follow(self, principal: Principal, watch: Watch) -> Follow:
+        """Waits for more of a log, or the end of the execution.
 
         Raises:
             TooManyRequests: the user waits for too many logs at the same time.
@@ -112,7 +117,7 @@ class Logs:
         """
         follow = self._wait(principal)
         try:
-            follow.cancel = self._engine.watch(reference, levels, start, follow.news)
+            follow.cancel = watch(follow.news)
         except BaseException:
             follow.close()
             raise

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from hpcwaas.core.engines import Engines
 from hpcwaas.core.models import Execution, Status
-from hpcwaas.core.ports.engine import Engine
 from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.errors import ServiceError
 
@@ -18,7 +18,7 @@ _INTERVAL = 1.0
 _AGAIN = 30.0
 """Seconds after which an execution is asked to end once more."""
 _AT_ONCE = 4
-"""Executions that are ended at the same time: an engine that doesn't answer must not hold all up."""
+"""Executions of an engine that are ended at the same time: one that doesn't answer must not hold all up."""
 
 
 class SuspendedUsers:
@@ -31,19 +31,21 @@ class SuspendedUsers:
 
     def __init__(
         self,
-        engine: Engine,
+        engines: Engines,
         records: ExecutionRecords,
         refresh: Callable[[Execution], Execution],
         interval: float = _INTERVAL,
     ) -> None:
-        self._engine = engine
+        self._engines = engines
         self._records = records
         self._refresh = refresh
         self._interval = interval
         self._asked: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="suspended", daemon=True)
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="suspended")
+        self._pools = {
+            name: ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"suspended-{name}") for name in engines.names
+        }
 
     def start(self) -> None:
         """Begins to look."""
@@ -54,24 +56,26 @@ class SuspendedUsers:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def round(self) -> None:
         """Looks once, and has what it finds ended."""
-        found = {execution.id: execution for execution in self._records.of_suspended() if execution.reference}
+        of_all = (it for it in self._records.of_suspended() if it.reference and it.engine in self._pools)
+        found = {execution.id: execution for execution in of_all}
         now = time.monotonic()
         self._asked = {known: at for known, at in self._asked.items() if known in found and now - at < _AGAIN}
         for execution in found.values():
             if execution.id not in self._asked:
                 self._asked[execution.id] = now
-                self._pool.submit(self._end, execution)
+                self._pools[execution.engine].submit(self._end, execution)
 
     def _end(self, execution: Execution) -> None:
         try:
             current = self._refresh(execution)
             if current.state.status.over or current.state.status is Status.CANCELLING or current.reference is None:
                 return
-            self._engine.cancel(current.reference)
+            self._engines.of(current).cancel(current.reference)
             _LOGGER.info("execution %s is ended: its owner, %s, is suspended", execution.id, execution.owner)
             self._refresh(current)
         except ServiceError as error:

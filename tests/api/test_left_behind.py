@@ -112,7 +112,7 @@ def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Services,
     assert catalogue
     (catalogue / "echo.cwl").unlink()
     deadline = time.monotonic() + 30
-    while "echo" in {each.id for each in parts.catalogue.page(ALICE, None, None, None)[0]}:
+    while "echo" in {each.id for each in parts.catalogue.page(ALICE, None, None, None)[0].workflows}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     with pytest.raises(NotFound):

@@ -1,0 +1,247 @@
+"""The engines that are active together: what all of them publish, and which of them something belongs to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from hpcwaas.core.health import Source
+from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
+from hpcwaas.core.ports.engine import Engine, Permitted, everything
+from hpcwaas.core.workflow_ids import WorkflowIds
+from hpcwaas.errors import Conflict, NotFound, ServiceError
+
+_LOGGER = logging.getLogger(__name__)
+
+_PATIENCE = 2.0
+"""Seconds that one engine is waited for where others have an answer."""
+_SHORT = 0.2
+"""Seconds that one is waited for that is late already."""
+_AT_ONCE = 8
+"""Calls to one engine at the same time that others don't wait for."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the engines publish.
+
+    Attributes:
+        stale_since: since when an engine's part couldn't be read anew; None when all is fresh.
+        missing: what isn't among it and why, a sentence for each engine that doesn't answer.
+    """
+
+    workflows: Sequence[Workflow]
+    stale_since: datetime | None
+    missing: tuple[str, ...] = ()
+
+
+class Engines:
+    """Engines that work side by side. One that is down or slow holds up nothing of the others.
+
+    Args:
+        engines: at least one; their order decides which one owns an id that has the form of two engines' ids.
+        forms: of the ids of each engine's workflows, by its name; see `WorkflowIds`.
+    """
+
+    def __init__(self, engines: Sequence[Engine], forms: Mapping[str, str | None]) -> None:
+        self._engines = {engine.name: engine for engine in engines}
+        self._ids = WorkflowIds({name: forms.get(name) for name in self._engines})
+        self._lanes = {name: _Lane(name) for name in self._engines}
+        self._clashes: Mapping[str, Sequence[str]] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all engines."""
+        return tuple(self._engines)
+
+    def workflows(self) -> Published:
+        """All workflows that are published, whoever may run them, and what of all is missing.
+
+        Raises:
+            ServiceError: no engine answers.
+        """
+        if len(self._engines) == 1:
+            return self._published(*self._engines.values())
+        done = self._side_by_side({name: partial(self._published, engine) for name, engine in self._engines.items()})
+        parts = [part for part in done.values() if isinstance(part, Published)]
+        if not parts:
+            raise next(failure for failure in done.values() if isinstance(failure, ServiceError))
+        return Published(
+            [workflow for part in parts for workflow in part.workflows],
+            min((part.stale_since for part in parts if part.stale_since), default=None),
+            tuple(
+                f"The workflows of the engine `{name}` are missing. {failure.detail}"
+                for name, failure in done.items()
+                if isinstance(failure, ServiceError)
+            ),
+        )
+
+    def workflow(
+        self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
+    ) -> WorkflowDetails:
+        """The details of one workflow; see `Engine.workflow`. Its engine alone is asked.
+
+        Raises:
+            NotFound: nothing is published under this id.
+        """
+        engine, own = self._whose(workflow_id)
+        details = engine.workflow(own, permitted, current=current)
+        return details if own == workflow_id else _under(workflow_id, details)
+
+    def behind(self, details: WorkflowDetails) -> tuple[Engine, WorkflowDetails]:
+        """The engine of a workflow, and its details as this engine itself gives them."""
+        engine, own = self._whose(details.workflow.id)
+        return engine, details if own == details.workflow.id else _under(own, details)
+
+    def get(self, name: str) -> Engine | None:
+        """An engine by its name; None when it isn't active."""
+        return self._engines.get(name)
+
+    def of(self, execution: Execution) -> Engine:
+        """The engine that an execution was started by.
+
+        Raises:
+            Conflict: it isn't active any more.
+        """
+        engine = self._engines.get(execution.engine)
+        if engine is None:
+            raise Conflict(f"{inactive(execution)} Ask the operators of this service.")
+        return engine
+
+    def apart(self, executions: Iterable[Execution], task: Callable[[Execution], object]) -> None:
+        """Does something for each of several executions, in a row for those of an engine, and waits for no engine that
+        is slow where there are others."""
+        groups: dict[str, list[Execution]] = {}
+        for execution in executions:
+            groups.setdefault(execution.engine, []).append(execution)
+
+        def work(group: Sequence[Execution]) -> None:
+            for execution in group:
+                task(execution)
+
+        if len(self._engines) == 1:
+            for group in groups.values():
+                work(group)
+            return
+        work([execution for name in groups.keys() - self._engines.keys() for execution in groups.pop(name)])
+        failures = self._side_by_side({name: partial(work, group) for name, group in groups.items()})
+        for failure in failures.values():
+            if isinstance(failure, ServiceError) and not isinstance(failure, _Late):
+                raise failure
+
+    def sources(self) -> Mapping[str, Source]:
+        """What tells the state of each engine, by its name, and whether their ids are in order."""
+        sources: dict[str, Source] = {name: engine.checks for name, engine in self._engines.items()}
+        return sources if len(sources) == 1 else {**sources, "workflow ids": lambda: [self._check()]}
+
+    def close(self) -> None:
+        """Releases what this process holds. Executions go on."""
+        for engine in self._engines.values():
+            engine.close()
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _whose(self, workflow_id: str) -> tuple[Engine, str]:
+        found = self._ids.whose(workflow_id)
+        if found is None:
+            raise NotFound("There is no such workflow.")
+        return self._engines[found[0]], found[1]
+
+    def _published(self, engine: Engine) -> Published:
+        listed = engine.workflows()
+        self._look_for_clashes(engine.name, listed)
+        known = [(self._ids.known_as(engine.name, workflow.id), workflow) for workflow in listed]
+        workflows = [workflow if workflow.id == id_ else replace(workflow, id=id_) for id_, workflow in known]
+        return Published(workflows, engine.stale_since())
+
+    def _look_for_clashes(self, name: str, listed: Sequence[Workflow]) -> None:
+        found = [clash for workflow in listed if (clash := self._ids.clash(name, workflow.id))]
+        for clash in {*found} - {*self._clashes.get(name, ())}:
+            _LOGGER.warning("%s", clash)
+        self._clashes = {**self._clashes, name: found}
+
+    def _check(self) -> Check:
+        problems = [clash for found in self._clashes.values() for clash in found]
+        return Check("workflow-ids", "degraded" if problems else "ok", 0.0, problems)
+
+    def _side_by_side(self, tasks: Mapping[str, Callable[[], T]]) -> Mapping[str, T | ServiceError]:
+        """What a task for each engine gives, or why it gives nothing."""
+        begun = {name: self._lanes[name].begin(task) for name, task in tasks.items()}
+        deadline = time.monotonic() + _PATIENCE
+        late = {future for name, future in begun.items() if self._lanes[name].late}
+        wait({*begun.values()} - late, _PATIENCE)
+        wait(late, min(_SHORT, max(0.0, deadline - time.monotonic())))
+        return {name: _outcome(future) for name, future in begun.items()}
+
+
+def inactive(execution: Execution) -> str:
+    """Says that the engine of an execution isn't active."""
+    return f"The engine `{execution.engine}`, which this execution was started by, isn't configured any more."
+
+
+class _Late(ServiceError):
+    """An engine has been waited for long enough."""
+
+    id = "gateway_timeout"
+
+
+class _Lane:
+    """Calls to one engine in threads of its own, so that whoever it holds up is nobody else's.
+
+    Args:
+        name: of the engine.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"calls-{name}")
+        self._lock = threading.Lock()
+        self._running: dict[object, float] = {}
+
+    @property
+    def late(self) -> bool:
+        """Whether a call has been under way for longer than anybody waits."""
+        with self._lock:
+            return bool(self._running) and time.monotonic() - min(self._running.values()) > _PATIENCE
+
+    def begin(self, task: Callable[[], T]) -> Future[T | ServiceError]:
+        """Has a task done as soon as there is a thread for it; why it fails is a result, too."""
+        return self._pool.submit(self._do, task)
+
+    def close(self) -> None:
+        """Ends its threads when their calls end."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _do(self, task: Callable[[], T]) -> T | ServiceError:
+        call = object()
+        with self._lock:
+            self._running[call] = time.monotonic()
+        try:
+            return task()
+        except ServiceError as error:
+            return error
+        except Exception:  # a defect of one engine must not hide what the others have
+            _LOGGER.exception("unexpected error of the engine %s", self._name)
+            return ServiceError("It failed in a way that nobody foresaw; the service's log says how.")
+        finally:
+            with self._lock:
+                del self._running[call]
+
+
+def _outcome(future: Future[T | ServiceError]) -> T | ServiceError:
+    if future.cancel() or not future.done():  # what hasn't begun yet isn't waited for by anybody
+        return _Late(f"It takes longer than {_PATIENCE:.0f} seconds to answer.")
+    return future.result()
+
+
+def _under(workflow_id: str, details: WorkflowDetails) -> WorkflowDetails:
+    return replace(details, workflow=replace(details.workflow, id=workflow_id))
