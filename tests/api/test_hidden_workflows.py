@@ -36,8 +36,8 @@ def parts(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Services]:
 def test_alien4cloud_is_asked_the_same_about_what_is_hidden_and_what_is_unknown(
     parts: Services, alien4cloud: Simulator, age: float
 ) -> None:
-    every = {workflow.id for workflow in parts.catalogue.page(ALICE, None, None, None)[0]}
-    (hidden,) = every - {workflow.id for workflow in parts.catalogue.page(EVE, None, None, None)[0]}
+    every = {workflow.id for workflow in parts.catalogue.page(ALICE, None, None, None)[0].workflows}
+    (hidden,) = every - {workflow.id for workflow in parts.catalogue.page(EVE, None, None, None)[0].workflows}
     calls = []
     for workflow_id in (hidden, hidden.replace("RecApp", "NonApp")):
         parts.catalogue.page(EVE, None, None, None)

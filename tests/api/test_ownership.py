@@ -325,7 +325,7 @@ def test_a_failure_that_another_worker_has_resumed_is_one_no_longer(tmp_path: Pa
         settings = make_settings(tmp_path, alien_config={"address": simulator.url})
         one, other = assemble(settings), assemble(settings)
         try:
-            workflow = next(each for each in one.catalogue.page(ALICE, "fail_job", None, None)[0])
+            workflow = next(each for each in one.catalogue.page(ALICE, "fail_job", None, None)[0].workflows)
             execution = one.executions.trigger(ALICE, workflow.id, {}, None).id
 
             def status(parts: Services) -> Status:
