@@ -34,7 +34,7 @@ def each(state: State, ids: Sequence[str], act: Callable[[str], object], *, done
     if failures:
         codes = {failure.code for _, failure in failures}
         raise WaasError(
-            "; ".join(f"{one}: {failure.message}" for one, failure in failures),
+            " ".join(f"{one}: {failure.message}" for one, failure in failures),
             code=ExitCode(codes.pop()) if len(codes) == 1 else ExitCode.ERROR,
             hint=next((failure.hint for _, failure in failures if failure.hint), None),
         )

@@ -206,7 +206,8 @@ def load(text: str, *, secret: bool = False) -> Any:
         raise Wrong("it is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        # The parser's message quotes the line.
-        detail = f"line {mark.line + 1}" if secret and mark else "" if secret else " ".join(str(error).split())
-        what = "it isn't valid YAML" if secret else "it is neither valid YAML nor valid JSON"
-        raise Wrong(f"{what}{f' ({detail})' if detail else ''}") from None
+        where = f"line {mark.line + 1}: " if mark else ""
+        if secret:  # the parser quotes what it stumbles over
+            raise Wrong(f"{where}it isn't valid YAML") from None
+        words = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise Wrong(f"{where}it is neither valid YAML nor valid JSON ({words})") from None

@@ -53,7 +53,7 @@ def upload(state: State, paths: tuple[Path, ...]) -> None:
 
     missing = [str(local) for local in paths if not local.exists()]
     if missing:
-        raise UsageError(f"There is no {', '.join(missing)}. Nothing was uploaded.")
+        raise UsageError(f"No such file or directory: {', '.join(missing)}. Nothing was uploaded.")
     uploader = Uploader(state.client)
     made: list[dict[str, Any]] = []
     try:

@@ -98,7 +98,7 @@ def test_credentials_in_the_address_are_refused_and_not_shown(home: Path) -> Non
     ("content", "message"),
     [
         (None, "No such file"),
-        ("user: [secret\n", "isn't valid YAML (line 2)"),
+        ("user: [secret\n", "line 2: it isn't valid YAML"),
         ("- a\n", "must hold lines such as"),
         ("\x80", "isn't"),
         ("skip_tls_verify: perhaps\n", "must be true or false"),
