@@ -1,4 +1,4 @@
-"""Turns what hvac and requests raise into the domain's errors.
+"""What the failures of the vault mean.
 
 No text of the vault gets through: it may hold anything.
 """
@@ -8,17 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import requests
 from hvac.exceptions import InvalidRequest, RateLimitExceeded, VaultDown, VaultError, VaultNotInitialized
-from requests.exceptions import ConnectTimeout, ReadTimeout, SSLError
-from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from hpcwaas.common.http import NoAnswer
 from hpcwaas.core.ports.vault import NotDone
-from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-
-
-class CutOff(Unavailable):
-    """The connection ended before the answer: what was asked for may have been done."""
+from hpcwaas.errors import Unavailable, UpstreamFailed
 
 
 class Forbidding(UpstreamFailed):
@@ -38,23 +32,37 @@ class Refused(Unavailable):
 
 
 @contextmanager
+def answered() -> Iterator[None]:
+    """Around calls of hvac. A vault that can't work as it is has given no answer, and changed nothing.
+
+    Raises:
+        NoAnswer: there is none.
+    """
+    try:
+        yield
+    except (VaultDown, VaultNotInitialized):
+        raise NoAnswer(NotDone("The vault is sealed or not ready."), sent=False, again=False) from None
+    except RateLimitExceeded:
+        raise NoAnswer(NotDone("The vault is overloaded."), sent=False, again=False) from None
+
+
+@contextmanager
 def translated() -> Iterator[None]:
-    """Around calls of hvac. Refusals (`Forbidden`, `InvalidPath`, `InvalidRequest`) pass through it in `plain` only.
+    """Around calls of hvac. Refusals (`Forbidden`, `InvalidPath`, `InvalidRequest`) pass through it.
 
     Raises:
         ServiceError: what went wrong, in words of our own. Never chained: a chain is printed in the log.
     """
     try:
-        yield
-    except requests.RequestException as error:
-        raise _of_connection(error) from None
-    except (VaultDown, VaultNotInitialized):
-        raise NotDone("The vault is sealed or not ready.") from None
-    except RateLimitExceeded:
-        raise NotDone("The vault is overloaded.") from None
+        with answered():
+            yield
+    except NoAnswer as failure:
+        if failure.sent or not isinstance(failure.error, Unavailable):
+            raise failure.error from None
+        raise NotDone(failure.error.detail, failure.error.retry_after) from None
     except (AttributeError, TypeError, KeyError, ValueError):
         # hvac and whoever reads its answers rely on their shape; a proxy in between may answer anything.
-        raise UpstreamFailed("The vault's answer makes no sense.") from None
+        raise UpstreamFailed("The vault gave an answer that can't be understood.") from None
 
 
 @contextmanager
@@ -67,18 +75,3 @@ def final() -> Iterator[None]:
         raise UpstreamFailed("The vault refused the request.") from None
     except VaultError:
         raise UpstreamFailed("The vault failed.") from None
-
-
-def _of_connection(error: requests.RequestException) -> ServiceError:
-    match error:
-        case ReadTimeout():
-            return UpstreamTimeout("The vault didn't answer in time.")
-        case SSLError():
-            return NotDone("The vault's certificate isn't accepted.")
-        case ConnectTimeout():
-            return NotDone("The vault can't be reached.")
-        case requests.ConnectionError():
-            cause = error.args[0] if error.args else None
-            unconnected = isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
-            return NotDone("The vault can't be reached.") if unconnected else CutOff("The vault closed the connection.")
-    return UpstreamFailed("The vault's answer makes no sense.")

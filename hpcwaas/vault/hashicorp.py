@@ -18,8 +18,8 @@ from hpcwaas.vault import kv
 from hpcwaas.vault.failures import Forbidding, final
 from hpcwaas.vault.login import Clients, make_login
 from hpcwaas.vault.secret_id import SecretId
-from hpcwaas.vault.session import Session
 from hpcwaas.vault.settings import HashiCorpSettings
+from hpcwaas.vault.token import VaultToken
 
 _LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -61,12 +61,12 @@ class HashiCorpVault:
         self._settings = settings
         self._intents = intents
         self._clients = Clients(settings)
-        self._session = Session(self._clients, make_login(settings, secret_id))
+        self._token = VaultToken(self._clients, make_login(settings, secret_id))
         self._engine: kv.KeyValue | None = None
 
     def start(self) -> None:
         """Logs in and keeps logged in."""
-        self._session.start()
+        self._token.start()
 
     def write(self, key: SSHKey, private_key: str) -> None:
         """Stores a new key pair; see `Vault`."""
@@ -111,7 +111,7 @@ class HashiCorpVault:
 
     def close(self) -> None:
         """Ends the background work."""
-        self._session.close()
+        self._token.close()
         self._clients.close()
 
     def _describe(self, key: SSHKey) -> None:
@@ -125,7 +125,7 @@ class HashiCorpVault:
 
     def _call(self, task: Callable[[hvac.Client, kv.KeyValue], _T]) -> _T:
         with final():
-            return self._session.call(lambda client: task(client, self._found(client)))
+            return self._token.call(lambda client: task(client, self._found(client)))
 
     def _found(self, client: hvac.Client) -> kv.KeyValue:
         if self._engine is None:
@@ -147,8 +147,8 @@ class HashiCorpVault:
         status = 200 if isinstance(answer, dict) else answer.status_code
         if status in _STATES:
             return (_no_changes(f"the vault {_STATES[status]}."),)
-        if self._session.problem:
-            return (_no_changes(f"{self._session.problem.rstrip('.')}."),)
+        if self._token.problem:
+            return (_no_changes(f"{self._token.problem.rstrip('.')}."),)
         try:
             engine = self._call(lambda client, _: self._probe(client, healthy=status != _NO_HEALTH))
         except Forbidding:

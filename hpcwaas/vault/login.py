@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import hvac
-import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
-from requests.adapters import HTTPAdapter
 
+from hpcwaas.common.http import HTTPClient
 from hpcwaas.core.models import JSON
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.vault.failures import Refused, final, translated
@@ -22,6 +21,8 @@ from hpcwaas.vault.settings import HashiCorpSettings
 
 _TIMEOUTS = (3.0, 10.0)
 """Seconds to wait for a connection and for an answer."""
+_LARGEST_ANSWER = 2**20
+_CONNECTIONS = 64
 _USED_UP = (
     "the wrapping token in vault_config.secret_id isn't valid: it has expired, or somebody else has unwrapped it. "
     "Unless you know that it expired, treat the secret id as stolen: destroy it, find out who had it, make a new one"
@@ -51,19 +52,19 @@ class Lease:
 
 
 class Clients:
-    """Makes hvac clients that share their connections.
+    """Makes hvac clients that share their connections."""
 
-    Args:
-        at_once: requests that may be under way at the same time.
-    """
-
-    def __init__(self, settings: HashiCorpSettings, at_once: int = 64) -> None:
+    def __init__(self, settings: HashiCorpSettings) -> None:
         self._settings = settings
-        self._session = requests.Session()
-        self._session.verify = str(settings.ca_file) if settings.ca_file else True
-        adapter = HTTPAdapter(pool_maxsize=at_once)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._http = HTTPClient(
+            "the vault",
+            "vault_config",
+            ca_file=settings.ca_file,
+            timeouts=_TIMEOUTS,
+            largest=_LARGEST_ANSWER,
+            connections=_CONNECTIONS,
+        )
+        self.retried = self._http.retried
 
     def client(self, token: str = "", timeouts: tuple[float, float] = _TIMEOUTS) -> hvac.Client:
         """A client.
@@ -75,15 +76,15 @@ class Clients:
             self._settings.address,
             token,
             cert=None,
-            verify=self._session.verify,
+            verify=self._http.session.verify,
             timeout=timeouts,
-            session=self._session,
+            session=self._http.session,
             namespace=self._settings.namespace,
         )
 
     def close(self) -> None:
         """Closes the connections."""
-        self._session.close()
+        self._http.close()
 
 
 class Login(Protocol):

@@ -20,8 +20,8 @@ from hpcwaas.store.database import Database
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.vault import login
 from hpcwaas.vault.hashicorp import HashiCorpVault
-from hpcwaas.vault.session import Session
 from hpcwaas.vault.settings import HashiCorpSettings
+from hpcwaas.vault.token import VaultToken
 from tests.simulators.vault import Fault, Vault, vault_server
 from tests.simulators.vault_state import Role, Secret
 
@@ -123,7 +123,7 @@ def test_an_id_is_used_once_and_only_what_is_there_is_replaced(
 def test_the_service_cannot_read_a_key_back(vault: HashiCorpVault) -> None:
     vault.write(key(), "PEM")
     with pytest.raises(UpstreamFailed, match="policy"):
-        vault._session.call(lambda client: client.secrets.kv.v2.read_secret_version("ssh-credentials/key-1"))
+        vault._token.call(lambda client: client.secrets.kv.v2.read_secret_version("ssh-credentials/key-1"))
 
 
 def test_the_reader_can_read_and_nothing_else(server: Vault) -> None:
@@ -249,10 +249,10 @@ class TestTokens:
             return usual(clients)
 
         clients = login.Clients(settings)
-        session = Session(clients, log_in)
-        session.start()
-        assert session.call(lambda client: client.auth.token.lookup_self())["data"]["renewable"]
-        session.close()
+        token = VaultToken(clients, log_in)
+        token.start()
+        assert token.call(lambda client: client.auth.token.lookup_self())["data"]["renewable"]
+        token.close()
         clients.close()
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hpcwaas.core.models import Access
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue
 from hpcwaas.engines.alien4cloud.client import Client
-from hpcwaas.engines.alien4cloud.session import Session
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
+from hpcwaas.engines.alien4cloud.transport import Transport
 
 
 def read_access(settings: Alien4CloudSettings) -> Sequence[Access]:
@@ -20,7 +20,7 @@ def read_access(settings: Alien4CloudSettings) -> Sequence[Access]:
         Unavailable, UpstreamFailed, UpstreamTimeout: it doesn't answer.
     """
     with ThreadPoolExecutor(1) as pool:
-        catalogue = Catalogue(Client(Session(settings)), settings.cache_seconds, _run, pool)
+        catalogue = Catalogue(Client(Transport(settings)), settings.cache_seconds, _run, pool)
         found = [Access(it.id, it.authorized_users, it.authorized_groups) for it in catalogue.workflows()]
     return [*found, *(Access(None, published=False, problem=problem) for problem in catalogue.problems)]
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import random
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from hpcwaas.common.http import NoAnswer
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.alien4cloud.faults import NoAnswer, reading
-from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.engines.alien4cloud.faults import reading
+from hpcwaas.engines.alien4cloud.transport import Transport
 
 PAGE = 1000
 """Most applications or log lines that Alien4Cloud gives at once, whatever is asked for."""
@@ -23,10 +21,6 @@ WINDOW = 10_000
 PUBLISHED = "hpcwaas-workflows"
 """Tag of the applications that publish workflows; their names are its value."""
 
-_TRIES = 3
-_PAUSE = 0.2
-_LOGGER = logging.getLogger(__name__)
-
 
 class Client:
     """Alien4Cloud's REST interface. Ids may hold anything: they are quoted.
@@ -34,18 +28,17 @@ class Client:
     Besides what is named below, every method may raise `Refusal`, `Unavailable`, `UpstreamFailed` or `UpstreamTimeout`.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._closing = threading.Event()
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     @property
     def silent_since(self) -> datetime | None:
         """Since when Alien4Cloud hasn't answered; None when it does."""
-        return self._session.silent_since
+        return self._transport.silent_since
 
     def time_left(self) -> float:
         """Seconds that what the present call of a user has to do may still take."""
-        return self._session.time_left()
+        return self._transport.time_left()
 
     def applications(self, start: int) -> tuple[list[dict[str, Any]], int]:
         """A page of the applications that publish something, and how many there are in all."""
@@ -89,14 +82,9 @@ class Client:
         Raises:
             NoAnswer: it is not known whether it runs, if `sent`.
         """
-        way = f"{_environment(application, environment)}/workflows/{_part(workflow)}"
-        for attempt in range(_TRIES):
-            try:
-                return self._session.call("POST", f"/rest/latest{way}", body={"inputs": dict(inputs)})
-            except NoAnswer as failure:
-                if failure.sent or not self._pause(failure, attempt):
-                    raise
-        raise AssertionError  # the last attempt returns or raises
+        path = f"/rest/latest{_environment(application, environment)}/workflows/{_part(workflow)}"
+        body = {"inputs": dict(inputs)}
+        return self._transport.retried(lambda: self._transport.call("POST", path, body=body), unless_sent=True)
 
     def execution(self, execution: str) -> JSON:
         """An execution; refused with `NOT_FOUND` until Alien4Cloud has heard of its start."""
@@ -144,7 +132,7 @@ class Client:
     def resume(self, execution: str) -> None:
         """Goes on with a failed execution."""
         try:
-            self._session.call("POST", f"/rest/latest/executions/{_part(execution)}/resume", body={})
+            self._transport.call("POST", f"/rest/latest/executions/{_part(execution)}/resume", body={})
         except NoAnswer as failure:
             raise failure.error from failure
 
@@ -155,36 +143,22 @@ class Client:
             timeout: seconds.
         """
         try:
-            self._session.call("GET", "/rest/latest/deployments/search", params={"from": 0, "size": 1}, timeout=timeout)
+            self._transport.call(
+                "GET", "/rest/latest/deployments/search", params={"from": 0, "size": 1}, timeout=timeout
+            )
         except NoAnswer as failure:
             raise failure.error from failure
-
-    def close(self) -> None:
-        """Ends the pauses between tries."""
-        self._closing.set()
 
     def _safe(
         self, method: str, path: str, *, body: JSON = None, params: Mapping[str, str | int] | None = None
     ) -> JSON:
         """A call that may be repeated: it changes nothing, or nothing more the second time."""
-        for attempt in range(_TRIES):
-            try:
-                return self._session.call(method, f"/rest/latest{path}", body=body, params=params)
-            except NoAnswer as failure:
-                if not self._pause(failure, attempt):
-                    raise failure.error from failure
-        raise AssertionError  # the last attempt returns or raises
-
-    def _pause(self, failure: NoAnswer, attempt: int) -> bool:
-        """Waits before another try, with jitter so that many callers don't come back at once.
-
-        Returns:
-            whether there is to be one.
-        """
-        pause = _PAUSE * 3**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-        if not failure.again or attempt + 1 == _TRIES or pause >= self._session.time_left():
-            return False
-        return not self._closing.wait(pause)
+        try:
+            return self._transport.retried(
+                lambda: self._transport.call(method, f"/rest/latest{path}", body=body, params=params)
+            )
+        except NoAnswer as failure:
+            raise failure.error from failure
 
 
 def _page(data: JSON, what: str) -> tuple[list[dict[str, Any]], int]:

@@ -37,9 +37,9 @@ from hpcwaas.engines.alien4cloud.kept import Kept
 from hpcwaas.engines.alien4cloud.logs import Logs
 from hpcwaas.engines.alien4cloud.mapper import ENGINE
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
-from hpcwaas.engines.alien4cloud.session import Session
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.starting import Starter
+from hpcwaas.engines.alien4cloud.transport import Transport
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
 
 _THREADS = 16
@@ -74,8 +74,8 @@ class Alien4CloudEngine:
         self, settings: Alien4CloudSettings, data_dir: Path, starts: StartRecords, listings: ListingRecords
     ) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
-        self._session = Session(settings)
-        self._client = Client(self._session)
+        self._transport = Transport(settings)
+        self._client = Client(self._transport)
         self._ahead = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{ENGINE}-ahead")
         kept = Kept(listings, f"{ENGINE} {settings.address}")
         self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run, self._ahead, kept)
@@ -86,7 +86,7 @@ class Alien4CloudEngine:
             lambda since: self._events.covered(since),
             lambda reference: self._logs.look_again(reference),
         )
-        self._events = Events(settings, self._session, self._executions.take)
+        self._events = Events(settings, self._transport, self._executions.take)
         self._starter = Starter(self._client, self._clock_ahead, starts)
         self._logs = Logs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
 
@@ -296,19 +296,18 @@ class Alien4CloudEngine:
 
     def close(self) -> None:
         """Ends all threads and connections. Executions go on."""
-        self._client.close()
         self._starter.close()
         self._logs.close()
         self._events.close()
         self._pool.shutdown(cancel_futures=True)
         self._ahead.shutdown(cancel_futures=True)
-        self._session.close()
+        self._transport.close()
 
     def _clock_ahead(self) -> float:
         """Seconds by which the clock that stamps executions is ahead of ours. It is the orchestrator's, as events show
         it; without any, Alien4Cloud's is the best guess."""
         ahead = self._events.clock_ahead
-        return self._session.clock_ahead if ahead is None else ahead
+        return self._transport.clock_ahead if ahead is None else ahead
 
     def _run(self, function: Callable[[], None]) -> None:
         """Runs a function in another thread; drops it when the engine is being closed."""

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 from hpcwaas.core.models import Status
 from hpcwaas.engines.alien4cloud import mapper
-from hpcwaas.engines.alien4cloud.session import Session
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.stomp import StompError, Subscription
+from hpcwaas.engines.alien4cloud.transport import Transport
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,11 +36,13 @@ class Events:
         take: called with each piece of news, in one thread.
     """
 
-    def __init__(self, settings: Alien4CloudSettings, session: Session, take: Callable[[mapper.Event], None]) -> None:
+    def __init__(
+        self, settings: Alien4CloudSettings, transport: Transport, take: Callable[[mapper.Event], None]
+    ) -> None:
         self._url = "ws" + settings.address.rstrip("/").removeprefix("http") + _PATH
         self._timeout = settings.connect_timeout
         self._tls = _tls(settings) if settings.address.startswith("https:") else None
-        self._session = session
+        self._transport = transport
         self._take = take
         self._since: float | None = None
         self.clock_ahead: float | None = None
@@ -98,13 +100,13 @@ class Events:
 
     def _once(self) -> None:
         """One connection, from its beginning to its end."""
-        cookie = self._session.cookie()
+        cookie = self._transport.cookie()
         try:
             subscription = self._subscribe(cookie)
         except StompError as error:
             if not error.refused:
                 raise
-            subscription = self._subscribe(self._session.cookie(stale=cookie))
+            subscription = self._subscribe(self._transport.cookie(stale=cookie))
         try:
             with self._lock:
                 self._subscription = subscription

@@ -1,7 +1,6 @@
-"""What can go wrong between this service and Alien4Cloud.
+"""What Alien4Cloud's own errors mean.
 
-Nothing that Alien4Cloud or a proxy before it wrote becomes part of an error's text: it may hold stack traces or
-secrets.
+No error quotes Alien4Cloud: its texts may hold stack traces or secrets.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ MAINTENANCE = 0
 NOT_LOGGED_IN = 100
 NO_RIGHTS = 102
 ORCHESTRATOR_DISABLED = 370
-UNCATEGORISED = 500
 ILLEGAL_PARAMETER = 501
 NOT_FOUND = 504
 WORKFLOW_FAILED = 619
@@ -38,7 +36,8 @@ class Refusal(UpstreamFailed):
     def __init__(self, status: int, code: int, message: str) -> None:
         if code == NO_RIGHTS:
             detail = (
-                "Alien4Cloud doesn't let this service's account do that: the roles of alien_config.user need a look."
+                "Alien4Cloud doesn't let this service's account do that. An operator has to correct the roles of "
+                "alien_config.user there."
             )
         else:
             detail = "Alien4Cloud failed to answer the request."
@@ -51,22 +50,6 @@ class Refusal(UpstreamFailed):
     def orchestrator_down(self) -> bool:
         """Whether Alien4Cloud could not reach its orchestrator at all."""
         return self.message.startswith("Connection refused")
-
-
-class NoAnswer(Exception):
-    """There is no answer, or none that can be understood.
-
-    Attributes:
-        error: what to tell the caller.
-        sent: whether Alien4Cloud may have got the request, and may have done what it asks for.
-        again: whether another try makes sense.
-    """
-
-    def __init__(self, error: ServiceError, *, sent: bool, again: bool) -> None:
-        super().__init__(error.detail)
-        self.error = error
-        self.sent = sent
-        self.again = again
 
 
 def refusal(status: int, code: int, message: str) -> ServiceError:
@@ -84,4 +67,4 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UpstreamFailed(f"Alien4Cloud gave an answer about {what} that makes no sense.") from error
+        raise UpstreamFailed(f"Alien4Cloud gave an answer about {what} that can't be understood.") from error

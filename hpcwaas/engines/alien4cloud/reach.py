@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from hpcwaas.common.http import NoAnswer
 from hpcwaas.common.repeats import Repeats
-from hpcwaas.engines.alien4cloud.faults import NoAnswer
 from hpcwaas.errors import Unavailable
 
 _LOGGER = logging.getLogger(__name__)

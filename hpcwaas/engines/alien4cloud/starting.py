@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas.common.http import NoAnswer
 from hpcwaas.core.models import JSON, Workflow
 from hpcwaas.core.ports.records import StartRecords
 from hpcwaas.engines.alien4cloud import faults, mapper
 from hpcwaas.engines.alien4cloud.client import Client
-from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, NoAnswer, Refusal, reading
+from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, Refusal, reading
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
 from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, Unavailable, UncertainStart
 

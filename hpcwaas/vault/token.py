@@ -14,7 +14,7 @@ from hvac.exceptions import Forbidden, VaultError
 
 from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import ServiceError
-from hpcwaas.vault.failures import CutOff, Forbidding, Refused, translated
+from hpcwaas.vault.failures import Forbidding, Refused, answered, translated
 from hpcwaas.vault.login import Clients, Lease, Login, lease_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _FIRST = 5.0
 """Seconds that a request waits for the first login after the start."""
 
 
-class Session:
+class VaultToken:
     """One token for all threads of a process. A thread renews it; who meets a dead one replaces it.
 
     Args:
@@ -83,15 +83,13 @@ class Session:
 
     def _attempt(self, lease: Lease, task: Callable[[hvac.Client], _T]) -> _T:
         client = self._clients.client(lease.token)
-        try:
-            with translated():
+
+        def attempt() -> _T:
+            with answered():
                 return task(client)
-        except CutOff:  # as a connection from before the vault's restart is, at its first use
-            try:
-                with translated():
-                    return task(client)
-            except NotDone:  # this time; the first may have done it
-                raise CutOff("The vault can't be used at the moment.") from None
+
+        with translated():
+            return self._clients.retried(attempt)
 
     def _wait(self) -> Lease:
         with self._changed:

@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from urllib3.exceptions import InsecureRequestWarning
 
-from hpcwaas.engines.alien4cloud import session as module
-from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NoAnswer, Refusal
-from hpcwaas.engines.alien4cloud.session import Session
+from hpcwaas.common.http import NoAnswer
+from hpcwaas.engines.alien4cloud import transport as module
+from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, Refusal
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
+from hpcwaas.engines.alien4cloud.transport import Transport
 from hpcwaas.errors import ConfigurationError, Unavailable, UpstreamFailed, UpstreamTimeout
 
 
@@ -121,9 +122,9 @@ def server() -> Iterator[http.server.ThreadingHTTPServer]:
     thread.join()
 
 
-def session(server: http.server.ThreadingHTTPServer, scheme: str = "http", **settings: Any) -> Session:
+def session(server: http.server.ThreadingHTTPServer, scheme: str = "http", **settings: Any) -> Transport:
     address = f"{scheme}://127.0.0.1:{server.server_address[1]}"
-    return Session(Alien4CloudSettings(address=address, **settings))
+    return Transport(Alien4CloudSettings(address=address, **settings))
 
 
 def test_numbers_are_exact(server: http.server.ThreadingHTTPServer) -> None:
