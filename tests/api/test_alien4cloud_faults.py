@@ -30,15 +30,15 @@ Serve = Callable[..., Client]
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for comes soon here."""
     for name, seconds in {
-        "starting._SEARCH": 1.0,
-        "starting._SEARCH_EVERY": 0.1,
-        "reader._SETTLED": 0.3,
-        "cached._FAILURE_COUNTS": 0.1,
-        "reach._PROBE_EVERY": 0.1,
-        "executions._FRESH_EVENTS": 0.5,
-        "executions._FRESH_POLLED": 0.5,
+        f"{ENGINE}.starting._SEARCH": 1.0,
+        f"{ENGINE}.starting._SEARCH_EVERY": 0.1,
+        f"{ENGINE}.reader._SETTLED": 0.3,
+        "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
+        f"{ENGINE}.reach._PROBE_EVERY": 0.1,
+        f"{ENGINE}.executions._FRESH_EVENTS": 0.5,
+        f"{ENGINE}.executions._FRESH_POLLED": 0.5,
     }.items():
-        monkeypatch.setattr(f"{ENGINE}.{name}", seconds)
+        monkeypatch.setattr(name, seconds)
 
 
 @pytest.fixture

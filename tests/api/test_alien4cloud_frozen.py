@@ -27,19 +27,19 @@ PATIENT = 3.5
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {
-        "reader._SETTLED": 0.3,
-        "cached._FAILURE_COUNTS": 0.1,
-        "cached.PATIENCE": 0.3,
-        "catalogue.PATIENCE": 0.3,
-        "engine.PATIENCE": 0.3,
-        "logs.PATIENCE": 0.3,
-        "executions._FRESH_EVENTS": 0.2,
-        "executions._FRESH_POLLED": 0.2,
-        "executions._USABLE": 0.3,
-        "reach._PROBE_EVERY": 0.1,
-        "reach._RETRY_AFTER": 5,
+        f"{ENGINE}.reader._SETTLED": 0.3,
+        "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
+        "hpcwaas.common.cached.PATIENCE": 0.3,
+        f"{ENGINE}.catalogue.PATIENCE": 0.3,
+        f"{ENGINE}.engine.PATIENCE": 0.3,
+        f"{ENGINE}.logs.PATIENCE": 0.3,
+        f"{ENGINE}.executions._FRESH_EVENTS": 0.2,
+        f"{ENGINE}.executions._FRESH_POLLED": 0.2,
+        f"{ENGINE}.executions._USABLE": 0.3,
+        f"{ENGINE}.reach._PROBE_EVERY": 0.1,
+        f"{ENGINE}.reach._RETRY_AFTER": 5,
     }.items():
-        monkeypatch.setattr(f"{ENGINE}.{name}", seconds)
+        monkeypatch.setattr(name, seconds)
 
 
 @pytest.fixture

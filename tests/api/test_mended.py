@@ -83,7 +83,7 @@ def world() -> World:
 def impatient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{ENGINE}.reader._SETTLED", 0.3)
-        patch.setattr(f"{ENGINE}.cached._FAILURE_COUNTS", 0.1)
+        patch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0.1)
         yield
 
 

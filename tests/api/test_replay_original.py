@@ -158,7 +158,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, A
     with pytest.MonkeyPatch.context() as patch, Simulator(world) as simulator:
         patch.setattr(f"{ENGINE}.starting._SEARCH", 0.6)
         patch.setattr(f"{ENGINE}.reader._SETTLED", 0.3)
-        patch.setattr(f"{ENGINE}.cached._FAILURE_COUNTS", 0.0)
+        patch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0.0)
         settings = make_settings(
             tmp_path_factory.mktemp("service"),
             auth={"auth_type": "basic", "basic_auth": {"accounts": accounts}},

@@ -1,19 +1,14 @@
-"""Numbered log lines in files, and values that are fetched by one thread."""
+"""Numbered log lines in files."""
 
 from __future__ import annotations
 
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hpcwaas.core.models import Level
-from hpcwaas.engines.alien4cloud.cached import Cached
 from hpcwaas.engines.alien4cloud.mapper import Line
 from hpcwaas.engines.alien4cloud.spool import Spool, remove_old
-from hpcwaas.errors import NotFound, Unavailable
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -104,89 +99,3 @@ def test_old_logs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("hpcwaas.engines.alien4cloud.spool._KEPT", -1)
     remove_old(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-class Source:
-    """Something slow that counts how often it is asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.down = False
-
-    def fetch(self) -> int:
-        self.asked += 1
-        number = self.asked
-        time.sleep(0.05)
-        if self.down:
-            raise Unavailable("down")
-        return number
-
-
-def in_a_thread(function: object) -> None:
-    threading.Thread(target=function).start()  # type: ignore[arg-type]
-
-
-def test_one_thread_fetches() -> None:
-    source = Source()
-    cached = Cached(source.fetch, in_a_thread)
-    with ThreadPoolExecutor(16) as pool:
-        assert {held.value for held in pool.map(lambda _: cached.get(1, 1), range(64))} == {1}
-    assert source.asked == 1
-
-
-def test_an_old_value_is_served_while_a_newer_one_is_fetched() -> None:
-    source = Source()
-    cached = Cached(source.fetch, in_a_thread)
-    cached.get(0, 10)
-    assert [cached.get(0, 10).value for _ in range(5)] == [1] * 5
-    time.sleep(0.15)
-    held = cached.get(1, 10)
-    assert (held.value, held.failed, source.asked) == (2, False, 2)
-    assert cached.get(0, 0).value == 3
-
-
-def test_an_old_value_is_served_when_there_is_no_newer_one() -> None:
-    source = Source()
-    cached = Cached(source.fetch, in_a_thread)
-    cached.get(1, 1)
-    source.down = True
-    held = cached.get(0, 0)
-    assert (held.value, held.failed) == (1, True)
-    assert cached.failure is not None
-    source.down = False
-    cached.expire()
-    assert cached.get(1, 1).value == 3
-
-
-def test_a_failure_answers_for_all_for_a_while() -> None:
-    source = Source()
-    source.down = True
-    cached = Cached(source.fetch, in_a_thread)
-
-    def ask(_: int) -> str:
-        with pytest.raises(Unavailable) as caught:
-            cached.get(1, 1)
-        return caught.value.detail
-
-    with ThreadPoolExecutor(16) as pool:
-        assert set(pool.map(ask, range(32))) == {"down"}
-    assert source.asked == 1
-
-
-def test_what_was_under_way_when_it_expired_is_out_of_date() -> None:
-    source = Source()
-    cached = Cached(source.fetch, in_a_thread)
-    fetching = threading.Thread(target=cached.get, args=(10, 10))
-    fetching.start()
-    time.sleep(0.02)
-    cached.expire()
-    fetching.join()
-    assert cached.get(10, 10).value == 2
-
-
-def test_a_value_that_is_gone_is_an_error_when_there_never_was_one() -> None:
-    def fetch() -> int:
-        raise NotFound("gone")
-
-    with pytest.raises(NotFound):
-        Cached(fetch, in_a_thread).get(1, 1)

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from hpcwaas.common.cached import PATIENCE, Cached, Held, Run
 from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.engines.alien4cloud import mapper, topology
-from hpcwaas.engines.alien4cloud.cached import PATIENCE, Cached, Held, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, Client
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.kept import Kept
@@ -55,7 +55,7 @@ class Catalogue:
         self._fresh = fresh
         self._run = run
         self._ahead = ahead
-        self._workflows: Cached[dict[str, Workflow]] = Cached(self._fetch, run)
+        self._workflows: Cached[dict[str, Workflow]] = Cached("Alien4Cloud", self._fetch, run)
         self._kept = kept
         if kept is not None and (earlier := kept.load()) is not None:
             self._workflows.put(*earlier)
@@ -131,7 +131,7 @@ class Catalogue:
         with self._lock:
             cached = self._topologies.get((application, environment))
             if cached is None:
-                cached = Cached(lambda: self._topology(application, environment), self._run)
+                cached = Cached("Alien4Cloud", lambda: self._topology(application, environment), self._run)
                 self._topologies[application, environment] = cached
                 if len(self._topologies) > _TOPOLOGIES:
                     self._topologies.popitem(last=False)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hpcwaas.common import calls
+from hpcwaas.common.cached import PATIENCE
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -26,7 +27,6 @@ from hpcwaas.core.models import (
 )
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
-from hpcwaas.engines.alien4cloud.cached import PATIENCE
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.events import Events

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from hpcwaas.common.cached import Cached, Run
 from hpcwaas.core.models import JSON, ExecutionState, Status, StepDeclaration
 from hpcwaas.engines.alien4cloud import mapper, topology
-from hpcwaas.engines.alien4cloud.cached import Cached, Run
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue, Topology
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal, reading
@@ -169,7 +169,7 @@ class Executions:
             known = self._known.get(reference.execution)
             if known is None or known.reference != reference:
                 known = fresh = Known(reference)
-                fresh.cached = Cached(lambda: self._fetch(fresh), self._run)
+                fresh.cached = Cached("Alien4Cloud", lambda: self._fetch(fresh), self._run)
                 self._known[reference.execution] = known
                 if len(self._known) > _KEPT:
                     self._known.popitem(last=False)

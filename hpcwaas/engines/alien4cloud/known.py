@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from hpcwaas.common.cached import Cached
 from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepStatus
 from hpcwaas.engines.alien4cloud import mapper
-from hpcwaas.engines.alien4cloud.cached import Cached
 from hpcwaas.engines.alien4cloud.references import Reference
 from hpcwaas.engines.alien4cloud.topology import StepInTopology
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hpcwaas.common.cached import PATIENCE, Run
 from hpcwaas.core.models import Level, LogPage
-from hpcwaas.engines.alien4cloud.cached import PATIENCE, Run
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.executions import Executions
 from hpcwaas.engines.alien4cloud.reader import Reader, Watcher

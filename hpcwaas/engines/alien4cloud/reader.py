@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpcwaas.common import calls
+from hpcwaas.common.cached import Once, Run
 from hpcwaas.core.models import Level, Status
 from hpcwaas.engines.alien4cloud import mapper
-from hpcwaas.engines.alien4cloud.cached import Once, Run
 from hpcwaas.engines.alien4cloud.client import PAGE, WINDOW, Client
 from hpcwaas.engines.alien4cloud.executions import Executions
 from hpcwaas.engines.alien4cloud.faults import reading

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hpcwaas.errors import ConfigurationError, UpstreamFailed
-from hpcwaas.identity.oidc.kept import Kept
+from hpcwaas.identity.oidc.documents import Document
 from hpcwaas.identity.oidc.upstream import Upstream
 from hpcwaas.identity.settings import AuthSettings
 
@@ -54,7 +54,7 @@ class Discovery:
         self._settings = settings
         self._upstream = upstream
         self._warned = False
-        self._document = Kept(self._fetch, clock) if settings.issuer else self._told(_explicit(settings))
+        self._document = Document(self._fetch, clock) if settings.issuer else self._told(_explicit(settings))
 
     @property
     def explicit(self) -> bool:
@@ -70,7 +70,7 @@ class Discovery:
         return self._document if isinstance(self._document, Metadata) else self._document.get()
 
     def problem(self, patience: float) -> str | None:
-        """Why they can't be had, if so; see `Kept.problem`."""
+        """Why they can't be had, if so; see `Document.problem`."""
         return None if isinstance(self._document, Metadata) else self._document.problem(patience)
 
     def _fetch(self) -> Metadata:

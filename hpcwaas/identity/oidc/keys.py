@@ -17,7 +17,7 @@ from joserfc.util import base64_to_int
 from hpcwaas.errors import UpstreamFailed
 from hpcwaas.identity.oidc.claims import Untrusted
 from hpcwaas.identity.oidc.discovery import Discovery
-from hpcwaas.identity.oidc.kept import Kept
+from hpcwaas.identity.oidc.documents import Document
 from hpcwaas.identity.oidc.upstream import Upstream
 
 ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
@@ -65,7 +65,7 @@ class Keys:
     def __init__(self, discovery: Discovery, upstream: Upstream, clock: Callable[[], float] = time.monotonic) -> None:
         self._discovery = discovery
         self._upstream = upstream
-        self._kept = Kept(self._fetch, clock)
+        self._listed = Document(self._fetch, clock)
         self._registry = _Registry()
 
     def verified(self, token: str) -> Token:
@@ -81,14 +81,14 @@ class Keys:
             raise Untrusted(f"the token's signature or form is wrong ({type(error).__name__})") from error
 
     def problem(self, patience: float) -> str | None:
-        """Why they can't be had, if so; see `Kept.problem`."""
-        return self._kept.problem(patience)
+        """Why they can't be had, if so; see `Document.problem`."""
+        return self._listed.problem(patience)
 
     def _key(self, signed: Any) -> Key:
         header = signed.headers()
-        keys = self._kept.get()
+        keys = self._listed.get()
         if header.get("kid") not in (None, *(key.kid for key in keys)):
-            keys = self._kept.renewed(keys)
+            keys = self._listed.renewed(keys)
         key = _choose(keys, header)
         if key is None:
             raise Untrusted("the token's key is unknown or doesn't fit its algorithm")
