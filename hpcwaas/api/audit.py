@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TypeAlias
 
+from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,7 +51,7 @@ class Auditing:
         self._app = app
         self._record = record
         self._strangers = strangers
-        self._followed: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._followed: LRUCache[tuple[str, str], float] = LRUCache(_MOST_FOLLOWED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -111,9 +112,6 @@ class Auditing:
         if now - self._followed.get(key, -_FOLLOWED) < _FOLLOWED:
             return False
         self._followed[key] = now
-        self._followed.move_to_end(key)
-        if len(self._followed) > _MOST_FOLLOWED:
-            self._followed.popitem(last=False)
         return True
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Hashable
+
+from cachetools import LRUCache
 
 _EVERY = 60.0
 """Seconds between two lines about the same."""
@@ -17,7 +18,7 @@ class Repeats:
     """Says when something that goes on is due to be logged once more. For any number of threads."""
 
     def __init__(self) -> None:
-        self._logged: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
+        self._logged: LRUCache[Hashable, tuple[float, int]] = LRUCache(_KEPT)
         self._lock = threading.Lock()
 
     def due(self, what: Hashable) -> int | None:
@@ -30,7 +31,4 @@ class Repeats:
                 self._logged[what] = at, count + 1
                 return None
             self._logged[what] = now, 0
-            self._logged.move_to_end(what)
-            if len(self._logged) > _KEPT:
-                self._logged.popitem(last=False)
         return count + 1

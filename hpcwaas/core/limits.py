@@ -6,18 +6,13 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from typing import NamedTuple
 
 from hpcwaas.core.ports.records import ExecutionRecords, UploadRecords
 from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.errors import TooManyRequests
 
 _MINUTE = 60.0
-_WITHOUT_LIMIT = 10**9
-"""Requests per minute that no process ever sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +36,7 @@ class Limits:
         self._settings = settings
         self._executions = executions
         self._uploads = uploads
-        self._requests = RateLimitItemPerMinute(settings.requests or _WITHOUT_LIMIT)
-        self._counter = SlidingWindowCounterRateLimiter(_Memory())
+        self._requests = _Requests()
 
     def count_request(self, subject: str) -> None:
         """Counts a request to this process. Takes microseconds; called in one thread only.
@@ -50,41 +44,60 @@ class Limits:
         Raises:
             TooManyRequests: it is one too many for this minute.
         """
-        if not self._counter.hit(self._requests, subject):
-            free = self._counter.get_window_stats(self._requests, subject).reset_time
-            wait = max(1, math.ceil(free - time.time()))
+        most = self._settings.requests
+        if most is not None and self._requests.used(subject) >= most:
+            wait = self._requests.wait(subject, most)
             raise TooManyRequests(
-                f"You have sent {self._settings.requests} requests in the last minute, which is the limit: "
+                f"You have sent {most} requests in the last minute, which is the limit: "
                 f"wait {wait} second{'s' if wait > 1 else ''}.",
                 wait,
             )
+        self._requests.add(subject)
 
     def usage(self, subject: str) -> Mapping[str, Usage]:
         """How much a user has used: `executions` that haven't ended, `stored` bytes, `requests` of the last minute."""
-        remaining = self._counter.get_window_stats(self._requests, subject).remaining
         return {
             "executions": Usage(self._executions.count_unfinished(subject), self._settings.executions),
             "stored": Usage(self._uploads.stored(subject), self._settings.stored),
-            "requests": Usage(self._requests.amount - remaining, self._settings.requests),
+            "requests": Usage(self._requests.used(subject), self._settings.requests),
         }
 
 
-class _Memory(MemoryStorage):
-    """Counts in memory, without a thread: the library's own starts one for nearly every request, which costs ten times
-    as much as the counting."""
+class _Minute(NamedTuple):
+    """Counts by user: of a minute of the clock, and of the one before it."""
+
+    number: int
+    now: dict[str, int]
+    before: dict[str, int]
+
+
+class _Requests:
+    """Counts in a minute that moves: of the minute before, the part counts that still lies in it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._sweep_at = time.time() + _MINUTE
+        self._state = _Minute(0, {}, {})
 
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See `limits.storage.Storage`."""
-        if self.get(key) == 0:
-            now = time.time()
-            self.expirations[key] = now + expiry
-            if now >= self._sweep_at:
-                self._sweep_at = now + _MINUTE
-                for old in list(self.expirations):
-                    self.get(old)  # drops it when its time is over
-        self.storage[key] += amount
-        return self.storage[key]
+    def used(self, subject: str) -> int:
+        """How many there were."""
+        state, left = self._present()
+        return state.now.get(subject, 0) + int(state.before.get(subject, 0) * left / _MINUTE)
+
+    def add(self, subject: str) -> None:
+        """Counts one."""
+        now = self._present()[0].now
+        now[subject] = now.get(subject, 0) + 1
+
+    def wait(self, subject: str, most: int) -> int:
+        """Whole seconds, one at least, after which fewer than `most` count if none is added."""
+        state, left = self._present()
+        now, before = state.now.get(subject, 0), state.before.get(subject, 0)
+        free = left - (most - now) * _MINUTE / before if before and now < most else left
+        return max(1, math.ceil(free))
+
+    def _present(self) -> tuple[_Minute, float]:
+        """The counts, and the seconds until the minute ends. What is older than the one before it is forgotten."""
+        number, passed = divmod(time.time(), _MINUTE)
+        state = self._state
+        if number != state.number:
+            self._state = state = _Minute(int(number), {}, state.now if number == state.number + 1 else {})
+        return state, _MINUTE - passed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
+
+from cachetools import LRUCache
 
 from hpcwaas.core.models import JSON, Execution, Status
 
@@ -31,8 +32,7 @@ class RecentExecutions:
     """
 
     def __init__(self, size: int = 2000) -> None:
-        self._size = size
-        self._kept: OrderedDict[str, tuple[Execution, float]] = OrderedDict()
+        self._kept: LRUCache[str, tuple[Execution, float]] = LRUCache(size)
         self._lock = threading.Lock()
 
     def get(self, execution_id: str) -> Execution | None:
@@ -44,7 +44,6 @@ class RecentExecutions:
             if not execution.settled and time.monotonic() - since > _MOMENTS:
                 del self._kept[execution_id]
                 return None
-            self._kept.move_to_end(execution_id)
             return execution
 
     def put(self, execution: Execution) -> None:
@@ -59,9 +58,6 @@ class RecentExecutions:
                 self._kept.pop(execution.id, None)
                 return
             self._kept[execution.id] = execution, since
-            self._kept.move_to_end(execution.id)
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
 
     def forget(self, execution_id: str) -> None:
         """Keeps an execution no longer: its state is going back."""

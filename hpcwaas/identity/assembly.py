@@ -17,7 +17,7 @@ from hpcwaas.identity.directory import Users
 from hpcwaas.identity.front import Front
 from hpcwaas.identity.local import LocalIdentity, load_or_create_token
 from hpcwaas.identity.oidc.party import RelyingParty
-from hpcwaas.identity.rates import Rate
+from hpcwaas.identity.rates import AddressRate
 from hpcwaas.identity.sessions import SessionMethod, Sessions
 from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.identity.signin import SingleSignOn
@@ -36,7 +36,7 @@ class SSO:
     """The parts of single sign-on."""
 
     flow: SingleSignOn
-    rate: Rate
+    rate: AddressRate
     methods: tuple[Method, Method]
     party: RelyingParty
 
@@ -97,7 +97,7 @@ class SigningIn:
         devices = Devices(records.tickets, records.counters)
         return SSO(
             flow=SingleSignOn(party.provider, admit, self.terms, sessions, devices, records.tickets, cookie_prefix),
-            rate=Rate(
+            rate=AddressRate(
                 records.counters,
                 "signing in",
                 _SIGN_INS,

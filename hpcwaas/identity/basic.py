@@ -6,10 +6,11 @@ import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from cachetools import LRUCache
 
 from hpcwaas.core.people import Principal, Proof
 from hpcwaas.core.ports.sign_in_records import UserRecords
@@ -107,7 +108,7 @@ class _Memory:
     elsewhere they are of no help."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()
+        self._entries: LRUCache[tuple[str, str], _Remembered] = LRUCache(_MOST)
         self._lock = threading.Lock()
 
     def holds(self, username: str, address: str, digest: bytes, stamp: str | None = None) -> bool:
@@ -131,9 +132,6 @@ class _Memory:
         """Remembers a password that is right."""
         with self._lock:
             self._entries[username, address] = _Remembered(digest, stamp, time.monotonic() + _REMEMBERED)
-            self._entries.move_to_end((username, address))
-            if len(self._entries) > _MOST:
-                self._entries.popitem(last=False)
 
 
 def advice(auth: AuthSettings | None) -> Iterator[str]:

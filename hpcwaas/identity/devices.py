@@ -12,7 +12,7 @@ from hpcwaas.core.ports.identity import DeviceCode, Refused, WaitingMachine
 from hpcwaas.core.ports.sign_in_records import Counters, Tickets
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.identity.proofs import read, written
-from hpcwaas.identity.rates import Rate
+from hpcwaas.identity.rates import AddressRate
 from hpcwaas.identity.sessions import digest
 
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -36,7 +36,7 @@ class Devices:
     def __init__(self, tickets: Tickets, counters: Counters) -> None:
         self._tickets = tickets
         self._counters = counters
-        self._wrong = Rate(
+        self._wrong = AddressRate(
             counters,
             "wrong user code",
             _WRONG_CODES,

@@ -8,9 +8,10 @@ import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
 
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.identity import Method
@@ -56,14 +57,18 @@ class Front:
         self._throttle = throttle
         self._has_accepted = has_accepted
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: LRUCache[bytes, _Known] = LRUCache(_MOST)
         self._lock = threading.Lock()
         self._generation = 0
 
     def known(self, scheme: str, credentials: str, address: str) -> Principal | None:
         """See `Identity`."""
-        found = self._known.get(self._digest(scheme, credentials, address))
-        if found is None or found.generation != self._generation or found.until < time.monotonic():
+        try:
+            # The event loop must wait for no lock, and needs none: all that a look changes is the order.
+            found = self._known[self._digest(scheme, credentials, address)]
+        except KeyError:
+            return None
+        if found.generation != self._generation or found.until < time.monotonic():
             return None
         return found.principal
 
@@ -83,9 +88,6 @@ class Front:
             principal = replace(principal, accepted=self._has_accepted(principal.subject))
         with self._lock:
             self._known[digest] = _Known(principal, time.monotonic() + _MOMENT, generation)
-            self._known.move_to_end(digest)
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
         return principal
 
     def forget(self) -> None:

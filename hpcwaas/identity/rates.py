@@ -1,8 +1,9 @@
-"""How often something may come from one network address. Counted in the store, so that all processes agree."""
+"""How often something may happen. Counted in the store, so that all processes and replicas agree."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.common.addresses import network
@@ -10,45 +11,73 @@ from hpcwaas.core.ports.sign_in_records import Counters
 from hpcwaas.errors import TooManyRequests
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Rate:
-    """A limit of one kind for each address.
+    """A limit for each of those who may do something.
 
     Args:
         kind: tells it from others in the store.
         most: how many are let through in a window, which begins with the first.
-        detail: what to say to who is put off.
+        detail: what a refusal says; `{wait}` in it becomes the minutes until the window ends.
+        now: the present moment.
     """
 
-    def __init__(self, counters: Counters, kind: str, most: int, window: timedelta, detail: str) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        kind: str,
+        most: int,
+        window: timedelta,
+        detail: str,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
         self._counters = counters
         self._kind = kind
         self._most = most
         self._window = window
         self._detail = detail
+        self._now = now
 
-    def check(self, address: str) -> None:
+    def check(self, who: str) -> None:
         """Looks whether another one may come.
 
         Raises:
             TooManyRequests: not now.
         """
-        now = datetime.now(UTC)
-        count, end = self._counters.get(self._key(address), now)
+        now = self._now()
+        count, end = self._counters.get(self._key(who), now)
         if count >= self._most:
-            raise TooManyRequests(self._detail, max(1, math.ceil((end - now).total_seconds())))
+            seconds = max(1, math.ceil((end - now).total_seconds()))
+            minutes = -(-seconds // 60)
+            raise TooManyRequests(self._detail.format(wait=f"{minutes} minute{'s' if minutes > 1 else ''}"), seconds)
 
-    def count(self, address: str) -> None:
+    def count(self, who: str) -> None:
         """Counts one."""
-        self._counters.add(self._key(address), self._window, datetime.now(UTC))
+        self._counters.add(self._key(who), self._window, self._now())
 
-    def take(self, address: str) -> None:
-        """Counts one, if it may come. Who is put off costs the store no writing.
+    def take(self, who: str) -> None:
+        """Counts one, if it may come. A refusal costs the store no writing.
 
         Raises:
             TooManyRequests: not now.
         """
-        self.check(address)
-        self.count(address)
+        self.check(who)
+        self.count(who)
 
-    def _key(self, address: str) -> str:
-        return f"{self._kind} {network(address)}"
+    def clear(self, who: str) -> None:
+        """Forgets what was counted."""
+        if self._counters.get(self._key(who), self._now())[0]:  # most often there is nothing to write
+            self._counters.clear(self._key(who))
+
+    def _key(self, who: str) -> str:
+        return f"{self._kind} {who}"
+
+
+class AddressRate(Rate):
+    """A limit for each network address."""
+
+    def _key(self, who: str) -> str:
+        return super()._key(network(who))

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
-
 from hpcwaas.common.addresses import network
 from hpcwaas.core.ports.sign_in_records import Counters
-from hpcwaas.errors import TooManyRequests
+from hpcwaas.identity.rates import AddressRate, Rate
 
-_MINUTES = 15
-_USER = RateLimitItemPerMinute(10, _MINUTES, "sign-in")
-# From wherever. Ten would do against guessing, but let anybody lock out whoever they like.
-_ACCOUNT = RateLimitItemPerMinute(100, _MINUTES, "sign-in")
-_ADDRESS = RateLimitItemPerMinute(50, _MINUTES, "sign-in")
-# A token can't be guessed, but asking an identity provider about unknown ones costs. Many users may share an address,
-# and clients that go on with an expired token aren't attackers.
-_TOKENS = RateLimitItemPerMinute(1000, _MINUTES, "sign-in")
+_WINDOW = timedelta(minutes=15)
+_TOKENS = 1000
 _KNOWN = timedelta(days=30)
 """For how long a user who has signed in from an address isn't locked out there by failures elsewhere."""
+
+_USER = "Too many attempts to sign in as this user have failed: wait {wait}."
+_ADDRESS = "Too many attempts to sign in from this address have failed: wait {wait}."
 
 
 class Throttle:
@@ -39,7 +31,13 @@ class Throttle:
     def __init__(self, counters: Counters, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._counters = counters
-        self._limiter = FixedWindowRateLimiter(_CounterStorage(counters, now))
+        self._users = Rate(counters, "sign-in", 10, _WINDOW, _USER, now)
+        # From wherever. Ten would do against guessing, but let anybody lock out whoever they like.
+        self._accounts = Rate(counters, "sign-in", 100, _WINDOW, _USER, now)
+        self._addresses = AddressRate(counters, "sign-in from", 50, _WINDOW, _ADDRESS, now)
+        # A token can't be guessed, but asking an identity provider about unknown ones costs. Many users may share an
+        # address, and clients that go on with an expired token aren't attackers.
+        self._tokens = AddressRate(counters, "token from", _TOKENS, _WINDOW, _ADDRESS, now)
 
     def check(self, username: str, address: str) -> None:
         """Refuses a further attempt with a password.
@@ -48,29 +46,28 @@ class Throttle:
             TooManyRequests: too many have failed.
         """
         user = _user(username, address)
-        self._refuse(_USER, user, "as this user")
+        self._users.check(user)
         if not self._counters.get(f"known {user}", self._now())[0]:
-            self._refuse(_ACCOUNT, _account(username), "as this user")
-        self._refuse(_ADDRESS, f"address {network(address)}", "from this address")
+            self._accounts.check(_account(username))
+        self._addresses.check(address)
 
     def failed(self, username: str, address: str) -> None:
         """Counts an attempt with a wrong password or name."""
-        self._limiter.hit(_USER, _user(username, address))
-        self._limiter.hit(_ACCOUNT, _account(username))
-        self._limiter.hit(_ADDRESS, f"address {network(address)}")
+        self._users.count(_user(username, address))
+        self._accounts.count(_account(username))
+        self._addresses.count(address)
 
     def succeeded(self, username: str, address: str) -> None:
         """Forgets the failures of a user at an address; those of either alone stay, or anybody with an account could
         clear them, and every sign-in of a robot would let others guess on."""
         user = _user(username, address)
-        if not self._limiter.test(_USER, user, cost=_USER.amount):  # most often nothing to write
-            self._limiter.clear(_USER, user)
+        self._users.clear(user)
         if not self._counters.get(f"known {user}", self._now())[0]:
             self._counters.add(f"known {user}", _KNOWN, self._now())
 
     def reopen(self, username: str) -> None:
         """Forgets all failures of an account."""
-        self._counters.clear_all(f"{_ACCOUNT.namespace}/{_account(username)}")
+        self._counters.clear_all(f"sign-in {_account(username)}")
 
     def check_token(self, address: str) -> None:
         """Refuses a further attempt with a token.
@@ -78,22 +75,11 @@ class Throttle:
         Raises:
             TooManyRequests: too many unknown ones came from this address.
         """
-        self._refuse(_TOKENS, f"token {network(address)}", "from this address")
+        self._tokens.check(address)
 
     def token_failed(self, address: str) -> None:
         """Counts an unknown token."""
-        self._limiter.hit(_TOKENS, f"token {network(address)}")
-
-    def _refuse(self, limit: RateLimitItem, key: str, what: str) -> None:
-        if self._limiter.test(limit, key):
-            return
-        ends = self._limiter.get_window_stats(limit, key).reset_time
-        seconds = max(1, math.ceil(ends - self._now().timestamp()))
-        minutes = -(-seconds // 60)
-        raise TooManyRequests(
-            f"Too many attempts to sign in {what} have failed: wait {minutes} minute{'s' if minutes > 1 else ''}.",
-            seconds,
-        )
+        self._tokens.count(address)
 
 
 def _account(username: str) -> str:
@@ -103,35 +89,3 @@ def _account(username: str) -> str:
 
 def _user(username: str, address: str) -> str:
     return f"{_account(username)} {network(address)}"
-
-
-class _CounterStorage(Storage):
-    """Lets the library count in the store."""
-
-    STORAGE_SCHEME = None
-
-    def __init__(self, counters: Counters, now: Callable[[], datetime]) -> None:
-        super().__init__()
-        self._counters, self._now = counters, now
-
-    @property
-    def base_exceptions(self) -> tuple[type[Exception], ...]:
-        return ()  # the store's errors are ours already
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        return self._counters.add(key, timedelta(seconds=expiry), self._now(), amount)
-
-    def get(self, key: str) -> int:
-        return self._counters.get(key, self._now())[0]
-
-    def get_expiry(self, key: str) -> float:
-        return self._counters.get(key, self._now())[1].timestamp()
-
-    def clear(self, key: str) -> None:
-        self._counters.clear(key)
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> None:
-        raise NotImplementedError("counts are forgotten one by one")

@@ -128,6 +128,7 @@ class TestMemory:
 
     def test_no_more_are_remembered_than_fit(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(basic, "_MOST", 2)
+        world.identity = world.another_process()
         for number in range(4):
             assert world.identity.basic("sara", "sara's password", f"192.0.2.{number}")
         assert len(world.identity._memory._entries) == 2

@@ -10,7 +10,7 @@ import pytest
 
 from hpcwaas.errors import Unavailable
 from hpcwaas.identity.oidc import answers
-from tests.relying import Relying, asked
+from tests.relying import Relying, asked, relying
 from tests.simulators.oidc import OIDCSimulator
 
 
@@ -41,24 +41,25 @@ def test_bad_answers_count_for_half_a_minute(idp: OIDCSimulator, party: Relying)
 
 
 def test_memory_is_bounded_and_bad_tokens_push_out_no_good_one(
-    idp: OIDCSimulator, party: Relying, monkeypatch: pytest.MonkeyPatch
+    idp: OIDCSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "_MOST", 5)
-    token = idp.issue()
-    assert party.who(token) is not None
-    for number in range(20):
-        assert party.who(f"unknown-{number}") is None
-    before = asked(idp)
-    assert party.who(token) is not None
-    assert party.who("unknown-19") is None
-    assert asked(idp) == before
-    assert party.who("unknown-0") is None  # forgotten
-    assert asked(idp) == before + 1
-    for _ in range(6):
-        assert party.who(idp.issue()) is not None
-    before = asked(idp)
-    assert party.who(token) is not None
-    assert asked(idp) == before + 1
+    with relying(idp) as party:
+        token = idp.issue()
+        assert party.who(token) is not None
+        for number in range(20):
+            assert party.who(f"unknown-{number}") is None
+        before = asked(idp)
+        assert party.who(token) is not None
+        assert party.who("unknown-19") is None
+        assert asked(idp) == before
+        assert party.who("unknown-0") is None  # forgotten
+        assert asked(idp) == before + 1
+        for _ in range(6):
+            assert party.who(idp.issue()) is not None
+        before = asked(idp)
+        assert party.who(token) is not None
+        assert asked(idp) == before + 1
 
 
 @pytest.mark.parametrize("good", [True, False])

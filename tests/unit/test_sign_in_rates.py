@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 
 from hpcwaas.errors import TooManyRequests
-from hpcwaas.identity.rates import Rate
+from hpcwaas.identity.rates import AddressRate
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 
 
 @pytest.fixture
-def rate(database: Database) -> Rate:
+def rate(database: Database) -> AddressRate:
     """Lets two through in a minute."""
-    return Rate(CounterStore(database), "test", 2, timedelta(minutes=1), "Wait.")
+    return AddressRate(CounterStore(database), "test", 2, timedelta(minutes=1), "Wait.")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def rate(database: Database) -> Rate:
         ("no address", "no address", "another"),
     ],
 )
-def test_addresses_are_limited_one_by_one(rate: Rate, address: str, same: str, other: str) -> None:
+def test_addresses_are_limited_one_by_one(rate: AddressRate, address: str, same: str, other: str) -> None:
     rate.take(address)
     rate.take(same)
     with pytest.raises(TooManyRequests) as caught:
@@ -37,7 +37,7 @@ def test_addresses_are_limited_one_by_one(rate: Rate, address: str, same: str, o
     rate.take(other)
 
 
-def test_looking_counts_nothing(rate: Rate) -> None:
+def test_looking_counts_nothing(rate: AddressRate) -> None:
     for _ in range(5):
         rate.check("192.0.2.1")
     rate.take("192.0.2.1")

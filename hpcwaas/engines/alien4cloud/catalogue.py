@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
+
+from cachetools import LRUCache
 
 from hpcwaas.common.cached import PATIENCE, Cached, Held, Run
 from hpcwaas.core.models import Workflow, WorkflowDetails
@@ -59,7 +60,7 @@ class Catalogue:
         self._kept = kept
         if kept is not None and (earlier := kept.load()) is not None:
             self._workflows.put(*earlier)
-        self._topologies: OrderedDict[tuple[str, str], Cached[Topology]] = OrderedDict()
+        self._topologies: LRUCache[tuple[str, str], Cached[Topology]] = LRUCache(_TOPOLOGIES)
         self._lock = threading.Lock()
         self.problems: Sequence[str] = ()
 
@@ -133,9 +134,6 @@ class Catalogue:
             if cached is None:
                 cached = Cached("Alien4Cloud", lambda: self._topology(application, environment), self._run)
                 self._topologies[application, environment] = cached
-                if len(self._topologies) > _TOPOLOGIES:
-                    self._topologies.popitem(last=False)
-            self._topologies.move_to_end((application, environment))
         held = cached.get(self._fresh, self._fresh)
         if isinstance(cached.failure, NotFound):  # what was there is gone, not just out of reach
             raise NotFound(cached.failure.detail)

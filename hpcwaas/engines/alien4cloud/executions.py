@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from cachetools import LRUCache
 
 from hpcwaas.common.cached import Cached, Run
 from hpcwaas.core.models import JSON, ExecutionState, Status, StepDeclaration
@@ -81,7 +82,7 @@ class Executions:
         self._run = run
         self._covered = covered
         self._gone_on = gone_on
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._known: LRUCache[str, Known] = LRUCache(_KEPT)
         self._lock = threading.Lock()
 
     def started(self, reference: Reference, steps: tuple[StepDeclaration, ...]) -> None:
@@ -171,9 +172,6 @@ class Executions:
                 known = fresh = Known(reference)
                 fresh.cached = Cached("Alien4Cloud", lambda: self._fetch(fresh), self._run)
                 self._known[reference.execution] = known
-                if len(self._known) > _KEPT:
-                    self._known.popitem(last=False)
-            self._known.move_to_end(reference.execution)
             return known
 
     def _fresh(self, known: Known) -> float:

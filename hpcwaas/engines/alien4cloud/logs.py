@@ -6,10 +6,11 @@ import logging
 import random
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from hpcwaas.common.cached import PATIENCE, Run
 from hpcwaas.core.models import Level, LogPage
@@ -48,7 +49,7 @@ class Logs:
         self._executions = executions
         self._directory = directory
         self._run = run
-        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._readers: LRUCache[str, Reader] = LRUCache(_KEPT)
         self._followed: dict[Reader, float] = {}
         self._changed = threading.Condition()
         self._closing = False
@@ -106,15 +107,13 @@ class Logs:
     def _reader(self, reference: str) -> Reader:
         with self._changed:
             reader = self._readers.get(reference)
+            if reader is None:  # one that is followed has to be the only one, however long nobody asked for it
+                reader = next((it for it in self._followed if it.reference == reference and not it.complete), None)
             if reader is None:
                 spool = Spool(self._directory, parse_reference(reference).execution)
                 spool.catch_up()
                 reader = Reader(self._client, self._executions, reference, spool, self._run)
-                self._readers[reference] = reader
-                if len(self._readers) > _KEPT:
-                    idle = next((name for name, it in self._readers.items() if not it.watchers), None)
-                    self._readers.pop(idle or "", None)
-            self._readers.move_to_end(reference)
+            self._readers[reference] = reader
             return reader
 
     def _follow(self, reader: Reader, watcher: Watcher) -> None:

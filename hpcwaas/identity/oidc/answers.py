@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
 
 from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import ServiceError, Unavailable
@@ -52,8 +53,8 @@ class Answers:
         self._clock = clock
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
-        self._good: OrderedDict[bytes, _Answer] = OrderedDict()
-        self._bad: OrderedDict[bytes, _Answer] = OrderedDict()
+        self._good: LRUCache[bytes, _Answer] = LRUCache(_MOST)
+        self._bad: LRUCache[bytes, _Answer] = LRUCache(_MOST)
         self._asking: dict[bytes, Future[_Answer]] = {}
 
     def about(self, token: str, ask: Callable[[], tuple[Vouched, float]]) -> Vouched | None:
@@ -134,7 +135,4 @@ class Answers:
     def _keep(self, digest: bytes, answer: _Answer) -> None:
         self._good.pop(digest, None)
         self._bad.pop(digest, None)
-        into = self._bad if answer.vouched is None else self._good
-        into[digest] = answer
-        if len(into) > _MOST:
-            into.popitem(last=False)
+        (self._bad if answer.vouched is None else self._good)[digest] = answer
