@@ -27,14 +27,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the look-alike
 
-from hpcwaas.core.keys import Keys
+from hpcwaas.core.keys import SSHKeys
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.vault import Vault
 from hpcwaas.store.database import Database
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
-from hpcwaas.vault import keygen, login
+from hpcwaas.vault import login
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.keyring import Keyring
@@ -103,12 +103,14 @@ def main() -> None:
             (EmbeddedVault(SecretStore(own), lambda: Keyring([bytes(32)])), own),
             (remote, other),
         ]
-        keys = {vault.name: Keys(SSHKeyStore(store), vault, keygen.generate) for vault, store in vaults}
+        keys = {vault.name: SSHKeys(SSHKeyStore(store), vault) for vault, store in vaults}
         met = {kind[0]: measure(kind, scale, insert, keys) for kind in BARE}
     sys.exit(not met["ed25519"])
 
 
-def measure(kind: tuple[str, int | None], scale: int, insert: Callable[[bytes], None], keys: dict[str, Keys]) -> bool:
+def measure(
+    kind: tuple[str, int | None], scale: int, insert: Callable[[bytes], None], keys: dict[str, SSHKeys]
+) -> bool:
     """Measures one type of key.
 
     Returns:

@@ -18,7 +18,7 @@ from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
 from hpcwaas.core.keeper import Keeper
-from hpcwaas.core.keys import Keys
+from hpcwaas.core.keys import SSHKeys
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
@@ -37,7 +37,7 @@ from hpcwaas.identity.settings import AuthSettings, StepUpSettings
 from hpcwaas.store.audit import Audit
 from hpcwaas.store.database import Database
 from hpcwaas.store.stores import Stores
-from hpcwaas.vault import keygen, login
+from hpcwaas.vault import login
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.keyring import KeySource
@@ -104,7 +104,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         database.close()
         raise
     old_keys = settings.vault_config is not None and settings.vault_config.unrecorded_keys == "accept"
-    keys = Keys(stores.ssh_keys, vault, keygen.generate, accept_unrecorded=old_keys)
+    keys = SSHKeys(stores.ssh_keys, vault, accept_unrecorded=old_keys)
     uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     catalogue = Catalogue(engines)
     executions = Executions(

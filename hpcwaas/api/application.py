@@ -38,7 +38,7 @@ from hpcwaas.api.workflows import WorkflowHandlers
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
-from hpcwaas.core.keys import Keys
+from hpcwaas.core.keys import SSHKeys
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
@@ -70,7 +70,7 @@ class Services:
     logs: Logs
     sharing: Sharing
     uploads: Uploads
-    keys: Keys
+    keys: SSHKeys
     health: Health
     identity: Identity
     tokens: Tokens

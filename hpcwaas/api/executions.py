@@ -18,7 +18,7 @@ from hpcwaas.api import durations, views
 from hpcwaas.api.bridge import park, time_left
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.logs import LONGEST_WAIT, Logs
-from hpcwaas.core.models import Level, OutputArchive, OutputFile, OutputValue, Status
+from hpcwaas.core.models import ExecutionFilter, Level, OutputArchive, OutputFile, OutputValue, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 
@@ -72,17 +72,15 @@ class ExecutionHandlers:
         created_before: str | None = None,
     ) -> Response:
         """Lists executions."""
-        found, following = self._executions.page(
-            principal,
+        wanted = ExecutionFilter(
             owner=owner,
-            shared=shared,
-            limit=limit,
-            cursor=cursor,
+            shared_with=principal if shared else None,
             workflow_id=workflow,
             statuses=None if status is None else frozenset(map(Status, status)),
             created_after=_moment("created_after", created_after),
             created_before=_moment("created_before", created_before),
         )
+        found, following = self._executions.page(principal, wanted, limit, cursor)
         return views.answer({"executions": [views.execution_summary(item) for item in found], "next_cursor": following})
 
     def get(self, principal: Principal, execution_id: str) -> Response:

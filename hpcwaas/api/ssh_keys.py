@@ -8,7 +8,8 @@ import flask
 from flask import Response
 
 from hpcwaas.api import views
-from hpcwaas.core.keys import RESERVED, Keys
+from hpcwaas.core.key_types import DEFAULT_TYPE
+from hpcwaas.core.keys import RESERVED, SSHKeys
 from hpcwaas.core.models import SSHKey
 from hpcwaas.core.people import Principal
 
@@ -16,7 +17,7 @@ from hpcwaas.core.people import Principal
 class SSHKeyHandlers:
     """Handlers of the operations on SSH keys."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: SSHKeys) -> None:
         self._keys = keys
 
     def list_(self, principal: Principal, owner: str | None = None) -> Response:
@@ -30,7 +31,7 @@ class SSHKeyHandlers:
         metadata = wanted.get("metadata") or {}
         key = self._keys.create(
             principal,
-            wanted.get("type", "ed25519"),
+            wanted.get("type", DEFAULT_TYPE),
             wanted.get("bits"),
             wanted.get("name"),
             metadata,

@@ -14,7 +14,16 @@ from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.claims import Claims
 from hpcwaas.core.engines import Engines, inactive
-from hpcwaas.core.models import JSON, Execution, ExecutionState, Output, OutputValue, Status, WorkflowDetails
+from hpcwaas.core.models import (
+    JSON,
+    Execution,
+    ExecutionFilter,
+    ExecutionState,
+    Output,
+    OutputValue,
+    Status,
+    WorkflowDetails,
+)
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import Engine, Prepared, UploadLookup
 from hpcwaas.core.ports.records import ExecutionRecords
@@ -66,7 +75,7 @@ class Executions:
 
     Args:
         uploads: finds an owner's uploads.
-        keys: finds the user's SSH keys that inputs name; see `Keys.used_by`.
+        keys: finds the user's SSH keys that inputs name; see `SSHKeys.used_by`.
         who: finds a user by their subject; None for who is none any more.
         at_most: how many that haven't ended one user may have.
         room: bytes that one user may have stored, what is kept of executions included.
@@ -236,47 +245,31 @@ class Executions:
         return execution
 
     def page(
-        self,
-        principal: Principal,
-        *,
-        owner: str | None,
-        shared: bool,
-        limit: int,
-        cursor: str | None,
-        workflow_id: str | None,
-        statuses: Collection[Status] | None,
-        created_after: datetime | None,
-        created_before: datetime | None,
+        self, principal: Principal, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[Sequence[Execution], str | None]:
         """Executions, newest first, and the cursor of the next page when there is one.
 
         Args:
-            owner: whose; see `policy.whose`. The list of everybody's is as the keeper saw them last.
-            shared: those that others share with the user, in place of their own.
+            wanted: `owner` says whose, see `policy.whose`; `shared_with` is the user, for those that others share with
+                them, in place of their own. The list of everybody's is as the keeper saw them last.
 
         Raises:
             Forbidden: a plain user asks for somebody else's.
-            BadRequest: both `owner` and `shared`.
+            BadRequest: both `owner` and `shared_with`.
         """
-        listed = policy.whose(principal, owner)
-        if shared and owner is not None:
+        listed = policy.whose(principal, wanted.owner)
+        if wanted.shared_with is not None and wanted.owner is not None:
             raise BadRequest("`owner` and `shared` can't be combined.")
         if listed != principal.subject:
-            acts.note(owner=owner)
-        shared_with = principal if shared else None
-        if shared or listed is not None:
+            acts.note(owner=wanted.owner)
+        if wanted.shared_with is not None:
+            wanted = replace(wanted, shared_with=principal)
+        else:
+            wanted = replace(wanted, owner=listed)
+        if wanted.owner is not None or wanted.shared_with is not None:
             # So that the filter by status sees what is true now.
-            self._engines.apart(self._records.unfinished(None if shared else listed, shared_with), self.refresh)
-        return self._records.page(
-            None if shared else listed,
-            shared_with=shared_with,
-            limit=limit,
-            cursor=cursor,
-            workflow_id=workflow_id,
-            statuses=statuses,
-            created_after=created_after,
-            created_before=created_before,
-        )
+            self._engines.apart(self._records.unfinished(wanted.owner, wanted.shared_with), self.refresh)
+        return self._records.page(wanted, limit, cursor)
 
     def cancel(self, principal: Principal, execution_id: str) -> None:
         """Asks for the end of an execution.
@@ -408,7 +401,7 @@ def _check_size(inputs: Mapping[str, JSON], largest: int) -> None:
 
 
 def _masked(details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Mapping[str, JSON]:
-    secret = {name for name, schema in details.inputs.get("properties", {}).items() if schema.get("writeOnly")}
+    secret = details.secret_inputs
     return {name: _MASK if name in secret else value for name, value in inputs.items()}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
-from hpcwaas.core.models import JSON
+JSON: TypeAlias = Any
 
 KEY_INPUT = "vault_id"
 """Input, or member of one, that names a key by its name alone; any other does by `x-ssh-key: true` in its schema."""

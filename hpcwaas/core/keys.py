@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from hpcwaas.core import acts, policy
-from hpcwaas.core.key_inputs import named_keys
+from hpcwaas.core.key_types import generate
 from hpcwaas.core.models import JSON, ReplacedKey, SSHKey, WorkflowDetails
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.records import SSHKeyRecords
@@ -48,26 +47,10 @@ _MOST_WORDS, _LONGEST_NAME, _LONGEST_VALUE = 64, 128, 512
 """How many members metadata has, and the bytes of each, as KV v2 limits its own."""
 
 
-class KeyPair(Protocol):
-    """A new key pair, as key generation hands it over."""
-
-    @property
-    def private_key(self) -> str: ...  # noqa: D102
-    @property
-    def public_key(self) -> str: ...  # noqa: D102
-    @property
-    def type(self) -> str: ...  # noqa: D102
-    @property
-    def bits(self) -> int | None: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
-
-
-class Keys:
+class SSHKeys:
     """Makes, lists, rotates and destroys key pairs.
 
     Args:
-        generate: makes a key pair of a type, size (None: the usual one) and comment.
         accept_unrecorded: whether executions may use keys that the service before this one made, of which nothing is
             recorded here. Whoever knows the id of one is taken to be its owner, as that service did.
     """
@@ -76,13 +59,11 @@ class Keys:
         self,
         records: SSHKeyRecords,
         vault: Vault,
-        generate: Callable[[str, int | None, str], KeyPair],
         *,
         accept_unrecorded: bool = False,
     ) -> None:
         self._records = records
         self._vault = vault
-        self._generate = generate
         self._accept_unrecorded = accept_unrecorded
         self._told: set[tuple[str, str]] = set()
 
@@ -108,7 +89,7 @@ class Keys:
         _check_metadata(metadata)
         if name is not None and self._records.has_name(principal.subject, name):
             raise Conflict("You have an SSH key of this name already.")
-        pair = self._generate(key_type, bits, comment if comment is not None else name or principal.subject)
+        pair = generate(key_type, bits, comment if comment is not None else name or principal.subject)
         key = SSHKey(
             id=str(uuid.uuid4()),
             owner=principal.subject,
@@ -204,7 +185,7 @@ class Keys:
         Raises:
             InvalidInputs: they name a key that is somebody else's, or unknown and not accepted unrecorded.
         """
-        named = list(named_keys(details.inputs, inputs))
+        named = list(details.named_keys(inputs))
         known = {key.id for key in self._records.of(principal.subject)} if named else set()
         unrecorded = {value for _, value in named if value not in known and self._is_unrecorded(value)}
         problems = [
@@ -286,7 +267,7 @@ class Keys:
         return self._records.begin(change, key_id, owner, now, now - _STALE, even_in_use=even_in_use)
 
     def _rotate(self, key: SSHKey) -> SSHKey:
-        pair = self._generate(key.type, key.bits, _comment(key.public_key))
+        pair = generate(key.type, key.bits, _comment(key.public_key))
         now = datetime.now(UTC)
         rotated = replace(
             key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntFlag, StrEnum
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from hpcwaas.core.endings import Attempt, Closing
+from hpcwaas.core.key_inputs import named_keys
+from hpcwaas.core.people import Principal
 
 JSON: TypeAlias = Any
 """A value that JSON can hold."""
@@ -147,6 +149,15 @@ class WorkflowDetails:
     steps: tuple[StepDeclaration, ...]
     version: str
 
+    @property
+    def secret_inputs(self) -> frozenset[str]:
+        """Names of the inputs that it declares secret: their values aren't kept."""
+        return frozenset(name for name, schema in self.inputs.get("properties", {}).items() if schema.get("writeOnly"))
+
+    def named_keys(self, inputs: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
+        """The ids of SSH keys that inputs name, each with the way to it; see `key_inputs.named_keys`."""
+        return named_keys(self.inputs, inputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -246,6 +257,27 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Which executions are listed: those that fit all of it.
+
+    Attributes:
+        owner: whose; None for everybody's.
+        shared_with: those that others share with this user.
+        workflow_id: those of a workflow.
+        statuses: those in one of these.
+        created_after: this moment and later.
+        created_before: earlier than this moment.
+    """
+
+    owner: str | None = None
+    shared_with: Principal | None = None
+    workflow_id: str | None = None
+    statuses: Collection[Status] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """A file that a user uploaded to use as an input.
 
@@ -330,8 +362,8 @@ class SSHKey:
     """A key pair. The private half exists in the vault only and is no part of this.
 
     Attributes:
-        type: `ed25519`, `rsa`, `ecdsa`.
-        bits: key size; None for ed25519.
+        type: one of `key_types.KEY_TYPES`.
+        bits: key size; None when keys of the type have one size only.
         public_key: the OpenSSH line, ending with a newline.
         fingerprint: `SHA256:…` as `ssh-keygen -l` prints it.
         metadata: the user's own words about it.

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, defer
 from sqlalchemy.sql.base import ExecutableOption
 
 from hpcwaas.core.endings import Attempt, Closing
-from hpcwaas.core.models import Execution, ExecutionState, Status
+from hpcwaas.core.models import Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
@@ -192,38 +192,20 @@ class ExecutionStore:
             return _get(session, execution_id, owner, shared_with)
 
     def page(
-        self,
-        owner: str | None,
-        *,
-        limit: int,
-        cursor: str | None = None,
-        workflow_id: str | None = None,
-        statuses: Collection[Status] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        shared_with: Principal | None = None,
+        self, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[list[Execution], str | None]:
-        """See `ExecutionRecords`. New ones that arrive in between shift nothing.
-
-        Args:
-            limit: at most so many, at least 1.
-            created_after: this moment and later.
-            created_before: earlier than this moment.
-
-        Raises:
-            BadRequest: a cursor that isn't one of ours.
-        """
-        query = _select(owner)
-        if workflow_id is not None:
-            query = query.where(ExecutionRow.workflow_id == workflow_id)
-        if statuses is not None:
-            query = query.where(ExecutionRow.status.in_(statuses))
-        if created_after is not None:
-            query = query.where(ExecutionRow.created_at >= created_after)
-        if created_before is not None:
-            query = query.where(ExecutionRow.created_at < created_before)
-        if shared_with is not None:
-            query = query.where(_shared(shared_with), ExecutionRow.owner != shared_with.subject)
+        """See `ExecutionRecords`."""
+        query = _select(wanted.owner)
+        if wanted.workflow_id is not None:
+            query = query.where(ExecutionRow.workflow_id == wanted.workflow_id)
+        if wanted.statuses is not None:
+            query = query.where(ExecutionRow.status.in_(wanted.statuses))
+        if wanted.created_after is not None:
+            query = query.where(ExecutionRow.created_at >= wanted.created_after)
+        if wanted.created_before is not None:
+            query = query.where(ExecutionRow.created_at < wanted.created_before)
+        if wanted.shared_with is not None:
+            query = query.where(_shared(wanted.shared_with), ExecutionRow.owner != wanted.shared_with.subject)
         with self._database.read() as session:
             rows, following = newest_first(session, query.options(*_without(SUMMARY)), ExecutionRow, limit, cursor)
             return [to_execution(row, SUMMARY) for row in rows], following

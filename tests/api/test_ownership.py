@@ -19,7 +19,7 @@ from hpcwaas.api.application import Services
 from hpcwaas.app import assemble
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core import acts
-from hpcwaas.core.models import Execution, ExecutionState, Level, Status
+from hpcwaas.core.models import Execution, ExecutionFilter, ExecutionState, Level, Status
 from hpcwaas.core.people import Principal, Shares, User
 from hpcwaas.core.policy import Act
 from hpcwaas.errors import Forbidden, NotFound
@@ -240,8 +240,7 @@ def test_what_others_touch_is_noted(parts: Services) -> None:
     parts.sharing.put(ALICE, execution, Shares(groups=frozenset({"climate"})))
 
     def page(principal: Principal, owner: str | None) -> Any:
-        nothing = dict.fromkeys(("cursor", "workflow_id", "statuses", "created_after", "created_before"))
-        return parts.executions.page(principal, owner=owner, shared=False, limit=10, **nothing)
+        return parts.executions.page(principal, ExecutionFilter(owner), limit=10)
 
     def noted(task: Callable[[], Any]) -> dict[str, object]:
         notes = acts.begin()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.core.keys import Keys
+from hpcwaas.core.keys import SSHKeys
 from hpcwaas.core.models import Execution, ExecutionState, SSHKey, Status, Workflow, WorkflowDetails
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, InvalidInputs, KeyInUse, NotFound
@@ -18,7 +18,6 @@ from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
 from hpcwaas.vault.embedded import EmbeddedVault
-from hpcwaas.vault.keygen import generate
 from hpcwaas.vault.keyring import Keyring
 
 NOW = datetime.now(UTC)
@@ -36,8 +35,8 @@ def records(database: Database) -> SSHKeyStore:
 
 
 @pytest.fixture
-def keys(database: Database, records: SSHKeyStore) -> Keys:
-    return Keys(records, EmbeddedVault(SecretStore(database), lambda: Keyring([bytes(32)])), generate)
+def keys(database: Database, records: SSHKeyStore) -> SSHKeys:
+    return SSHKeys(records, EmbeddedVault(SecretStore(database), lambda: Keyring([bytes(32)])))
 
 
 def details(**properties: Any) -> WorkflowDetails:
@@ -45,7 +44,7 @@ def details(**properties: Any) -> WorkflowDetails:
     return WorkflowDetails(workflow, {"type": "object", "properties": properties}, (), (), "1")
 
 
-def test_inputs_that_name_keys(keys: Keys) -> None:
+def test_inputs_that_name_keys(keys: SSHKeys) -> None:
     marked = details(identity={"type": "string", "x-ssh-key": True}, plain={"type": "string"})
     assert keys.used_by(ALICE, marked, {"identity": "key-1", "plain": "nothing"}) == {"key-1"}
     assert keys.used_by(ALICE, details(), {"vault_id": "key-1"}) == {"key-1"}
@@ -86,14 +85,14 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("schema", "inputs", "way"), PLACES.values(), ids=PLACES)
 def test_keys_are_found_wherever_they_are_named(
-    keys: Keys, schema: dict[str, Any], inputs: dict[str, Any], way: str
+    keys: SSHKeys, schema: dict[str, Any], inputs: dict[str, Any], way: str
 ) -> None:
     with pytest.raises(InvalidInputs) as caught:
         keys.used_by(ALICE, details(a=schema), inputs)
     assert [problem.input for problem in caught.value.problems] == [way]
 
 
-def test_own_keys_may_be_named_anywhere(keys: Keys) -> None:
+def test_own_keys_may_be_named_anywhere(keys: SSHKeys) -> None:
     for schema, inputs, _ in PLACES.values():
         own = json.loads(json.dumps(inputs).replace('"x"', '"key-1"').replace('\\"x\\"', '\\"key-1\\"'))
         if own != inputs and "\\" not in json.dumps(inputs):
@@ -140,7 +139,7 @@ def test_a_change_is_taken_by_one_until_it_is_stale(records: SSHKeyStore) -> Non
             method("key-1", "bob")
 
 
-def test_what_the_embedded_vault_holds_without_a_record_is_swept(database: Database, keys: Keys) -> None:
+def test_what_the_embedded_vault_holds_without_a_record_is_swept(database: Database, keys: SSHKeys) -> None:
     made = keys.create(ALICE, "ed25519", None, None, {})
     vault = EmbeddedVault(SecretStore(database), lambda: Keyring([bytes(32)]))
     vault.write(KEY, "PEM")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcwaas.core.models import ExecutionState, Status
+from hpcwaas.core.models import ExecutionFilter, ExecutionState, Status
 from hpcwaas.errors import BadRequest
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
@@ -25,6 +25,9 @@ from tests.unit.executions import START, execution
 @pytest.fixture
 def store(database: Database) -> ExecutionStore:
     return ExecutionStore(database)
+
+
+HERS = ExecutionFilter("alice")
 
 
 def test_unfinished_ones_oldest_first(store: ExecutionStore) -> None:
@@ -45,10 +48,10 @@ class TestPages:
             store.add(each)
         expected = sorted(all_of_them, key=lambda given: (given.created_at, given.id), reverse=True)
         for limit in (1, 3, 5, 10, 11):
-            seen, cursor = store.page("alice", limit=limit)
+            seen, cursor = store.page(HERS, limit=limit)
             while cursor is not None:
                 assert len(seen) % limit == 0
-                more, cursor = store.page("alice", limit=limit, cursor=cursor)
+                more, cursor = store.page(HERS, limit=limit, cursor=cursor)
                 assert more
                 seen += more
             assert seen == [replace(it, inputs={}) for it in expected]
@@ -63,7 +66,7 @@ class TestPages:
             store.add(each)
 
         def ids(owner: str | None = "alice", **filters: Any) -> list[str]:
-            return [found.id for found in store.page(owner, limit=10, **filters)[0]]
+            return [found.id for found in store.page(ExecutionFilter(owner, **filters), limit=10)[0]]
 
         assert ids() == [running.id, other.id, done.id]
         assert ids(None) == [foreign.id, running.id, other.id, done.id]
@@ -91,9 +94,9 @@ class TestPages:
             adder.start()
         try:
             for _ in range(3):
-                seen, cursor = store.page("alice", limit=7)
+                seen, cursor = store.page(HERS, limit=7)
                 while cursor is not None:
-                    more, cursor = store.page("alice", limit=7, cursor=cursor)
+                    more, cursor = store.page(HERS, limit=7, cursor=cursor)
                     seen += more
                 ids = [found.id for found in seen]
                 assert len(ids) == len(set(ids))
@@ -107,10 +110,10 @@ class TestPages:
     def test_a_cursor_is_safe_in_a_url(self, store: ExecutionStore) -> None:
         for number in range(2):
             store.add(execution(id=f"~~~???>>>{number}", created_at=START + timedelta(seconds=number)))
-        _, cursor = store.page("alice", limit=1)
+        _, cursor = store.page(HERS, limit=1)
         assert cursor is not None
         assert cursor.replace("-", "").replace("_", "").isalnum()
-        assert [found.id for found in store.page("alice", limit=1, cursor=cursor)[0]] == ["~~~???>>>0"]
+        assert [found.id for found in store.page(HERS, limit=1, cursor=cursor)[0]] == ["~~~???>>>0"]
 
     @pytest.mark.parametrize(
         "text",
@@ -124,16 +127,16 @@ class TestPages:
         encoded = base64.urlsafe_b64encode(text.encode(errors="surrogatepass")).decode()
         for cursor in (encoded, encoded.rstrip("=")):
             with pytest.raises(BadRequest, match="cursor"):
-                store.page("alice", limit=1, cursor=cursor)
+                store.page(HERS, limit=1, cursor=cursor)
 
     @given(cursor=st.text())
     @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_text_as_a_cursor_is_a_bad_request(self, store: ExecutionStore, cursor: str) -> None:
         with pytest.raises(BadRequest, match="cursor"):
-            store.page("alice", limit=1, cursor=cursor)
+            store.page(HERS, limit=1, cursor=cursor)
 
     def test_a_cursor_at_the_ends_of_the_calendar(self, store: ExecutionStore) -> None:
         store.add(execution())
         for moment, found in (("0001-01-01T00:00:00+14:00", 0), ("9999-12-31T23:59:59-12:00", 1)):
             cursor = base64.urlsafe_b64encode(json.dumps([moment, "x"]).encode()).decode()
-            assert len(store.page("alice", limit=1, cursor=cursor)[0]) == found
+            assert len(store.page(HERS, limit=1, cursor=cursor)[0]) == found

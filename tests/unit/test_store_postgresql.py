@@ -16,7 +16,7 @@ import pytest
 import requests
 from sqlalchemy import make_url, text
 
-from hpcwaas.core.models import Execution, ExecutionState, Status, Upload
+from hpcwaas.core.models import Execution, ExecutionFilter, ExecutionState, Status, Upload
 from hpcwaas.errors import BadRequest, Unavailable
 from hpcwaas.store import postgresql
 from hpcwaas.store.database import Database
@@ -96,7 +96,7 @@ def test_values_that_it_cannot_store_are_bad_requests(database: Database, caplog
         assert caught.value.__cause__ is None
         assert long not in caught.value.detail
     assert caplog.text == ""
-    assert executions.page(None, limit=10) == ([], None)
+    assert executions.page(ExecutionFilter(), limit=10) == ([], None)
 
 
 def test_a_restart_costs_no_request_after_it(server: PostgreSQL, own: Database) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hpcwaas.core.endings import Closing
-from hpcwaas.core.models import JSON, Execution, ExecutionState, SSHKey, Status, Upload
+from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, SSHKey, Upload
 from hpcwaas.core.people import Principal, Shares
 
 CLAIM = timedelta(seconds=15)
@@ -93,21 +93,16 @@ class ExecutionRecords(Protocol):
         """
 
     def page(
-        self,
-        owner: str | None,
-        *,
-        limit: int,
-        cursor: str | None = None,
-        workflow_id: str | None = None,
-        statuses: Collection[Status] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        shared_with: Principal | None = None,
+        self, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[Sequence[Execution], str | None]:
         """Executions, newest first, without their inputs, outputs and steps, and the cursor of the next page if any.
+        New ones that arrive in between shift nothing.
 
         Args:
-            shared_with: only those that others share with this user.
+            limit: at most so many, at least 1.
+
+        Raises:
+            BadRequest: a cursor that isn't one of ours.
         """
 
     def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> Sequence[Execution]:

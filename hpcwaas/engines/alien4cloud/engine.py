@@ -117,8 +117,7 @@ class Alien4CloudEngine:
         Raises:
             InvalidInputs: with all problems at once.
         """
-        secret = any(schema.get("writeOnly") for schema in details.inputs["properties"].values())
-        return Prepared(prepare_inputs(details.inputs, inputs), secret)
+        return Prepared(prepare_inputs(details.inputs, inputs), bool(details.secret_inputs))
 
     @calls.one()
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared, owner: str = "") -> str:

@@ -8,11 +8,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import paramiko
 import pytest
+from waas_cli.commands.ssh_keys import key_gen
 
+from hpcwaas.api import contract
+from hpcwaas.core.key_types import DEFAULT_TYPE, KEY_TYPES, KeyPair, generate
 from hpcwaas.errors import BadRequest
-from hpcwaas.vault.keygen import SIZES, KeyPair, generate
 
 KINDS = [
     ("ed25519", None, "ssh-ed25519", "BEGIN OPENSSH PRIVATE KEY", paramiko.Ed25519Key, 256),
@@ -77,9 +80,9 @@ def test_the_private_half_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("type_", "bits", "accepted"),
     [
-        ("dsa", None, list(SIZES)),
-        ("RSA", 3072, list(SIZES)),
-        ("", None, list(SIZES)),
+        ("dsa", None, list(KEY_TYPES)),
+        ("RSA", 3072, list(KEY_TYPES)),
+        ("", None, list(KEY_TYPES)),
         ("rsa", 1024, ["3072", "4096"]),
         ("rsa", 0, ["3072", "4096"]),
         ("ecdsa", 3072, ["256", "384", "521"]),
@@ -96,3 +99,20 @@ def test_other_kinds_are_refused_with_what_is_accepted(type_: str, bits: int | N
 def test_a_comment_is_one_line(comment: str) -> None:
     with pytest.raises(BadRequest):
         generate("ed25519", None, comment)
+
+
+def test_the_table_the_contract_and_the_command_name_the_same_types_and_sizes() -> None:
+    schemas = contract.read()["components"]["schemas"]
+    wanted, shown = schemas["NewSshKey"]["properties"], schemas["SshKey"]["properties"]
+    sizes = {name: kind.sizes for name, kind in KEY_TYPES.items()}
+
+    assert wanted["type"]["enum"] == shown["type"]["enum"] == list(KEY_TYPES)
+    assert wanted["type"]["default"] == DEFAULT_TYPE
+    assert wanted["bits"]["enum"] == sorted(size for each in sizes.values() for size in each)
+    told = wanted["bits"]["description"]
+    for name, accepted in sizes.items():
+        listed = re.search(rf"{name}: ([^;.]*)", told)
+        assert (tuple(map(int, re.findall(r"\d+", listed[1]))) if listed else ()) == accepted
+    options = {option.name: option for option in key_gen.params}
+    assert isinstance(options["kind"].type, click.Choice)
+    assert list(options["kind"].type.choices) == list(KEY_TYPES)
