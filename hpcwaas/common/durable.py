@@ -20,6 +20,23 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def write(path: Path, content: bytes) -> None:
+    """Writes a file and waits until its content is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replaces a file at once: readers, and whoever comes after a loss of power, see the old content or the new one.
+    One process at a time may do so."""
+    draft = path.with_name(path.name + ".new")
+    write(draft, content)
+    draft.rename(path)
+    sync_directory(path.parent)
+
+
 def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> str:
     """Reads a secret; when there is none yet, makes one that only this account can read.
 

@@ -182,7 +182,7 @@ class Executions:
         Raises:
             NotFound: unknown, or none that the user may see.
         """
-        return self.refresh(self._find(principal, execution_id))
+        return self.refresh(self.find(principal, execution_id))
 
     def changing(self, principal: Principal, execution_id: str, act: policy.Act) -> Execution:
         """An execution as it is stored, for one who is about to change it.
@@ -191,11 +191,12 @@ class Executions:
             NotFound: unknown, or none that the user may see.
             Forbidden: the user may see it, and no more.
         """
-        execution = self._find(principal, execution_id)
+        execution = self.find(principal, execution_id)
         policy.require_act(principal, act, execution.owner)
         return execution
 
-    def _find(self, principal: Principal, execution_id: str) -> Execution:
+    def find(self, principal: Principal, execution_id: str) -> Execution:
+        """An execution as it was known last; see `get`."""
         reach = policy.reach(principal)
         execution = self._recent.get(execution_id)
         # Others than the owner and operators always cost one query: nothing tells them whether it is kept here.
@@ -209,9 +210,13 @@ class Executions:
             acts.note(owner=execution.owner)
         return execution
 
-    def refresh(self, execution: Execution) -> Execution:
+    def refresh(self, execution: Execution, news: ExecutionState | None = None) -> Execution:
         """Asks the engine for news of an execution and stores them. What is stored is given when the engine doesn't
-        answer, and said to be stale."""
+        answer, and said to be stale.
+
+        Args:
+            news: what the engine has just said of it; None to ask it.
+        """
         if execution.settled:
             return execution
         engine = self._engines.get(execution.engine)
@@ -220,7 +225,7 @@ class Executions:
         if execution.reference is None:
             return execution
         try:
-            state = engine.state(execution.reference)
+            state = news or engine.state(execution.reference)
         except _SILENT as error:
             stale_since = engine.silent_since() or datetime.now(UTC)
             _LOGGER.debug("no news of execution %s: %s", execution.id, error.detail)

@@ -96,12 +96,13 @@ class Logs:
         Raises:
             NotFound: unknown, or somebody else's.
         """
-        execution = self._executions.get(principal, execution_id)
+        execution = self._executions.find(principal, execution_id)
         if execution.reference is None:
-            return LogView(LogPage((), 0, execution.state.status.over), execution.state.status, None)
+            status = self._executions.refresh(execution).state.status
+            return LogView(LogPage((), 0, status.over), status, None)
         engine = self._engines.of(execution)
         page = engine.log(execution.reference, levels, start, None if size < 0 else size)
-        state = self._executions.refresh(execution).state
+        state = self._executions.refresh(execution, page.state).state
         if execution.closed is not None:  # nobody need wait for what its engine may still say
             page = replace(page, over=True)
         waits = not page.over and page.total <= start

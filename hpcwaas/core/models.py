@@ -189,12 +189,14 @@ class LogPage:
         total: entries of these levels in the log so far.
         over: the execution has ended and the log is complete.
         stale_since: since when the engine doesn't answer, when there may be more.
+        state: of the execution, where the engine asked for it before it read the log.
     """
 
     entries: tuple[LogEntry, ...]
     total: int
     over: bool
     stale_since: datetime | None = None
+    state: ExecutionState | None = None
 
 
 @dataclass(frozen=True, slots=True)

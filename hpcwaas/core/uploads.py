@@ -9,13 +9,13 @@ import logging
 import os
 import secrets
 import time
-import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from hpcwaas.common.durable import sync_directory
+from hpcwaas.common.names import unusable_name
 from hpcwaas.core import acts, policy
 from hpcwaas.core.models import StoredUpload, Upload
 from hpcwaas.core.people import Principal
@@ -27,7 +27,6 @@ _LOGGER = logging.getLogger(__name__)
 _CHUNK = 256 * 1024
 _CHECK_EVERY = 64 * 2**20
 """Bytes after which an upload of unknown length is held against the owner's limit again."""
-_MAX_NAME_BYTES = 255
 _MAX_MEDIA_TYPE = 255
 _ORPHAN_SECONDS = 3600
 """Age from which a file that no record knows is rubbish of a crash, and not an upload under way."""
@@ -219,9 +218,6 @@ def _read(stream: BinaryIO) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    if not name or name in (".", "..") or any(c in "/\\" or unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise BadRequest(
-            "`name` can't be used: expected the name of a file, without folders, control characters or half characters."
-        )
-    if len(name.encode()) > _MAX_NAME_BYTES:
-        raise BadRequest(f"`name` can't be used: it is longer than {_MAX_NAME_BYTES} bytes in UTF-8.")
+    reason = "it holds a backslash" if "\\" in name else unusable_name(name)
+    if reason:
+        raise BadRequest(f"`name` can't be used: {reason}. Expected the name of a file, without folders.")

@@ -18,12 +18,12 @@ import psutil
 import pytest
 
 from hpcwaas.core.models import ExecutionState, Level, Status, StepDeclaration
-from hpcwaas.engines.cwl.executions import Executions
+from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.site import LocalSite
 from hpcwaas.engines.cwl.storage import spool
-from hpcwaas.engines.cwl.storage.spool import DIED
+from hpcwaas.engines.cwl.storage.stored import DIED
+from tests.engines.cwl_bench import DETAILS
 from tests.waiting import wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"
@@ -46,10 +46,10 @@ class Service:
         self.marks = directory.parent / "marks"
         self.marks.mkdir(exist_ok=True)
         settings = SETTINGS.model_copy(update={"writable": (self.marks,)})
-        self.executions = Executions(LocalSite(directory, settings), settings)
+        self.executions = CWLEngine(settings, directory.parent)
 
     def start(self, script: str, execution_id: str | None = None) -> str:
-        return self.executions.start(execution_id or uuid.uuid4().hex, job(script))
+        return self.executions.start(execution_id or uuid.uuid4().hex, DETAILS, job(script))
 
     def end(self, reference: str, timeout: float = 40) -> ExecutionState:
         wait(self.executions, reference, Level(0), 0, timeout)
@@ -309,7 +309,7 @@ def test_the_launcher_leaves_when_nobody_needs_it_and_makes_room_for_another(tmp
     service.end(service.start("true"))
     first = service.processes("launcher")[0].pid
     settings = SETTINGS.model_copy(update={"max_running": 1})
-    other = Executions(LocalSite(service.directory, settings), settings)
+    other = CWLEngine(settings, service.directory.parent)
     eventually(lambda: [process.pid for process in service.processes("launcher")] not in ([], [first]))
     assert service.end(service.start("true")).status is Status.SUCCEEDED
     service.executions.close()

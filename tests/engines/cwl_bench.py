@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcwaas.core.models import ExecutionState, Level, OutputFile, StepDeclaration
-from hpcwaas.engines.cwl.executions import Executions
+from hpcwaas.core.models import ExecutionState, Level, OutputFile, StepDeclaration, Workflow, WorkflowDetails
+from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.site import LocalSite
 from tests.waiting import wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
+DETAILS = WorkflowDetails(Workflow("w", "w", "cwl", "w", "local", "local"), {}, (), (), "1")
+"""Of what isn't in the catalogue of the engine that runs it."""
 
 
 @dataclass
@@ -23,18 +24,21 @@ class Bench:
     """Executions in a directory of their own."""
 
     directory: Path
-    executions: Executions
+    executions: CWLEngine
 
     @classmethod
     def open(cls, directory: Path, **settings: Any) -> Bench:
         parsed = CWLSettings.model_validate({"max_running": 4} | settings)
-        return cls(directory, Executions(LocalSite(directory, parsed), parsed))
+        return cls(directory, CWLEngine(parsed, directory.parent))
 
     def start(self, document: str, order: dict[str, Any], *steps: str, **more: Any) -> str:
         declared = tuple(StepDeclaration(name) for name in steps or (document,))
         values: dict[str, Any] = {"fragment": None, "staged": (), "fetched": (), "version": "1"} | more
         job = Job("w", document=DATA / f"{document}.cwl", order=order, steps=declared, **values)
-        return self.executions.start(uuid.uuid4().hex, job)
+        return self.begin(job)
+
+    def begin(self, job: Job, execution_id: str | None = None) -> str:
+        return self.executions.start(execution_id or uuid.uuid4().hex, DETAILS, job)
 
     def shell(self, script: str) -> str:
         return self.start("shell", {"script": script})

@@ -12,7 +12,7 @@ import pytest
 
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.describer import describe_entries
-from hpcwaas.engines.cwl.workflows.entries import Entry
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.errors import Unavailable
 from tests.engines.cwl_documents import ids, tool
 

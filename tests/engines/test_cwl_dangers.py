@@ -9,7 +9,7 @@ import pytest
 
 from hpcwaas.common.resources import resource
 from hpcwaas.engines.cwl.workflows.describer import describe_entries
-from hpcwaas.engines.cwl.workflows.entries import Entry
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 
 JS = "requirements: {InlineJavascriptRequirement: {}}\n"
 LIBRARY = (

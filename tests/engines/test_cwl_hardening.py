@@ -12,6 +12,7 @@ import tracemalloc
 import uuid
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.run.collection import collect
 from hpcwaas.engines.cwl.run.launcher import poke
 from hpcwaas.engines.cwl.run.runner import copy_file
-from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.outputs import open_inside
 from hpcwaas.engines.cwl.storage.packing import pack
 from hpcwaas.engines.cwl.storage.trees import DEPTH_LIMIT, disk_use, remove_tree, walk
@@ -89,18 +90,18 @@ def test_a_torn_state_is_an_execution_that_died(bench: Bench, torn: bytes) -> No
     (directory / spool.STATE).write_bytes(torn)
 
     state = bench.executions.state(reference)
-    assert (state.status, state.reason) == (Status.FAILED, spool.DIED)
+    assert (state.status, state.reason) == (Status.FAILED, stored.DIED)
     assert state.ended_at
 
-    ticket = spool.Request.from_json((directory / spool.REQUEST).read_bytes()).ticket
+    ticket = stored.REQUEST.validate_json((directory / spool.REQUEST).read_bytes()).ticket
     (bench.directory / "active" / ticket).touch()
     poke(bench.directory)
     eventually(lambda: not (bench.directory / "active" / ticket).exists())
 
-    assert json.loads((directory / spool.STATE).read_bytes())["reason"] == spool.DIED
+    assert json.loads((directory / spool.STATE).read_bytes())["reason"] == stored.DIED
     state = bench.executions.state(reference)
     assert (state.status, [step.status for step in state.steps]) == (Status.FAILED, [StepStatus.SKIPPED])
-    assert bench.text(reference).endswith(spool.DIED)
+    assert bench.text(reference).endswith(stored.DIED)
     ended(bench)  # others run
 
 
@@ -125,12 +126,44 @@ def test_a_marker_without_an_execution_is_dropped(bench: Bench, folder: str) -> 
 
 
 def test_a_request_of_an_earlier_version_is_read() -> None:
-    request = spool.Request("t", "/d", None, (), (), (), ("cwltool",), None, (), 1, 2, 3, 4, 5.5, (("a", "b"),))
-    assert spool.Request.from_json(request.to_json()) == request
-    values = json.loads(request.to_json())
+    request = stored.Request("t", "/d", None, (), (), (), ("cwltool",), None, (), 1, 2, 3, 4, 5.5, (("a", "b"),))
+    assert stored.REQUEST.validate_json(stored.REQUEST.dump_json(request)) == request
+    values = json.loads(stored.REQUEST.dump_json(request))
     del values["time"], values["copies"]
-    earlier = spool.Request.from_json(json.dumps(values).encode())
+    earlier = stored.REQUEST.validate_json(json.dumps(values).encode())
     assert (earlier.disk, earlier.time, earlier.copies) == (4, None, ())
+
+
+def test_a_state_of_an_earlier_version_is_read() -> None:
+    begin = datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
+    steps = (Step("prepare", StepStatus.RUNNING, None, begin), Step("count", StepStatus.PENDING, "Counts"))
+    state = ExecutionState(Status.RUNNING, started_at=begin, steps=steps, stored=7)
+    assert stored.decode_state(stored.encode_state(state)) == state
+    earlier = {
+        "status": "RUNNING",
+        "started_at": "2026-07-01T10:30:00+00:00",
+        "ended_at": None,
+        "reason": None,
+        "steps": [
+            ["prepare", "RUNNING", None, "2026-07-01T10:30:00+00:00", None],
+            ["count", "PENDING", "Counts", None, None],
+        ],
+    }
+    assert stored.decode_state(json.dumps(earlier).encode()) == replace(state, stored=0)
+
+
+def test_a_request_that_this_version_does_not_understand_ends_the_execution_and_says_so(bench: Bench) -> None:
+    reference = uuid.uuid4().hex
+    directory = bench.directory / "executions" / reference
+    directory.mkdir()
+    (directory / spool.REQUEST).write_text('{"ticket": 5, "tool": "of another time"}')
+    ticket = spool.Spool.new_ticket(reference)
+    (bench.directory / "queue" / ticket).touch()
+    poke(bench.directory)
+    state = bench.end(reference)
+    assert state.status is Status.FAILED
+    assert "another version of the service" in (state.reason or "")
+    assert bench.text(reference) == state.reason
 
 
 @pytest.mark.parametrize(("broken", "error"), [("incoming", Unavailable), ("queue", UncertainStart)])
@@ -176,7 +209,7 @@ def test_a_tool_that_writes_to_its_input_changes_no_upload(bench: Bench, tmp_pat
     order = {"f": {"class": "File", "location": "inputs/0/f"}}
     staged = (StagedFile(source, "inputs/0/f"),)
     job = Job("w", document, None, order, staged, (), (StepDeclaration("vandal"),), "1")
-    reference = bench.executions.start(uuid.uuid4().hex, job)
+    reference = bench.begin(job)
 
     assert bench.end(reference).status is Status.SUCCEEDED, bench.text(reference)
 
@@ -336,8 +369,8 @@ def test_large_outputs_are_not_kept_in_memory(tmp_path: Path) -> None:
         for number in range(20):
             directory = bench.directory / "executions" / str(number)
             directory.mkdir()
-            (directory / spool.STATE).write_bytes(spool.encode_state(state))
-            (directory / spool.OUTPUT_OBJECT).write_bytes(spool.dump({"text": "x" * MIB}))
+            (directory / spool.STATE).write_bytes(stored.encode_state(state))
+            (directory / spool.OUTPUT_OBJECT).write_bytes(json.dumps({"text": "x" * MIB}).encode())
         tracemalloc.start()
         for number in range(20):
             outputs = bench.executions.state(str(number)).outputs

@@ -47,14 +47,14 @@ def test_starting_an_execution_again_starts_nothing(bench: Bench) -> None:
     reference = bench.shell("date +%s.%N > when.txt")
     document = DATA / "shell.cwl"
     job = Job("w", document, None, {"script": "exit 1"}, (), (), (StepDeclaration("shell"),), "1")
-    threads = [threading.Thread(target=bench.executions.start, args=(reference, job)) for _ in range(8)]
+    threads = [threading.Thread(target=bench.begin, args=(job, reference)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert bench.end(reference).status is Status.SUCCEEDED
-    bench.executions.start(reference, job)
+    bench.begin(job, reference)
     time.sleep(0.2)
     assert bench.executions.state(reference).status is Status.SUCCEEDED
     assert bench.text(reference).count("Final process status") == 1
@@ -90,7 +90,7 @@ def test_broken_inputs_and_documents_give_a_reason(bench: Bench, tmp_path: Path)
     document = tmp_path / "broken.cwl"
     document.write_text("cwlVersion: v1.2\nclass: CommandLineTool\ninputs: {a: strong}\noutputs: []\n")
     job = Job("w", document, None, {}, (), (), (StepDeclaration("broken"),), "1")
-    reference = bench.executions.start(uuid.uuid4().hex, job)
+    reference = bench.begin(job)
     broken = bench.end(reference)
     assert broken.status is Status.FAILED
     assert "strong" in (broken.reason or "")

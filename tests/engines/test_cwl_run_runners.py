@@ -19,7 +19,7 @@ def test_javascript_runs_without_node_on_the_path(tmp_path: Path, monkeypatch: p
     tools.mkdir()
     (tools / "sh").symlink_to(str(shutil.which("sh")))
     monkeypatch.setenv("PATH", str(tools))
-    bench = Bench.open(tmp_path / "cwl")
+    bench = Bench.open(tmp_path / "data" / "cwl")
     try:
         reference = bench.shell("echo > a.txt")
         state = bench.end(reference)
@@ -49,7 +49,7 @@ def test_any_cwl_runner_will_do(tmp_path: Path) -> None:
         assert "Output stolen is dropped" in bench.text(good, Level.WARN)
         bad = bench.start("two-steps", {"text": "fail"}, "write", "count")
         assert bench.end(bad).reason == "the grid is down"
-        assert bench.executions.check().status == "ok"
+        assert bench.executions.checks()[-1].status == "ok"
     finally:
         bench.executions.close()
 
@@ -59,7 +59,7 @@ def test_a_missing_runner_is_named(tmp_path: Path) -> None:
     try:
         state = bench.end(bench.start("two-steps", {"text": "x"}, "write", "count"))
         assert state.reason == "The runner no-such-runner was not found (setting cwl.runner.command)."
-        check = bench.executions.check()
+        check = bench.executions.checks()[-1]
         assert check.status == "degraded"
         assert "no-such-runner" in check.problems[0]
     finally:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl.workflows.entries import Entry, find_entries, permitted_by, read_stamps
+from hpcwaas.engines.cwl.workflows.entries import find_entries, permitted_by, read_stamps
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 
 
 def look(directory: Path, *names: str, **contents: str) -> tuple[list[Entry], list[str]]:

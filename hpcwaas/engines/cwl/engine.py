@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import mimetypes
+import os
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hpcwaas.common.resources import resource
 from hpcwaas.core.models import (
@@ -15,24 +22,38 @@ from hpcwaas.core.models import (
     Level,
     LogPage,
     Output,
+    OutputArchive,
+    OutputFile,
+    OutputValue,
     Status,
+    Step,
+    StepStatus,
     Workflow,
     WorkflowDetails,
 )
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
-from hpcwaas.engines.cwl.executions import Executions
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.looks import Looks
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
+from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
+from hpcwaas.engines.cwl.storage.log import LogIndexes
+from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
-from hpcwaas.errors import Conflict
+from hpcwaas.errors import Conflict, NotFound
+
+_CACHED_STATES = 512
+_CACHED_OUTPUTS = 64 << 10
+"""Bytes of the largest output object that is kept in memory."""
+
+_UNKNOWN = "The engine has no trace of this execution."
+_Stamp = tuple[int, int, int]
 
 
 class CWLEngine:
-    """Publishes the documents of a directory and runs them with a CWL runner.
+    """Publishes the documents of a directory and runs them with a CWL runner. The reference of an execution is its id.
 
     Args:
         data_dir: of the service; the engine keeps its own things in `cwl` there.
@@ -43,12 +64,19 @@ class CWLEngine:
 
     def __init__(self, settings: CWLSettings, data_dir: Path, secrets: Sequence[Path] = ()) -> None:
         directory = data_dir / "cwl"
+        self._settings = settings
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._looks = Looks(settings.limits.disk)
-        self._executions = Executions(LocalSite(directory, settings, [data_dir, *secrets]), settings)
+        self._site = LocalSite(directory, settings, [data_dir, *secrets])
         self._catalogue = Catalogue(
             settings.catalogue or resource("examples"), directory / "catalogue", settings.without_metadata
         )
+        self._logs = LogIndexes(lambda reference, offset, size: self._site.read(reference, spool.LOG, offset, size))
+        self._watcher = Watcher(
+            lambda reference: [self._site.stamp(reference, name) for name in (spool.STATE, spool.LOG)], self._news
+        )
+        self._states: OrderedDict[str, tuple[_Stamp, ExecutionState]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published, in order of their ids."""
@@ -61,76 +89,165 @@ class CWLEngine:
     def workflow(
         self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
     ) -> WorkflowDetails:
-        """The details of one workflow that is permitted. They are a second old at most.
-
-        Raises:
-            NotFound: no such one is published under this id.
-        """
+        """The details of one workflow that is permitted. They are a second old at most."""
         return self._catalogue.details(workflow_id, permitted)
 
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
-        """Checks inputs against the workflow completely, without side effects.
-
-        Raises:
-            InvalidInputs: with all problems at once.
-        """
+        """Checks inputs against the workflow completely, without side effects."""
         with self._looks.session() as look:
             job = prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
         return replace(job, time=self._catalogue.time_limit(details.workflow.id))
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
-        """Starts an execution, or finds that it has been started before under this id and leaves it alone."""
-        return self._executions.start(execution_id, prepared, owner)
+        """Starts an execution, or leaves alone what has been started under this id."""
+        self._site.submit(execution_id, prepared, owner)
+        return execution_id
 
     def state(self, reference: str) -> ExecutionState:
         """What is known now. UNKNOWN when there is no trace of it."""
-        return self._executions.state(reference)
+        stamp = self._site.stamp(reference, spool.STATE)
+        state = self._unbegun(reference) if stamp is None else self._begun(reference, stamp)
+        waits = state.status in (Status.PENDING, Status.RUNNING)
+        if waits and self._site.stamp(reference, spool.CANCEL):
+            return replace(state, status=Status.CANCELLING, reason=None)
+        return state
+
+    def _unbegun(self, reference: str) -> ExecutionState:
+        content = self._site.read(reference, spool.REQUEST)
+        if not content:
+            return ExecutionState(Status.UNKNOWN, reason=_UNKNOWN)
+        try:
+            declared = stored.REQUEST.validate_json(content).steps
+        except ValueError:  # of another version: the launcher ends it
+            declared = ()
+        steps = tuple(Step(step.name, StepStatus.PENDING, step.label) for step in declared)
+        reason = None
+        if self._site.running() >= self._settings.max_running:
+            reason = (
+                f"Waits for its turn: no more than {self._settings.max_running} executions run at the same time. Whose "
+                "owner has fewest running goes next."
+            )
+        return ExecutionState(Status.PENDING, reason=reason, steps=steps)
+
+    def _begun(self, reference: str, stamp: _Stamp) -> ExecutionState:
+        with self._lock:
+            known = self._states.get(reference)
+            if known and known[0] == stamp:
+                self._states.move_to_end(reference)
+                return known[1]
+        state = stored.decode_state(self._site.read(reference, spool.STATE))
+        if state.status.over:
+            kept = self._kept_outputs(reference)
+            state = replace(
+                state,
+                ended_at=state.ended_at or datetime.fromtimestamp(stamp[1] / 1e9, UTC),
+                outputs={name: outputs.show(value, name) for name, value in kept.items()},
+            )
+            size = self._site.stamp(reference, spool.OUTPUT_OBJECT)
+            if size and size[2] > _CACHED_OUTPUTS:
+                return state
+        with self._lock:
+            self._states[reference] = (stamp, state)
+            self._states.move_to_end(reference)
+            if len(self._states) > _CACHED_STATES:
+                self._states.popitem(last=False)
+        return state
+
+    def _kept_outputs(self, reference: str) -> Mapping[str, JSON]:
+        try:
+            kept = json.loads(self._site.read(reference, spool.OUTPUT_OBJECT))
+        except ValueError:  # none, or a disk that did not keep it whole
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def _news(self, reference: str) -> tuple[bool, Callable[[Level], int]]:
+        stamp = self._site.stamp(reference, spool.STATE)
+        over = stamp is not None and self._begun(reference, stamp).status.over
+        return over, self._logs.get(reference).total
 
     def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
         """Entries of the given levels; `start` and `limit` count entries of these levels only."""
-        return self._executions.log(reference, levels, start, limit)
+        state = self.state(reference)  # asked before the log is read, which is complete when the execution is over
+        index = self._logs.get(reference)
+        return LogPage(index.entries(levels, start, limit), index.total(levels), state.status.over, state=state)
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
         """Calls `wake` when the log has an entry of these levels at `start` or the execution is over."""
-        return self._executions.watch(reference, levels, start, wake)
+        return self._watcher.watch(reference, levels, start, wake)
 
     def cancel(self, reference: str) -> None:
-        """Asks for the end of an execution and returns at once.
+        """Asks for the end of an execution and returns at once. Harmless when repeated.
 
         Raises:
             Conflict: it has ended by itself.
             NotFound: there is no trace of it.
         """
-        self._executions.cancel(reference)
+        state = self.state(reference)
+        if state.status is Status.UNKNOWN:
+            raise NotFound(_UNKNOWN)
+        if state.status is Status.CANCELLED:
+            return
+        if state.status.over:
+            raise Conflict(f"The execution is over already: {state.status}.")
+        self._site.cancel(reference)
 
     def lost(self, reference: str) -> bool:
         """Whether there is no trace of an execution."""
-        return self._executions.state(reference).status is Status.UNKNOWN
+        return self.state(reference).status is Status.UNKNOWN
 
     def silent_since(self) -> None:
         """Always None: it is in this process."""
         return
 
     def resume(self, reference: str) -> None:
-        """Runners of CWL can't.
-
-        Raises:
-            Conflict: always.
-        """
+        """Always refuses: runners of CWL can't go on where they failed."""
         raise Conflict("Executions of this engine can't be resumed. Trigger a new one.")
 
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
         """An output of an ended execution, or a part of it.
 
         Raises:
-            NotFound: no such output or part.
+            NotFound: no such output or part, or the execution has not ended.
         """
-        return self._executions.output(reference, name, path, archive)
+        if not self.state(reference).status.over:
+            raise NotFound("The execution has not ended. Its outputs can be fetched when it has.")
+        kept = self._kept_outputs(reference)
+        if name not in kept:
+            known = ", ".join(sorted(kept)) or "none"
+            raise NotFound(f"The execution has no output {name!r}. Its outputs: {known}.")
+        try:
+            found = outputs.find(kept[name], path)
+            if isinstance(found, outputs.Place):
+                return self._open(reference, found, archive)
+        except (LookupError, outputs.OutsideError):
+            raise NotFound(f"The output {name!r} has no part {path!r}.") from None
+        return OutputValue(outputs.show(found, f"{name}/{path}" if path else name))
+
+    def _open(self, reference: str, place: outputs.Place, archive: str) -> Output:
+        declared: Mapping[str, Any] = place.declared or {}
+        name = declared.get("basename") or place.path.rpartition("/")[2]
+        stream = self._site.open_output(reference, place.path)
+        if stream is None:
+            chunks = self._site.pack_output(reference, place.path, archive)
+            return OutputArchive(f"{name}.{archive}", packing.MEDIA_TYPES[archive], chunks)
+        status = os.fstat(stream.fileno())
+        return OutputFile(
+            name=name,
+            media_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
+            size=status.st_size,
+            etag=str(declared.get("checksum") or f"{status.st_size:x}-{status.st_mtime_ns:x}").replace("$", "-"),
+            modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+            stream=stream,
+        )
 
     def checks(self) -> Sequence[Check]:
         """State of the catalogue, and whether executions can run."""
-        return [self._catalogue.check(), self._executions.check()]
+        begin = time.perf_counter()
+        problems = self._site.problems()
+        status = "degraded" if problems else "ok"
+        executions = Check("cwl-executions", status, time.perf_counter() - begin, tuple(problems))
+        return [self._catalogue.check(), executions]
 
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
-        self._executions.close()
+        self._site.close()

@@ -1,4 +1,7 @@
-"""Where executions live. A site differs from another only in how a command is run and a file is moved."""
+"""The machine on which executions live: what the engine does with their directories, and how the launcher is started.
+
+Another site would differ only in how a command is run and a file is moved.
+"""
 
 from __future__ import annotations
 
@@ -14,66 +17,23 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import hpcwaas
+from hpcwaas.common import durable
 from hpcwaas.engines.cwl.confinement import levels
+from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.storage import packing, spool
 from hpcwaas.engines.cwl.storage.outputs import open_inside
+from hpcwaas.engines.cwl.storage.stored import Confinement, Request
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
 _PATIENCE = 10.0
-
-
-class Site(Protocol):
-    """What the engine needs of the place where executions live. Names are those of `spool`'s files.
-
-    Attributes:
-        confinement: of executions there.
-    """
-
-    confinement: spool.Confinement
-
-    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
-        """Makes and queues an execution, unless that was done before.
-
-        Args:
-            order: the CWL input object.
-            files: for each path in the execution's directory the file on this machine that becomes it.
-        """
-
-    def cancel(self, execution_id: str) -> None:
-        """Asks for the end of an execution."""
-
-    def running(self) -> int:
-        """Executions that run now."""
-
-    def stamp(self, execution_id: str, name: str) -> tuple[int, int, int] | None:
-        """Something that changes whenever a file of an execution does; None when there is no such file."""
-
-    def read(self, execution_id: str, name: str, offset: int = 0, size: int = -1) -> bytes:
-        """A part of a file of an execution; nothing when there is no such file."""
-
-    def open_output(self, execution_id: str, path: str) -> BinaryIO | None:
-        """Opens an output file; None when the path is that of a directory.
-
-        Raises:
-            OutsideError: there is nothing of that path in the outputs.
-        """
-
-    def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
-        """The bytes of an archive of an output directory."""
-
-    def problems(self) -> list[str]:
-        """What keeps executions from running, a sentence each."""
-
-    def close(self) -> None:
-        """Releases what this process holds. Executions go on."""
 
 
 class LocalSite:
@@ -87,7 +47,7 @@ class LocalSite:
     def __init__(self, directory: Path, settings: CWLSettings, protected: Sequence[Path] = ()) -> None:
         self._settings = settings
         self._spool = spool.Spool(directory.absolute())
-        self.confinement = _confinement(settings, [self._spool.directory, *protected])
+        self._confinement = _confinement(settings, [self._spool.directory, *protected])
         # As long as somebody holds this lock the launcher doesn't leave.
         self._service = os.open(self._spool.directory / launcher.SERVICE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._service, fcntl.LOCK_SH)
@@ -104,7 +64,7 @@ class LocalSite:
             else:
                 self._launcher.reap()
 
-    def submit(self, execution_id: str, request: spool.Request, order: bytes, files: Mapping[str, Path]) -> None:
+    def submit(self, execution_id: str, job: Job, owner: str) -> None:
         """Makes and queues an execution, unless that was done before.
 
         Raises:
@@ -112,25 +72,53 @@ class LocalSite:
             Unavailable: the disk is full or broken, and nothing was made.
             UncertainStart: the execution was made, and may be queued or not.
         """
+        places = {
+            f"{spool.ARCHIVES if staged.unpack else spool.UPLOADS}/{number}": staged
+            for number, staged in enumerate(job.staged)
+        }
 
         def fill(draft: Path) -> None:
-            spool.write_durably(draft / spool.ORDER, order)
-            for target, source in files.items():
-                (draft / target).parent.mkdir(parents=True, exist_ok=True)
-                if not source.exists():
-                    inputs = {place: Path(name).name for place, name, *_ in (*request.copies, *request.archives)}
-                    raise Conflict(f"The file {inputs[target]}, an input of the execution, has been deleted meanwhile.")
-                _place(source, draft / target)
+            durable.write(draft / spool.ORDER, dump_order(job.order).encode())
+            for place, staged in places.items():
+                (draft / place).parent.mkdir(parents=True, exist_ok=True)
+                if not staged.source.exists():
+                    name = Path(staged.target).name
+                    raise Conflict(f"The file {name}, an input of the execution, has been deleted meanwhile.")
+                _place(staged.source, draft / place)
 
         try:
-            self._spool.submit(execution_id, request, fill)
+            self._spool.submit(execution_id, self._request(execution_id, job, owner, places), fill)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = error.errno in spool.FULL
             detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
             if self.stamp(execution_id, spool.REQUEST):
                 raise UncertainStart(detail) from error
             raise Unavailable(detail, retry_after=60) from error
         self._launcher.ensure()
+
+    def _request(self, execution_id: str, job: Job, owner: str, places: Mapping[str, StagedFile]) -> Request:
+        limits, runner = self._settings.limits, self._settings.runner
+        return Request(
+            ticket=spool.Spool.new_ticket(execution_id),
+            document=str(job.document),
+            fragment=job.fragment,
+            steps=job.steps,
+            archives=tuple((place, each.target, each.unpack) for place, each in places.items() if each.unpack),
+            downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
+            networks=(self._settings.http_allowed, self._settings.http_denied),
+            command=runner.command,
+            arguments=runner.arguments,
+            environment=self._settings.environment,
+            cores=limits.cores,
+            memory=limits.memory,
+            log=limits.log,
+            disk=limits.disk,
+            time=job.time or limits.time,
+            copies=tuple((place, each.target) for place, each in places.items() if not each.unpack),
+            owner=owner,
+            processes=limits.processes,
+            confinement=self._confinement,
+        )
 
     def cancel(self, execution_id: str) -> None:
         """Asks for the end of an execution."""
@@ -174,7 +162,7 @@ class LocalSite:
     def problems(self) -> list[str]:
         """What keeps executions from running, a sentence each."""
         problems = []
-        if self.confinement.level == levels.NONE:
+        if self._confinement.level == levels.NONE:
             problems.append(
                 "Executions are not confined: they can read and change all files of the service's account (setting "
                 "cwl.confinement)."
@@ -204,7 +192,7 @@ class LocalSite:
         os.close(self._service)
 
 
-def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> spool.Confinement:
+def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> Confinement:
     level = levels.choose(settings.confinement)
     if level != levels.NAMESPACES and settings.confinement != levels.NONE:
         reason = levels.problem(levels.NAMESPACES) or f"the setting cwl.confinement is {level}"
@@ -212,7 +200,7 @@ def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> spool.Conf
     path = kept_environment(settings.environment)["PATH"]
     programs = levels.environment(settings.runner.command, path)
     places = [*levels.system(), *programs, *settings.readable]
-    return spool.Confinement(
+    return Confinement(
         level,
         readable=tuple(str(place) for place in levels.open_parts(places, protected)),
         writable=tuple(str(place) for place in settings.writable),

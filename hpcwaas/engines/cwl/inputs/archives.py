@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from hpcwaas.engines.cwl.inputs.names import unusable_name
+from hpcwaas.common.names import unusable_name
 from hpcwaas.engines.cwl.inputs.tars import BLOCK, ArchiveError, Tar, is_header, shown
 
 __all__ = ["ArchiveError", "look", "may_be_archive", "unpack"]

@@ -9,12 +9,12 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from hpcwaas.common.names import unusable_name
 from hpcwaas.core.models import JSON, StoredUpload
 from hpcwaas.core.ports.engine import UploadLookup
 from hpcwaas.engines.cwl.inputs.archives import ArchiveError
 from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
 from hpcwaas.engines.cwl.inputs.looks import Look
-from hpcwaas.engines.cwl.inputs.names import unusable_name
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
 from hpcwaas.engines.cwl.workflows.schema import CONTENTS_LIMIT

@@ -21,13 +21,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hpcwaas.common import kernel
+from hpcwaas.common import durable, kernel
 from hpcwaas.core.models import ExecutionState, Level, Status, Step, StepStatus
 from hpcwaas.engines.cwl.run import processes
 from hpcwaas.engines.cwl.run.steps import finish
 from hpcwaas.engines.cwl.run.supervisor import CANCELLED, Supervisor
 from hpcwaas.engines.cwl.run.turns import Turns
-from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.log import LogWriter
 from hpcwaas.engines.cwl.storage.trees import remove_tree
 
@@ -43,6 +43,10 @@ LEAVE = b"Q"
 _TICK = 1.0
 _MAX_ATTEMPTS = 3
 _MAX_LOG = 1 << 20
+_UNREADABLE = (
+    "The execution could not be started: another version of the service queued it, or its files were damaged. Trigger "
+    "it again."
+)
 
 
 def poke(directory: Path, byte: bytes = WAKE) -> bool:
@@ -129,23 +133,24 @@ class Launcher:
         if full and not (state and state.ended_at):
             remove_tree(self._spool.execution(execution_id) / spool.OUTPUTS)
         if state is None:
-            reason = spool.DISK_FULL if full else "The execution could not be started."
-            self._finish(execution_id, ExecutionState(Status.FAILED, reason=reason))
+            reason = "The execution could not be started." if self._spool.request(execution_id) else _UNREADABLE
+            self._finish(execution_id, ExecutionState(Status.FAILED, reason=spool.DISK_FULL if full else reason))
         elif state.ended_at:
             pass
         elif (self._spool.execution(execution_id) / spool.CANCEL).exists():
             self._finish(execution_id, replace(state, status=Status.CANCELLED, reason=CANCELLED))
         else:
             self._finish(
-                execution_id, replace(state, status=Status.FAILED, reason=spool.DISK_FULL if full else spool.DIED)
+                execution_id, replace(state, status=Status.FAILED, reason=spool.DISK_FULL if full else stored.DIED)
             )
         marker.unlink(missing_ok=True)
 
     def _finish(self, execution_id: str, state: ExecutionState) -> None:
         now = datetime.now(UTC)
-        request = spool.Request.from_json((self._spool.execution(execution_id) / spool.REQUEST).read_bytes())
-        steps = state.steps or tuple(Step(step.name, StepStatus.PENDING, step.label) for step in request.steps)
-        log = LogWriter(self._spool.execution(execution_id) / spool.LOG, request.log)
+        request = self._spool.request(execution_id)
+        declared = request.steps if request else ()
+        steps = state.steps or tuple(Step(step.name, StepStatus.PENDING, step.label) for step in declared)
+        log = LogWriter(self._spool.execution(execution_id) / spool.LOG, request.log if request else _MAX_LOG)
         log.end(Level.WARN if state.status is Status.CANCELLED else Level.ERROR, state.reason or "")
         log.close()
         end = replace(state, ended_at=now, steps=finish(steps, state.status, now))
@@ -255,7 +260,7 @@ def main(arguments: list[str]) -> None:
     lock = _take_place(place.directory, float(patience))
     if lock is None:
         return
-    spool.replace(place.directory / DIGEST, digest.encode())
+    durable.replace(place.directory / DIGEST, digest.encode())
     with contextlib.suppress(FileExistsError):
         os.mkfifo(FIFO, 0o600)
     fifo = os.open(FIFO, os.O_RDWR | os.O_NONBLOCK)

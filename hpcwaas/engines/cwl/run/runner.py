@@ -17,6 +17,7 @@ from typing import NoReturn
 from hpcwaas.engines.cwl.confinement import levels, namespaces
 from hpcwaas.engines.cwl.run.channel import FrameHandler
 from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.stored import Request
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
 
 IN_PROCESS = ("cwltool",)
@@ -58,7 +59,7 @@ def kept_environment(names: Sequence[str]) -> dict[str, str]:
     return environment | {"PATH": path}
 
 
-def command_line(request: spool.Request, directory: Path) -> list[str]:
+def command_line(request: Request, directory: Path) -> list[str]:
     """The runner's command with all arguments, its placeholders replaced."""
     arguments = request.arguments
     if arguments is None:
@@ -105,7 +106,7 @@ class Runner:
         output: descriptor that takes the output object.
     """
 
-    request: spool.Request
+    request: Request
     directory: Path
     token: bytes
     output: int

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from hpcwaas.common import kernel
+from hpcwaas.common import durable, kernel
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
 from hpcwaas.engines.cwl.confinement import namespaces
 from hpcwaas.engines.cwl.confinement.levels import NAMESPACES
@@ -27,7 +27,7 @@ from hpcwaas.engines.cwl.run.channel import Demultiplexer, Line, interpret, new_
 from hpcwaas.engines.cwl.run.collection import collect
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, Runner
 from hpcwaas.engines.cwl.run.steps import Diagnosis, StepTracker, finish
-from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.log import MAX_LINE, LogWriter, clean
 from hpcwaas.engines.cwl.storage.trees import disk_use, remove_tree
 
@@ -66,7 +66,7 @@ class Supervisor:
         self._lock = lock
         self._wake = wake
         self._directory = place.execution(execution_id)
-        self._request = spool.Request.from_json((self._directory / spool.REQUEST).read_bytes())
+        self._request = stored.REQUEST.validate_json((self._directory / spool.REQUEST).read_bytes())
         self._state = ExecutionState(Status.PENDING)
         self._steps = StepTracker(self._request.steps)
         self._diagnosis = Diagnosis()
@@ -303,7 +303,7 @@ class Supervisor:
         outputs, warnings = self._keep_outputs()
         if not self._log.full:
             self._log.write((Level.WARN, warning) for warning in warnings)
-        spool.replace(self._directory / spool.OUTPUT_OBJECT, spool.dump(outputs))
+        durable.replace(self._directory / spool.OUTPUT_OBJECT, json.dumps(outputs).encode())
         if reason:
             self._log.end(Level.WARN if status is Status.CANCELLED else Level.ERROR, reason.replace("\n", " "))
         return replace(self._state, status=status, reason=reason)

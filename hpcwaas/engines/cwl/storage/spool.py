@@ -19,20 +19,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from hpcwaas.common import durable
 from hpcwaas.common.chained import ChainedFile
-from hpcwaas.common.durable import sync_directory
-from hpcwaas.core.models import JSON, ExecutionState, Status, Step, StepDeclaration, StepStatus
+from hpcwaas.core.models import JSON, ExecutionState
+from hpcwaas.engines.cwl.storage import stored
 from hpcwaas.engines.cwl.storage.trees import disk_use, remove_tree
 from hpcwaas.errors import ServiceError
 
@@ -55,8 +53,6 @@ LOCK = "supervisor.lock"
 _PASSING = (WORK, INPUTS, UPLOADS, ARCHIVES)
 """What an execution that is over needs no more."""
 
-DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
-
 DISK_FULL = "The disk of the service was full: the execution was stopped, and what it wrote was removed."
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -67,131 +63,6 @@ _LEAST, _FEWEST = 64 << 10, 16
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TICKET = re.compile(rf"[0-9]{{20}}-{_ID.pattern}")
-
-
-@dataclass(frozen=True, slots=True)
-class Confinement:
-    """What the processes of an execution may reach.
-
-    Attributes:
-        level: as `levels.choose` says.
-        readable, writable: absolute paths besides the execution's own.
-    """
-
-    level: str = "landlock"
-    readable: tuple[str, ...] = ()
-    writable: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a supervisor needs to know of its execution. Paths are relative to the execution's directory.
-
-    Attributes:
-        ticket: name of its marker.
-        document: absolute path of the main CWL file.
-        archives: (path, target, `zip` or `tar`) of each archive to unpack.
-        downloads: (URL, target) of each file to fetch.
-        networks: where they may come from: the networks that are allowed, and those that are denied.
-        command, arguments, environment: as in the settings.
-        memory, log, disk: limits in bytes.
-        time: limit in seconds; None for none.
-        copies: (path, target) of each upload that has to be copied before it is an input.
-        owner: whose execution it is, for a fair share between users.
-        processes: limit of processes and threads.
-    """
-
-    ticket: str
-    document: str
-    fragment: str | None
-    steps: tuple[StepDeclaration, ...]
-    archives: tuple[tuple[str, str, str], ...]
-    downloads: tuple[tuple[str, str], ...]
-    command: tuple[str, ...]
-    arguments: tuple[str, ...] | None
-    environment: tuple[str, ...]
-    cores: int
-    memory: int
-    log: int
-    disk: int
-    time: float | None = None
-    copies: tuple[tuple[str, str], ...] = ()
-    networks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    owner: str = ""
-    processes: int = 4096
-    confinement: Confinement = Confinement()
-
-    def to_json(self) -> bytes:
-        """The content of request.json."""
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Request:
-        """Reads request.json."""
-        values = json.loads(content)
-        arguments = values["arguments"]
-        values |= {
-            "steps": tuple(StepDeclaration(**{**step, "after": tuple(step["after"])}) for step in values["steps"]),
-            "archives": tuple(tuple(archive) for archive in values["archives"]),
-            "downloads": tuple(tuple(download) for download in values["downloads"]),
-            "networks": tuple(tuple(networks) for networks in values.get("networks", ((), ()))),
-            "copies": tuple(tuple(copy) for copy in values.get("copies", ())),
-            "command": tuple(values["command"]),
-            "arguments": None if arguments is None else tuple(arguments),
-            "environment": tuple(values["environment"]),
-            "confinement": Confinement(
-                **{name: _frozen(value) for name, value in values.get("confinement", {}).items()}
-            ),
-        }
-        return cls(**values)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def encode_state(state: ExecutionState) -> bytes:
-    """The content of state.json: all but the outputs, which have their own file."""
-    return json.dumps(
-        {
-            "status": state.status,
-            "started_at": _text(state.started_at),
-            "ended_at": _text(state.ended_at),
-            "reason": state.reason,
-            "stored": state.stored,
-            "steps": [
-                [step.name, step.status, step.label, _text(step.started_at), _text(step.ended_at)]
-                for step in state.steps
-            ],
-        }
-    ).encode()
-
-
-def decode_state(content: bytes) -> ExecutionState:
-    """Reads state.json. One that the disk did not keep whole belongs to an execution that died, and has no end yet."""
-    try:
-        values = json.loads(content)
-        return ExecutionState(
-            status=Status(values["status"]),
-            started_at=_time(values["started_at"]),
-            ended_at=_time(values["ended_at"]),
-            reason=values["reason"],
-            steps=tuple(
-                Step(name, StepStatus(status), label, _time(started_at), _time(ended_at))
-                for name, status, label, started_at, ended_at in values["steps"]
-            ),
-            stored=values.get("stored", 0),
-        )
-    except (ValueError, LookupError, TypeError):
-        return ExecutionState(Status.FAILED, reason=DIED)
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 class Spool:
@@ -231,7 +102,7 @@ class Spool:
         """Whether anything waits or runs."""
         return any(self.tickets(folder) for folder in (self.queue, self.active))
 
-    def submit(self, execution_id: str, request: Request, fill: Callable[[Path], None]) -> None:
+    def submit(self, execution_id: str, request: stored.Request, fill: Callable[[Path], None]) -> None:
         """Makes an execution and queues it; one that was made before is left alone, and queued if it was not.
 
         Args:
@@ -242,25 +113,26 @@ class Spool:
             draft = Path(tempfile.mkdtemp(prefix=f"{execution_id}.", dir=self.incoming))
             try:
                 fill(draft)
-                write_durably(draft / REQUEST, request.to_json())
-                sync_directory(draft)
+                durable.write(draft / REQUEST, stored.REQUEST.dump_json(request))
+                durable.sync_directory(draft)
                 draft.rename(directory)
             except (OSError, ServiceError):
                 remove_tree(draft)
                 if not directory.exists():  # otherwise somebody else was faster
                     raise
-            sync_directory(self._executions)
+            durable.sync_directory(self._executions)
         self.enqueue(execution_id)
 
     def enqueue(self, execution_id: str) -> None:
         """Queues an execution unless it is queued, active or over already."""
         directory = self.execution(execution_id)
-        ticket = Request.from_json((directory / REQUEST).read_bytes()).ticket
+        request = self.request(execution_id)
+        ticket = request.ticket if request else self.new_ticket(execution_id)
         # In the order in which it moves. One that slips through all the same is found by the launcher: see `claim`.
         if (self.queue / ticket).exists() or (self.active / ticket).exists() or (directory / STATE).exists():
             return
         (self.queue / ticket).touch(mode=0o600)
-        sync_directory(self.queue)
+        durable.sync_directory(self.queue)
 
     def claim(self, ticket: str, execution_id: str) -> bool:
         """Moves a marker from `queue` to `active`. False, and the marker gone, when the execution began before, or when
@@ -276,23 +148,29 @@ class Spool:
         """Gives a claimed execution that never began its old place in the queue again."""
         (self.active / ticket).rename(self.queue / ticket)
 
-    def owner(self, execution_id: str) -> str:
-        """Whose execution it is. Nobody's when that can't be told any more: somebody removed its directory."""
+    def request(self, execution_id: str) -> stored.Request | None:
+        """What was asked for. None when that can't be told any more: somebody removed it, or a version of the service
+        wrote it that this one doesn't understand."""
         try:
-            return Request.from_json((self.execution(execution_id) / REQUEST).read_bytes()).owner
-        except (OSError, ValueError, TypeError, LookupError):
-            return ""
+            return stored.REQUEST.validate_json((self.execution(execution_id) / REQUEST).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def owner(self, execution_id: str) -> str:
+        """Whose execution it is; nobody's when that can't be told."""
+        request = self.request(execution_id)
+        return request.owner if request else ""
 
     def state(self, execution_id: str) -> ExecutionState | None:
         """The written state of an execution; None when it has not begun."""
         try:
-            return decode_state((self.execution(execution_id) / STATE).read_bytes())
+            return stored.decode_state((self.execution(execution_id) / STATE).read_bytes())
         except FileNotFoundError:
             return None
 
     def write_state(self, execution_id: str, state: ExecutionState) -> None:
         """Replaces the state of an execution at once."""
-        replace(self.execution(execution_id) / STATE, encode_state(state))
+        durable.replace(self.execution(execution_id) / STATE, stored.encode_state(state))
 
     def note(self, execution_id: str, **event: JSON) -> None:
         """Notes, for operators, a beginning or an end of an execution's processes.
@@ -341,24 +219,3 @@ def lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file and waits until its content is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Replaces a file at once: readers, and whoever comes after a loss of power, see the old content or the new one."""
-    draft = path.with_name(path.name + ".new")
-    write_durably(draft, content)
-    draft.rename(path)
-    sync_directory(path.parent)
-
-
-def dump(value: Mapping[str, JSON]) -> bytes:
-    """A JSON object as it is kept in a file."""
-    return json.dumps(value).encode()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.workflows.entries import Entry
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 
 START_TIMEOUT = 60.0
 """Seconds until the process has to be ready: cwltool takes about one on a machine at rest."""

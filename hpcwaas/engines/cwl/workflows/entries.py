@@ -10,52 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from hpcwaas.engines.cwl.workflows.metadata import (
-    EVERYBODY,
-    Lookalikes,
-    Metadata,
-    Unreadable,
-    metadata_of,
-    read_metadata,
-)
+from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry, Lookalikes, Unreadable, metadata_of, read_metadata
 
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 """Of every file in the catalogue, by its path relative to it: what changes when the file does."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAIN_NAMES = ("main.cwl", "workflow.cwl")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One workflow to publish.
-
-    Attributes:
-        main: path of its main document, relative to the catalogue.
-        fragment: process to run inside that document, without `#`; None for the only one or `main`.
-        authorized_users: who may run it.
-        authorized_groups: whose members may run it; both None: nothing is said of it, or `everybody`.
-        ssh_keys: names of the inputs that take ids of SSH keys, and ways to members of records (`server.key`).
-        everybody: the metadata say that everybody may run it.
-        time_limit: seconds that an execution may run; None for the setting's.
-        notices: what is odd in its metadata, and harmless.
-    """
-
-    id: str
-    main: str
-    fragment: str | None = None
-    name: str | None = None
-    authorized_users: tuple[str, ...] | None = None
-    ssh_keys: tuple[str, ...] = ()
-    authorized_groups: tuple[str, ...] | None = None
-    everybody: bool = False
-    time_limit: float | None = None
-    notices: tuple[str, ...] = ()
-
-    @property
-    def unrestricted(self) -> bool:
-        """Whether nothing is said of who may run it."""
-        return self.authorized_users is None and self.authorized_groups is None and not self.everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,28 +130,15 @@ def _entry(
         )
     meta = metadata_of(source)
     try:
-        metadata = read_metadata(directory, meta) if meta in stamps else Metadata()
+        entry = read_metadata(directory, meta, name) if meta in stamps else Entry(name, "")
     except Unreadable as error:
         return Unusable(name, source, str(error))
     if found := lookalikes.beside(source):
         return Unusable(name, source, "; ".join(found))
-    main, _, fragment = metadata.main.partition("#")
-    entry = Entry(
-        id=name,
-        main="",
-        fragment=fragment or None,
-        name=metadata.name,
-        authorized_users=metadata.users,
-        authorized_groups=metadata.groups,
-        ssh_keys=metadata.ssh_keys,
-        everybody=metadata.everybody,
-        time_limit=metadata.time_limit,
-        notices=metadata.notices,
-    )
     try:
-        return replace(entry, main=_main(source, name, documents, main, stamps))
+        return replace(entry, main=_main(source, name, documents, entry.main, stamps))
     except _NoMain as error:
-        return Unusable(name, source, str(error), entry)
+        return Unusable(name, source, str(error), replace(entry, main=""))
 
 
 def _main(source: str, name: str, documents: list[PurePosixPath], main: str, stamps: Stamps) -> str:

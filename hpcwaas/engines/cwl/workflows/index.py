@@ -8,14 +8,17 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.workflows.entries import Entry, Stamps
+from pydantic import TypeAdapter
+
+from hpcwaas.common import durable
+from hpcwaas.engines.cwl.workflows.entries import Stamps
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 
 PATIENCE = 10.0
 """Seconds for which a caller waits for a reading that another one does, before it gets the old list."""
@@ -65,7 +68,7 @@ class Withheld:
     last: Published | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Index:
     """What is published and what is wrong.
 
@@ -73,6 +76,7 @@ class Index:
         fingerprint: digest of the stamps of the whole catalogue.
         odd: problems with what belongs to no workflow.
         due: when it is to be made again, though nothing changes; None when it isn't.
+        made_by: the programs that wrote it.
     """
 
     fingerprint: str = ""
@@ -80,10 +84,12 @@ class Index:
     withheld: tuple[Withheld, ...] = ()
     odd: tuple[str, ...] = ()
     due: float | None = None
-    by_id: Mapping[str, Published] = field(init=False)
+    made_by: str = ""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_id", {item.entry.id: item for item in self.published})
+    @cached_property
+    def by_id(self) -> Mapping[str, Published]:
+        """What is published, by its id."""
+        return {item.entry.id: item for item in self.published}
 
     def fresh(self, fingerprint: str, now: float) -> bool:
         """Whether nothing is to be read anew."""
@@ -101,6 +107,9 @@ class Index:
         return sorted({*self.odd, *reasons, *(item.reason for item in self.withheld)})
 
 
+_INDEX = TypeAdapter(Index)
+
+
 class IndexFile:
     """Keeps the index between processes and across restarts.
 
@@ -115,32 +124,14 @@ class IndexFile:
     def load(self) -> Index:
         """The stored index; an empty one if there is none that the present programs made."""
         try:
-            content = json.loads(self._path.read_bytes())
+            index = _INDEX.validate_json(self._path.read_bytes())
         except (FileNotFoundError, ValueError):
             return Index()
-        if content.get("made_by") != made_by():
-            return Index()
-        return Index(
-            content["fingerprint"],
-            tuple(_load_published(item) for item in content["published"]),
-            tuple(_load_withheld(item) for item in content["withheld"]),
-            tuple(content["odd"]),
-            content["due"],
-        )
+        return index if index.made_by == made_by() else Index()
 
     def save(self, index: Index) -> None:
         """Replaces the stored index in one step. Only while `locked`."""
-        content = {
-            "made_by": made_by(),
-            "fingerprint": index.fingerprint,
-            "published": [asdict(item) for item in index.published],
-            "withheld": [asdict(item) for item in index.withheld],
-            "odd": index.odd,
-            "due": index.due,
-        }
-        new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(content), "utf-8")
-        new.replace(self._path)
+        durable.replace(self._path, _INDEX.dump_json(replace(index, made_by=made_by())))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -190,15 +181,3 @@ def made_by() -> str:
         except PackageNotFoundError:
             parts.append(f"no {package}")
     return ", ".join(parts)
-
-
-def _load_published(item: dict[str, JSON]) -> Published:
-    lists = ("authorized_users", "authorized_groups", "ssh_keys", "notices")
-    tuples = {name: None if (value := item["entry"][name]) is None else tuple(value) for name in lists}
-    parts = {key: tuple(item[key]) for key in ("files", "directories", "missing", "dangers")}
-    wider = item["wider"] and tuple(item["wider"])
-    return Published(**{**item, **parts, "entry": Entry(**{**item["entry"], **tuples}), "wider": wider})
-
-
-def _load_withheld(item: dict[str, JSON]) -> Withheld:
-    return Withheld(**{**item, "last": item["last"] and _load_published(item["last"])})

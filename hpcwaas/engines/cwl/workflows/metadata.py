@@ -46,34 +46,46 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """What the metadata of a workflow say.
+class Entry:
+    """One workflow to publish.
 
     Attributes:
-        users: who may run it.
-        groups: whose members may run it. Both None: the metadata don't say.
-        everybody: they say that everybody may.
+        main: path of its main document, relative to the catalogue.
+        fragment: process to run inside that document, without `#`; None for the only one or `main`.
+        authorized_users: who may run it.
+        authorized_groups: whose members may run it; both None: nothing is said of it, or `everybody`.
         ssh_keys: names of the inputs that take ids of SSH keys, and ways to members of records (`server.key`).
+        everybody: the metadata say that everybody may run it.
         time_limit: seconds that an execution may run; None for the setting's.
-        notices: what is odd and harmless.
+        notices: what is odd in its metadata, and harmless.
     """
 
+    id: str
+    main: str
+    fragment: str | None = None
     name: str | None = None
-    main: str = ""
-    users: tuple[str, ...] | None = None
-    groups: tuple[str, ...] | None = None
-    everybody: bool = False
+    authorized_users: tuple[str, ...] | None = None
     ssh_keys: tuple[str, ...] = ()
+    authorized_groups: tuple[str, ...] | None = None
+    everybody: bool = False
     time_limit: float | None = None
     notices: tuple[str, ...] = ()
 
+    @property
+    def unrestricted(self) -> bool:
+        """Whether nothing is said of who may run it."""
+        return self.authorized_users is None and self.authorized_groups is None and not self.everybody
 
-def read_metadata(directory: Path, meta: str) -> Metadata:
+
+def read_metadata(directory: Path, meta: str, workflow_id: str) -> Entry:
     """Reads a metadata file completely or not at all: half-understood, it could open a workflow to everybody.
 
     Args:
         directory: the catalogue.
         meta: path of the file in it.
+
+    Returns:
+        the entry, with what they say of its main document: nothing, or its path in the folder.
 
     Raises:
         Unreadable: it isn't understood.
@@ -93,7 +105,7 @@ def read_metadata(directory: Path, meta: str) -> Metadata:
         raise Unreadable(f"{meta}: can't be read ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise Unreadable(f"{meta}: expected a map with any of {', '.join(_KEYS)}")
-    return _metadata(meta, {key: _checked(meta, key, value) for key, value in content.items()})
+    return _entry(workflow_id, meta, {key: _checked(meta, key, value) for key, value in content.items()})
 
 
 def _refuse_doubles(meta: str, root: yaml.Node | None) -> None:
@@ -140,7 +152,7 @@ def _plain(item: str) -> bool:
     return bool(item) and item == item.strip() and item.isprintable()
 
 
-def _metadata(meta: str, content: Mapping[str, Any]) -> Metadata:
+def _entry(workflow_id: str, meta: str, content: Mapping[str, Any]) -> Entry:
     rights = [content[key] for key in _RIGHTS if key in content]
     everybody = EVERYBODY in rights
     if everybody and len(rights) > 1:
@@ -152,11 +164,14 @@ def _metadata(meta: str, content: Mapping[str, Any]) -> Metadata:
         if isinstance(values := content.get(key), list)
         for item in sorted(item for item, number in Counter(values).items() if number > 1)
     ]
-    return Metadata(
+    main, _, fragment = content.get("main", "").partition("#")
+    return Entry(
+        id=workflow_id,
+        main=main,
+        fragment=fragment or None,
         name=content.get("name"),
-        main=content.get("main", ""),
-        users=users,
-        groups=groups,
+        authorized_users=users,
+        authorized_groups=groups,
         everybody=everybody,
         ssh_keys=tuple(dict.fromkeys(content.get("ssh_keys", ()))),
         time_limit=content.get("time_limit"),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
-from hpcwaas.engines.cwl.workflows.entries import Entry, Stamps, Unusable, find_entries
+from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries
 from hpcwaas.engines.cwl.workflows.index import Index, Published, Withheld, digest, signature
-from hpcwaas.engines.cwl.workflows.metadata import metadata_of
+from hpcwaas.engines.cwl.workflows.metadata import Entry, metadata_of
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
