@@ -59,13 +59,13 @@ _GLOBAL_OPTIONS = (
 
 
 def _keep_lines(text: str | None) -> str | None:
-    """Marks the paragraphs with indented lines, examples say, so that click doesn't fill them."""
+    """Marks paragraphs with indented lines, such as examples, so that click doesn't reflow them."""
     paragraphs = inspect.cleandoc(text or "").split("\n\n")
     return "\n\n".join(f"\b\n{each}" if "\n " in each else each for each in paragraphs) or None
 
 
 class Command(click.Command):
-    """A command.
+    """A command, which takes the options of all commands beside its own.
 
     Args:
         aliases: further names.
@@ -160,7 +160,7 @@ class Group(Command, click.Group):
         super().__init__(name, invoke_without_command=True, no_args_is_help=False, **attributes)
 
     def candidates(self, wanted: str = "") -> Iterator[click.Command]:
-        """All commands of the group; the one that has the name `wanted` may come first."""
+        """All commands of the group, possibly with the one named `wanted` first."""
         yield from self.commands.values()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -198,7 +198,7 @@ class Root(Group):
     """The group of all commands: every module of `commands` that has a member `command`."""
 
     def candidates(self, wanted: str = "") -> Iterator[click.Command]:
-        """Imports one module after another, that which is called `wanted` first: then no other need be."""
+        """Imports one module after another, first the one named `wanted`, so that no other need be imported."""
         modules = [module.name for module in pkgutil.iter_modules(commands.__path__)]
         for module in sorted(modules, key=lambda name: normalise(name) != wanted):
             command = getattr(import_module(f"{commands.__name__}.{module}"), "command", None)

@@ -13,6 +13,7 @@ from typing import Any
 import requests
 
 from .config import Config
+from .connection_errors import unreachable, unusable
 from .errors import NotFound, Unauthorized, Unreachable, UsageError, WaasError
 from .literals import Literal, encode
 from .oauth import Renewal
@@ -20,7 +21,6 @@ from .password import with_password
 from .retry import RETRIED_STATUSES, pause, retry_after
 from .stepup import WORD, SignInAgain
 from .tls import secure
-from .trouble import NoConnection, unreachable, unusable
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
@@ -83,7 +83,7 @@ class Client:
         self.become(config)
 
     def become(self, config: Config) -> None:
-        """From now on uses the credentials of another configuration for the same service."""
+        """Uses the credentials of another configuration for the same service from now on."""
         self._config = config
         self._header = _header(config)
         self._renewal = Renewal(self, config, config.login) if config.login else None
@@ -130,30 +130,27 @@ class Client:
             last = attempt == _TRIES or not retry
             with contextlib.nullcontext() if quiet else self._patience(timeout):
                 answer = self._tried(method, where, anonymous=anonymous, timeout=timeout, **arguments)
-            if isinstance(answer, NoConnection):
-                # Nothing listens there: waiting a second won't help, and the user should know at once.
-                if last or answer.unsent:
-                    raise answer
-                self._wait(answer, attempt, None)
-                continue
-            if answer.status_code < 300:
+            if isinstance(answer, Unreachable):
+                failure: WaasError = answer
+            elif answer.status_code < 300:
                 return answer
-            with answer:
-                failure = self._failure(answer, where)
+            else:
+                with answer:
+                    failure = self._failure(answer, where)
             if isinstance(failure, SignInAgain) and self._sign_in_again is not None and not anonymous:
                 again, self._sign_in_again = self._sign_in_again, None  # once
                 self.become(again(failure))
                 _rewind(data)
                 return self.request(method, where, timeout=timeout, retry=retry, quiet=quiet, **arguments)
-            wait = retry_after(answer.headers.get("Retry-After"))
-            if isinstance(failure, Unreachable):
-                failure.retry_after = wait
-            if last or answer.status_code not in RETRIED_STATUSES or (wait or 0) > _MAX_WAIT_SECONDS:
+            # Where nothing listens, waiting a second won't help, and the user should know at once.
+            if last or not isinstance(failure, Unreachable) or failure.unsent:
                 raise failure
-            self._wait(failure, attempt, wait)
+            if (failure.retry_after or 0) > _MAX_WAIT_SECONDS:
+                raise failure
+            self._wait(failure, attempt)
         raise AssertionError("the last try returns or raises")
 
-    def _tried(self, method: str, where: str, **arguments: Any) -> requests.Response | NoConnection:
+    def _tried(self, method: str, where: str, **arguments: Any) -> requests.Response | Unreachable:
         """The answer, or a failure after which another try may succeed."""
         try:
             return self._signed(method, where, **arguments)
@@ -170,8 +167,9 @@ class Client:
         except OSError as error:  # a file that a variable names
             raise unusable(error, self._config) from None
 
-    def _wait(self, failure: WaasError, attempt: int, asked: float | None) -> None:
-        """Waits for the next try, `asked` seconds if the service says so. Tells the user when that is long."""
+    def _wait(self, failure: Unreachable, attempt: int) -> None:
+        """Waits for the next try, as long as the service asked for. Tells the user when that is long."""
+        asked = failure.retry_after
         waits = [pause(each) if asked is None else asked for each in range(attempt, _TRIES)]
         if waits[0] >= _LONG_WAIT_SECONDS or sum(waits) >= _SILENCE_SECONDS:
             ends = f"; giving up in about {_seconds(sum(waits))}" if len(waits) > 1 else ""
@@ -297,12 +295,15 @@ class Client:
             return UsageError(detail, problem=problem)
         request_id = (problem or {}).get("request_id") or response.headers.get("X-Request-ID")
         hint = f"Quote the request id {request_id} when you ask an operator." if status >= 500 and request_id else None
-        kind = Unreachable if status in RETRIED_STATUSES else WaasError
-        return kind(detail, hint=hint, problem=problem)
+        if status not in RETRIED_STATUSES:
+            return WaasError(detail, hint=hint, problem=problem)
+        down = Unreachable(detail, hint=hint, problem=problem)
+        down.retry_after = retry_after(response.headers.get("Retry-After"))
+        return down
 
 
 def _rewind(data: Any) -> None:
-    """Has a body that is read while it is sent begin anew."""
+    """Rewinds a body that is read while it is sent."""
     if rewind := getattr(data, "rewind", None):
         rewind()
 

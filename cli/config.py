@@ -83,7 +83,7 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
         environment: variables; those called `HW_…` count, empty ones don't.
 
     Raises:
-        UsageError: a file is missing or broken, or a value is no good; names the place.
+        UsageError: a file is missing or broken, or a value is wrong; names the place.
     """
     variables = {
         key: environment[f"HW_{key.upper()}"] for key in (*KEYS, "config") if environment.get(f"HW_{key.upper()}")
@@ -197,7 +197,7 @@ def _user(value: object, name: str) -> str | None:
 def _address(value: str, name: str) -> str:
     text = value.strip()
     url = text if "://" in text else f"https://{text}"
-    # What stands before an @ may be a password: never shown.
+    # What comes before an @ may be a password, so it is never shown.
     shown = repr(value) if "@" not in value else "with an @ in it"
     if not well_formed(text) or any(character.isspace() or not character.isprintable() for character in text):
         raise UsageError(f"Malformed API URL {shown} (from {name}): it holds blanks or control characters.")

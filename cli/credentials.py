@@ -98,7 +98,7 @@ class Credentials:
         # Not the file itself, which is replaced. Opened for writing, as NFS wants it for an exclusive lock.
         lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            # Some file systems of clusters have no locks: then one of two that renew at once may fail, no more.
+            # Some file systems of clusters have no locks. Then one of two commands that renew at once may fail.
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield

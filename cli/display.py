@@ -76,7 +76,7 @@ class Plain:
 
 
 class Picture(Plain):
-    """Draws the steps with their times on stderr, a terminal, and everything else above."""
+    """Draws the steps with their times on stderr, a terminal, and prints everything else above them."""
 
     def __init__(self, *, status: bool) -> None:
         super().__init__(json=False, status=status)
@@ -99,7 +99,7 @@ class Picture(Plain):
 
     def execution(self, execution: dict[str, Any]) -> None:
         """Draws it as it is now."""
-        # Once here: what can't be drawn is to fail in this thread, not in that of the picture.
+        # What can't be drawn has to fail in this thread, not in that of the picture.
         self._draw(execution)
         self._execution = execution
         if not sys.stdout.isatty():

@@ -35,7 +35,7 @@ _ALGORITHMS = frozenset({"md5", "sha1", "sha256", "sha512"})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something to fetch.
+    """An output, or a part of one, to download.
 
     Attributes:
         target: where it goes, under the directory.
@@ -53,7 +53,7 @@ class Item:
 
 
 def plan(outputs: Mapping[str, Any], directory: Path) -> list[Item]:
-    """What to fetch and where to put it. Files go into the directory by their own names, those of lists and records
+    """What to download and where to put it. Files go into the directory by their own names, those of lists and records
     into a subdirectory with the output's name; no two meet, and none leaves the directory. Where a name is taken, a
     file and what belongs to it get the same number: `o-2.bam` with `o-2.bam.bai`."""
     taken = _Names()
@@ -132,7 +132,7 @@ def safe_name(name: object, otherwise: str) -> str:
 
 
 class Downloader:
-    """Fetches outputs.
+    """Downloads outputs.
 
     Args:
         force: whether files that exist are replaced.
@@ -143,7 +143,7 @@ class Downloader:
         self._force = force
 
     def fetch(self, items: list[Item]) -> Iterator[tuple[Item, bool]]:
-        """Fetches one after the other; each stands under its name when it is complete, and not before.
+        """Downloads one item after another. An item appears under its name when it is complete, and not before.
 
         Yields:
             each item, and whether it had to be fetched: files that are there already, with the right content, stay.
@@ -184,7 +184,7 @@ class Downloader:
             part.replace(item.target)
 
     def _file(self, item: Item) -> None:
-        """Fetches a file; goes on where an earlier try, of this run or one before, was cut off."""
+        """Downloads a file, from where an earlier try of this run or another one was cut off."""
         part = _part(item)
         for attempt in range(1, _TRIES + 1):
             try:
@@ -204,7 +204,7 @@ class Downloader:
 
     def _rest(self, item: Item, part: Path) -> None:
         size = _announced(item.value)
-        # Without a size nobody could tell whether the beginning belongs to it.
+        # Without a size it isn't known whether the beginning belongs to it.
         have = part.stat().st_size if size is not None and part.exists() else 0
         if size is not None and have and have >= size:
             if not _wrong(part, item.value):
@@ -226,7 +226,7 @@ class Downloader:
                     return  # whatever else comes, it is wrong by now
 
     def _directory(self, item: Item) -> None:
-        """Fetches a directory and unpacks it beside its place while it comes in."""
+        """Downloads a directory, and unpacks it beside its place as it arrives."""
         beside = Path(
             tempfile.mkdtemp(prefix=f".{item.target.name[:_LONGEST_START]}.", suffix=".part", dir=item.target.parent)
         )
@@ -343,7 +343,7 @@ def _location(value: Mapping[str, Any]) -> str:
 
 
 def _announced(value: Mapping[str, Any]) -> int | None:
-    """How many bytes a file has, says the service; None when it doesn't."""
+    """How many bytes a file has according to the service; None when it doesn't say."""
     size = value.get("size")
     return None if size is None else int(size)
 
@@ -356,12 +356,12 @@ def _part(item: Item) -> Path:
 
 
 def _opened(part: Path, how: int) -> BinaryIO:
-    """A file to write a download to. Never a link that somebody has put there, whose end would be overwritten."""
+    """Opens a file to write a download to; never through a link that somebody has put there."""
     return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o666), "wb")
 
 
 def _same(item: Item) -> bool:
-    """Whether the target holds just what would be fetched; nobody can tell of directories."""
+    """Whether the target holds exactly what would be downloaded, which can't be told of directories."""
     if item.kind is None:
         return item.target.is_file() and item.target.read_text(encoding="utf-8", errors="replace") == _as_json(item)
     return item.kind == "File" and bool(item.value.get("checksum")) and not _wrong(item.target, item.value)

@@ -73,9 +73,11 @@ class Unreachable(WaasError):
 
     Attributes:
         retry_after: seconds that the service asked to wait for.
+        unsent: the request wasn't sent, because nothing is there that could be asked.
     """
 
     retry_after: float | None = None
+    unsent = False
 
 
 class Interrupted(WaasError):

@@ -118,7 +118,7 @@ class Follower:
         page = self._ask(
             path("executions", self._id, "logs"),
             **{"from": self._next, "timeout": "0" if ended else self._timeout, "levels": self._wanted.levels},
-            # Who doesn't show the log needs to hear only that it grew.
+            # When the log isn't shown, it is enough to know that it grew.
             size=-1 if self._wanted.logs else 1,
         )
         entries = page.get("logs") or ()
@@ -147,7 +147,7 @@ class Follower:
         return execution
 
     def _ask(self, where: str, **params: Any) -> Any:
-        """The JSON answer of a GET; once the service has answered at all, outlasts a restart of it."""
+        """The JSON answer to a GET. After the first answer, it outlasts a restart of the service."""
         lost: float | None = None
         said = _PATIENCE_SECONDS
         attempt = 0

@@ -23,7 +23,7 @@ _PAIR = re.compile(rf"(?P<name>{_NAME})(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One input as it stands on the command line.
+    """One input as it was given on the command line.
 
     Attributes:
         raw: `text` is JSON (`name:=…`).

@@ -44,7 +44,7 @@ class _Listener(ThreadingHTTPServer):
         self.answers: SimpleQueue[dict[str, str]] = SimpleQueue()
 
     def handle_error(self, *_: object) -> None:
-        """A browser that hangs up is no trouble."""
+        """Ignores a browser that hangs up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listener
 
     def do_GET(self) -> None:
-        """Takes the answer of the service; whatever else comes, the wait goes on."""
+        """Takes the answer of the service; after any other request, the wait goes on."""
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query))
         if parts.path != "/" or not query:

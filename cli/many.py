@@ -9,7 +9,7 @@ from .state import State
 
 
 def each(state: State, ids: Sequence[str], act: Callable[[str], object], *, done: str, fail: str) -> None:
-    """Calls `act` with every id and says how it went.
+    """Calls `act` with every id, and says for each whether it worked.
 
     Args:
         done, fail: the words for it: `Deleted file`, `delete file`.

@@ -1,4 +1,4 @@
-"""The service's token endpoint, and how a sign-in stays fresh by it."""
+"""The service's token endpoint, and how a sign-in is renewed there."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def exchange(client: Asks, grant_type: str, **form: str) -> Login:
 
 
 class Renewal:
-    """The access token of a sign-in, renewed when it is about to end or counts no longer.
+    """The access token of a sign-in, renewed when it is about to expire or isn't accepted any more.
 
-    Every refresh token counts once: several commands that run at once agree by the file of `Credentials`.
+    A refresh token can be used once. Commands that run at the same time agree by the file of `Credentials`.
     """
 
     def __init__(self, client: Asks, config: Config, login: Login) -> None:
@@ -67,7 +67,7 @@ class Renewal:
         self._login = login
 
     def token(self) -> str:
-        """An access token that counts for a while.
+        """An access token that is valid for a while.
 
         Raises:
             WaasError: the user has to sign in again.

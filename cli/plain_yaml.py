@@ -1,4 +1,4 @@
-"""YAML without surprises: version 1.2's plain values, no key twice, and nothing that JSON can't say."""
+"""YAML without surprises: version 1.2's plain values, no key twice, and nothing that JSON can't express."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Words(_Loader):
-    """All values are texts as they stand there."""
+    """All values are texts, exactly as written."""
 
 
 def _below(node: yaml.Node) -> list[yaml.Node]:

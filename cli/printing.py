@@ -21,7 +21,7 @@ _NARROWEST = 10
 
 
 def never_fail_to_encode() -> None:
-    """Has what the encoding of stdout or stderr lacks shown as `?`, half of a surrogate pair say."""
+    """Shows characters that the encoding of stdout or stderr lacks as `?`, such as half of a surrogate pair."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -111,7 +111,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, brief: bo
     narrowest = [min(max(lengths, default=0), _NARROWEST) for lengths in words]
     whole = max(map(len, content[0]), default=0) + sum(narrowest[1:]) + 2 * len(kept) <= console.width
     for index, width in zip(kept, narrowest, strict=True):
-        # Ids stand in the first column and must stay whole to be copied; dates in the others where there is room.
+        # Ids are in the first column and must stay whole to be copied; dates in the others where there is room.
         drawn.add_column(columns[index], overflow="fold", no_wrap=index == 0, min_width=width if whole else None)
     for row in cells:
         drawn.add_row(*(Text(row[index], STYLES.get(row[index], "")) for index in kept))

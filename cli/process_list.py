@@ -11,7 +11,7 @@ _ARG_START, _ARG_END = 48 - 3, 49 - 3
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Writes asterisks over these words of this process's command line, as far as the system lets it: Linux does.
+    """Writes asterisks over these words of this process's command line, if the system lets it, as Linux does.
 
     For the moment before that, others have seen them.
     """

@@ -74,10 +74,10 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
 
 
 def sign_out(state: State, *, everywhere: bool) -> None:
-    """Ends the sign-in at the service, and forgets it whatever comes of that.
+    """Ends the sign-in at the service, and deletes it from this machine even if that fails.
 
     Args:
-        everywhere: end all of the user's. This one is forgotten only when they have ended.
+        everywhere: end all of the user's. This one is deleted only when all have ended.
 
     Raises:
         WaasError: they may not have ended.
@@ -116,7 +116,7 @@ def _methods(client: Client, config: Config) -> list[str]:
 
 
 def _by_password(client: Client, state: State) -> Login:
-    """Makes a personal access token with a password."""
+    """Creates a personal access token with a password."""
     config = state.config
     named = config.user
     if not named:
@@ -139,7 +139,7 @@ def _by_password(client: Client, state: State) -> Login:
     try:
         made = client.ask("POST", "/tokens", json={**wanted, "days": _DAYS})
     except UsageError:
-        # So long a life isn't allowed there: then the usual one.
+        # The service doesn't allow so many days: then its default.
         made = client.ask("POST", "/tokens", json=wanted)
     ends = parse_time(made["expires_at"])
     if ends is None:

@@ -1,4 +1,4 @@
-"""What one run of the command carries around: options given, configuration, client."""
+"""What one run of the command carries along: the given options, the configuration, the client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
 
 
 class State:
-    """Travels in the context of click.
+    """The state of one run, in the context of click.
 
     Attributes:
         given: global options of the command line by name; those after the command beat those before it.
@@ -97,7 +97,7 @@ class State:
 
 
 def at_terminal() -> bool:
-    """Whether somebody looks on who can sign in once more; for a script nobody does."""
+    """Whether a user is at a terminal who can sign in again."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

@@ -1,4 +1,4 @@
-"""What the service demands of a sign-in before it does some things (RFC 9470)."""
+"""The stronger or fresher sign-in that the service demands before it does some things (RFC 9470)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates: whom to trust, and our own."""
+"""Certificates: the authorities to trust, and the client's own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Adapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
 
     def cert_verify(self, *_: Any) -> None:
-        """Would add the authorities that come with requests."""
+        """Does nothing: it would add the authorities that come with requests."""
 
 
 def secure(session: requests.Session, config: Config, note: Callable[[str], None]) -> bool | str | None:
@@ -39,7 +39,7 @@ def secure(session: requests.Session, config: Config, note: Callable[[str], None
         what every request must be given as `verify`: to REQUESTS_CA_BUNDLE the session's own value, and True, yield.
 
     Raises:
-        UsageError: a certificate file is no good.
+        UsageError: a certificate file can't be used.
     """
     if config.cert_file:
         session.cert = (str(config.cert_file), str(config.key_file)) if config.key_file else str(config.cert_file)

@@ -73,7 +73,7 @@ class Uploader:
             with _packed(local) as stream:
                 return self._send(stream, f"{_name(local)}.tar.gz")
         if local.exists() and not local.is_file():
-            # A pipe would look empty.
+            # A pipe would seem to be empty.
             raise UsageError(f"{local} is neither a file nor a directory.")
         try:
             with local.open("rb") as stream:

@@ -181,7 +181,7 @@ def confirm(state: State, key_id: str) -> None:
 @click.option("--force", is_flag=True, help="Delete it even if unfinished executions use it.")
 @pass_state
 def delete(state: State, ids: tuple[str, ...], force: bool) -> None:
-    """Delete SSH keys for good. Remember to remove their public halves from authorized_keys.
+    """Delete SSH keys. This can't be undone. Remember to remove their public halves from authorized_keys.
 
     Example:
       waas ssh_keys delete KEY_ID

@@ -1,4 +1,4 @@
-"""Failures of the connection in plain words."""
+"""Errors of the connection, in plain words."""
 
 from __future__ import annotations
 
@@ -11,46 +11,30 @@ from .config import DEFAULT, Config
 from .errors import Unreachable, UsageError
 
 
-class NoConnection(Unreachable):
-    """No answer came.
-
-    Attributes:
-        unsent: the request wasn't sent, because nothing is there that could be asked.
-    """
-
-    def __init__(self, message: str, *, hint: str, unsent: bool = False) -> None:
-        super().__init__(message, hint=hint)
-        self.unsent = unsent
-
-
-def unreachable(error: Exception, config: Config) -> NoConnection:
+def unreachable(error: Exception, config: Config) -> Unreachable:
     """Turns an exception of requests into a sentence that names the address, and what to check."""
     causes = list(_chain(error))
     where = f"{config.api_url} (from {config.api_url_from})"
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return NoConnection(
-                f"The certificate of {where} can't be trusted: {cause.verify_message}.",
-                hint="Name the authority that signed it with --ca_file, or check the address.",
-                unsent=True,
-            )
-    if isinstance(error, requests.exceptions.SSLError):
-        return NoConnection(
-            f"Can't make a TLS connection to {where}: {_words(causes)}.",
-            hint="If the service uses plain HTTP, its address begins with http://.",
-            unsent=True,
-        )
-    if any(type(cause).__name__ == "NameResolutionError" for cause in causes):
-        message = f"Can't connect to {where}: the name of the host is unknown."
-        return NoConnection(message, hint=_how_to_connect(config), unsent=True)
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        message = f"Can't connect to {where}: connection refused."
-        return NoConnection(message, hint=_how_to_connect(config), unsent=True)
-    if isinstance(error, requests.Timeout):
-        return NoConnection(f"{where} didn't answer in time.", hint="Try again, or ask an operator of the service.")
-    return NoConnection(
-        f"The connection to {where} failed: {_words(causes)}.", hint="Check the address and the network."
-    )
+    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    unsent = True
+    if certificate:
+        message = f"The certificate of {where} can't be trusted: {certificate.verify_message}."
+        hint = "Name the authority that signed it with --ca_file, or check the address."
+    elif isinstance(error, requests.exceptions.SSLError):
+        message = f"Can't make a TLS connection to {where}: {_words(causes)}."
+        hint = "If the service uses plain HTTP, its address begins with http://."
+    elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        message, hint = f"Can't connect to {where}: connection refused.", _how_to_connect(config)
+    elif any(type(cause).__name__ == "NameResolutionError" for cause in causes):
+        message, hint = f"Can't connect to {where}: the name of the host is unknown.", _how_to_connect(config)
+    else:
+        unsent = False
+        message, hint = f"The connection to {where} failed: {_words(causes)}.", "Check the address and the network."
+        if isinstance(error, requests.Timeout):
+            message, hint = f"{where} didn't answer in time.", "Try again, or ask an operator of the service."
+    failure = Unreachable(message, hint=hint)
+    failure.unsent = unsent
+    return failure
 
 
 def _how_to_connect(config: Config) -> str:
