@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waas_cli import commands
 
 HEAVY = {"requests", "rich", "yaml", "urllib3"}
 
@@ -131,6 +132,23 @@ def test_help_is_fast(home: Path, arguments: list[str]) -> None:
     )
     assert done.stdout
     assert not HEAVY.intersection(done.stderr.split())
+
+
+def test_a_module_of_commands_is_a_command(waas: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hello.py").write_text(
+        "import click\n"
+        "from waas_cli.base import Command\n"
+        "@click.command(cls=Command, name='hello', aliases=('hi',))\n"
+        "def command() -> None:\n"
+        "    'Say hello.'\n"
+        "    click.echo('hello')\n"
+    )
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    monkeypatch.setitem(sys.modules, "waas_cli.commands.hello", None)  # gone afterwards
+    del sys.modules["waas_cli.commands.hello"]
+    assert waas("hello").out == waas("hi").out == "hello\n"
+    assert "Say hello." in waas("--help").out
+    assert 'Did you mean "hello"?' in waas("helo").err
 
 
 def test_the_reader_may_leave(alice: Any, service: Any) -> None:

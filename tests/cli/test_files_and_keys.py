@@ -41,6 +41,14 @@ def test_what_cannot_be_uploaded(alice: Any, service: Any, tmp_path: Path) -> No
     assert service.files == {}
 
 
+def test_uploads_before_a_failure_are_told(alice: Any, service: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    os.mkfifo(tmp_path / "pipe")
+    result = alice("files", "upload", str(tmp_path / "notes.txt"), str(tmp_path / "pipe"))
+    assert result.code == 2
+    assert result.out.split("\t")[0] in service.files
+
+
 def test_an_upload_is_not_sent_twice(alice: Any, service: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     service.trouble = [("POST", "/files", "drop", {})]
