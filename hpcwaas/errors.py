@@ -158,12 +158,6 @@ class RequestTimeout(ServiceError):
     id = "request_timeout"
 
 
-class UnsupportedMediaType(ServiceError):
-    """The body's media type isn't one that the operation takes."""
-
-    id = "unsupported_media_type"
-
-
 class RangeNotSatisfiable(ServiceError):
     """A part of a file was asked for that the file doesn't have.
 

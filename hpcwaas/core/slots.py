@@ -25,7 +25,6 @@ class Slots:
     """
 
     def __init__(self, total: int, each: int, what: str, whose: str = "You have") -> None:
-        self._total = total
         self._each = each
         self._what = what
         self._whose = whose

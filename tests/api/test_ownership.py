@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -189,8 +190,11 @@ def queries(task: Callable[[], Any]) -> list[str]:
     """The statements that a refused task sends to the database."""
     statements: list[str] = []
 
+    this_thread = threading.get_ident()
+
     def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
+        if threading.get_ident() == this_thread:  # the background work has queries of its own
+            statements.append(arguments[2])
 
     event.listen(Engine, "before_cursor_execute", note)
     try:

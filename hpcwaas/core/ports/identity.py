@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -76,10 +76,6 @@ class Directory(Protocol):
 
     def has_password(self, subject: str) -> bool:
         """Whether an account with a password has this name, disabled or not."""
-
-
-Roles = Callable[[str, frozenset[str]], frozenset[str]]
-"""Gives the roles of a subject with these groups."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from hpcwaas.engines.alien4cloud.catalogue import Catalogue
 from hpcwaas.engines.alien4cloud.client import Client
 from hpcwaas.engines.alien4cloud.events import Events
 from hpcwaas.engines.alien4cloud.executions import Executions
-from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, ORCHESTRATOR_DOWN, Refusal, reading
+from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, ORCHESTRATOR_DOWN, Refusal
 from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
 from hpcwaas.engines.alien4cloud.kept import Kept
 from hpcwaas.engines.alien4cloud.logs import Logs
@@ -133,24 +133,6 @@ class Alien4CloudEngine:
         reference = self._starter.start(execution_id, details.workflow, prepared.inputs, secret=prepared.secret)
         self._executions.started(reference, details.steps)
         return str(reference)
-
-    @calls.one()
-    def adopt(self, execution: str) -> str:
-        """The reference of an execution that was started elsewhere.
-
-        Args:
-            execution: Alien4Cloud's id of it.
-
-        Raises:
-            NotFound: there is none.
-        """
-        unknown = NotFound("There is no such execution.")
-        try:
-            with reading("an execution"):
-                deployment = self._client.deployment(self._client.execution(execution)["deploymentId"])["deployment"]
-                return str(parse_reference("@".join((deployment["sourceId"], deployment["environmentId"], execution))))
-        except Refusal as error:
-            raise unknown if error.code == NOT_FOUND else error from error
 
     def state(self, reference: str) -> ExecutionState:
         """What is known now. UNKNOWN when Alien4Cloud has no trace of it."""

@@ -23,7 +23,7 @@ def test_a_log_of_many_lines_is_complete_and_in_order(engine: Alien4CloudEngine,
     begin = time.time() - 3000
     for number in range(12_000):
         log_line(simulator, execution, number, begin + number * 0.01)
-    reference = engine.adopt(execution)
+    reference = f"{RUN}{execution}"
     page = whole_log(engine, reference)
     assert page.total == 12_005
     assert [entry.content for entry in page.entries if entry.content.startswith("line ")] == [
