@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -22,15 +23,13 @@ from hpcwaas.core.keys import SSHKeys
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
-from hpcwaas.core.ports.engine import Engine
 from hpcwaas.core.ports.vault import Vault
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.slots import Slots
 from hpcwaas.core.suspended import SuspendedUsers
 from hpcwaas.core.tokens import Tokens
 from hpcwaas.core.uploads import Uploads
-from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
-from hpcwaas.engines.cwl.engine import CWLEngine
+from hpcwaas.engines.registry import EngineContext, registry
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.assembly import SigningIn
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings
@@ -99,7 +98,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         cookie_prefix = site.cookie_prefix if site else ""
         signing_in = SigningIn(settings.auth, stores.sign_in, settings.local_token_file, cookie_prefix)
         vault = _vault(settings, stores, secret_id)
-        engines = Engines([_engine(settings, stores)], {"cwl": "[^@:]+", "alien4cloud": "[^@]+@[^@]+@[^@]+"})
+        engines = _engines(settings, stores)
     except ConfigurationError:
         database.close()
         raise
@@ -173,15 +172,20 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     )
 
 
-def _engine(settings: Settings, stores: Stores) -> Engine:
-    if settings.alien_config is not None:
-        return Alien4CloudEngine(settings.alien_config, settings.data_dir, stores.starts, stores.listings)
+def _engines(settings: Settings, stores: Stores) -> Engines:
     token = settings.vault_config.token_file if settings.vault_config else None
     secrets = [settings.audit_file, *([token] if token else [])]
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         secrets.append(Path(url.database))
-    return CWLEngine(settings.cwl, settings.data_dir, secrets)
+    context = EngineContext(settings.data_dir, secrets, stores.starts, stores.listings)
+    with ExitStack() as stack:
+        made = []
+        for name, section in settings.engines.items():
+            made.append(registry().make(name, section, context))
+            stack.callback(made[-1].close)
+        stack.pop_all()  # all are made: they are closed with the service
+    return Engines(made, registry().forms)
 
 
 def _database(settings: Settings) -> Database:

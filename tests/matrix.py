@@ -35,7 +35,7 @@ from hpcwaas.store.database import Database
 from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.tokens import TokenStore
 from hpcwaas.store.users import UserStore
-from tests.service import CATALOGUE, serving
+from tests.service import CATALOGUE, cwl_section, serving
 from tests.signing_in import PUBLIC, Service, decoded, shown_token, sso_settings
 from tests.simulators.oidc import OIDCSimulator
 
@@ -312,7 +312,7 @@ def _settings(idp: OIDCSimulator, data_dir: Path, catalogue: Path) -> Settings:
         if name != "dave"  # who is in the store
     ]
     settings = sso_settings(idp, data_dir, basic_auth={"accounts": accounts}, operators=["root"])
-    return settings.model_copy(update={"cwl": settings.cwl.model_copy(update={"catalogue": catalogue})})
+    return settings.model_copy(update={"cwl": cwl_section(settings).model_copy(update={"catalogue": catalogue})})
 
 
 def _forged(idp: OIDCSimulator) -> Iterator[tuple[str, str]]:

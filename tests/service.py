@@ -18,11 +18,13 @@ import uvicorn
 
 from hpcwaas.app import create_app
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.server.connections import Connections
 from hpcwaas.server.protocol import Protocol
 from tests import databases
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"
+CWL = {"catalogue": CATALOGUE, "max_running": 4}
 PASSWORDS = {
     "alice": "alice's password",
     "bob": "bob:pässword",
@@ -102,7 +104,7 @@ def serving(settings: Settings, connections: Connections | None = None, **option
 
 
 def make_settings(data_dir: Path, **changes: Any) -> Settings:
-    """Settings with the users above and the tests' catalogue."""
+    """Settings with the users above and, unless Alien4Cloud is to run the workflows, the tests' catalogue."""
     accounts = [
         {"username": name, "password": password, "groups": GROUPS.get(name, [])} for name, password in PASSWORDS.items()
     ]
@@ -110,12 +112,19 @@ def make_settings(data_dir: Path, **changes: Any) -> Settings:
         {
             "data_dir": data_dir,
             "auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}, "operators": OPERATORS},
-            "cwl": {"catalogue": CATALOGUE, "max_running": 4},
+            **({} if "alien_config" in changes else {"cwl": CWL}),
             "limits": {"requests": None, "executions": None},  # tests are in a hurry
             "store": {"url": databases.url_in(data_dir)} if databases.POSTGRESQL else {},
             **changes,
         }
     )
+
+
+def cwl_section(settings: Settings) -> CWLSettings:
+    """The settings of the engine `cwl`, which has to be active."""
+    section = settings.engines["cwl"]
+    assert isinstance(section, CWLSettings)
+    return section
 
 
 def as_user(url: str, name: str) -> Client:

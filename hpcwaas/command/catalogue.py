@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcwaas.command.common import harmless, read_settings, reporting, settings_flags, table
+from hpcwaas.errors import ServiceError
 
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
     from hpcwaas.configuration.settings import Settings
     from hpcwaas.core.models import Access
+    from hpcwaas.core.workflow_ids import WorkflowIds
 
 _COLUMNS = ("workflow", "may be run by", "state")
 
@@ -32,18 +36,44 @@ def access(output: str) -> None:
     The catalogue is read as it is now, and nothing is changed. The service follows within seconds.
     """
     with reporting():
-        found = _read(read_settings().settings)
-        click.echo(json.dumps([_json(item) for item in found], indent=2) if output == "json" else _text(found))
+        found, failures = _read(read_settings().settings)
+        if found or not failures:
+            click.echo(json.dumps([_json(item) for item in found], indent=2) if output == "json" else _text(found))
+        for failure in failures:
+            click.echo(f"hpcwaas-api: {failure}", err=True)
+        if failures:
+            sys.exit(1)
 
 
-def _read(settings: Settings) -> Sequence[Access]:
-    if settings.alien_config is not None:
-        from hpcwaas.engines.alien4cloud import access as alien4cloud
+def _read(settings: Settings) -> tuple[Sequence[Access], Sequence[str]]:
+    """What all engines publish, and why some don't tell."""
+    from hpcwaas.core.models import Access
+    from hpcwaas.core.workflow_ids import WorkflowIds
+    from hpcwaas.engines.registry import registry
 
-        return alien4cloud.read_access(settings.alien_config)
-    from hpcwaas.engines.cwl.workflows import access as cwl
+    engines = settings.engines
+    ids = WorkflowIds({name: registry().forms[name] for name in engines})
+    found: list[Access] = []
+    failures: list[str] = []
+    for name, section in engines.items():
+        try:
+            items = registry().access(name, section, settings.data_dir)
+        except ServiceError as error:
+            failures.append(error.detail if len(engines) == 1 else f"engine {name}: {error.detail}")
+            continue
+        if items is None:
+            note = f"The engine `{name}` has no way to tell here who may run what it publishes."
+            items = [Access(None, published=False, warnings=(note,))]
+        found += [_known(item, name, ids) for item in items]
+    return found, failures
 
-    return cwl.read_access(settings.cwl, settings.data_dir)
+
+def _known(item: Access, engine: str, ids: WorkflowIds) -> Access:
+    """What an engine tells of a workflow, under the id by which users know it."""
+    if item.id is None:
+        return item
+    clash = ids.clash(engine, item.id) if item.published else None
+    return replace(item, id=ids.known_as(engine, item.id), warnings=(*item.warnings, *([clash] if clash else ())))
 
 
 def _json(item: Access) -> dict[str, Any]:

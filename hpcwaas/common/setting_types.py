@@ -60,6 +60,10 @@ Address = Annotated[str, AfterValidator(_address)]
 Mode = Annotated[str, AfterValidator(_kept_from_others)]
 Network = Annotated[str, AfterValidator(_network)]
 
+COMMAND = object()
+Command = Annotated[tuple[str, ...], COMMAND]
+"""A program and arguments. A path to the program is relative to the file that names it."""
+
 
 class Section(BaseModel):
     """A section: frozen, and nothing in it that isn't known."""

@@ -8,6 +8,8 @@ from hpcwaas.configuration.flags import FLAGS
 from hpcwaas.configuration.load import Effective
 
 _UNRECORDED = "vault_config.unrecorded_keys"
+_OLD_FILE = "alien_config"
+"""Whoever has this section comes from the service before this one, which had no other engine."""
 
 
 def advice(found: Effective) -> Iterator[str]:
@@ -26,7 +28,7 @@ def advice(found: Effective) -> Iterator[str]:
             f"{_UNRECORDED}: whoever knows the id of an SSH key that the service before this one made may use it; set "
             "`refuse` as soon as users have made new ones"
         )
-    elif settings.alien_config is not None and _UNRECORDED not in found.origins:
+    elif _OLD_FILE in settings.model_fields_set and _UNRECORDED not in found.origins:
         yield (
             f"{_UNRECORDED}: SSH keys that the service before this one made are refused; where users still need "
             "theirs, set `accept` for a while, else `refuse` (docs/how-to/vault.md)"

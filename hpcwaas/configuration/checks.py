@@ -5,26 +5,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from hpcwaas.common.resources import resource
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.ports.identity import CALLBACK
-from hpcwaas.engines.cwl.confinement import levels
-from hpcwaas.engines.cwl.settings import LimitSettings, RunnerSettings
+from hpcwaas.engines.registry import registry
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.identity.passwords import is_hash
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings, TermsSettings
 from hpcwaas.vault.settings import HashiCorpSettings
 
 OUTDATED = "the database's schema isn't this version's: run `hpcwaas-api db upgrade`"
-
-_LEAST_MEMORY = 16 * 2**20
-_LEAST_LOG = 4 * 2**10
-_LEAST_DISK = 2**20
 
 _SSO_URLS = ("auth_url", "token_url", "user_info_url")
 _SHARED_CLAIMS = frozenset(
@@ -59,15 +52,8 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield ConfigurationError("audit.file", problem)
     if settings.auth is not None:
         yield from _auth(settings.auth)
-    catalogue = settings.cwl.catalogue or resource("examples")
-    if not (os.access(catalogue, os.F_OK) and catalogue.is_dir()):
-        yield ConfigurationError("cwl.catalogue", f"{catalogue} is no directory")
-    elif not os.access(catalogue, os.R_OK | os.X_OK):
-        yield ConfigurationError("cwl.catalogue", f"{catalogue} isn't readable")
-    if problem := _runner(settings.cwl.runner):
-        yield ConfigurationError("cwl.runner.command", problem)
-    yield from _limits(settings.cwl.limits)
-    yield from _confinement(settings)
+    for name, section in settings.engines.items():
+        yield from registry().found_wrong(name, section, local=settings.local)
     if settings.vault_config is not None:
         yield from _vault(settings.vault_config)
         for name in settings.vault.model_fields_set:
@@ -201,39 +187,6 @@ def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationEr
                 yield ConfigurationError(f"auth.{name}", "is required where there is no `issuer`")
     if auth.ca_file is not None and not os.access(auth.ca_file, os.R_OK):
         yield ConfigurationError("auth.ca_file", f"{auth.ca_file} can't be read")
-
-
-def _runner(runner: RunnerSettings) -> str | None:
-    if runner.command == ("cwltool",):
-        if importlib.util.find_spec("cwltool") is None:
-            return "cwltool isn't installed: `pip install 'hpcwaas[cwl]'`, or set another CWL runner"
-        return None
-    return None if shutil.which(runner.command[0]) else f"there is no program {runner.command[0]}"
-
-
-def _confinement(settings: Settings) -> Iterator[ConfigurationError]:
-    wanted = settings.cwl.confinement
-    if settings.alien_config is not None:
-        return  # nothing of users runs here
-    if (wanted != levels.AUTO or not settings.local) and (problem := levels.problem(wanted)):
-        yield ConfigurationError(
-            "cwl.confinement",
-            f"{problem}: executions can't be kept from the files of the service and of other users. `none` serves all "
-            "the same, where whoever may run a workflow may act as the service's account",
-        )
-
-
-def _limits(limits: LimitSettings) -> Iterator[ConfigurationError]:
-    # The usual slip is a number without its unit.
-    for name, given, least, unit in (
-        ("memory", limits.memory, _LEAST_MEMORY, "16MiB"),
-        ("log", limits.log, _LEAST_LOG, "4kiB"),
-        ("disk", limits.disk, _LEAST_DISK, "1MiB"),
-    ):
-        if given < least:
-            yield ConfigurationError(
-                f"cwl.limits.{name}", f"nothing runs within {given} bytes; expected {unit} or more, with a unit"
-            )
 
 
 def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hpcwaas.common.setting_types import COMMAND
 from hpcwaas.configuration.settings import Settings
 
 PREFIX = "HWA_"
@@ -45,6 +46,11 @@ class Leaf:
     def is_path(self) -> bool:
         """Whether it is a path, which is relative to the file that names it."""
         return Path in _alternatives(self.field.annotation)
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it is a program with arguments."""
+        return COMMAND in self.field.metadata
 
 
 def leaves(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Leaf]:

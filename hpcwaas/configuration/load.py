@@ -22,6 +22,7 @@ from hpcwaas.configuration.file import Way, read_file
 from hpcwaas.configuration.flags import FLAGS
 from hpcwaas.configuration.leaves import PREFIX, Leaf, dotted, leaves, section_of
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.engines.registry import registry
 from hpcwaas.errors import ConfigurationError
 
 SYSTEM_FILE = Path("/etc/hpcwaas-api/hpcwaas-api.yml")
@@ -54,7 +55,7 @@ def read(
     Raises:
         ConfigurationError: the service can't start with them. Names all problems, one a line.
     """
-    sources = _Sources()
+    sources = _Sources(problems=[(error.key, error.detail) for error in registry().problems])
     path = config_file or _usual_file(environ)
     if path:
         sources.add_file(path)
@@ -199,7 +200,7 @@ def _anchored(leaf: Leaf, value: Any, base: Path) -> Any:
         return _place(base, value)
     if leaf.item is Path and isinstance(value, list):
         return [_place(base, item) if isinstance(item, str) else item for item in value]
-    if leaf.key == "cwl.runner.command" and isinstance(value, list) and value and isinstance(value[0], str):
+    if leaf.is_command and isinstance(value, list) and value and isinstance(value[0], str):
         # Executions run in directories of their own. A bare name is looked up in PATH.
         return [str(base / value[0]) if os.sep in value[0] else value[0], *value[1:]]
     return value

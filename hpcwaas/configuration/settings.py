@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, create_model, model_validator
 
 from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size
 from hpcwaas.core.settings import LimitsPerUser
-from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
-from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.engines.registry import mistakable, registry
+from hpcwaas.engines.settings import EngineSettings
 from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.vault.settings import HashiCorpSettings, VaultSettings
 
@@ -68,6 +69,19 @@ class ServerSettings(Section):
     )
 
 
+M = TypeVar("M", bound=Section)
+
+
+def _with_engines(model: type[M]) -> type[M]:
+    """The settings with the sections of all engines there are."""
+    for entry in registry().entries:
+        if taken := next((name for name in model.model_fields if mistakable(name, entry.section)), None):
+            registry().drop(entry, f"has a section `{entry.section}` that can be taken for the setting `{taken}`")
+    sections = {name: (section | None, None) for name, section in registry().sections.items()}
+    return create_model(model.__name__, __base__=model, __module__=__name__, __doc__=model.__doc__, **sections)  # type: ignore[call-overload, no-any-return] # the names aren't known before
+
+
+@_with_engines
 class Settings(Section):
     """All settings of the service."""
 
@@ -88,14 +102,25 @@ class Settings(Section):
     audit: AuditSettings = Field(default_factory=AuditSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
-    cwl: CWLSettings = Field(default_factory=CWLSettings)
-    alien_config: Alien4CloudSettings | None = Field(
-        None, description="Alien4Cloud, which then runs the workflows. Without it: the embedded engine."
-    )
     vault_config: HashiCorpSettings | None = Field(
         None, description="HashiCorp Vault or OpenBao for private keys. Without it: the embedded vault."
     )
     server: ServerSettings = Field(default_factory=ServerSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_an_engine(cls, given: Any) -> Any:
+        """Without the section of any engine, the first one is active."""
+        sections = [*registry().sections]
+        if isinstance(given, dict) and all(given.get(name) is None for name in sections):
+            return {**given, sections[0]: {}}
+        return given
+
+    @property
+    def engines(self) -> Mapping[str, EngineSettings]:
+        """The sections of the engines that are active, by the engines' names."""
+        sections = {entry.name: getattr(self, entry.section) for entry in registry().entries}
+        return {name: section for name, section in sections.items() if section is not None}
 
     @property
     def local(self) -> bool:

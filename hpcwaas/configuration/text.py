@@ -9,7 +9,6 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, SecretStr
 
-from hpcwaas.common.resources import resource
 from hpcwaas.common.scrubbing import MASK
 from hpcwaas.common.setting_types import SECRET_PARAMETER
 from hpcwaas.configuration.flags import FLAGS
@@ -21,7 +20,6 @@ _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("kiB", 2**10))
 
 _WITHOUT = {
     "auth": "local mode, for one user with a token",
-    "alien_config": "the embedded engine runs the workflows",
     "vault_config": "private keys rest in the embedded vault",
 }
 
@@ -80,13 +78,11 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
             yield f"{indent}{name}:\n"
             yield from _section(found, here, value)
         elif section_of(info) is not None:
-            yield f"{indent}# {name}: not given; {_WITHOUT[name]}\n"
+            yield f"{indent}# {name}: not given; {_WITHOUT.get(name, 'this engine is off')}\n"
         else:
             leaf = Leaf(here, info)
             if leaf.key == "listen_address":
                 value = found.settings.addresses[0]
-            elif leaf.key == "cwl.catalogue":
-                value = value or resource("examples")
             elif leaf.key == "store.url":
                 value = _database(found.settings.database_url)
             yield f"{indent}{name}: {_shown(leaf, value)}  # {found.origins.get(leaf.key, 'default')}\n"

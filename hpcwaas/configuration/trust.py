@@ -34,7 +34,8 @@ def problems(path: Path, settings: Settings) -> Iterator[str]:
         shared = part != real and status.st_mode & stat.S_ISVTX
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not shared:
             yield f"{path} isn't read: others can write {kind}; `chmod go-w {part}`"
-    for name, holder in (("data_dir", settings.data_dir), *(("cwl.writable", each) for each in settings.cwl.writable)):
+    of_engines = (place for section in settings.engines.values() for place in section.writable_places())
+    for name, holder in (("data_dir", settings.data_dir), *of_engines):
         if real.is_relative_to(os.path.realpath(holder)):
             yield f"{path} isn't read: it lies in {name}, where what users run may write; move it to /etc/hpcwaas-api"
     for place in _EXECUTIONS_READ:

@@ -19,7 +19,7 @@ from hpcwaas.core.people import Principal
 from hpcwaas.errors import NotFound, Unavailable
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
-from tests.service import CATALOGUE, make_settings
+from tests.service import CATALOGUE, cwl_section, make_settings
 
 ALICE = Principal("alice", "alice")
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_started_just_now_is_not_forgotten(
 
 def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Services, settings: Settings) -> None:
     first = parts.executions.trigger(ALICE, "echo", {"message": "hello"}, "key")
-    catalogue = settings.cwl.catalogue
+    catalogue = cwl_section(settings).catalogue
     assert catalogue
     (catalogue / "echo.cwl").unlink()
     deadline = time.monotonic() + 30

@@ -23,6 +23,7 @@ from hpcwaas.errors import ConfigurationError
 from hpcwaas.server import listening
 from hpcwaas.store.database import Database
 from tests.loading import load
+from tests.service import cwl_section
 
 ACCOUNT = "auth: {auth_type: basic, basic_auth: {accounts: [{username: alice, password: geheim}]}}\n"
 
@@ -64,7 +65,7 @@ def test_flag_beats_environment_beats_file_beats_default(write: Write) -> None:
     environ = {"HWA_LISTEN_ADDRESS": "127.0.0.1:2222", "HWA_CWL_MAX_RUNNING": "6"}
     found = read(file, environ, {"--listen_address": "127.0.0.1:3333"})
     settings = found.settings
-    assert (settings.listen_address, settings.cwl.max_running) == ("127.0.0.1:3333", 6)
+    assert (settings.listen_address, cwl_section(settings).max_running) == ("127.0.0.1:3333", 6)
     assert (settings.files.max_size, settings.server.workers) == (1000, 1)
     assert found.origins["listen_address"] == "flag --listen_address"
     assert found.origins["cwl.max_running"] == "variable HWA_CWL_MAX_RUNNING"
@@ -100,8 +101,8 @@ def test_relative_paths_are_relative_to_the_file(write: Write, tmp_path: Path) -
     (tmp_path / "runner").touch(mode=0o755)
     settings = load(write("data_dir: d\ncwl: {catalogue: flows, runner: {command: [./runner, -x]}}\n"), {}, {})
     assert settings.data_dir == tmp_path / "d"
-    assert settings.cwl.catalogue == tmp_path / "flows"
-    assert settings.cwl.runner.command == (str(tmp_path / "runner"), "-x")
+    assert cwl_section(settings).catalogue == tmp_path / "flows"
+    assert cwl_section(settings).runner.command == (str(tmp_path / "runner"), "-x")
 
 
 def test_paths_elsewhere_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +119,7 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", ["HWA_CWL_LIMITS_MEMORY", "HWA_CWL.LIMITS.MEMORY", "HWA_CWL_LIMITS.MEMORY"])
 def test_variable_may_keep_its_dots(name: str) -> None:
-    assert load(None, {name: "1GiB"}, {}).cwl.limits.memory == 2**30
+    assert cwl_section(load(None, {name: "1GiB"}, {})).limits.memory == 2**30
 
 
 def test_both_spellings_at_once_are_refused() -> None:
@@ -131,7 +132,7 @@ def test_both_spellings_at_once_are_refused() -> None:
     ("text", "expected"), [("", ()), ("A", ("A",)), ("A, B,", ("A", "B")), ("[A, B]", ("A", "B")), ("[]", ())]
 )
 def test_lists_in_variables(text: str, expected: tuple[str, ...]) -> None:
-    assert load(None, {"HWA_CWL_ENVIRONMENT": text}, {}).cwl.environment == expected
+    assert cwl_section(load(None, {"HWA_CWL_ENVIRONMENT": text}, {})).environment == expected
 
 
 def test_accounts_in_a_variable() -> None:
@@ -307,8 +308,8 @@ def test_effective_settings_are_yaml_that_gives_the_same_settings(write: Write, 
     assert again.model_dump(exclude={"listen_address", "store", "cwl"}) == found.settings.model_dump(
         exclude={"listen_address", "store", "cwl"}
     )
-    assert again.cwl.limits == found.settings.cwl.limits
-    assert again.cwl.environment == ("A", "B: #c")
+    assert cwl_section(again).limits == cwl_section(found.settings).limits
+    assert cwl_section(again).environment == ("A", "B: #c")
 
 
 def test_effective_settings_mask_secrets(write: Write) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from hpcwaas.core.models import Access
 from hpcwaas.engines.alien4cloud.catalogue import Catalogue
@@ -13,7 +14,7 @@ from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.transport import Transport
 
 
-def read_access(settings: Alien4CloudSettings) -> Sequence[Access]:
+def read_access(settings: Alien4CloudSettings, _data_dir: Path) -> Sequence[Access]:
     """Asks Alien4Cloud.
 
     Raises:

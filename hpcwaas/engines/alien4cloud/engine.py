@@ -40,6 +40,7 @@ from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.starting import Starter
 from hpcwaas.engines.alien4cloud.transport import Transport
+from hpcwaas.engines.registry import EngineContext
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
 
 _THREADS = 16
@@ -294,3 +295,8 @@ class Alien4CloudEngine:
         """Runs a function in another thread; drops it when the engine is being closed."""
         with contextlib.suppress(RuntimeError):
             self._pool.submit(function)
+
+
+def make(settings: Alien4CloudSettings, context: EngineContext) -> Alien4CloudEngine:
+    """The engine as the registry asks for it."""
+    return Alien4CloudEngine(settings, context.data_dir, context.starts, context.listings)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from hpcwaas.common.setting_types import Section, Url
+from hpcwaas.common.setting_types import Url
+from hpcwaas.engines.settings import EngineSettings
 
 
-class Alien4CloudSettings(Section):
-    """The engine `alien4cloud`, which is chosen when any of these is set."""
+class Alien4CloudSettings(EngineSettings):
+    """The engine `alien4cloud`, which runs what Alien4Cloud's applications publish. It is active when any of these is
+    set."""
 
     address: Url = Field("http://127.0.0.1:8088", description="URL of Alien4Cloud.")
     user: str = Field("admin", min_length=1, description="Account that this service uses there.")

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpcwaas.common.resources import resource
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -42,6 +41,7 @@ from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.registry import EngineContext
 from hpcwaas.errors import Conflict, NotFound
 
 _CACHED_STATES = 512
@@ -68,9 +68,7 @@ class CWLEngine:
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._looks = Looks(settings.limits.disk)
         self._site = LocalSite(directory, settings, [data_dir, *secrets])
-        self._catalogue = Catalogue(
-            settings.catalogue or resource("examples"), directory / "catalogue", settings.without_metadata
-        )
+        self._catalogue = Catalogue(settings.catalogue, directory / "catalogue", settings.without_metadata)
         self._logs = LogIndexes(lambda reference, offset, size: self._site.read(reference, spool.LOG, offset, size))
         self._watcher = Watcher(
             lambda reference: [self._site.stamp(reference, name) for name in (spool.STATE, spool.LOG)], self._news
@@ -251,3 +249,8 @@ class CWLEngine:
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
         self._site.close()
+
+
+def make(settings: CWLSettings, context: EngineContext) -> CWLEngine:
+    """The engine as the registry asks for it."""
+    return CWLEngine(settings, context.data_dir, context.secrets)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from hpcwaas.common.setting_types import Network, Section, Size
+from hpcwaas.common.resources import resource
+from hpcwaas.common.setting_types import Command, Network, Section, Size
+from hpcwaas.engines.settings import EngineSettings
 
 
 class RunnerSettings(Section):
     """The CWL runner. Nothing is assumed of it beyond the common `cwl-runner` interface:
     `COMMAND [ARGUMENTS] --outdir DIR WORKFLOW INPUTS` prints the output object."""
 
-    command: tuple[str, ...] = Field(
+    command: Command = Field(
         ("cwltool",),
         min_length=1,
         description="Program and first arguments. `cwltool` alone is run without starting Python anew.",
@@ -50,11 +53,13 @@ class LimitSettings(Section):
     processes: int = Field(4096, ge=16, description="Processes and threads at the same time.")
 
 
-class CWLSettings(Section):
-    """The embedded engine."""
+class CWLSettings(EngineSettings):
+    """The engine `cwl`, which runs CWL workflows on this machine. It is active when any of these is set, or when no
+    engine has a setting."""
 
-    catalogue: Path | None = Field(
-        None, description="Directory whose files and folders are published. Default: the examples that come along."
+    catalogue: Path = Field(
+        default_factory=lambda: resource("examples"),
+        description="Directory whose files and folders are published. Default: the examples that come along.",
     )
     without_metadata: Literal["everybody", "nobody"] = Field(
         "everybody",
@@ -110,3 +115,7 @@ class CWLSettings(Section):
     )
     runner: RunnerSettings = Field(default_factory=RunnerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+
+    def writable_places(self) -> Sequence[tuple[str, Path]]:
+        """The directories that executions may write in besides their own."""
+        return [("cwl.writable", place) for place in self.writable]

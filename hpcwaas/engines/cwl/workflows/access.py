@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpcwaas.common.resources import resource
 from hpcwaas.core.models import Access
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed
@@ -26,7 +25,7 @@ def read_access(settings: CWLSettings, data_dir: Path) -> Sequence[Access]:
     Raises:
         Unavailable: the catalogue can't be read.
     """
-    directory = (settings.catalogue or resource("examples")).absolute()
+    directory = settings.catalogue.absolute()
     try:
         index = _index(directory, data_dir / "cwl" / "catalogue")
     except OSError as error:
