@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole job for one user on one machine: key, workflows, trigger, follow, outputs. Everything that is typed here works
-# the same by copy and paste against `make run`, in the top folder of this repository.
+# The whole job for one user on one machine, from a key to outputs. Everything that is typed here works against `make run`, too,
+# by copy and paste in the top folder of this repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -25,7 +25,7 @@ until [ -s "$XDG_STATE_HOME/waas/local.yaml" ]; do
 done
 HW_API_URL=$(sed -n 's/^api_url: *//p' "$XDG_STATE_HOME/waas/local.yaml")
 HW_ACCESS_TOKEN=$(sed -n 's/^access_token: *//p' "$XDG_STATE_HOME/waas/local.yaml")
-echo "The service runs at $HW_API_URL. With \`make run\`, set HW_API_URL and HW_ACCESS_TOKEN as it prints, and type:"
+echo "The service runs at $HW_API_URL. To repeat this against \`make run\`, set HW_API_URL and HW_ACCESS_TOKEN as it prints them, and type:"
 bold '$ . .venv/bin/activate'
 
 run "waas ssh_keys key-gen --name demo"

@@ -12,7 +12,7 @@ path "secret/metadata/ssh-credentials/*" {
   capabilities = ["create", "update", "read", "list", "delete"]
 }
 
-# To tell you in /health/ready which of these rights lack. Vault's policy `default` has it, too.
+# To tell operators in /health/ready which of these rights are missing. Vault's policy `default` has it, too.
 path "sys/capabilities-self" {
   capabilities = ["update"]
 }

@@ -5,8 +5,8 @@ label: Failing half-way
 doc: |
   Sums up temperatures measured at several stations, and refuses records that can't be right.
 
-  The records that it takes without inputs have a wrong one: the second step then fails and says which line is wrong
-  and why, and the third never runs. With correct records it succeeds.
+  One of its default records is wrong, so the second step fails and says which line is wrong and why, and the third step
+  never runs. With correct records it succeeds.
 
 inputs:
   records:

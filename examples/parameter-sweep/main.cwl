@@ -17,12 +17,12 @@ inputs:
     type: double[]
     default: [0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
     label: Transmission rates
-    doc: Infections by one infected person a day. One simulation for each.
+    doc: Infections that one infected person causes in a day. Each rate gets a simulation of its own.
   recovery_rate:
     type: double
     default: 0.1
     label: Recovery rate
-    doc: Part of the infected who recover each day; one divided by the days that one is infectious.
+    doc: Fraction of the infected who recover each day: 1 divided by the days for which a person is infectious.
   population:
     type: int
     default: 100000
@@ -72,7 +72,7 @@ outputs:
     type: File
     outputSource: tabulate/table
     label: Table
-    doc: "CSV with one line for each rate: reproduction number, day and height of the peak, people infected in all."
+    doc: "CSV with one line for each rate: reproduction number, day and height of the peak, total number of people infected."
   plot:
     type: File
     outputSource: draw/plot

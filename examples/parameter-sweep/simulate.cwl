@@ -16,12 +16,12 @@ inputs:
       position: 1
   transmission_rate:
     type: double
-    doc: Infections by one infected person a day.
+    doc: Infections that one infected person causes in a day.
     inputBinding:
       position: 2
   recovery_rate:
     type: double
-    doc: Part of the infected who recover each day.
+    doc: Fraction of the infected who recover each day.
     inputBinding:
       position: 3
   population:

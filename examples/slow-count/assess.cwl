@@ -3,8 +3,7 @@ class: CommandLineTool
 
 label: Assess ticks
 doc: |
-  Says by how much the ticks were late. The values of the outputs stand in `cwl.output.json`, from which the runner
-  takes them.
+  Says by how much the ticks were late. The runner takes the values of the outputs from `cwl.output.json`.
 
 baseCommand: python3
 

@@ -45,7 +45,7 @@ outputs:
     type: File
     outputSource: merge/table
     label: Table
-    doc: CSV with one line for each word, the most frequent first. How often it stands in all files, and in each.
+    doc: CSV with one line for each word, the most frequent first, and how often it occurs in all files and in each.
   total:
     type: int
     outputSource: merge/total
