@@ -335,8 +335,13 @@ def _how_to_sign_in(config: Config) -> str:
 
 
 def _how_to_do_more(config: Config, where: str) -> str | None:
-    """What to do about a 403: the access token that `waas login` creates with a password can't manage tokens."""
-    by_token = config.login is not None and config.login.refresh_token is None
-    if not (by_token and where.split("/")[1] in ("tokens", "terms")):
+    """What to do about a 403: the access token that `waas login` creates with a password allows less than that."""
+    if config.login is None or config.login.refresh_token is not None:
         return None
-    return "`waas login` gave you an access token. Add --user NAME to use your password for this command."
+    start = "`waas login` with a password gave this machine an access token."
+    password = f"{start} Add --user NAME to use your password for this command."
+    return {
+        "auth": f"{start} Revoke those of other machines: waas tokens list --user NAME",
+        "terms": password,
+        "tokens": password,
+    }.get(where.split("/")[1])

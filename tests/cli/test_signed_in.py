@@ -247,6 +247,7 @@ def test_logout_everywhere_needs_more_than_a_personal_access_token(waas: Any, se
     refused = waas("logout", "--everywhere")
     assert (refused.code, refused.out) == (6, "")
     assert "personal access token" in refused.err
+    assert "waas tokens list --user NAME" in refused.err
     assert len(service.identity.tokens) == 1
     assert waas("whoami").code == 0
 
