@@ -98,6 +98,10 @@ class Capacity(Protocol):
     def max_body(self) -> int:
         """Bytes of the largest JSON body."""
 
+    @property
+    def longest_poll(self) -> int:
+        """Seconds after which who follows a log is answered even without news."""
+
 
 def asgi_app(
     services: Services, capacity: Capacity, followers: int, patience: Patience, *, validate_responses: bool
@@ -110,7 +114,7 @@ def asgi_app(
         validate_responses: also check answers against the contract; for tests.
     """
     document = contract.read()
-    operations = _handlers(services)
+    operations = _handlers(services, capacity.longest_poll)
     threads = capacity.threads
     at_once = followers + 16 * threads
     streams = Slots(threads * 3 // 4, max(1, threads // 4), "transfers")
@@ -159,10 +163,10 @@ def asgi_app(
     return app  # type: ignore[no-any-return]
 
 
-def _handlers(services: Services) -> dict[str, Callable[..., Any]]:
+def _handlers(services: Services, longest_poll: int) -> dict[str, Callable[..., Any]]:
     """The handlers by the contract's operation ids; all but the one that `Probes` answers."""
     workflows = WorkflowHandlers(services.catalogue, services.executions)
-    executions = ExecutionHandlers(services.executions, services.logs)
+    executions = ExecutionHandlers(services.executions, services.logs, longest_poll)
     shares = ShareHandlers(services.sharing)
     files = FileHandlers(services.uploads)
     keys = SSHKeyHandlers(services.keys)

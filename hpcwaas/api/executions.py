@@ -17,7 +17,7 @@ from werkzeug.wsgi import wrap_file
 from hpcwaas.api import durations, views
 from hpcwaas.api.bridge import park, time_left
 from hpcwaas.core.executions import Executions
-from hpcwaas.core.logs import LONGEST_WAIT, Logs
+from hpcwaas.core.logs import Logs
 from hpcwaas.core.models import ExecutionFilter, Level, OutputArchive, OutputFile, OutputValue, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
@@ -53,11 +53,16 @@ class _LogRequest:
 
 
 class ExecutionHandlers:
-    """Handlers of the operations on executions."""
+    """Handlers of the operations on executions.
 
-    def __init__(self, executions: Executions, logs: Logs) -> None:
+    Args:
+        longest_poll: seconds after which who follows a log is answered even without news.
+    """
+
+    def __init__(self, executions: Executions, logs: Logs, longest_poll: int) -> None:
         self._executions = executions
         self._logs = logs
+        self._longest_poll = longest_poll
 
     def list_(
         self,
@@ -109,7 +114,9 @@ class ExecutionHandlers:
     ) -> Response:
         """Reads or follows a log."""
         old_client = "timeout" not in flask.request.args and flask.request.user_agent.string.startswith(_OLD_CLIENT)
-        wait = min(durations.seconds(timeout), _OLD_CLIENT_WAITS if old_client else LONGEST_WAIT)
+        wait = min(durations.seconds(timeout), self._longest_poll)
+        if old_client:
+            wait = min(wait, _OLD_CLIENT_WAITS)
         asked = _LogRequest(
             principal, execution_id, _levels(levels), from_, size, wait, old_client, flask.request.environ
         )

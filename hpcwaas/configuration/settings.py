@@ -57,6 +57,12 @@ class ServerSettings(Section):
     workers: int = Field(1, gt=0, description="Worker processes.")
     threads: int = Field(64, gt=1, description="Requests that one worker process serves at the same time.")
     max_body: Size = Field(8 * 2**20, description="Largest JSON body. Uploads have `files.max_size`.")
+    longest_poll: int = Field(
+        90,
+        gt=0,
+        description="Seconds after which whoever follows a log is answered even without news. Keep it below the time "
+        "that reverse proxies wait for an answer (`proxy_read_timeout` of nginx).",
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count. "

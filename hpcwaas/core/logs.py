@@ -15,10 +15,6 @@ from hpcwaas.core.models import Level, LogPage, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.core.slots import Slots
 
-LONGEST_WAIT = 120.0
-"""Seconds after which a follower is answered even without news: proxies cut longer silences."""
-
-
 Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 """`Engine.watch` for one execution and place in its log."""
 

@@ -9,11 +9,14 @@ import threading
 import time
 import zipfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import requests
+
+from tests.service import as_user, make_settings, serving
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -100,6 +103,17 @@ def test_waiting_ends_with_the_timeout(alice: Any) -> None:
         assert 0.6 < time.monotonic() - started < 5
         assert (answer["logs"], answer["over"]) == ([], False)
     finally:
+        alice("DELETE", path)
+
+
+def test_no_poll_lasts_longer_than_the_setting_says(tmp_path: Path) -> None:
+    with serving(make_settings(tmp_path, server={"longest_poll": 1})) as url:
+        alice = as_user(url, "alice")
+        path = alice.trigger("slow", seconds=30)
+        started = time.monotonic()
+        answer = alice("GET", f"{path}/logs?from=1000&timeout=30s").json()
+        assert 0.9 < time.monotonic() - started < 10
+        assert (answer["logs"], answer["over"]) == ([], False)
         alice("DELETE", path)
 
 
