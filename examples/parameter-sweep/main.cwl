@@ -22,7 +22,7 @@ inputs:
     type: double
     default: 0.1
     label: Recovery rate
-    doc: Fraction of the infected who recover each day: 1 divided by the days for which a person is infectious.
+    doc: Fraction of the infected who recover each day, that is, 1 divided by the days for which a person is infectious.
   population:
     type: int
     default: 100000
