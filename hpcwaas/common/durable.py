@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from hpcwaas.errors import ConfigurationError
+
+_TICK = 0.02
 
 
 def sync_directory(directory: Path) -> None:
@@ -35,6 +39,28 @@ def replace(path: Path, content: bytes) -> None:
     write(draft, content)
     draft.rename(path)
     sync_directory(path.parent)
+
+
+def lock(path: Path, patience: float = 0) -> int | None:
+    """Takes the exclusive lock of a file, made when missing.
+
+    Args:
+        patience: seconds to wait for somebody else to let it go.
+
+    Returns:
+        a descriptor that holds it until all its copies are closed; None when somebody else holds the lock.
+    """
+    deadline = time.monotonic() + patience
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(_TICK)
 
 
 def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> str:

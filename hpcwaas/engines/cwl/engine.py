@@ -7,12 +7,13 @@ import mimetypes
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from cachetools import LRUCache
 
 from hpcwaas.core.models import (
     JSON,
@@ -73,7 +74,7 @@ class CWLEngine:
         self._watcher = Watcher(
             lambda reference: [self._site.stamp(reference, name) for name in (spool.STATE, spool.LOG)], self._news
         )
-        self._states: OrderedDict[str, tuple[_Stamp, ExecutionState]] = OrderedDict()
+        self._states: LRUCache[str, tuple[_Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
         self._lock = threading.Lock()
 
     def workflows(self) -> Sequence[Workflow]:
@@ -130,9 +131,8 @@ class CWLEngine:
     def _begun(self, reference: str, stamp: _Stamp) -> ExecutionState:
         with self._lock:
             known = self._states.get(reference)
-            if known and known[0] == stamp:
-                self._states.move_to_end(reference)
-                return known[1]
+        if known and known[0] == stamp:
+            return known[1]
         state = stored.decode_state(self._site.read(reference, spool.STATE))
         if state.status.over:
             kept = self._kept_outputs(reference)
@@ -146,9 +146,6 @@ class CWLEngine:
                 return state
         with self._lock:
             self._states[reference] = (stamp, state)
-            self._states.move_to_end(reference)
-            if len(self._states) > _CACHED_STATES:
-                self._states.popitem(last=False)
         return state
 
     def _kept_outputs(self, reference: str) -> Mapping[str, JSON]:

@@ -11,14 +11,14 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
 from hpcwaas.common.names import unusable_name
-from hpcwaas.engines.cwl.inputs.tars import BLOCK, ArchiveError, Tar, is_header, shown
+from hpcwaas.engines.cwl.inputs.tars import BLOCK, ArchiveError, Member, Tar, is_header, shown
 
 __all__ = ["ArchiveError", "look", "may_be_archive", "unpack"]
 
@@ -43,23 +43,6 @@ _UTF8_FLAG = 0x800
 _ZIP_ENTRY = b"PK\1\2"
 _ZIP_HEADER = 30
 _TOO_MUCH_MEMORY = "it asks for more memory than there is for it"
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """What comes out of an archive.
-
-    Attributes:
-        end: bytes of the unpacked archive up to the end of its content; 0 when nothing has to be read to get there.
-        content: (position in the file, bytes) of it.
-    """
-
-    path: str
-    directory: bool
-    executable: bool
-    size: int
-    end: int
-    content: Callable[[], Iterator[tuple[int, bytes]]]
 
 
 class _Bounded:
@@ -158,7 +141,7 @@ def unpack(source: Path, target: Path, kind: str, max_bytes: int) -> None:
         with source.open("rb") as stream, _members(stream, kind) as members:
             left = max_bytes
             for member in _checked(members):
-                path = temporary / member.path
+                path = temporary / member.name
                 if member.directory:
                     path.mkdir(parents=True, exist_ok=True)
                     continue
@@ -169,7 +152,7 @@ def unpack(source: Path, target: Path, kind: str, max_bytes: int) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(path: Path, member: _Member, left: int, max_bytes: int) -> int:
+def _write(path: Path, member: Member, left: int, max_bytes: int) -> int:
     """Writes a file and returns its size. A file with holes counts with them: who copies it fills them."""
     size = 0
     mode = 0o777 if member.executable else 0o666
@@ -197,7 +180,7 @@ def _too_many() -> ArchiveError:
 
 
 @contextmanager
-def _members(source: IO[bytes], kind: str) -> Iterator[Iterator[_Member]]:
+def _members(source: IO[bytes], kind: str) -> Iterator[Iterator[Member]]:
     """Opens an archive, and turns what a damaged one raises into `ArchiveError`."""
     try:
         with ExitStack() as stack:
@@ -206,11 +189,9 @@ def _members(source: IO[bytes], kind: str) -> Iterator[Iterator[_Member]]:
                 archive = stack.enter_context(zipfile.ZipFile(cast(IO[bytes], _Bounded(source))))
                 yield _zip_members(archive)
             else:
-                yield _tar_members(Tar(stack.enter_context(_decompressed(source))))
+                yield iter(Tar(stack.enter_context(_decompressed(source))))
     except _DAMAGE as error:
         raise ArchiveError(f"it is damaged: {error}") from error
-    except NotImplementedError as error:
-        raise ArchiveError(f"it uses what is not supported: {error}") from error
     except RuntimeError as error:  # zipfile's word for what is encrypted, or compressed by a module that isn't there
         raise ArchiveError(f"it uses what is not supported: {error}") from error
     except (MemoryError, OverflowError, RecursionError) as error:
@@ -229,15 +210,10 @@ def _decompressed(source: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     opener = next((opener for start, opener in _COMPRESSIONS if magic.startswith(start)), None)
     if opener:
         return cast(AbstractContextManager[IO[bytes]], opener(source))
-    return _borrowed(source)
+    return nullcontext(source)
 
 
-@contextmanager
-def _borrowed(source: IO[bytes]) -> Iterator[IO[bytes]]:
-    yield source
-
-
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     infos = archive.infolist()
     _refuse_overlaps(infos)
     for info in infos:
@@ -248,8 +224,8 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
             raise ArchiveError(f"{shown(name)} is a link or a device")
         if info.flag_bits & 1:
             raise ArchiveError("it is encrypted")
-        yield _Member(
-            path=_path(name),
+        yield Member(
+            name=name,
             directory=name.endswith("/"),
             executable=bool(mode & 0o100),
             size=info.file_size,
@@ -297,18 +273,6 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return name
 
 
-def _tar_members(archive: Tar) -> Iterator[_Member]:
-    for member in archive:
-        yield _Member(
-            path=_path(member.name),
-            directory=member.directory,
-            executable=member.executable,
-            size=member.size,
-            end=member.end,
-            content=lambda member=member: archive.content(member),  # type: ignore[misc]
-        )
-
-
 def _path(name: str) -> str:
     if len(name) > _PATH_LIMIT or len(name.encode(errors="replace")) > _PATH_LIMIT:
         raise ArchiveError(f"{shown(name)} is too long a path")
@@ -325,21 +289,22 @@ def _path(name: str) -> str:
     return "/".join(parts)
 
 
-def _checked(members: Iterator[_Member]) -> Iterator[_Member]:
-    """Refuses too many members, and names that stand for two things."""
+def _checked(members: Iterator[Member]) -> Iterator[Member]:
+    """Refuses too many members, and names that can't be used or stand for two things; gives each its path."""
     files: set[str] = set()
     directories = {""}
-    for number, member in enumerate(members):
-        above = member.path if member.directory else member.path.rpartition("/")[0]
+    for number, unchecked in enumerate(members):
+        member = replace(unchecked, name=_path(unchecked.name))
+        above = member.name if member.directory else member.name.rpartition("/")[0]
         while above not in directories:
             if above in files:
-                raise ArchiveError(f"{shown(member.path)} lies inside a file")
+                raise ArchiveError(f"{shown(member.name)} lies inside a file")
             directories.add(above)
             above = above.rpartition("/")[0]
         if not member.directory:
-            if member.path in files or member.path in directories:
-                raise ArchiveError(f"{shown(member.path)} stands in it twice")
-            files.add(member.path)
+            if member.name in files or member.name in directories:
+                raise ArchiveError(f"{shown(member.name)} stands in it twice")
+            files.add(member.name)
         if number >= MEMBER_LIMIT or len(files) + len(directories) > MEMBER_LIMIT + 1:
             raise _too_many()
         yield member

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON, WorkflowDetails
 from hpcwaas.core.ports.engine import UploadLookup
-from hpcwaas.engines.cwl.inputs.files import DEPTH_LIMIT, NO_RULE, FileChecker, FileRule
+from hpcwaas.engines.cwl.inputs.files import DEPTH_LIMIT, NO_RULE, FileChecker
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.looks import Look
 from hpcwaas.engines.cwl.inputs.networks import Networks
@@ -92,9 +92,8 @@ class _Checker:
     def input(self, parameter: Parameter, value: JSON) -> JSON:
         """Checks a whole input. A string where something else is expected may stand for it: some clients can send
         strings only."""
-        rule = FileRule(parameter.formats, parameter.secondary_files)
         start, mark = len(self._problems), self.files.mark()
-        checked = self._check(parameter.type, value, parameter.name, rule)
+        checked = self._check(parameter.type, value, parameter.name, parameter)
         if len(self._problems) == start or not isinstance(value, str):
             return checked
         try:
@@ -105,14 +104,14 @@ class _Checker:
             return None
         wrong = self._problems.take_back(start)
         self.files.rewind(mark)
-        checked = self._check(parameter.type, parsed, parameter.name, rule)
+        checked = self._check(parameter.type, parsed, parameter.name, parameter)
         if len(self._problems) > start and not isinstance(parsed, (dict, list)):
             # What was wrong with `3.5` is wrong with "3.5" too; but show what was given.
             self._problems.take_back(start)
             self._problems.put_back(wrong)
         return checked
 
-    def _check(self, kind: CWLType, value: JSON, way: str, rule: FileRule = NO_RULE, depth: int = 0) -> JSON:
+    def _check(self, kind: CWLType, value: JSON, way: str, rule: Parameter = NO_RULE, depth: int = 0) -> JSON:
         match kind:
             case Primitive("File"):
                 return self.files.file(value, way, rule, depth)
@@ -188,14 +187,13 @@ class _Checker:
         for name, field in declared.items():
             item = value.get(name)
             if item is not None:
-                rule = FileRule(field.formats, field.secondary_files)
-                checked[name] = self._check(field.type, item, f"{way}.{name}", rule, depth + 1)
+                checked[name] = self._check(field.type, item, f"{way}.{name}", field, depth + 1)
             elif field.required:
                 self._problems.add_missing(f"{way}.{name}", in_words(field.type))
         return checked
 
     def _union(
-        self, kind: CWLType, options: tuple[CWLType, ...], value: JSON, way: str, rule: FileRule, depth: int
+        self, kind: CWLType, options: tuple[CWLType, ...], value: JSON, way: str, rule: Parameter, depth: int
     ) -> JSON:
         if value is None and NULL in options:
             return None

@@ -16,7 +16,7 @@ from hpcwaas.engines.cwl.inputs.archives import ArchiveError
 from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
 from hpcwaas.engines.cwl.inputs.looks import Look
 from hpcwaas.engines.cwl.inputs.networks import Networks
-from hpcwaas.engines.cwl.workflows.parameters import Secondary
+from hpcwaas.engines.cwl.workflows.parameters import Parameter, Primitive
 from hpcwaas.engines.cwl.workflows.schema import CONTENTS_LIMIT
 from hpcwaas.engines.input_problems import Problems, shown
 
@@ -45,15 +45,8 @@ class _Folder:
     names: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class FileRule:
-    """What an input declares of its files."""
-
-    formats: tuple[str, ...] = ()
-    secondary_files: tuple[Secondary, ...] = ()
-
-
-NO_RULE = FileRule()
+NO_RULE = Parameter("", Primitive("File"))
+"""Declares nothing of its files."""
 
 
 class FileChecker:
@@ -89,7 +82,7 @@ class FileChecker:
         del self.fetched[mark[1] :]
 
     def file(
-        self, value: JSON, way: str, rule: FileRule = NO_RULE, depth: int = 0, folder: _Folder | None = None
+        self, value: JSON, way: str, rule: Parameter = NO_RULE, depth: int = 0, folder: _Folder | None = None
     ) -> JSON:
         """Checks a File.
 
@@ -276,7 +269,7 @@ class FileChecker:
                 break
         return checked
 
-    def _set_format(self, checked: dict[str, Any], given: Mapping[str, JSON], way: str, rule: FileRule) -> None:
+    def _set_format(self, checked: dict[str, Any], given: Mapping[str, JSON], way: str, rule: Parameter) -> None:
         if "format" in given:
             if not isinstance(given["format"], str):
                 self._problems.add_wrong(f"{way}.format", given["format"], "the IRI of a format")
@@ -288,7 +281,7 @@ class FileChecker:
             expected = "one of " + ", ".join(rule.formats)
             self._problems.add_missing(f"{way}.format", expected)
 
-    def _require_secondary_files(self, checked: dict[str, Any], way: str, rule: FileRule) -> None:
+    def _require_secondary_files(self, checked: dict[str, Any], way: str, rule: Parameter) -> None:
         present = {item["basename"] for item in checked.get("secondaryFiles", ())}
         for secondary in rule.secondary_files:
             name = secondary.name(checked["basename"])

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from cachetools import LRUCache
 
 import hpcwaas
 from hpcwaas.core.models import StoredUpload
@@ -52,7 +54,7 @@ class Looks:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._known: OrderedDict[str, tuple[bool, str]] = OrderedDict()
+        self._known: LRUCache[str, tuple[bool, str]] = LRUCache(_REMEMBERED)
         self._turn = threading.Condition()
         self._running: set[str] = set()
         self._present: Counter[str] = Counter()
@@ -64,7 +66,8 @@ class Looks:
             children: list[_Child] = []
 
             def look(upload: StoredUpload) -> str:
-                known = self._recall(upload.upload.id)
+                with self._turn:
+                    known = self._known.get(upload.upload.id)
                 if known is None:
                     if not children:
                         stack.enter_context(self._place(upload.upload.owner))
@@ -77,12 +80,6 @@ class Looks:
 
             yield look
 
-    def _recall(self, upload_id: str) -> tuple[bool, str] | None:
-        with self._turn:
-            if upload_id in self._known:
-                self._known.move_to_end(upload_id)
-            return self._known.get(upload_id)
-
     def _look(self, upload: StoredUpload, child: _Child) -> tuple[bool, str]:
         try:
             with upload.path.open("rb") as source:
@@ -91,8 +88,6 @@ class Looks:
             return False, "it has been deleted meanwhile"
         with self._turn:
             self._known[upload.upload.id] = answer
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
         return answer
 
     @contextmanager

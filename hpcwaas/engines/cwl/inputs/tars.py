@@ -5,7 +5,7 @@ Python's own module reads more kinds of them, and leaves to its caller what thei
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -34,13 +34,14 @@ class ArchiveError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class TarMember:
-    """A file or directory in a tar.
+class Member:
+    """A file or directory in an archive.
 
     Attributes:
+        name: as it stands in the archive.
         size: of the file, with its holes.
-        end: where its content ends in the archive.
-        parts: (position, size) of what is no hole; all of a file without holes.
+        end: bytes of the unpacked archive up to the end of its content; 0 when nothing has to be read to get there.
+        content: gives (position in the file, bytes) of what is no hole.
     """
 
     name: str
@@ -48,7 +49,7 @@ class TarMember:
     executable: bool
     size: int
     end: int
-    parts: tuple[tuple[int, int], ...]
+    content: Callable[[], Iterator[tuple[int, bytes]]]
 
 
 class Tar:
@@ -65,7 +66,7 @@ class Tar:
         self._headers = 0
         self._defaults: dict[bytes, bytes] = {}
 
-    def __iter__(self) -> Iterator[TarMember]:
+    def __iter__(self) -> Iterator[Member]:
         """The members in their order. The content of one is read before the next, or passed over.
 
         Raises:
@@ -102,7 +103,7 @@ class Tar:
         words: Mapping[bytes, bytes],
         points: Sequence[tuple[int, int]],
         long_name: bytes | None,
-    ) -> Iterator[TarMember]:
+    ) -> Iterator[Member]:
         name = _name(header, words, long_name)
         if kind in _LINKS_AND_DEVICES:
             raise ArchiveError(f"{shown(name)} is a link or a device")
@@ -114,12 +115,12 @@ class Tar:
             size = _decimal(words[b"size"])
         self._left = 0 if kind == _DIRECTORY else size + -size % BLOCK
         if kind == _DIRECTORY or name.endswith("/"):
-            yield TarMember(name, True, False, 0, self._position + self._left, ())
+            yield Member(name, True, False, 0, self._position + self._left, lambda: self._content(()))
             self._skip()
             return
         full, parts = self._parts(header, kind, size, words, points)
         executable = bool(_number(header[100:108]) & 0o100)
-        yield TarMember(name, False, executable, full, self._position + self._left, parts)
+        yield Member(name, False, executable, full, self._position + self._left, lambda: self._content(parts))
         self._skip()
 
     def _parts(
@@ -187,9 +188,9 @@ class Tar:
                 raise ArchiveError("a file in it has too many holes")
         return _pairs(numbers[1:])
 
-    def content(self, member: TarMember) -> Iterator[tuple[int, bytes]]:
-        """The content of the member that came last: (position in the file, bytes)."""
-        for start, length in member.parts:
+    def _content(self, parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+        """The content of the member that came last."""
+        for start, length in parts:
             place, left = start, length
             while left:
                 chunk = self._read(min(left, _CHUNK))

@@ -103,7 +103,7 @@ class Launcher:
     def _reconcile(self) -> None:
         for ticket, execution_id in spool.Spool.tickets(self._spool.active):
             try:
-                descriptor = spool.lock(self._spool.execution(execution_id) / spool.LOCK)
+                descriptor = durable.lock(self._spool.execution(execution_id) / spool.LOCK)
                 if descriptor is None:
                     continue  # its supervisor lives
                 try:
@@ -194,7 +194,7 @@ class Launcher:
     def _start(self, ticket: str, execution_id: str) -> None:
         self._attempts[execution_id] += 1
         # Taken before the fork: there is no moment at which a claimed execution looks abandoned while we live.
-        descriptor = spool.lock(self._spool.execution(execution_id) / spool.LOCK)
+        descriptor = durable.lock(self._spool.execution(execution_id) / spool.LOCK)
         if descriptor is None:
             raise OSError(errno.EBUSY, "the execution has a supervisor already", ticket)
         try:
@@ -220,7 +220,7 @@ class Launcher:
     def _idle(self) -> bool:
         if self._spool.busy():
             return False
-        descriptor = spool.lock(self._spool.directory / SERVICE_LOCK)
+        descriptor = durable.lock(self._spool.directory / SERVICE_LOCK)
         if descriptor is None:
             return False
         os.close(descriptor)
@@ -236,14 +236,6 @@ class Launcher:
         return LEAVE not in received and signal.SIGTERM not in received
 
 
-def _take_place(directory: Path, patience: float) -> int | None:
-    """The lock of the only launcher; None when there is another one."""
-    deadline = time.monotonic() + patience
-    while (descriptor := spool.lock(directory / LAUNCHER_LOCK)) is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return descriptor
-
-
 def main(arguments: list[str]) -> None:
     """Runs the launcher of a directory.
 
@@ -257,7 +249,7 @@ def main(arguments: list[str]) -> None:
     os.chdir(directory)
     os.umask(0o077)
     place = spool.Spool(Path(directory))
-    lock = _take_place(place.directory, float(patience))
+    lock = durable.lock(place.directory / LAUNCHER_LOCK, float(patience))
     if lock is None:
         return
     durable.replace(place.directory / DIGEST, digest.encode())

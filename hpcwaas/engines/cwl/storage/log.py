@@ -6,10 +6,11 @@ import json
 import os
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from hpcwaas.core.models import Level
 from hpcwaas.engines.log_index import LogIndex
@@ -99,8 +100,7 @@ class LogIndexes:
 
     def __init__(self, read: Callable[[str, int, int], bytes], capacity: int = 32) -> None:
         self._read = read
-        self._capacity = capacity
-        self._indexes: OrderedDict[str, LogIndex] = OrderedDict()
+        self._indexes: LRUCache[str, LogIndex] = LRUCache(capacity)
         self._lock = threading.Lock()
 
     def get(self, execution_id: str) -> LogIndex:
@@ -110,8 +110,5 @@ class LogIndexes:
             if index is None:
                 index = LogIndex(lambda offset, size: self._read(execution_id, offset, size))
                 self._indexes[execution_id] = index
-                if len(self._indexes) > self._capacity:
-                    self._indexes.popitem(last=False)
-            self._indexes.move_to_end(execution_id)
         index.extend()
         return index

@@ -18,7 +18,6 @@ holds the lock `supervisor.lock`) while it runs, and the launcher again when its
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import tempfile
@@ -204,18 +203,3 @@ def disk_full(directory: Path) -> bool:
     status = os.statvfs(directory)
     # A file system without inodes of its own says that it has none in all.
     return status.f_bavail * status.f_frsize < _LEAST or (status.f_files > 0 and status.f_favail < _FEWEST)
-
-
-def lock(path: Path) -> int | None:
-    """Takes the exclusive lock of a file, made when missing.
-
-    Returns:
-        a descriptor that holds it until all its copies are closed; None when somebody else holds the lock.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import time
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -141,17 +140,13 @@ class IndexFile:
             Busy: another one doesn't let it go.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / "catalogue.lock").open("ab") as stream:
-            end = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise Busy from None
-                    time.sleep(0.02)
+        descriptor = durable.lock(self._directory / "catalogue.lock", PATIENCE)
+        if descriptor is None:
+            raise Busy
+        try:
             yield
+        finally:
+            os.close(descriptor)
 
 
 def fingerprint_of(directory: Path, stamps: Stamps) -> str:

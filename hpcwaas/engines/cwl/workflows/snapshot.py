@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcwaas.common import durable
 from hpcwaas.core.models import JSON, StepDeclaration
 from hpcwaas.engines.cwl.workflows.parameters import Parameter, load_parameter
 
@@ -76,7 +77,7 @@ class SnapshotStore:
             for name in description["files"]:
                 content += [name, _copy(catalogue / name, files / name)]
             version = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-            _write(temporary / _DESCRIPTION, [json.dumps(description).encode()])
+            durable.write(temporary / _DESCRIPTION, json.dumps(description).encode())
             if version not in self:
                 shutil.rmtree(self._directory / version, ignore_errors=True)
                 temporary.rename(self._directory / version)
@@ -110,23 +111,9 @@ class SnapshotStore:
 def _copy(source: Path, target: Path) -> str:
     """Copies a file and returns the digest of what was copied."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-
-    def chunks() -> Iterable[bytes]:
-        with source.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-                yield chunk
-
-    _write(target, chunks())
-    executable = source.stat().st_mode & 0o111
-    target.chmod(0o444 | executable)
-    return digest.hexdigest()
-
-
-def _write(target: Path, chunks: Iterable[bytes]) -> None:
-    with target.open("xb") as stream:
-        for chunk in chunks:
-            stream.write(chunk)
-        stream.flush()
+    shutil.copyfile(source, target)
+    with target.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
         os.fsync(stream.fileno())
+    target.chmod(0o444 | source.stat().st_mode & 0o111)
+    return digest.hexdigest()
