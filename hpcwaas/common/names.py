@@ -12,7 +12,7 @@ def unusable_name(name: str) -> str | None:
     if "/" in name:
         return "it holds a slash"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        return "it holds a control character or is no valid Unicode"
+        return "it holds a control character or is not valid Unicode"
     if len(name.encode()) > 255:
         return "it is longer than 255 bytes"
     return None

@@ -70,7 +70,7 @@ def test_what_stands_twice_in_a_document_keeps_it_unpublished(directory: Path, m
     problems = list(catalogue.check().problems)
     assert len(problems) == len(DOUBLES) + len(DOUBLE_STEPS) + 1
     assert [
-        problem for problem in problems if "stands here 2 times" not in problem and "duplicate key" not in problem
+        problem for problem in problems if "is given 2 times" not in problem and "duplicate key" not in problem
     ] == []
 
 
@@ -244,7 +244,7 @@ def test_without_metadata_nobody_may_if_the_setting_says_so(
 
 def test_inputs_for_keys_must_be_there_and_hold_text(published: Catalogue, directory: Path) -> None:
     for names, reason in {
-        "[kee]": "names 'kee', which is no input (inputs are key, keys, number)",
+        "[kee]": "names 'kee', which is not an input (the inputs are key, keys, number)",
         "[key, key.id]": "names 'key.id', which is no input",
         "[number]": "names 'number', an input that takes no text",
     }.items():

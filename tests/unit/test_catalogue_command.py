@@ -51,7 +51,7 @@ def test_who_may_run_what_of_a_directory(tmp_path: Path, monkeypatch: pytest.Mon
     assert {name for name, item in found.items() if item["everybody"]} == {"open"}
     assert (found["some"]["users"], found["some"]["groups"]) == (["alice", "bob"], ["climate"])
     assert found["some"]["warnings"] == ["some.meta.yaml: authorized_users has bob more than once"]
-    assert found["double"]["problem"].startswith("double.meta.yaml:2: the key authorized_users stands here twice")
+    assert found["double"]["problem"].startswith("double.meta.yaml:2: the key authorized_users is given twice")
     assert found[None]["problem"].startswith("nothing")
     text = run().output
     assert "some      users alice, bob; group climate  published" in text

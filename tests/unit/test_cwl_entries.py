@@ -131,7 +131,7 @@ def test_metadata(tmp_path: Path) -> None:
         ("authorized_users: nobody", "or the word everybody"),
         ("authorized_users: Everybody", "or the word everybody"),
         ("ssh_keys: everybody", "ssh_keys must be a list"),
-        ("authorized_users: everybody\nauthorized_groups: [climate]", "everybody stands beside another list"),
+        ("authorized_users: everybody\nauthorized_groups: [climate]", "everybody can't be combined with another list"),
         ("time_limit: 0", "time_limit must be a number of seconds above 0"),
         ("time_limit: true", "time_limit must be a number of seconds above 0"),
         ("time_limit: .inf", "time_limit must be a number of seconds above 0"),

@@ -123,8 +123,8 @@ class CWLEngine:
         reason = None
         if self._site.running() >= self._settings.max_running:
             reason = (
-                f"Waits for its turn: no more than {self._settings.max_running} executions run at the same time. Whose "
-                "owner has fewest running goes next."
+                f"The execution waits for its turn: at most {self._settings.max_running} run at the same time. The "
+                "next one to start is of the user who has the fewest running."
             )
         return ExecutionState(Status.PENDING, reason=reason, steps=steps)
 
@@ -183,7 +183,7 @@ class CWLEngine:
         if state.status is Status.CANCELLED:
             return
         if state.status.over:
-            raise Conflict(f"The execution is over already: {state.status}.")
+            raise Conflict(f"The execution has ended already: {state.status}.")
         self._site.cancel(reference)
 
     def lost(self, reference: str) -> bool:

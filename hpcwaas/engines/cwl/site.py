@@ -83,7 +83,9 @@ class LocalSite:
                 (draft / place).parent.mkdir(parents=True, exist_ok=True)
                 if not staged.source.exists():
                     name = Path(staged.target).name
-                    raise Conflict(f"The file {name}, an input of the execution, has been deleted meanwhile.")
+                    raise Conflict(
+                        f"The file {name}, an input of the execution, was deleted in the meantime. Upload it again."
+                    )
                 _place(staged.source, draft / place)
 
         try:
@@ -174,7 +176,7 @@ class LocalSite:
         elif not shutil.which(command[0], path=kept_environment(self._settings.environment)["PATH"]):
             problems.append(f"The runner {command[0]} was not found (setting cwl.runner.command).")
         if not self._launcher.ensure(byte=b""):
-            problems.append(f"The launcher does not start; see {self._spool.directory / launcher.LAUNCHER_LOG}.")
+            problems.append(f"The launcher does not start. Read {self._spool.directory / launcher.LAUNCHER_LOG}.")
         free = shutil.disk_usage(self._spool.directory).free
         if free < self._settings.limits.disk:
             problems.append(
@@ -196,7 +198,7 @@ def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> Confinemen
     level = levels.choose(settings.confinement)
     if level != levels.NAMESPACES and settings.confinement != levels.NONE:
         reason = levels.problem(levels.NAMESPACES) or f"the setting cwl.confinement is {level}"
-        _LOGGER.warning("Executions can %s: %s.", " and ".join(levels.gaps(level)), reason)
+        _LOGGER.warning("Executions can %s, because %s.", " and ".join(levels.gaps(level)), reason)
     path = kept_environment(settings.environment)["PATH"]
     programs = levels.environment(settings.runner.command, path)
     places = [*levels.system(), *programs, *settings.readable]

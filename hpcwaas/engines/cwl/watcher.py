@@ -19,7 +19,7 @@ class _Waiter:
 
 
 class Watcher:
-    """Tells any number of watchers.
+    """Wakes any number of followers when there is news of their execution.
 
     Args:
         stamp: something that changes when there may be news of an execution; cheap.

@@ -154,7 +154,7 @@ def _coverable(path: Path, needed: Collection[Path]) -> bool:
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
-    """Those that lie in no other one, sorted."""
+    """The paths that lie in no other one, sorted."""
     found: list[Path] = []
     for path in sorted(set(paths)):
         if not found or not path.is_relative_to(found[-1]):

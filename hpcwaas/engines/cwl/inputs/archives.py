@@ -42,7 +42,7 @@ _UNICODE_PATH = 0x7075
 _UTF8_FLAG = 0x800
 _ZIP_ENTRY = b"PK\1\2"
 _ZIP_HEADER = 30
-_TOO_MUCH_MEMORY = "it asks for more memory than there is for it"
+_TOO_MUCH_MEMORY = "unpacking it takes more memory than is allowed"
 
 
 class _Bounded:
@@ -193,7 +193,7 @@ def _members(source: IO[bytes], kind: str) -> Iterator[Iterator[Member]]:
     except _DAMAGE as error:
         raise ArchiveError(f"it is damaged: {error}") from error
     except RuntimeError as error:  # zipfile's word for what is encrypted, or compressed by a module that isn't there
-        raise ArchiveError(f"it uses what is not supported: {error}") from error
+        raise ArchiveError(f"it uses a feature that is not supported: {error}") from error
     except (MemoryError, OverflowError, RecursionError) as error:
         raise ArchiveError(_TOO_MUCH_MEMORY) from error
     except OSError as error:
@@ -303,7 +303,7 @@ def _checked(members: Iterator[Member]) -> Iterator[Member]:
             above = above.rpartition("/")[0]
         if not member.directory:
             if member.name in files or member.name in directories:
-                raise ArchiveError(f"{shown(member.name)} stands in it twice")
+                raise ArchiveError(f"{shown(member.name)} is in it twice")
             files.add(member.name)
         if number >= MEMBER_LIMIT or len(files) + len(directories) > MEMBER_LIMIT + 1:
             raise _too_many()

@@ -169,7 +169,7 @@ class _Checker:
         try:
             value.encode()
         except UnicodeEncodeError:
-            self._problems.add(way, "this is no valid Unicode text.")
+            self._problems.add(way, "this is not valid Unicode text.")
             return None
         return value
 

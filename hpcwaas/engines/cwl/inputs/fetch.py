@@ -189,7 +189,7 @@ def _reason(error: Exception) -> str:
         case requests.exceptions.SSLError():
             return "its certificate is not valid"
         case requests.Timeout():
-            return "the server doesn't answer in time"
+            return "the server did not answer in time"
         case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
-            return "no connection, or it broke"
-    return "the address is not valid, or the server talks nonsense"
+            return "the connection could not be made, or it broke off"
+    return "the address is not valid, or the server's answer is not HTTP"

@@ -117,7 +117,7 @@ class FileChecker:
         return checked
 
     def directory(self, value: JSON, way: str, depth: int = 0, folder: _Folder | None = None) -> JSON:
-        """Checks a Directory; like `file`."""
+        """Checks a Directory. The arguments and what is returned are as with `file`."""
         given = self._object(value, way, "Directory", _DIRECTORY, depth)
         if given is None:
             return None
@@ -168,10 +168,12 @@ class FileChecker:
         try:
             size = len(contents.encode())
         except UnicodeEncodeError:
-            self._problems.add(f"{way}.contents", "this is no valid Unicode text.")
+            self._problems.add(f"{way}.contents", "this is not valid Unicode text.")
             return None
         if size > CONTENTS_LIMIT:
-            self._problems.add(f"{way}.contents", f"{size} bytes were given, {CONTENTS_LIMIT} are the most. {_HINT}")
+            self._problems.add(
+                f"{way}.contents", f"{size} bytes were given, at most {CONTENTS_LIMIT} are allowed. {_HINT}"
+            )
             return None
         name = given.get("basename", "contents.txt")
         if not self._usable(name, f"{way}.basename"):
@@ -293,7 +295,7 @@ class FileChecker:
     def _usable(self, name: JSON, way: str) -> bool:
         reason = unusable_name(name) if isinstance(name, str) else "it is no string"
         if reason:
-            self._problems.add_wrong(way, name, "the name of a file", why=f"This can't be one: {reason}.")
+            self._problems.add_wrong(way, name, "the name of a file", why=f"It can't be used: {reason}.")
         return reason is None
 
     def _new_folder(self) -> _Folder:

@@ -53,7 +53,7 @@ def main() -> None:
                 try:
                     answer = OK + look(source, max_bytes).encode()
                 except MemoryError:
-                    answer = REFUSED + b"it asks for more memory than there is for it"
+                    answer = REFUSED + b"unpacking it takes more memory than is allowed"
                 except ArchiveError as error:
                     answer = REFUSED + str(error).encode(errors="replace")[: MESSAGE_LIMIT - 1]
             parent.send(answer)

@@ -39,14 +39,14 @@ _START = (
     "from hpcwaas.engines.cwl.inputs.looker import main; main()"
 )
 _NO_ARCHIVE = "it is neither zip nor tar (plain, gz, bz2 or xz)"
-_TOO_DEAR = "looking into it takes too long or too much memory"
+_TOO_DEAR = "checking it takes too long or too much memory"
 
 Look = Callable[[StoredUpload], str]
 """Says of an upload which kind of archive it is, `zip` or `tar`; raises `ArchiveError` when it can't be unpacked."""
 
 
 class Looks:
-    """Looks into uploads.
+    """Checks the archives of uploads.
 
     Args:
         max_bytes: most that an archive may hold.
@@ -85,7 +85,7 @@ class Looks:
             with upload.path.open("rb") as source:
                 answer = child.ask(source.fileno(), self._max_bytes) if may_be_archive(source) else (False, _NO_ARCHIVE)
         except FileNotFoundError:
-            return False, "it has been deleted meanwhile"
+            return False, "it was deleted in the meantime"
         with self._turn:
             self._known[upload.upload.id] = answer
         return answer
@@ -94,11 +94,13 @@ class Looks:
     def _place(self, owner: str) -> Iterator[None]:
         with self._turn:
             if self._present[owner] >= _WAITING:
-                raise TooManyRequests(f"Archives of {_WAITING} requests of yours are looked into just now.", 1)
+                raise TooManyRequests(f"The archives of {_WAITING} of your requests are being checked already.", 1)
             self._present[owner] += 1
             if not self._turn.wait_for(lambda: owner not in self._running and len(self._running) < _TOGETHER, PATIENCE):
                 self._leave(owner)
-                raise Unavailable("Too many archives are looked into just now.", 5)
+                raise Unavailable(
+                    "The service is checking too many archives at the moment. Try again in a few seconds.", 5
+                )
             self._running.add(owner)
         try:
             yield
@@ -115,7 +117,7 @@ class Looks:
 
 
 class _Child:
-    """The process that looks. Another one takes its place when an archive was its end."""
+    """The process that checks archives. Another one takes its place when an archive was its end."""
 
     def __init__(self) -> None:
         self._deadline = time.monotonic() + PATIENCE
@@ -125,7 +127,9 @@ class _Child:
         """Whether it is an archive that can be unpacked; its kind, or what is wrong with it."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Unavailable(f"The archives of one request take longer than {PATIENCE:g} seconds.", 5)
+            raise Unavailable(
+                f"Checking the archives of this request took longer than {PATIENCE:g} seconds. Use fewer of them.", 5
+            )
         try:
             if self._process is None:
                 self._start()
@@ -136,12 +140,14 @@ class _Child:
             answer = b""
         except OSError as error:  # no time, processes or descriptors are left
             self.close()
-            raise Unavailable("Archives can't be looked into just now.", 5) from error
+            raise Unavailable(
+                "The service can't check archives at the moment. Try again in a few seconds.", 5
+            ) from error
         if answer:
             return answer[:1] == looker.OK, answer[1:].decode(errors="replace")
         if self.close() < 0:  # a signal: it used too much
             return False, _TOO_DEAR
-        raise Unavailable("Archives can't be looked into just now.", 5)
+        raise Unavailable("The service can't check archives at the moment. Try again in a few seconds.", 5)
 
     def _start(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

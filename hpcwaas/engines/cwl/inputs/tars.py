@@ -209,7 +209,7 @@ class Tar:
         if not header or header == _EMPTY:
             return None
         if not is_header(header):
-            raise ArchiveError("it is damaged: where a member should begin there is something else")
+            raise ArchiveError("it is damaged: a member does not begin with a valid header")
         return header
 
     def _read(self, size: int) -> bytes:
@@ -297,7 +297,7 @@ def _number(field: bytes) -> int:
     else:
         digits = field.partition(b"\0")[0].strip(b" ")
         if digits.strip(b"01234567"):
-            raise ArchiveError("it is damaged: a number in a header is none")
+            raise ArchiveError("it is damaged: a field of a header that should hold a number doesn't")
         number = int(digits or b"0", 8)
     if number > _LARGEST:
         raise ArchiveError("it is damaged: a number in a header is too large")
@@ -306,5 +306,5 @@ def _number(field: bytes) -> int:
 
 def _decimal(text: bytes) -> int:
     if not text.isdigit() or len(text) > 19:
-        raise ArchiveError("it is damaged: a number in a header is none")
+        raise ArchiveError("it is damaged: a field of a header that should hold a number doesn't")
     return int(text)

@@ -66,8 +66,8 @@ class FrameHandler(logging.Handler):
 
 
 class Demultiplexer:
-    """Turns what comes out of the pipe into lines again. Of a line that waits for its end, or overwrites itself, what
-    there is is given once in a while.
+    """Turns what comes out of the pipe into lines again. A line that waits for its end, or overwrites itself, is given
+    as far as it has come once in a while.
 
     Args:
         clock: seconds since some moment.

@@ -64,7 +64,7 @@ class _Collector:
         if isinstance(part, list):
             return [self.keep(item, f"{name}[{index}]", level + 1) for index, item in enumerate(part)]
         if isinstance(part, float) and not math.isfinite(part):
-            self.warnings.append(f"Output {name} is given as null: JSON knows no {part}.")
+            self.warnings.append(f"Output {name} is given as null: JSON has no {part}.")
             return None
         if isinstance(part, str):
             return _valid(part)
@@ -106,7 +106,9 @@ class _Collector:
             if number <= NAMED:
                 self.warnings.append(f"Output {name}: {path} will not be in its archive: {reason}.")
         if number > NAMED:
-            self.warnings.append(f"Output {name}: so will {number - NAMED} more not be.")
+            self.warnings.append(
+                f"Output {name}: {number - NAMED} more files or directories will not be in its archive."
+            )
 
 
 def _valid(text: str) -> str:

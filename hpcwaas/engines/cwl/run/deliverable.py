@@ -65,7 +65,7 @@ class Tidier:
                     if os.path.lexists(entry.path):
                         self._drop(Path(entry.path), f"it can't be read ({error.strerror})")
         if self._dropped > NAMED:
-            self.warn(f"So are {self._dropped - NAMED} more of its files.")
+            self.warn(f"The same applies to {self._dropped - NAMED} more of its files.")
 
     def _look(self, path: Path, mode: int) -> None:
         try:

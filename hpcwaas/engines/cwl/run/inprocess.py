@@ -122,7 +122,9 @@ def _access(places: Sequence[Path]) -> type[StdFsAccess]:
 
     def refuse_elsewhere(path: str, shown: str) -> None:
         if not any(_inside(path, root) for root in roots):
-            raise WorkflowException(f"{shown} lies outside the files of this execution: it can be no input or output.")
+            raise WorkflowException(
+                f"{shown} lies outside the files of this execution: it can't be an input or output."
+            )
 
     class Access(StdFsAccess):  # type: ignore[misc]
         """Refuses what lies elsewhere. Links inside of directories are left to whoever follows them."""
@@ -131,7 +133,7 @@ def _access(places: Sequence[Path]) -> type[StdFsAccess]:
             if not _inside(os.path.normpath(super()._abs(pattern)), os.path.normpath(self.basedir)):
                 raise WorkflowException(
                     f"{pattern.removeprefix(self.basedir + os.sep)} leads out of the output directory: only what a "
-                    "tool leaves in there can be an output."
+                    "tool leaves there can be an output."
                 )
             found: list[str] = super().glob(pattern)
             for match in found:

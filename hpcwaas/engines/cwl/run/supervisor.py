@@ -313,7 +313,7 @@ class Supervisor:
         # Tools may have put a link there, and whatever it leads to would be served as what they made.
         plain = all(stat.S_ISDIR(path.lstat().st_mode) for path in (results.parent, results) if path.exists())
         if not plain:
-            return {}, ["The outputs are dropped: the directory that they were to be in has been replaced by a link."]
+            return {}, ["The outputs are dropped: a tool replaced the directory of the outputs by a link."]
         outputs, warnings = collect(self._output_object(), results)
         if results.exists():
             remove_tree(place)
@@ -329,7 +329,10 @@ class Supervisor:
             full = self._diagnosis.disk_full or spool.disk_full(self._directory)
             return Status.FAILED, f"The disk was full. {reason}" if full else reason
         if self._output_object() is None:
-            return Status.FAILED, "The runner ended well, but what it wrote on standard output is no output object."
+            return (
+                Status.FAILED,
+                "The runner succeeded, but what it wrote to standard output is not a CWL output object.",
+            )
         return Status.SUCCEEDED, None
 
     def _output_object(self) -> dict[str, JSON] | None:

@@ -169,7 +169,7 @@ def disk_use(directories: Sequence[Path], processes: Iterable[psutil.Process] = 
 
 
 def _open_files(processes: Iterable[psutil.Process]) -> Iterator[os.stat_result]:
-    """Of the regular files that processes have open (Linux)."""
+    """Statuses of the regular files that processes have open (Linux)."""
     for process in processes:
         try:
             with os.scandir(f"/proc/{process.pid}/fd") as entries:

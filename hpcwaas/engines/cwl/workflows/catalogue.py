@@ -86,7 +86,7 @@ class Catalogue:
         try:
             return self._load(details.version)
         except FileNotFoundError as error:
-            raise Unavailable("The workflow was changed in this moment. Try again.") from error
+            raise Unavailable("The workflow was changed while the request was checked. Try again.") from error
 
     def time_limit(self, workflow_id: str) -> float | None:
         """Seconds that an execution of a workflow may run, where its metadata say so."""
@@ -152,7 +152,7 @@ class Catalogue:
                     raise failure
             self._failure = None
         except Busy:
-            _log.info("another process is reading the catalogue; the list stays as it was")
+            _log.info("another process is still reading the catalogue: the list of workflows stays as it was")
         except OSError as error:
             # A list of what was there once would offer workflows that an operator may have withdrawn.
             self._index = None

@@ -68,7 +68,7 @@ def find_dangers(tool: Any, root: str, main: str) -> list[str]:
         kind = holds(node["type"], types)
         inputs[name] = Taint(kind, frozenset({name})) if kind else CLEAN
     found = list(dict.fromkeys(_of(tool, inputs, root, main)))
-    more = [f"And there are {len(found) - MOST} more of these."] if len(found) > MOST else []
+    more = [f"There are {len(found) - MOST} more warnings of this kind."] if len(found) > MOST else []
     return found[:MOST] + more
 
 

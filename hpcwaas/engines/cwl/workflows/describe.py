@@ -210,7 +210,7 @@ def problem(error: Exception, main: str, files: _Files) -> str:
         reason, where, line = str(leaf.message), leaf.file, leaf.start[0] if leaf.start else None
         more = len(leaves) - 1
         if match := _WRONG_CLASS.fullmatch(reason):  # said of every class that would be right
-            reason, more = f"{match['given']} is nothing that is known here", 0
+            reason, more = f"{match['given']} is not a class of CWL", 0
     else:
         reason, where, line, more = _reason(error), None, None, 0
     if where is None and (match := _POSITION.search(reason)):
@@ -268,7 +268,7 @@ def _refuse_abstract(files: _Files, process: Mapping[str, Any]) -> None:
 
 
 def _refuse_doubles(node: Mapping[str, Any]) -> None:
-    """Of two things with one name in a list, runners take either without a word."""
+    """Refuses two things with one name in a list: runners take either of them silently."""
     for section, word in (("inputs", "input"), ("outputs", "output"), ("steps", "step")):
         items = [item for item in as_list(node.get(section)) if isinstance(item, Mapping)]
         _refuse_double(word, [str(item["id"]) for item in items if "id" in item])
@@ -293,7 +293,7 @@ def _refuse_double_members(kind: Any) -> None:
 def _refuse_double(what: str, names: list[str]) -> None:
     for name, number in Counter(names).items():
         if number > 1:
-            raise ValidationException(f"the {what} {short(name)} stands here {number} times")
+            raise ValidationException(f"the {what} {short(name)} is given {number} times")
 
 
 def _add_default_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:

@@ -55,9 +55,9 @@ def describe_entries(
                 try:
                     line = lines.get(timeout=entry_timeout)
                 except queue.Empty:
-                    reason = f"reading the document takes longer than {entry_timeout:g} seconds"
+                    reason = f"reading it takes longer than {entry_timeout:g} seconds"
                 else:
-                    reason = "reading the document ends the program that reads it" if line is None else ""
+                    reason = "the program that reads it ended while it did so" if line is None else ""
                 entry = remaining.pop(0)
                 yield entry, {"error": f"{entry.main}: {reason}"} if reason or line is None else json.loads(line)
                 if reason:
@@ -81,7 +81,7 @@ def _process(directory: Path, entries: Sequence[Entry]) -> Iterator[queue.Queue[
             try:
                 ready = lines.get(timeout=START_TIMEOUT)
             except queue.Empty:
-                raise DescriberFailed(f"cwltool isn't ready after {START_TIMEOUT:g} seconds") from None
+                raise DescriberFailed(f"cwltool was not ready after {START_TIMEOUT:g} seconds") from None
             if ready is None:
                 errors.seek(0)
                 reason = errors.read()[-2000:].decode(errors="replace").strip().rpartition("\n")[2]

@@ -147,7 +147,7 @@ def _main(source: str, name: str, documents: list[PurePosixPath], main: str, sta
     if main:
         path = folder / main
         if ".." in path.parts or str(path) not in stamps or (str(folder) == "." and path != documents[0]):
-            raise _NoMain(f"{source}: main is {main!r} in the metadata, and there is no such file here")
+            raise _NoMain(f"{source}: the metadata name {main!r} as main, but there is no such file")
         return str(path)
     if len(documents) == 1:
         return str(documents[0])

@@ -93,7 +93,7 @@ def read_metadata(directory: Path, meta: str, workflow_id: str) -> Entry:
     path = directory / meta
     try:
         if path.exists() and not path.is_file():
-            raise Unreadable(f"{meta}: is no file")
+            raise Unreadable(f"{meta}: this is not a file")
         text = path.read_text("utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_doubles(meta, root)
@@ -109,18 +109,20 @@ def read_metadata(directory: Path, meta: str, workflow_id: str) -> Entry:
 
 
 def _refuse_doubles(meta: str, root: yaml.Node | None) -> None:
-    """Of a key that stands twice YAML's readers take one without a word, and a merged map hides what it holds."""
+    """Refuses keys that are given twice, of which YAML's readers take one silently, and merged maps."""
     if not isinstance(root, yaml.MappingNode):
         return
     lines: dict[str, int] = {}
     for key, _ in root.value:
         here = key.start_mark.line + 1
         if key.tag == _MERGE:
-            raise Unreadable(f"{meta}:{here}: `<<` takes in keys from elsewhere, which isn't done here: write them out")
+            raise Unreadable(
+                f"{meta}:{here}: `<<` merges keys from elsewhere, which is not supported: write the keys out"
+            )
         if not isinstance(key, yaml.ScalarNode):
             continue
         if first := lines.get(key.value):
-            raise Unreadable(f"{meta}:{here}: the key {key.value} stands here twice (first in line {first})")
+            raise Unreadable(f"{meta}:{here}: the key {key.value} is given twice (first in line {first})")
         lines[key.value] = here
 
 
@@ -156,7 +158,7 @@ def _entry(workflow_id: str, meta: str, content: Mapping[str, Any]) -> Entry:
     rights = [content[key] for key in _RIGHTS if key in content]
     everybody = EVERYBODY in rights
     if everybody and len(rights) > 1:
-        raise Unreadable(f"{meta}: {EVERYBODY} stands beside another list, which would mean nothing: leave one out")
+        raise Unreadable(f"{meta}: {EVERYBODY} can't be combined with another list: remove one of the two keys")
     users, groups = (None if everybody or content.get(key) is None else tuple(content[key]) for key in _RIGHTS)
     notices = [
         f"{meta}: {key} has {item} more than once"

@@ -25,7 +25,7 @@ _NOT_PUBLISHED = "; the workflow is not published"
 
 @dataclass(slots=True)
 class Reading:
-    """One making of the index.
+    """Makes the index once.
 
     Args:
         directory: the catalogue.
@@ -56,7 +56,7 @@ class Reading:
     _withheld: list[Withheld] = field(default_factory=list)
 
     def index(self) -> Index:
-        """Does it.
+        """Makes the index.
 
         Raises:
             DescriberFailed: nothing can be described, and nothing is known from before.

@@ -144,9 +144,9 @@ def unfit_for_keys(schema: Schema, ssh_keys: Collection[str]) -> str | None:
     for name in ssh_keys:
         places = _places(schema, name)
         if not places:
-            return f"names {name!r}, which is no input (inputs are {', '.join(schema['properties']) or 'none'})"
+            return f"names {name!r}, which is not an input (the inputs are {', '.join(schema['properties']) or 'none'})"
         if not any(_holds_text(place) for place in places):
-            return f"names {name!r}, an input that takes no text, and so no id of a key"
+            return f"names {name!r}, an input that takes no text and so can't take the id of a key"
     return None
 
 

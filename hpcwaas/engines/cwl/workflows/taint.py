@@ -32,11 +32,11 @@ class Taint:
     inputs: frozenset[str] = frozenset()
 
     def __or__(self, other: Taint) -> Taint:
-        """Of what depends on both."""
+        """The taint of what depends on both."""
         return Taint(max(self.kind, other.kind), self.inputs | other.inputs)
 
     def at_most(self, kind: Kind) -> Taint:
-        """Of what can hold no more than that."""
+        """The taint of what can hold no more than that."""
         return Taint(min(self.kind, kind), self.inputs) if kind else CLEAN
 
 
@@ -88,7 +88,7 @@ def _most(kinds: Iterable[Kind]) -> Kind:
 
 
 def all_of(taints: Iterable[Taint]) -> Taint:
-    """Of what depends on all of them."""
+    """The taint of what depends on all of them."""
     found = CLEAN
     for taint in taints:
         found |= taint
