@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from hpcwaas.api.application import Services, asgi_app
 from hpcwaas.api.audit import Strangers
 from hpcwaas.api.bodies import Patience
-from hpcwaas.api.site import Site
+from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.catalogue import Catalogue
@@ -94,8 +94,8 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     database = _database(settings)
     try:
         stores = Stores(database)
-        site = Site(settings.auth.redirect_url or "") if settings.auth else None
-        cookie_prefix = site.cookie_prefix if site else ""
+        public = PublicAddress(settings.auth.redirect_url or "") if settings.auth else None
+        cookie_prefix = public.cookie_prefix if public else ""
         signing_in = SigningIn(settings.auth, stores.sign_in, settings.local_token_file, cookie_prefix)
         vault = _vault(settings, stores, secret_id)
         engines = _engines(settings, stores)
@@ -161,7 +161,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         limits=Limits(settings.limits, stores.executions, stores.uploads),
         terms=signing_in.terms,
         auth_methods=settings.auth.auth_type if settings.auth else ("local",),
-        sign_in=(sso.flow, site) if sso and site else None,
+        sign_in=(sso.flow, public) if sso and public else None,
         count_sign_in=sso.rate.take if sso else lambda _: None,
         demand=Demand(step_up.acr_values, step_up.max_age),
         demanding=step_up.acts,

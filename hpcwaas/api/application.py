@@ -29,8 +29,8 @@ from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
 from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
+from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.api.shares import ShareHandlers
-from hpcwaas.api.site import Site
 from hpcwaas.api.ssh_keys import SSHKeyHandlers
 from hpcwaas.api.strictness import Strictness
 from hpcwaas.api.validation import URIParser, validators
@@ -77,7 +77,7 @@ class Services:
     limits: Limits
     terms: AcceptedTerms
     auth_methods: tuple[str, ...]
-    sign_in: tuple[SignIn, Site] | None
+    sign_in: tuple[SignIn, PublicAddress] | None
     count_sign_in: Callable[[str], None]
     demand: Demand
     demanding: Collection[str]
@@ -181,25 +181,25 @@ def _handlers(services: Services, longest_poll: int) -> dict[str, Callable[..., 
     health = HealthHandlers(services.health)
     return {
         "listWorkflows": workflows.list_,
-        "getWorkflow": workflows.get,
+        "getWorkflow": workflows.show_workflow,
         "triggerWorkflow": workflows.trigger,
         "listExecutions": executions.list_,
-        "getExecution": executions.get,
+        "getExecution": executions.show_execution,
         "cancelExecution": executions.cancel,
         "resumeExecution": executions.resume,
         "closeExecution": executions.close,
-        "getShares": shares.get,
+        "getShares": shares.show_shares,
         "putShares": shares.put,
         "deleteShares": shares.delete,
         "getExecutionLogs": executions.logs,
         "getExecutionOutput": executions.output,
         "listFiles": files.list_,
         "uploadFile": files.upload,
-        "getFile": files.get,
+        "getFile": files.show_file,
         "deleteFile": files.delete,
         "listSshKeys": keys.list_,
         "createSshKey": keys.create,
-        "getSshKey": keys.get,
+        "getSshKey": keys.show_key,
         "deleteSshKey": keys.delete,
         "rotateSshKey": keys.rotate,
         "confirmSshKey": keys.confirm,

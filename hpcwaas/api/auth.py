@@ -16,7 +16,7 @@ from flask import Response
 
 from hpcwaas.api import consent, pages, views
 from hpcwaas.api.problems import problem
-from hpcwaas.api.site import Site
+from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.core import acts, policy
 from hpcwaas.core.people import Demand, Principal
 from hpcwaas.core.ports.identity import (
@@ -75,7 +75,7 @@ class AuthHandlers:
     def __init__(
         self,
         methods: Sequence[str],
-        sign_in: tuple[SignIn, Site] | None,
+        sign_in: tuple[SignIn, PublicAddress] | None,
         count: Callable[[str], None],
         revoke: Callable[[Principal], None],
         forget: Callable[[], None],
@@ -107,9 +107,9 @@ class AuthHandlers:
         moved: bool = False,
     ) -> Response:
         """Leads a browser to the identity provider; first asks whether it is the user's command that wants that."""
-        sign_in, site = self._begin()
-        if not (moved or site.has(flask.request.headers.get("Host"))):
-            return _move(site, "login")
+        sign_in, public = self._begin()
+        if not (moved or public.has(flask.request.headers.get("Host"))):
+            return _move(public, "login")
         demand = _demand(acr_values, max_age)
         command = {
             "redirect_uri": redirect_uri,
@@ -119,20 +119,20 @@ class AuthHandlers:
         }
         given = {name: value for name, value in command.items() if value}
         if not given:
-            return _leave(sign_in.depart(None, demand), site)
+            return _leave(sign_in.depart(None, demand), public)
         demanded = {"acr_values": acr_values or "", "max_age": "" if max_age is None else str(max_age)}
-        return consent.ask_for_command(sign_in, site, given | {name: it for name, it in demanded.items() if it})
+        return consent.ask_for_command(sign_in, public, given | {name: it for name, it in demanded.items() if it})
 
     @_for_browsers(_LOGIN)
     def confirm_login(self, body: Mapping[str, str]) -> Response:
         """Leads on a browser whose user has said whether a command is theirs."""
-        sign_in, site = self._begin()
-        loopback = consent.check_answer_for_command(site, body)
+        sign_in, public = self._begin()
+        loopback = consent.check_answer_for_command(public, body)
         if body["decision"] != "accept":
             acts.note(credential="sign-in", refused=True)
             return _redirect(sign_in.refuse(loopback))
         age = body.get("max_age")
-        return _leave(sign_in.depart(loopback, _demand(body.get("acr_values"), int(age) if age else None)), site)
+        return _leave(sign_in.depart(loopback, _demand(body.get("acr_values"), int(age) if age else None)), public)
 
     @_for_browsers(_LOGIN)
     def authorize(
@@ -144,31 +144,31 @@ class AuthHandlers:
         iss: str | None = None,
     ) -> Response:
         """Takes a browser back from the identity provider."""
-        sign_in, site = self._begin()
+        sign_in, public = self._begin()
         parameters = {"code": code, "state": state, "error": error, "error_description": error_description, "iss": iss}
         acts.note(credential="sign-in")  # whatever comes of it
         arrival = sign_in.arrive(parameters, flask.request.cookies)
-        response = self._shown(arrival, sign_in, site)
+        response = self._shown(arrival, sign_in, public)
         if not isinstance(arrival, MachineKeptOut):
-            site.drop_cookie(response, sign_in.cookie_name(state or ""))
+            public.drop_cookie(response, sign_in.cookie_name(state or ""))
         return response
 
     @_for_browsers(_LOGIN)
     def answer_terms(self, body: Mapping[str, str]) -> Response:
         """Takes the answer to terms of use, and leads on."""
-        sign_in, site = self._begin()
+        sign_in, public = self._begin()
         accepted = body["decision"] == "accept"
         acts.note(credential="sign-in", terms="accepted" if accepted else "refused")
         outcome = sign_in.answer_terms(body["ticket"], flask.request.cookies, accepted=accepted)
         if isinstance(outcome, Departure):
             self._forget()
-            response = _leave(outcome, site)
+            response = _leave(outcome, public)
         else:
-            response = self._shown(outcome, sign_in, site)
-        site.drop_cookie(response, sign_in.cookie_name(body["ticket"]))
+            response = self._shown(outcome, sign_in, public)
+        public.drop_cookie(response, sign_in.cookie_name(body["ticket"]))
         return response
 
-    def _shown(self, arrival: Arrival, sign_in: SignIn, site: Site) -> Response:
+    def _shown(self, arrival: Arrival, sign_in: SignIn, public: PublicAddress) -> Response:
         """What a browser is shown at the end of an attempt."""
         if isinstance(arrival, MachineKeptOut):
             return _machine_kept_out(arrival)
@@ -183,17 +183,17 @@ class AuthHandlers:
             case MachineLetIn():
                 return _machine_let_in(arrival)
             case TermsAsked():
-                return consent.ask_for_terms(arrival, site, sign_in.provider_origin())
+                return consent.ask_for_terms(arrival, public, sign_in.provider_origin())
             case TokenShown():
-                return _token_shown(arrival, site)
+                return _token_shown(arrival, public)
 
     def start_device(self, body: Mapping[str, str] | None = None) -> Response:
         """Lets a machine without a browser wait for its user."""
-        sign_in, site = self._begin()
+        sign_in, public = self._begin()
         age = (body or {}).get("max_age")
         demand = _demand((body or {}).get("acr_values"), int(age) if age else None)
         device = sign_in.begin_device(_address(), demand)
-        page = f"{site.url}/auth/activate"
+        page = f"{public.url}/auth/activate"
         document = {
             "device_code": device.device_code,
             "user_code": device.user_code,
@@ -207,13 +207,13 @@ class AuthHandlers:
     @_for_browsers(_ACTIVATE)
     def show_activation(self, user_code: str | None = None, moved: bool = False) -> Response:
         """Asks for a machine's code, or whether it is the user's."""
-        sign_in, site = self._begin()
-        if not (moved or site.has(flask.request.headers.get("Host"))):
-            return _move(site, "activate")
+        sign_in, public = self._begin()
+        if not (moved or public.has(flask.request.headers.get("Host"))):
+            return _move(public, "activate")
         if not user_code:
             return pages.enter()
         machine = sign_in.waiting(user_code, _address())
-        question = consent.Question(site, f"activate-{machine.user_code}")
+        question = consent.Question(public, f"activate-{machine.user_code}")
         proof = question.proof()
         response = pages.confirm(machine, proof, sign_in.provider_origin())
         question.remember(response, proof)
@@ -222,10 +222,10 @@ class AuthHandlers:
     @_for_browsers(_ACTIVATE)
     def activate(self, body: Mapping[str, str]) -> Response:
         """Leads to the identity provider the browser of a user who lets a machine in."""
-        sign_in, site = self._begin()
+        sign_in, public = self._begin()
         user_code = body["user_code"]
-        consent.Question(site, f"activate-{user_code}").check(body["proof"])
-        return _leave(sign_in.depart_for(user_code, _address()), site)
+        consent.Question(public, f"activate-{user_code}").check(body["proof"])
+        return _leave(sign_in.depart_for(user_code, _address()), public)
 
     def token(self, body: Mapping[str, str]) -> Response:
         """Gives or renews the tokens of a sign-in."""
@@ -257,7 +257,7 @@ class AuthHandlers:
         self._forget()
         return views.empty(204)
 
-    def _begin(self) -> tuple[SignIn, Site]:
+    def _begin(self) -> tuple[SignIn, PublicAddress]:
         if self._sign_in is None:
             raise NotFound(_NONE)
         self._count(_address())
@@ -284,10 +284,10 @@ async def _refused(request: ConnexionRequest, error: Refused) -> ConnexionRespon
     return ConnexionResponse(400, content_type=headers["Content-Type"], headers=headers, body=body)
 
 
-def _token_shown(arrival: TokenShown, site: Site) -> Response:
+def _token_shown(arrival: TokenShown, public: PublicAddress) -> Response:
     name, subject = _line(arrival.user.name), arrival.user.subject
     if _is_browser():
-        return pages.signed_in(name, subject, arrival.token, arrival.ends_at, site.url)
+        return pages.signed_in(name, subject, arrival.token, arrival.ends_at, public.url)
     # As the old service wrote it.
     return _text(
         f"\tLog in successful\n\nWelcome {name}\nUser ID: {subject}\nYou can now use HPCWaaS\n\n"
@@ -343,15 +343,15 @@ def _redirect(url: str) -> Response:
     return views.empty(303, {"Location": url, **_NO_STORE})
 
 
-def _move(site: Site, page: str) -> Response:
+def _move(public: PublicAddress, page: str) -> Response:
     """Leads a browser to the same page where its cookies are of use. Once: a proxy may hide where it is."""
     query = urlencode([*flask.request.args.items(multi=True), ("moved", "true")])
-    return _redirect(f"{site.url}/auth/{page}?{query}")
+    return _redirect(f"{public.url}/auth/{page}?{query}")
 
 
-def _leave(departure: Departure, site: Site) -> Response:
+def _leave(departure: Departure, public: PublicAddress) -> Response:
     response = _redirect(departure.url)
-    site.set_cookie(response, departure.cookie_name, departure.cookie, "Lax")
+    public.set_cookie(response, departure.cookie_name, departure.cookie, "Lax")
     return response
 
 

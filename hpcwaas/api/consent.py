@@ -10,7 +10,7 @@ import flask
 from flask import Response
 
 from hpcwaas.api import pages
-from hpcwaas.api.site import Site
+from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.core.ports.identity import Loopback, SignIn, TermsAsked
 from hpcwaas.errors import BadRequest, Forbidden
 
@@ -21,9 +21,9 @@ class Question:
     """One that is answered on this service's own page: a cookie that other sites' pages can't have sent, and a proof in
     the page that they can't read."""
 
-    def __init__(self, site: Site, name: str) -> None:
-        self._site = site
-        self._name = f"{site.cookie_prefix}hpcwaas-{name}"
+    def __init__(self, public: PublicAddress, name: str) -> None:
+        self._public = public
+        self._name = f"{public.cookie_prefix}hpcwaas-{name}"
 
     def proof(self) -> str:
         """What the page holds: the one of another tab goes on to work."""
@@ -31,7 +31,7 @@ class Question:
 
     def remember(self, response: Response, proof: str) -> None:
         """Gives the browser the cookie."""
-        self._site.set_cookie(response, self._name, proof, "Strict")
+        self._public.set_cookie(response, self._name, proof, "Strict")
 
     def check(self, proof: str) -> None:
         """Refuses an answer from elsewhere.
@@ -46,7 +46,7 @@ class Question:
             )
 
 
-def ask_for_command(sign_in: SignIn, site: Site, parameters: Mapping[str, str]) -> Response:
+def ask_for_command(sign_in: SignIn, public: PublicAddress, parameters: Mapping[str, str]) -> Response:
     """Asks whether a command on the user's machine is their own, before any code goes there.
 
     Args:
@@ -54,21 +54,21 @@ def ask_for_command(sign_in: SignIn, site: Site, parameters: Mapping[str, str]) 
     """
     loopback = loopback_of(parameters)
     sign_in.check_loopback(loopback)
-    question = Question(site, _name(loopback))
+    question = Question(public, _name(loopback))
     proof = question.proof()
     response = pages.confirm_command(parameters, loopback.redirect_uri, proof, sign_in.provider_origin())
     question.remember(response, proof)
     return response
 
 
-def check_answer_for_command(site: Site, parameters: Mapping[str, str]) -> Loopback:
+def check_answer_for_command(public: PublicAddress, parameters: Mapping[str, str]) -> Loopback:
     """The command that the answer is about.
 
     Raises:
         Forbidden: it wasn't given on this service's page.
     """
     loopback = loopback_of(parameters)
-    Question(site, _name(loopback)).check(parameters.get("proof", ""))
+    Question(public, _name(loopback)).check(parameters.get("proof", ""))
     return loopback
 
 
@@ -85,10 +85,10 @@ def loopback_of(parameters: Mapping[str, str]) -> Loopback:
     return Loopback(parameters["redirect_uri"], parameters["state"], parameters["code_challenge"])
 
 
-def ask_for_terms(asked: TermsAsked, site: Site, provider: str) -> Response:
+def ask_for_terms(asked: TermsAsked, public: PublicAddress, provider: str) -> Response:
     """Shows terms of use, to be accepted."""
     response = pages.terms(asked.terms, asked.user, asked.ticket, provider, asked.url)
-    site.set_cookie(response, asked.cookie_name, asked.cookie, "Strict", READING_SECONDS)
+    public.set_cookie(response, asked.cookie_name, asked.cookie, "Strict", READING_SECONDS)
     return response
 
 

@@ -32,6 +32,11 @@ class Operation:
     verb: str
     content: Mapping[str, Any]
 
+    @property
+    def by_operators(self) -> bool:
+        """Whether operators may do more with it than others: being one opens no workflow."""
+        return self.path.startswith(("/executions", "/files", "/ssh_keys", "/tokens"))
+
 
 def read() -> Mapping[str, Any]:
     """The contract as it is written."""

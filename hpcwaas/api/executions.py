@@ -88,7 +88,7 @@ class ExecutionHandlers:
         found, following = self._executions.page(principal, wanted, limit, cursor)
         return views.answer({"executions": [views.execution_summary(item) for item in found], "next_cursor": following})
 
-    def get(self, principal: Principal, execution_id: str) -> Response:
+    def show_execution(self, principal: Principal, execution_id: str) -> Response:
         """Shows an execution."""
         execution = self._executions.get(principal, execution_id)
         headers = views.staleness(execution.state.stale_since)

@@ -34,7 +34,7 @@ class FileHandlers:
         )
         return views.answer(views.upload(upload), 201, {"Location": f"/files/{upload.id}"})
 
-    def get(self, principal: Principal, file_id: str) -> Response:
+    def show_file(self, principal: Principal, file_id: str) -> Response:
         """Shows an upload."""
         return views.answer(views.upload(self._uploads.get(principal, file_id)))
 

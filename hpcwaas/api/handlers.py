@@ -22,9 +22,6 @@ from hpcwaas.errors import Forbidden, NotFound, StepUp
 
 Handler = Callable[..., Response]
 
-_BY_OPERATORS = ("/executions", "/files", "/ssh_keys", "/tokens")
-"""Where operators may do more than others: being one opens no workflow."""
-
 
 def flask_app(contract: Mapping[str, Any], handlers: Mapping[str, Handler]) -> flask.Flask:
     """Makes the application.
@@ -41,7 +38,7 @@ def flask_app(contract: Mapping[str, Any], handlers: Mapping[str, Handler]) -> f
         if one.id not in handlers:
             continue  # answered before it gets here
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
-        view = _view(handlers[one.id], by_operators=one.path.startswith(_BY_OPERATORS))
+        view = _view(handlers[one.id], by_operators=one.by_operators)
         app.add_url_rule(rule, one.id, view, methods=[one.verb])
     return app
 

@@ -17,7 +17,7 @@ class ShareHandlers:
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
 
-    def get(self, principal: Principal, execution_id: str) -> Response:
+    def show_shares(self, principal: Principal, execution_id: str) -> Response:
         """Shows with whom an execution is shared."""
         return _answer(self._sharing.get(principal, execution_id))
 

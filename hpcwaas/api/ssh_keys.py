@@ -44,7 +44,7 @@ class SSHKeyHandlers:
             ]
         return views.answer(document, 201, {"Location": f"/ssh_keys/{key.id}"})
 
-    def get(self, principal: Principal, key_id: str, from_: str | None = None, restrict: bool = False) -> Response:
+    def show_key(self, principal: Principal, key_id: str, from_: str | None = None, restrict: bool = False) -> Response:
         """Shows a key: all about it, or the line for `authorized_keys`."""
         key = self._keys.get(principal, key_id)
         wanted = flask.request.accept_mimetypes.best_match(["application/json", "text/plain"])

@@ -32,7 +32,7 @@ class WorkflowHandlers:
             document["warnings"] = found.missing
         return views.answer(document, headers=headers)
 
-    def get(self, principal: Principal, workflow_id: str) -> Response:
+    def show_workflow(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""
         details = self._catalogue.details(principal, workflow_id)
         return views.answer(views.workflow_details(details), as_written=True)

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from hpcwaas.common import calls, written
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.catalogue import Catalogue
-from hpcwaas.core.claims import Claims
 from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import (
     JSON,
@@ -28,6 +27,7 @@ from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import Engine, Prepared, UploadLookup
 from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.core.recent import RecentExecutions
+from hpcwaas.core.starts_under_way import StartsUnderWay
 from hpcwaas.errors import (
     BadRequest,
     Conflict,
@@ -104,7 +104,7 @@ class Executions:
         self._room = room
         self._largest = largest
         self._recent = RecentExecutions()
-        self.claims = Claims(records)
+        self.under_way = StartsUnderWay(records)
 
     def check(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Checked:
         """Checks everything that starting an execution needs, and starts nothing.
@@ -162,7 +162,7 @@ class Executions:
         if not new:
             return execution
         try:
-            with self.claims.held(execution.id):
+            with self.under_way.held(execution.id):
                 reference = self._start(execution, checked)
         except UncertainStart as error:
             # It may run: the record stays, and the keeper finds out, at once.
@@ -202,7 +202,7 @@ class Executions:
         # Others than the owner and operators always cost one query: nothing tells them whether it is kept here.
         if execution is None or reach not in (None, execution.owner):
             try:
-                execution = self._records.get(execution_id, reach, shared_with=principal)
+                execution = self._records.find_execution(execution_id, reach, shared_with=principal)
             except NotFound:
                 raise NotFound(_UNKNOWN) from None
             self._recent.put(execution)

@@ -53,7 +53,7 @@ class Keeper:
             for name, task in (
                 ("keeper", self.round),
                 *((f"keeper-{name}", partial(self._look_after, name)) for name in engines),
-                ("keeper-claims", executions.claims.renew),
+                ("keeper-claims", executions.under_way.renew),
             )
         ]
 
@@ -96,7 +96,7 @@ class Keeper:
         if not self._records.claim(execution.id, now, now + CLAIM):
             return
         try:
-            with self._executions.claims.held(execution.id):
+            with self._executions.under_way.held(execution.id):
                 self._executions.recover(execution)
         except ServiceError:
             self._records.postpone(execution.id, datetime.now(UTC) + timedelta(seconds=self._interval))

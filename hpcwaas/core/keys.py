@@ -138,7 +138,7 @@ class SSHKeys:
         Raises:
             NotFound: unknown, or none that the user may see.
         """
-        key = self._records.get(key_id, policy.reach(principal))
+        key = self._records.find_key(key_id, policy.reach(principal))
         if key.owner != principal.subject:
             acts.note(owner=key.owner)
         return key
@@ -235,7 +235,7 @@ class SSHKeys:
         if not self._accept_unrecorded or not _OLD_ID.fullmatch(key_id):
             return False
         try:
-            self._records.get(key_id, None)
+            self._records.find_key(key_id, None)
         except NotFound:
             return True
         return False

@@ -22,7 +22,7 @@ class Sharing:
     def get(self, principal: Principal, execution_id: str) -> Shares:
         """With whom an execution is shared."""
         self._executions.changing(principal, execution_id, Act.SHARE)
-        return self._records.get(execution_id)
+        return self._records.shares_of(execution_id)
 
     def put(self, principal: Principal, execution_id: str, shares: Shares) -> Shares:
         """Shares an execution with these and nobody else.

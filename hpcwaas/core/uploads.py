@@ -104,7 +104,7 @@ class Uploads:
         Raises:
             NotFound: unknown, or none that the user may see.
         """
-        upload = self._records.get(upload_id, policy.reach(principal))
+        upload = self._records.find_upload(upload_id, policy.reach(principal))
         if upload.owner != principal.subject:
             acts.note(owner=upload.owner)
         return upload
@@ -131,7 +131,7 @@ class Uploads:
 
         def find(upload_id: str) -> StoredUpload | None:
             try:
-                return StoredUpload(self._records.get(upload_id, owner), self._path(upload_id))
+                return StoredUpload(self._records.find_upload(upload_id, owner), self._path(upload_id))
             except NotFound:
                 return None
 

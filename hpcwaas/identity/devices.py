@@ -75,7 +75,7 @@ class Devices:
         """The machine that shows a code; see `SignIn.waiting`."""
         self._wrong.check(address)
         letters = _letters(user_code)
-        machine = self._tickets.get(_USER_CODE, digest(letters), datetime.now(UTC))
+        machine = self._tickets.find_ticket(_USER_CODE, digest(letters), datetime.now(UTC))
         if machine is None:
             self._wrong.count(address)
             raise NotFound("No machine waits with this code. It may be mistyped, used already, or over 10 minutes old.")
@@ -85,7 +85,7 @@ class Devices:
 
     def waits(self, user_code: str) -> bool:
         """Whether a machine that showed a code still waits."""
-        return self._tickets.get(_USER_CODE, digest(_letters(user_code)), datetime.now(UTC)) is not None
+        return self._tickets.find_ticket(_USER_CODE, digest(_letters(user_code)), datetime.now(UTC)) is not None
 
     def decide(self, user_code: str, subject: str | None, proof: Proof = NO_PROOF) -> None:
         """Lets a machine in for a user, or with None refuses it. It is decided once.
@@ -109,7 +109,7 @@ class Devices:
             Refused: as RFC 8628, 3.5 says.
         """
         now, key = datetime.now(UTC), digest(device_code)
-        state = self._tickets.get(_DEVICE, key, now)
+        state = self._tickets.find_ticket(_DEVICE, key, now)
         if state is None:
             raise _unknown()
         if datetime.fromisoformat(state["until"]) <= now:

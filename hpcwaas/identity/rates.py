@@ -48,7 +48,7 @@ class Rate:
             TooManyRequests: not now.
         """
         now = self._now()
-        count, end = self._counters.get(self._key(who), now)
+        count, end = self._counters.count_of(self._key(who), now)
         if count >= self._most:
             seconds = max(1, math.ceil((end - now).total_seconds()))
             minutes = -(-seconds // 60)
@@ -69,7 +69,7 @@ class Rate:
 
     def clear(self, who: str) -> None:
         """Forgets what was counted."""
-        if self._counters.get(self._key(who), self._now())[0]:  # most often there is nothing to write
+        if self._counters.count_of(self._key(who), self._now())[0]:  # most often there is nothing to write
             self._counters.clear(self._key(who))
 
     def _key(self, who: str) -> str:

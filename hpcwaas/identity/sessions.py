@@ -168,7 +168,7 @@ class SessionMethod:
             session = self._records.of_token(digest(form), now)
             if session is not None and session.ends_at > now:
                 return self._user(session)
-            if not form.startswith(_OURS) and self._tickets.get(_ENDED, _lasting(form), now) is not None:
+            if not form.startswith(_OURS) and self._tickets.find_ticket(_ENDED, _lasting(form), now) is not None:
                 raise Unauthorized(REFUSED)
         return None
 

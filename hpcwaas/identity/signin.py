@@ -211,7 +211,7 @@ class SingleSignOn:
         """What is kept of this browser, which ends with that, and its cookie."""
         now, key = datetime.now(UTC), digest(state)
         cookie = cookies.get(self.cookie_name(state), "")
-        attempt = self._tickets.get(kind, key, now)
+        attempt = self._tickets.find_ticket(kind, key, now)
         # Who lacks the cookie can't end the attempt of who has it, not even by wasting it.
         if (
             attempt is None

@@ -47,7 +47,7 @@ class Throttle:
         """
         user = _user(username, address)
         self._users.check(user)
-        if not self._counters.get(f"known {user}", self._now())[0]:
+        if not self._counters.count_of(f"known {user}", self._now())[0]:
             self._accounts.check(_account(username))
         self._addresses.check(address)
 
@@ -62,7 +62,7 @@ class Throttle:
         clear them, and every sign-in of a robot would let others guess on."""
         user = _user(username, address)
         self._users.clear(user)
-        if not self._counters.get(f"known {user}", self._now())[0]:
+        if not self._counters.count_of(f"known {user}", self._now())[0]:
             self._counters.add(f"known {user}", _KNOWN, self._now())
 
     def reopen(self, username: str) -> None:

@@ -32,7 +32,7 @@ class CounterStore:
             )
             return session.scalars(query.returning(CounterRow.count)).one()
 
-    def get(self, key: str, now: datetime) -> tuple[int, datetime]:
+    def count_of(self, key: str, now: datetime) -> tuple[int, datetime]:
         """See `Counters`. 0 and this moment when there is none."""
         with self._database.read() as session:
             row = session.scalar(select(CounterRow).where(CounterRow.key == key, CounterRow.expires_at > now))

@@ -186,7 +186,7 @@ class ExecutionStore:
         """See `ExecutionRecords`."""
         return self._states(_select(None).where(ExecutionRow.watched_until > now))
 
-    def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
+    def find_execution(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         """See `ExecutionRecords`."""
         with self._database.read() as session:
             return _get(session, execution_id, owner, shared_with)

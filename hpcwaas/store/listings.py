@@ -16,7 +16,7 @@ class ListingStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, name: str) -> tuple[JSON, datetime] | None:
+    def last_listing(self, name: str) -> tuple[JSON, datetime] | None:
         """See `ListingRecords`."""
         with self._database.read() as session:
             row = session.get(ListingRow, name)

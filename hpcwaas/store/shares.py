@@ -16,7 +16,7 @@ class ShareStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, execution_id: str) -> Shares:
+    def shares_of(self, execution_id: str) -> Shares:
         """See `ShareRecords`."""
         with self._database.read() as session:
             rows = list(session.scalars(select(ShareRow).where(ShareRow.execution_id == execution_id)))

@@ -50,7 +50,7 @@ class SSHKeyStore:
             query = _select(owner).order_by(SSHKeyRow.created_at, SSHKeyRow.id)
             return [_key(row) for row in session.scalars(query)]
 
-    def get(self, key_id: str, owner: str | None) -> SSHKey:
+    def find_key(self, key_id: str, owner: str | None) -> SSHKey:
         """See `SSHKeyRecords`."""
         with self._database.read() as session:
             return _key(_row(session, key_id, owner))

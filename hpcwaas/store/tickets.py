@@ -26,7 +26,7 @@ class TicketStore:
         with self._database.write(taken="Try again.") as session:
             session.add(TicketRow(kind=kind, key=key, content=dict(content), expires_at=expires_at))
 
-    def get(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
+    def find_ticket(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
         """See `Tickets`."""
         query = select(TicketRow.content).where(
             TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now

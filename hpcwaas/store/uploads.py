@@ -40,7 +40,7 @@ class UploadStore:
                 quota.check_room(session, upload.owner, upload.size, at_most, _NO_ROOM)
             session.add(UploadRow(**columns(upload)))
 
-    def get(self, upload_id: str, owner: str | None) -> Upload:
+    def find_upload(self, upload_id: str, owner: str | None) -> Upload:
         """See `UploadRecords`."""
         with self._database.read() as session:
             row = session.scalar(_select(owner).where(UploadRow.id == upload_id))

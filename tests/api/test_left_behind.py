@@ -101,7 +101,7 @@ def test_what_cannot_be_started_just_now_is_not_forgotten(
         patch.setattr("hpcwaas.engines.cwl.site.LocalSite.submit", full)
         with pytest.raises(Unavailable):
             parts.executions.recover(left)
-    assert store.get(left.id, "alice") == left
+    assert store.find_execution(left.id, "alice") == left
     parts.executions.recover(left)
     assert ended(parts, left.id).state.status is Status.SUCCEEDED
 

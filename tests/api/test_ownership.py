@@ -300,8 +300,8 @@ def test_what_a_crash_left_is_started_for_its_owner_with_groups(tmp_path: Path) 
         reasons = {}
         for owner in ("carol", "alice", "ghost"):
             left = intent(database, owner, message="x")
-            parts.executions.recover(records.get(left, None))
-            reasons[owner] = records.get(left, None)
+            parts.executions.recover(records.find_execution(left, None))
+            reasons[owner] = records.find_execution(left, None)
         assert reasons["carol"].reference is not None
         assert [reasons[owner].state.status for owner in ("alice", "ghost")] == [Status.FAILED, Status.FAILED]
         assert "no such workflow" in (reasons["alice"].state.reason or "")
@@ -316,11 +316,11 @@ def test_the_owner_of_what_a_crash_left_may_have_been_disabled(parts: Services, 
     users.add(User("dave", "Dave", frozenset(), "basic", datetime.now(UTC), "$argon2id$x"))
     first, second = intent(database, "dave", message="x"), intent(database, "dave", message="x")
     records = ExecutionStore(database)
-    parts.executions.recover(records.get(first, None))
-    assert records.get(first, None).reference is not None
+    parts.executions.recover(records.find_execution(first, None))
+    assert records.find_execution(first, None).reference is not None
     users.change("dave", disabled=True)
-    parts.executions.recover(records.get(second, None))
-    assert records.get(second, None).state.status is Status.FAILED
+    parts.executions.recover(records.find_execution(second, None))
+    assert records.find_execution(second, None).state.status is Status.FAILED
 
 
 def test_a_failure_that_another_worker_has_resumed_is_one_no_longer(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.core.claims import Claims
 from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.models import Execution, ExecutionState, Status
+from hpcwaas.core.starts_under_way import StartsUnderWay
 from hpcwaas.errors import Unavailable
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
@@ -25,7 +25,7 @@ class Recoveries:
     def __init__(self, records: ExecutionStore, outcome: Callable[[Execution], None]) -> None:
         self.outcome = outcome
         self.recovered: list[str] = []
-        self.claims = Claims(records)
+        self.under_way = StartsUnderWay(records)
 
     def recover(self, execution: Execution) -> None:
         self.recovered.append(execution.id)
@@ -97,12 +97,12 @@ def test_a_claim_of_one_who_died_lapses(database: Database) -> None:
 
 
 def test_what_takes_long_to_start_is_left_to_who_starts_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcwaas.core.claims.CLAIM", timedelta(seconds=0.4))
+    monkeypatch.setattr("hpcwaas.core.starts_under_way.CLAIM", timedelta(seconds=0.4))
     store = ExecutionStore(database)
     recoveries = Recoveries(store, lambda _: None)
     keeper = Keeper(recoveries, store, [], interval=0.05)  # type: ignore[arg-type]
     execution = left(store, ago=14)
-    with recoveries.claims.held(execution.id):
+    with recoveries.under_way.held(execution.id):
         keeper.start()
         time.sleep(2)
         assert recoveries.recovered == []

@@ -104,7 +104,7 @@ def test_own_keys_may_be_named_anywhere(keys: SSHKeys) -> None:
 def test_who_comes_first_wins(database: Database, records: SSHKeyStore) -> None:
     executions = ExecutionStore(database)
     executions.add(EXECUTION, None, ["key-1"])
-    assert records.get("key-1", "alice").last_used_at == NOW
+    assert records.find_key("key-1", "alice").last_used_at == NOW
     with pytest.raises(KeyInUse) as caught:
         records.begin("delete", "key-1", "alice", NOW, STALE, even_in_use=False)
     assert caught.value.executions == ("e-1",)
@@ -113,7 +113,7 @@ def test_who_comes_first_wins(database: Database, records: SSHKeyStore) -> None:
     with pytest.raises(NotFound):
         executions.add(EXECUTION, None, ["key-1"])
     with pytest.raises(NotFound):
-        executions.get("e-1", "alice")
+        executions.find_execution("e-1", "alice")
 
 
 @pytest.mark.parametrize("owner", ["alice", "bob"])
@@ -134,7 +134,7 @@ def test_a_change_is_taken_by_one_until_it_is_stale(records: SSHKeyStore) -> Non
     records.begin("delete", "key-1", "alice", later, later - timedelta(minutes=2))
     records.leave("key-1", None)
     assert records.left(later + timedelta(days=1)) == []
-    for method in (records.get, records.confirm):
+    for method in (records.find_key, records.confirm):
         with pytest.raises(NotFound):
             method("key-1", "bob")
 

@@ -78,7 +78,7 @@ def test_what_an_earlier_version_wrote_of_an_execution_is_read(database: Databas
         closed=json.dumps(STORED_CLOSING),
     )
 
-    found = store.get("one", "alice")
+    found = store.find_execution("one", "alice")
 
     assert found.state.steps == STEPS
     assert found.attempts == (Attempt(NOON, LATER, "it failed"), Attempt(None, None, None))
@@ -90,14 +90,14 @@ def test_an_execution_without_attempts_has_none(database: Database) -> None:
     store = add_execution(database)
     put(database, "executions", "id = 'one'", attempts=None)
 
-    assert store.get("one", "alice").attempts == ()
+    assert store.find_execution("one", "alice").attempts == ()
 
 
 def test_what_a_later_version_added_is_passed_over(database: Database) -> None:
     store = add_execution(database)
     put(database, "executions", "id = 'one'", steps=json.dumps([{**each, "site": "x"} for each in STORED_STEPS]))
 
-    assert store.get("one", "alice").state.steps == STEPS
+    assert store.find_execution("one", "alice").state.steps == STEPS
 
 
 def test_an_earlier_version_can_read_what_is_written_of_an_execution(database: Database) -> None:
@@ -118,13 +118,13 @@ def test_replaced_halves_of_an_earlier_version_are_read(database: Database) -> N
     store = SSHKeyStore(database)
     key = SSHKey("k", "alice", "mine", "ed25519", None, "ssh-ed25519 BBBB\n", "SHA256:y", {"site": "x"}, NOON)
     store.add(key)
-    assert store.get("k", "alice") == key
+    assert store.find_key("k", "alice") == key
 
     put(database, "ssh_keys", "id = 'k'", replaced=json.dumps([STORED_HALF]))
-    assert store.get("k", "alice").replaced == (HALF,)
+    assert store.find_key("k", "alice").replaced == (HALF,)
 
     assert store.confirm("k", "alice").replaced == ()
-    assert store.get("k", "alice").replaced == ()
+    assert store.find_key("k", "alice").replaced == ()
 
 
 def test_names_are_lists_in_order(database: Database) -> None:

@@ -137,7 +137,7 @@ def test_nothing_is_counted_twice_or_not_at_all(database: Database) -> None:
     for begin in (NOW, NOW + window, NOW + 2 * window):  # each is a new window
         counts = at_once(*[lambda begin=begin: counters.add("k", window, begin)] * 16)
         assert sorted(count for count in counts if isinstance(count, int)) == list(range(1, 17))
-        assert counters.get("k", begin) == (16, begin + window)
+        assert counters.count_of("k", begin) == (16, begin + window)
 
 
 def test_of_two_who_share_an_execution_one_is_last(database: Database) -> None:
@@ -145,7 +145,7 @@ def test_of_two_who_share_an_execution_one_is_last(database: Database) -> None:
     ExecutionStore(database).add(execution("e"))
     given = [Shares(frozenset({"bob", f"user-{n}"}), frozenset({f"group-{n}"})) for n in range(6)]
     assert at_once(*(lambda each=each: shares.put("e", each) for each in given)) == [None] * 6
-    assert shares.get("e") in given
+    assert shares.shares_of("e") in given
 
 
 def test_executions_that_use_the_same_keys_do_not_block_each_other(database: Database) -> None:

@@ -114,7 +114,7 @@ def test_tables_of_another_program_are_left_alone(store_url: str) -> None:
 
 def test_half_a_surrogate_pair_is_a_bad_request(database: Database) -> None:
     with pytest.raises(BadRequest):
-        UploadStore(database).get("\ud800", "alice")
+        UploadStore(database).find_upload("\ud800", "alice")
 
 
 def test_a_write_that_fails_half_way_leaves_nothing(database: Database) -> None:
@@ -155,7 +155,7 @@ def test_moments_are_kept_in_utc(store_url: str, given: datetime, kept: datetime
     database.upgrade()
     uploads = UploadStore(database)
     uploads.add(Upload("file-1", "alice", "a", "text/plain", 1, "00", given))
-    stored = uploads.get("file-1", "alice").created_at
+    stored = uploads.find_upload("file-1", "alice").created_at
     assert stored == kept
     assert stored.tzinfo is UTC
     database.close()

@@ -35,7 +35,7 @@ def running(store: ExecutionStore, name: str = "one") -> str:
 
 
 def test_inputs_are_kept_as_they_were_written(store: ExecutionStore) -> None:
-    found = store.get(running(store), "alice")
+    found = store.find_execution(running(store), "alice")
     assert written.dumps(found.inputs) == '{"share": 1.10, "many": [1e3, 12345678901234567890]}'
 
 
@@ -48,7 +48,7 @@ def test_attempts_are_kept_and_the_first_start_stays(store: ExecutionStore) -> N
         store.reopen(name)  # by another process at the same moment
         assert store.save_state(name, failed).state.status is Status.RUNNING  # what it heard of the attempt before
         store.save_state(name, ExecutionState(Status.RUNNING, started_at=at(number * 10 + 10)))
-    found = store.get(name, "alice")
+    found = store.find_execution(name, "alice")
     assert found.started_at == at(0)
     assert found.state.started_at == at(30)
     assert [(it.started_at, it.ended_at, it.reason) for it in found.attempts] == [
@@ -89,9 +89,9 @@ def test_what_has_ended_is_not_closed(store: ExecutionStore) -> None:
 
 def test_lists_are_kept_by_name(database: Database) -> None:
     listings = ListingStore(database)
-    assert listings.get("a") is None
+    assert listings.last_listing("a") is None
     listings.put("a", [{"id": "x"}], at(0))
     listings.put("b", [], at(1))
     listings.put("a", [{"id": "y"}], at(2))
-    assert listings.get("a") == ([{"id": "y"}], at(2))
-    assert listings.get("b") == ([], at(1))
+    assert listings.last_listing("a") == ([{"id": "y"}], at(2))
+    assert listings.last_listing("b") == ([], at(1))

@@ -143,7 +143,7 @@ class TestDiscard:
         store.discard(intent.id)
         store.discard(intent.id)
         with pytest.raises(NotFound):
-            store.get(intent.id, None)
+            store.find_execution(intent.id, None)
         assert store.add(execution(), ("key", "g"))[1]
         assert not store.add(execution(), ("other", "f"))[1]
 

@@ -53,30 +53,30 @@ def test_what_is_stored_comes_back_equal(
 ) -> None:
     given = execution(state=state, inputs=inputs, reference=reference, engine=uuid4().hex)
     assert store.add(given) == (given, True)
-    assert store.get(given.id, "alice") == given
+    assert store.find_execution(given.id, "alice") == given
 
 
 def test_large_integers_and_half_surrogates_in_inputs_survive(store: ExecutionStore) -> None:
     given = execution(inputs={"n": 12345678901234567890, "text": "\ud800", "nul": "\0"})
     store.add(given)
-    assert store.get(given.id, None).inputs == given.inputs
+    assert store.find_execution(given.id, None).inputs == given.inputs
 
 
 def test_a_reason_that_no_database_stores_is_mended(store: ExecutionStore) -> None:
     given = execution(state=ExecutionState(Status.FAILED, reason="a\0b\ud800c"))
     store.add(given)
-    assert store.get(given.id, None).state.reason == "a\N{REPLACEMENT CHARACTER}b?c"
+    assert store.find_execution(given.id, None).state.reason == "a\N{REPLACEMENT CHARACTER}b?c"
 
 
 def test_an_execution_of_somebody_else_is_as_unknown_as_none(store: ExecutionStore) -> None:
     given = execution()
     store.add(given)
     with pytest.raises(NotFound) as foreign:
-        store.get(given.id, "bob")
+        store.find_execution(given.id, "bob")
     with pytest.raises(NotFound) as unknown:
-        store.get("nothing", "bob")
+        store.find_execution("nothing", "bob")
     assert foreign.value.detail == unknown.value.detail
-    assert store.get(given.id, None) == given
+    assert store.find_execution(given.id, None) == given
 
 
 def test_an_id_is_used_once(store: ExecutionStore) -> None:
@@ -86,7 +86,7 @@ def test_an_id_is_used_once(store: ExecutionStore) -> None:
         store.add(replace(given, owner="bob"))
     with pytest.raises(Conflict):
         store.add(replace(given, owner="bob"), ("key", "fingerprint"))
-    assert store.get(given.id, None).owner == "alice"
+    assert store.find_execution(given.id, None).owner == "alice"
 
 
 @pytest.mark.parametrize("ended", OVER)
@@ -96,7 +96,7 @@ def test_an_ended_execution_stays_as_it_ended(store: ExecutionStore, ended: Stat
     given = execution(state=final)
     store.add(given)
     assert store.save_state(given.id, ExecutionState(late, reason="news")).state == final
-    assert store.get(given.id, None).state == final
+    assert store.find_execution(given.id, None).state == final
 
 
 @pytest.mark.parametrize("before", NOT_OVER)
@@ -138,7 +138,7 @@ def test_racing_news_end_with_the_end(store: ExecutionStore) -> None:
     news.insert(len(news) // 2, ExecutionState(Status.SUCCEEDED, outputs={"n": 1}))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda state: store.save_state(given.id, state), news))
-    assert store.get(given.id, None).state == ExecutionState(Status.SUCCEEDED, outputs={"n": 1})
+    assert store.find_execution(given.id, None).state == ExecutionState(Status.SUCCEEDED, outputs={"n": 1})
 
 
 def test_news_of_an_unknown_execution(store: ExecutionStore) -> None:

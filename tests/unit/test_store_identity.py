@@ -226,22 +226,22 @@ class TestTickets:
 
     def test_it_counts_until_it_expires(self, tickets: TicketStore) -> None:
         late = NOW + HOUR - SECOND
-        assert tickets.get("device", "k", late) == {"user": None, "list": [1, "ü"]}
-        assert tickets.get("device", "k", NOW + HOUR) is None
+        assert tickets.find_ticket("device", "k", late) == {"user": None, "list": [1, "ü"]}
+        assert tickets.find_ticket("device", "k", NOW + HOUR) is None
         assert tickets.take("device", "k", NOW + HOUR) is None
         assert not tickets.change("device", "k", {}, NOW + HOUR)
 
     def test_it_is_taken_once(self, tickets: TicketStore) -> None:
         assert tickets.take("device", "k", NOW) == {"user": None, "list": [1, "ü"]}
         assert tickets.take("device", "k", NOW) is None
-        assert tickets.get("device", "k", NOW) is None
+        assert tickets.find_ticket("device", "k", NOW) is None
 
     def test_it_is_known_by_kind_and_key(self, tickets: TicketStore) -> None:
         tickets.put("code", "k", {"n": 2}, NOW + HOUR)
         with pytest.raises(Conflict):
             tickets.put("device", "k", {"n": 3}, NOW + HOUR)
         assert tickets.take("code", "k", NOW) == {"n": 2}
-        assert tickets.get("device", "k", NOW) == {"user": None, "list": [1, "ü"]}
+        assert tickets.find_ticket("device", "k", NOW) == {"user": None, "list": [1, "ü"]}
 
     def test_it_may_say_something_else(self, tickets: TicketStore) -> None:
         assert tickets.change("device", "k", {"user": "alice"}, NOW)
@@ -250,9 +250,9 @@ class TestTickets:
 
     def test_those_that_count_no_longer_are_swept(self, tickets: TicketStore) -> None:
         tickets.sweep(NOW + HOUR - SECOND)
-        assert tickets.get("device", "k", NOW) is not None
+        assert tickets.find_ticket("device", "k", NOW) is not None
         tickets.sweep(NOW + HOUR)
-        assert tickets.get("device", "k", NOW) is None
+        assert tickets.find_ticket("device", "k", NOW) is None
 
 
 class TestCounters:
@@ -261,33 +261,33 @@ class TestCounters:
         return CounterStore(database)
 
     def test_a_window_begins_with_the_first(self, counters: CounterStore) -> None:
-        assert counters.get("k", NOW) == (0, NOW)
+        assert counters.count_of("k", NOW) == (0, NOW)
         assert counters.add("k", HOUR, NOW) == 1
         assert counters.add("k", HOUR, NOW + HOUR - SECOND, 5) == 6
-        assert counters.get("k", NOW + HOUR - SECOND) == (6, NOW + HOUR)
-        assert counters.get("k", NOW + HOUR) == (0, NOW + HOUR)
+        assert counters.count_of("k", NOW + HOUR - SECOND) == (6, NOW + HOUR)
+        assert counters.count_of("k", NOW + HOUR) == (0, NOW + HOUR)
         assert counters.add("k", HOUR, NOW + HOUR) == 1
-        assert counters.get("k", NOW + HOUR) == (1, NOW + 2 * HOUR)
+        assert counters.count_of("k", NOW + HOUR) == (1, NOW + 2 * HOUR)
 
     def test_each_key_has_its_own(self, counters: CounterStore) -> None:
         counters.add("a", HOUR, NOW)
         counters.add("b", HOUR, NOW, 2)
         counters.clear("a")
         counters.clear("a")
-        assert (counters.get("a", NOW)[0], counters.get("b", NOW)[0]) == (0, 2)
+        assert (counters.count_of("a", NOW)[0], counters.count_of("b", NOW)[0]) == (0, 2)
 
     def test_all_that_begin_alike_are_forgotten(self, counters: CounterStore) -> None:
         for key in ("a_b", "a_b c", "axb", "b a_b"):
             counters.add(key, HOUR, NOW)
         counters.clear_all("a_b")
-        assert [counters.get(key, NOW)[0] for key in ("a_b", "a_b c", "axb", "b a_b")] == [0, 0, 1, 1]
+        assert [counters.count_of(key, NOW)[0] for key in ("a_b", "a_b c", "axb", "b a_b")] == [0, 0, 1, 1]
 
     def test_what_is_over_is_swept(self, counters: CounterStore) -> None:
         counters.add("k", HOUR, NOW)
         counters.sweep(NOW + HOUR - SECOND)
-        assert counters.get("k", NOW)[0] == 1
+        assert counters.count_of("k", NOW)[0] == 1
         counters.sweep(NOW + HOUR)
-        assert counters.get("k", NOW)[0] == 0
+        assert counters.count_of("k", NOW)[0] == 0
 
 
 class TestShares:
@@ -299,15 +299,15 @@ class TestShares:
         return ShareStore(database)
 
     def test_with_users_and_groups(self, shares: ShareStore) -> None:
-        assert shares.get("e-1") == Shares()
+        assert shares.shares_of("e-1") == Shares()
         given = Shares(frozenset({"bob", "physics"}), frozenset({"physics"}))
         shares.put("e-1", given)
-        assert shares.get("e-1") == given
-        assert shares.get("e-2") == Shares()
+        assert shares.shares_of("e-1") == given
+        assert shares.shares_of("e-2") == Shares()
         shares.put("e-1", Shares(frozenset({"eve"})))
-        assert shares.get("e-1") == Shares(frozenset({"eve"}))
+        assert shares.shares_of("e-1") == Shares(frozenset({"eve"}))
         shares.put("e-1", Shares())
-        assert shares.get("e-1") == Shares()
+        assert shares.shares_of("e-1") == Shares()
 
     def test_who_is_included(self, shares: ShareStore, database: Database) -> None:
         shares.put("e-1", Shares(frozenset({"bob"}), frozenset({"physics"})))
@@ -315,7 +315,9 @@ class TestShares:
         def included(subject: str, *groups: str, execution: str = "e-1") -> bool:
             principal = Principal(subject, subject, groups=frozenset(groups))
             try:
-                return ExecutionStore(database).get(execution, subject, shared_with=principal).id == execution
+                return (
+                    ExecutionStore(database).find_execution(execution, subject, shared_with=principal).id == execution
+                )
             except NotFound:
                 return False
 
@@ -329,12 +331,12 @@ class TestShares:
     def test_what_is_nothing_cannot_be_shared(self, shares: ShareStore) -> None:
         with pytest.raises(NotFound):
             shares.put("e-3", Shares(frozenset({"bob"})))
-        assert shares.get("e-3") == Shares()
+        assert shares.shares_of("e-3") == Shares()
 
     def test_they_go_with_the_execution(self, shares: ShareStore, database: Database) -> None:
         shares.put("e-1", Shares(frozenset({"bob"})))
         ExecutionStore(database).discard("e-1")
-        assert shares.get("e-1") == Shares()
+        assert shares.shares_of("e-1") == Shares()
 
 
 class TestStarts:

@@ -25,7 +25,7 @@ def test_ssh_keys(database: Database) -> None:
         keys.add(key)
     assert keys.of("alice") == [KEY, later]
     assert keys.of("nobody") == []
-    assert keys.get("key-1", "alice") == KEY
+    assert keys.find_key("key-1", "alice") == KEY
     keys.delete("key-1", "alice")
     assert keys.of("alice") == [later]
     assert keys.of("bob") == [foreign]
@@ -46,7 +46,7 @@ def test_uploads(database: Database) -> None:
     uploads = UploadStore(database)
     uploads.add(UPLOAD)
     uploads.add(replace(UPLOAD, id="file-2", owner="bob"))
-    assert uploads.get("file-1", "alice") == UPLOAD
+    assert uploads.find_upload("file-1", "alice") == UPLOAD
     assert uploads.ids() == {"file-1", "file-2"}
     with pytest.raises(Conflict):
         uploads.add(UPLOAD)
@@ -54,7 +54,7 @@ def test_uploads(database: Database) -> None:
     assert uploads.ids() == {"file-2"}
 
 
-@pytest.mark.parametrize("action", ["get", "delete"])
+@pytest.mark.parametrize("action", ["find_key", "delete"])
 def test_what_belongs_to_somebody_else_is_as_unknown_as_nothing(database: Database, action: str) -> None:
     keys, uploads = SSHKeyStore(database), UploadStore(database)
     keys.add(KEY)

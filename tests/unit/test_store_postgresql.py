@@ -85,7 +85,7 @@ def test_values_that_it_cannot_store_are_bad_requests(database: Database, caplog
     executions = ExecutionStore(database)
     long = secrets.token_hex(10_000)  # doesn't fit into an index
     for refused in (
-        lambda: executions.get("a\0b", None),
+        lambda: executions.find_execution("a\0b", None),
         lambda: executions.add(replace(EXECUTION, owner="al\0ice")),
         lambda: executions.add(EXECUTION, (long, "f")),
         lambda: executions.add(replace(EXECUTION, inputs={"n": float("nan")})),

@@ -85,7 +85,7 @@ class ExecutionRecords(Protocol):
     def watched(self, now: datetime) -> Sequence[Execution]:
         """Executions that were closed and whose engine may still say how they ended."""
 
-    def get(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
+    def find_execution(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         """One execution: the owner's, or one that is shared with a user.
 
         Raises:
@@ -150,7 +150,7 @@ class UploadRecords(Protocol):
     def stored(self, owner: str) -> int:
         """Bytes that a user's uploads have together, and what is kept of their executions."""
 
-    def get(self, upload_id: str, owner: str | None) -> Upload:
+    def find_upload(self, upload_id: str, owner: str | None) -> Upload:
         """One upload.
 
         Raises:
@@ -196,7 +196,7 @@ class SSHKeyRecords(Protocol):
     def of(self, owner: str | None) -> Sequence[SSHKey]:
         """All keys of a user, oldest first."""
 
-    def get(self, key_id: str, owner: str | None) -> SSHKey:
+    def find_key(self, key_id: str, owner: str | None) -> SSHKey:
         """One key.
 
         Raises:
@@ -250,7 +250,7 @@ class SSHKeyRecords(Protocol):
 class ShareRecords(Protocol):
     """With whom executions are shared; see `store.shares`."""
 
-    def get(self, execution_id: str) -> Shares:
+    def shares_of(self, execution_id: str) -> Shares:
         """With whom an execution is shared."""
 
     def put(self, execution_id: str, shares: Shares) -> None:
@@ -260,7 +260,7 @@ class ShareRecords(Protocol):
 class ListingRecords(Protocol):
     """What an engine last listed; see `store.listings`."""
 
-    def get(self, name: str) -> tuple[JSON, datetime] | None:
+    def last_listing(self, name: str) -> tuple[JSON, datetime] | None:
         """A list, and when it was read."""
 
     def put(self, name: str, content: JSON, read_at: datetime) -> None:

@@ -10,9 +10,6 @@ from typing import Any, Protocol
 from hpcwaas.core.models import JSON
 from hpcwaas.core.people import AccessToken, User, UserSession
 
-CLAIM = timedelta(seconds=15)
-"""How long an execution without a reference is left to whoever starts it, unless they renew that."""
-
 
 class UserRecords(Protocol):
     """Records of users; see `store.users`."""
@@ -136,7 +133,7 @@ class Tickets(Protocol):
     def put(self, kind: str, key: str, content: Mapping[str, JSON], expires_at: datetime) -> None:
         """Stores a new ticket. Raises `Conflict` when there is one under this key."""
 
-    def get(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
+    def find_ticket(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
         """What a ticket says that counts."""
 
     def take(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
@@ -152,7 +149,7 @@ class Counters(Protocol):
     def add(self, key: str, window: timedelta, now: datetime, amount: int = 1) -> int:
         """Counts, and tells how much that makes in the present window."""
 
-    def get(self, key: str, now: datetime) -> tuple[int, datetime]:
+    def count_of(self, key: str, now: datetime) -> tuple[int, datetime]:
         """The count in the present window and the window's end."""
 
     def clear(self, key: str) -> None:

@@ -32,7 +32,7 @@ class Kept:
     def load(self) -> tuple[dict[str, Workflow], float] | None:
         """The list, and how many seconds ago it was read; None when there is none that can be had."""
         try:
-            found = self._records.get(self._name)
+            found = self._records.last_listing(self._name)
             if found is None:
                 return None
             workflows = {item["id"]: _workflow(item) for item in found[0]}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hpcwaas.core.ports.records import CLAIM, ExecutionRecords
 
 
-class Claims:
+class StartsUnderWay:
     """Claims on executions without a reference. They lapse soon after a crash, for nobody renews them then.
 
     Args:

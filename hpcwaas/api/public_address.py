@@ -12,7 +12,7 @@ from hpcwaas.core.ports.identity import CALLBACK
 _COOKIE_SECONDS = 600
 
 
-class Site:
+class PublicAddress:
     """Where browsers reach the service.
 
     Args:
