@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from hpcwaas.errors import ConfigurationError
 
@@ -24,6 +26,21 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Makes a file that only this account can read. Its content is on the disk when the block ends; when that fails,
+    there is no file."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink()
+        raise
+
+
 def write(path: Path, content: bytes) -> None:
     """Writes a file and waits until its content is on the disk."""
     with path.open("wb") as file:
@@ -34,7 +51,7 @@ def write(path: Path, content: bytes) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Replaces a file at once: readers, and whoever comes after a loss of power, see the old content or the new one.
-    One process at a time may do so."""
+    One process at a time may do so: what a crash of one before left is written over."""
     draft = path.with_name(path.name + ".new")
     write(draft, content)
     draft.rename(path)
@@ -61,6 +78,17 @@ def lock(path: Path, patience: float = 0) -> int | None:
                 os.close(descriptor)
                 return None
             time.sleep(_TICK)
+
+
+def replace_among_others(path: Path, content: bytes) -> None:
+    """As `replace`, for a file that several processes may replace at once and only this account can read."""
+    draft = _draft(path, content)
+    try:
+        draft.replace(path)
+    except BaseException:
+        draft.unlink()
+        raise
+    sync_directory(path.parent)
 
 
 def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> str:
@@ -106,34 +134,25 @@ def replace_secret(path: Path, secret: str, setting: str) -> None:
         ConfigurationError: it can't be written.
     """
     try:
-        _draft(path, secret).replace(path)
-        sync_directory(path.parent)
+        replace_among_others(path, f"{secret}\n".encode("ascii"))
     except OSError as error:
         raise ConfigurationError(setting, f"can't write the file {path}: {error.strerror}") from error
 
 
-def _draft(path: Path, secret: str) -> Path:
-    """A file beside another, on the disk, that only this account can read."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        draft.unlink()
-        raise
-    return draft
-
-
 def _create(path: Path, secret: str) -> None:
-    draft = _draft(path, secret)
+    draft = _draft(path, f"{secret}\n".encode("ascii"))
     try:
-        try:
-            os.link(draft, path)  # unlike a rename it doesn't replace what another process made meanwhile
-        except FileExistsError:
-            return
+        os.link(draft, path)  # unlike a rename it doesn't replace what another process made meanwhile
+        sync_directory(path.parent)
+    except FileExistsError:
+        pass
     finally:
         draft.unlink()
-    sync_directory(path.parent)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    """A file beside another, on the disk."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with new_file(draft) as file:
+        file.write(content)
+    return draft

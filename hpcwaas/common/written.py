@@ -17,8 +17,8 @@ from typing import Any, Self
 _LITERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
-class WrittenFloat(float):
-    """A number with a fraction or an exponent.
+class _Written:
+    """What a number is that knows how it was written.
 
     Args:
         text: as it was written.
@@ -28,37 +28,23 @@ class WrittenFloat(float):
 
     def __new__(cls, text: str) -> Self:
         """Reads it. Raises `ValueError`."""
-        self = super().__new__(cls, text)
+        self = super().__new__(cls, text)  # type: ignore[call-arg] # of the number that it is besides
         self.text = text
         return self
 
-    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override] # what copies it calls `__new__` with
+    def __getnewargs__(self) -> tuple[str]:  # what copies it calls `__new__` with
         return (self.text,)
 
     def __repr__(self) -> str:
         return self.text
 
 
-class WrittenInteger(int):
-    """A whole number that Python would write otherwise: `-0`, `007`.
+class WrittenFloat(_Written, float):  # type: ignore[misc] # copies are made of the text
+    """A number with a fraction or an exponent."""
 
-    Args:
-        text: as it was written.
-    """
 
-    text: str
-
-    def __new__(cls, text: str) -> Self:
-        """Reads it. Raises `ValueError`."""
-        self = super().__new__(cls, text)
-        self.text = text
-        return self
-
-    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override] # as above
-        return (self.text,)
-
-    def __repr__(self) -> str:
-        return self.text
+class WrittenInteger(_Written, int):  # type: ignore[misc] # as above
+    """A whole number that Python would write otherwise: `-0`, `007`."""
 
 
 def integer(text: str) -> int:
@@ -86,7 +72,7 @@ def whole(value: float) -> int | None:
 
 def in_text(value: float) -> str:
     """A number as it was written, or else as JSON has it."""
-    return value.text if isinstance(value, (WrittenFloat, WrittenInteger)) else json.dumps(value)
+    return value.text if isinstance(value, _Written) else json.dumps(value)
 
 
 def loads(text: str | bytes, **options: Any) -> Any:
@@ -122,7 +108,7 @@ def _has_written(value: Any) -> bool:
     waiting = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, (WrittenFloat, WrittenInteger)):
+        if isinstance(item, _Written):
             return True
         if isinstance(item, Mapping):
             waiting += item.values()
@@ -133,7 +119,7 @@ def _has_written(value: Any) -> bool:
 
 def _marked(value: Any, mark: str) -> Any:
     """The value with texts in place of the numbers whose texts JSON can say."""
-    if isinstance(value, (WrittenFloat, WrittenInteger)):
+    if isinstance(value, _Written):
         return f"{mark}{value.text}" if _LITERAL.fullmatch(value.text) else value
     if isinstance(value, Mapping):
         return {name: _marked(member, mark) for name, member in value.items()}

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from hpcwaas.common.durable import sync_directory
+from hpcwaas.common import durable
 from hpcwaas.common.names import unusable_name
 from hpcwaas.core import acts, policy
 from hpcwaas.core.models import StoredUpload, Upload
@@ -81,7 +80,7 @@ class Uploads:
         try:
             size, sha256 = self._receive(owner, stream, draft, declared_length)
             draft.rename(self._path(upload_id))
-            sync_directory(self._directory)
+            durable.sync_directory(self._directory)
         except OSError as error:
             _LOGGER.error("An upload can't be stored: %s", error)  # noqa: TRY400 # the reason is all there is to say
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -193,7 +192,7 @@ class Uploads:
     def _receive(self, owner: str, stream: BinaryIO, draft: Path, declared_length: int | None) -> tuple[int, str]:
         size, digest = 0, hashlib.sha256()
         checked = declared_length or 0
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with durable.new_file(draft) as file:
             while chunk := _read(stream):
                 size += len(chunk)
                 if size > self._max_size:
@@ -205,8 +204,6 @@ class Uploads:
                 file.write(chunk)
             if declared_length is not None and size != declared_length:
                 raise BadRequest(f"The upload broke off: {size} of {declared_length} bytes arrived.")
-            file.flush()
-            os.fsync(file.fileno())
         return size, digest.hexdigest()
 
 

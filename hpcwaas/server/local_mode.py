@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from hpcwaas import __version__
+from hpcwaas.common import durable
 
 
 def profile_path(environ: Mapping[str, str]) -> Path:
@@ -24,14 +23,7 @@ def profile_path(environ: Mapping[str, str]) -> Path:
 def write_profile(path: Path, api_url: str, token: str) -> None:
     """Writes the profile so that nobody else can read it and nobody sees half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".local-")  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump({"api_url": api_url, "access_token": token}, file)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    durable.replace_among_others(path, yaml.safe_dump({"api_url": api_url, "access_token": token}).encode())
 
 
 def remove_profile(path: Path, api_url: str, token: str) -> None:
