@@ -10,10 +10,11 @@ from pathlib import Path
 from hpcwaas.core.ports.identity import Identity, Method
 from hpcwaas.core.ports.sign_in_records import SignInRecords
 from hpcwaas.errors import ConfigurationError
-from hpcwaas.identity.admission import Admission, requirements
+from hpcwaas.identity.access_tokens import TokenMethod
 from hpcwaas.identity.basic import BasicIdentity
 from hpcwaas.identity.devices import Devices
 from hpcwaas.identity.directory import Users
+from hpcwaas.identity.enrolment import Enrolment, requirements
 from hpcwaas.identity.front import Front
 from hpcwaas.identity.local import LocalIdentity, load_or_create_token
 from hpcwaas.identity.oidc.party import RelyingParty
@@ -23,7 +24,6 @@ from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.identity.signin import SingleSignOn
 from hpcwaas.identity.terms import TermsOfUse, terms_of
 from hpcwaas.identity.throttle import Throttle
-from hpcwaas.identity.tokens import TokenMethod
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class SigningIn:
     def _single_sign_on(self, auth: AuthSettings, cookie_prefix: str) -> SSO:
         records = self._records
         party = RelyingParty(auth)
-        admit = Admission(records.users, records.sessions, records.tokens, self.users, requirements(auth)).admit
+        admit = Enrolment(records.users, records.sessions, records.tokens, self.users, requirements(auth)).admit
         sessions = Sessions(records.sessions, records.users, records.tickets, self.users, auth.session_duration)
         devices = Devices(records.tickets, records.counters)
         return SSO(

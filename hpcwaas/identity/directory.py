@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from hpcwaas.core import policy
 from hpcwaas.core.people import Principal, User
 from hpcwaas.core.ports.sign_in_records import UserRecords
-from hpcwaas.identity.admission import requirements
+from hpcwaas.identity.enrolment import requirements
 from hpcwaas.identity.names import usable_with_password
 from hpcwaas.identity.settings import Account, AuthSettings
 

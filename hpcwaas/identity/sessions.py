@@ -24,9 +24,9 @@ from hpcwaas.core.people import Principal, Proof, UserSession
 from hpcwaas.core.ports.identity import Directory, Issued, Refused
 from hpcwaas.core.ports.sign_in_records import SessionRecords, Tickets, UserRecords
 from hpcwaas.errors import Conflict, NotFound, Unauthorized
-from hpcwaas.identity.admission import OLDEST
+from hpcwaas.identity.enrolment import OLDEST
 from hpcwaas.identity.front import REFUSED
-from hpcwaas.identity.oidc.tokens import is_jwt
+from hpcwaas.identity.oidc.token_forms import is_jwt
 
 _OURS = "hpcwaas_"
 _ACCESS = "hpcwaas_ses_"

@@ -32,11 +32,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {
         f"{ENGINE}.starting._SEARCH": 1.0,
         f"{ENGINE}.starting._SEARCH_EVERY": 0.1,
-        f"{ENGINE}.reader._SETTLED": 0.3,
+        f"{ENGINE}.log_reader._SETTLED": 0.3,
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
         f"{ENGINE}.reach._PROBE_EVERY": 0.1,
-        f"{ENGINE}.executions._FRESH_EVENTS": 0.5,
-        f"{ENGINE}.executions._FRESH_POLLED": 0.5,
+        f"{ENGINE}.tracking._FRESH_EVENTS": 0.5,
+        f"{ENGINE}.tracking._FRESH_POLLED": 0.5,
     }.items():
         monkeypatch.setattr(name, seconds)
 

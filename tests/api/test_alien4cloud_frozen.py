@@ -27,15 +27,15 @@ PATIENT = 3.5
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {
-        f"{ENGINE}.reader._SETTLED": 0.3,
+        f"{ENGINE}.log_reader._SETTLED": 0.3,
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
         "hpcwaas.common.cached.PATIENCE": 0.3,
-        f"{ENGINE}.catalogue.PATIENCE": 0.3,
+        f"{ENGINE}.published.PATIENCE": 0.3,
         f"{ENGINE}.engine.PATIENCE": 0.3,
-        f"{ENGINE}.logs.PATIENCE": 0.3,
-        f"{ENGINE}.executions._FRESH_EVENTS": 0.2,
-        f"{ENGINE}.executions._FRESH_POLLED": 0.2,
-        f"{ENGINE}.executions._USABLE": 0.3,
+        f"{ENGINE}.followed_logs.PATIENCE": 0.3,
+        f"{ENGINE}.tracking._FRESH_EVENTS": 0.2,
+        f"{ENGINE}.tracking._FRESH_POLLED": 0.2,
+        f"{ENGINE}.tracking._USABLE": 0.3,
         f"{ENGINE}.reach._PROBE_EVERY": 0.1,
         f"{ENGINE}.reach._RETRY_AFTER": 5,
     }.items():

@@ -23,10 +23,10 @@ REASON = {"reason": " Alien4Cloud was killed. "}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{ENGINE}.executions._FRESH_EVENTS", 0.3)
-    monkeypatch.setattr(f"{ENGINE}.executions._USABLE", 0.3)
+    monkeypatch.setattr(f"{ENGINE}.tracking._FRESH_EVENTS", 0.3)
+    monkeypatch.setattr(f"{ENGINE}.tracking._USABLE", 0.3)
     monkeypatch.setattr("hpcwaas.core.keeper._WATCH_EVERY", 0.3)
-    monkeypatch.setattr(f"{ENGINE}.reader._SETTLED", 0.3)
+    monkeypatch.setattr(f"{ENGINE}.log_reader._SETTLED", 0.3)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def world() -> World:
 @pytest.fixture(scope="module", autouse=True)
 def impatient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{ENGINE}.reader._SETTLED", 0.3)
+        patch.setattr(f"{ENGINE}.log_reader._SETTLED", 0.3)
         patch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0.1)
         yield
 

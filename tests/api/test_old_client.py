@@ -100,7 +100,7 @@ def alien4cloud() -> Iterator[Simulator]:
         ),
     ]
     with pytest.MonkeyPatch.context() as patch, Simulator(World(applications, [ADMIN]), lag=0.1) as simulator:
-        patch.setattr("hpcwaas.engines.alien4cloud.reader._SETTLED", 0.3)
+        patch.setattr("hpcwaas.engines.alien4cloud.log_reader._SETTLED", 0.3)
         yield simulator
 
 

@@ -41,7 +41,7 @@ class TestAlien4CloudEngine(conformance.EngineConformance):
     @pytest.fixture
     def world(self, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[conformance.World]:
         """The engine with a simulated Alien4Cloud, whose log lines are all there when an execution has ended."""
-        monkeypatch.setattr("hpcwaas.engines.alien4cloud.reader._SETTLED", 0)
+        monkeypatch.setattr("hpcwaas.engines.alien4cloud.log_reader._SETTLED", 0)
         with Simulator(contents(), lag=0.1, cancel_time=0.3) as simulator:
             others = frozenset(threading.enumerate())
             stores = StartStore(database), ListingStore(database)

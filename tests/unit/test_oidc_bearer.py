@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.identity.oidc.tokens import forms
+from hpcwaas.identity.oidc.token_forms import forms
 from tests.relying import Relying, asked, relying
 from tests.simulators.oidc import OIDCSimulator
 

@@ -10,7 +10,7 @@ import pytest
 
 from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import Unauthorized
-from hpcwaas.identity.oidc.claims import Reader, Untrusted, merged
+from hpcwaas.identity.oidc.claims import ClaimsReader, Untrusted, merged
 from hpcwaas.identity.oidc.entitlements import canonical, implied
 from hpcwaas.identity.settings import AuthSettings
 from tests.relying import Relying, relying
@@ -25,8 +25,8 @@ def idp() -> Iterator[OIDCSimulator]:
         yield found
 
 
-def reader(**settings: Any) -> Reader:
-    return Reader(AuthSettings.model_validate({"auth_type": "sso", "issuer": ISSUER, **settings}))
+def reader(**settings: Any) -> ClaimsReader:
+    return ClaimsReader(AuthSettings.model_validate({"auth_type": "sso", "issuer": ISSUER, **settings}))
 
 
 def read(claims: Mapping[str, Any], *, whole: bool = True, **settings: Any) -> Vouched:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hpcwaas.errors import ConfigurationError, Unauthorized, UpstreamFailed
-from hpcwaas.identity.oidc.keys import ALGORITHMS
+from hpcwaas.identity.oidc.provider_keys import ALGORITHMS
 from tests.relying import NONCE, REDIRECT, VERIFIER, Relying, relying
 from tests.simulators.oidc import OIDCSimulator
 

@@ -13,7 +13,7 @@ import pytest
 from hpcwaas.core.people import AccessToken, Principal
 from hpcwaas.core.tokens import Tokens
 from hpcwaas.errors import BadRequest, Unavailable
-from hpcwaas.identity.tokens import TokenMethod
+from hpcwaas.identity.access_tokens import TokenMethod
 from hpcwaas.store.database import Database
 from hpcwaas.store.tokens import TokenStore
 

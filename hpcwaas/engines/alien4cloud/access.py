@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hpcwaas.core.models import Access
-from hpcwaas.engines.alien4cloud.catalogue import Catalogue
-from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
+from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.transport import Transport
 
@@ -21,7 +21,7 @@ def read_access(settings: Alien4CloudSettings, _data_dir: Path) -> Sequence[Acce
         Unavailable, UpstreamFailed, UpstreamTimeout: it doesn't answer.
     """
     with ThreadPoolExecutor(1) as pool:
-        catalogue = Catalogue(Client(Transport(settings)), settings.cache_seconds, _run, pool)
+        catalogue = PublishedWorkflows(Alien4CloudClient(Transport(settings)), settings.cache_seconds, _run, pool)
         found = [Access(it.id, it.authorized_users, it.authorized_groups) for it in catalogue.workflows()]
     return [*found, *(Access(None, published=False, problem=problem) for problem in catalogue.problems)]
 

@@ -22,7 +22,7 @@ PUBLISHED = "hpcwaas-workflows"
 """Tag of the applications that publish workflows; their names are its value."""
 
 
-class Client:
+class Alien4CloudClient:
     """Alien4Cloud's REST interface. Ids may hold anything: they are quoted.
 
     Besides what is named below, every method may raise `Refusal`, `Unavailable`, `UpstreamFailed` or `UpstreamTimeout`.

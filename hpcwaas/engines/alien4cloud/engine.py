@@ -27,18 +27,18 @@ from hpcwaas.core.models import (
 )
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
-from hpcwaas.engines.alien4cloud.catalogue import Catalogue
-from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.events import Events
-from hpcwaas.engines.alien4cloud.executions import Executions
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, ORCHESTRATOR_DOWN, Refusal
-from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
-from hpcwaas.engines.alien4cloud.kept import Kept
-from hpcwaas.engines.alien4cloud.logs import Logs
+from hpcwaas.engines.alien4cloud.followed_logs import FollowedLogs
+from hpcwaas.engines.alien4cloud.input_checks import prepare_inputs
+from hpcwaas.engines.alien4cloud.kept_listing import KeptListing
 from hpcwaas.engines.alien4cloud.mapper import ENGINE
+from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.starting import Starter
+from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.engines.alien4cloud.transport import Transport
 from hpcwaas.engines.registry import EngineContext
 from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
@@ -76,11 +76,11 @@ class Alien4CloudEngine:
     ) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
         self._transport = Transport(settings)
-        self._client = Client(self._transport)
+        self._client = Alien4CloudClient(self._transport)
         self._ahead = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{ENGINE}-ahead")
-        kept = Kept(listings, f"{ENGINE} {settings.address}")
-        self._catalogue = Catalogue(self._client, settings.cache_seconds, self._run, self._ahead, kept)
-        self._executions = Executions(
+        kept = KeptListing(listings, f"{ENGINE} {settings.address}")
+        self._catalogue = PublishedWorkflows(self._client, settings.cache_seconds, self._run, self._ahead, kept)
+        self._executions = TrackedExecutions(
             self._client,
             self._catalogue,
             self._run,
@@ -89,7 +89,7 @@ class Alien4CloudEngine:
         )
         self._events = Events(settings, self._transport, self._executions.take)
         self._starter = Starter(self._client, self._clock_ahead, starts)
-        self._logs = Logs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
+        self._logs = FollowedLogs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
 
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published."""

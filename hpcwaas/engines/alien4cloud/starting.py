@@ -12,7 +12,7 @@ from hpcwaas.common.http import NoAnswer
 from hpcwaas.core.models import JSON, Workflow
 from hpcwaas.core.ports.records import StartRecords
 from hpcwaas.engines.alien4cloud import faults, mapper
-from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, Refusal, reading
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
 from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, Unavailable, UncertainStart
@@ -44,7 +44,7 @@ class Starter:
         starts: what was asked for: Alien4Cloud keeps no id of ours. All processes and replicas know it.
     """
 
-    def __init__(self, client: Client, clock_ahead: Callable[[], float], starts: StartRecords) -> None:
+    def __init__(self, client: Alien4CloudClient, clock_ahead: Callable[[], float], starts: StartRecords) -> None:
         self._client = client
         self._clock_ahead = clock_ahead
         self._starts = starts

@@ -15,11 +15,11 @@ from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import Forbidden
 from hpcwaas.identity.oidc.answers import Answers
-from hpcwaas.identity.oidc.claims import Reader, Untrusted, made
+from hpcwaas.identity.oidc.claims import ClaimsReader, Untrusted, made
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.endpoints import Endpoints
-from hpcwaas.identity.oidc.keys import Keys
-from hpcwaas.identity.oidc.tokens import LEEWAY, forms, is_jwt, require_access_token
+from hpcwaas.identity.oidc.provider_keys import ProviderKeys
+from hpcwaas.identity.oidc.token_forms import LEEWAY, forms, is_jwt, require_access_token
 from hpcwaas.identity.oidc.upstream import Claims
 from hpcwaas.identity.settings import AuthSettings
 
@@ -48,8 +48,8 @@ class OIDCBearer:
         settings: AuthSettings,
         discovery: Discovery,
         endpoints: Endpoints,
-        keys: Keys,
-        reader: Reader,
+        keys: ProviderKeys,
+        reader: ClaimsReader,
         admit: Admit,
         clock: Callable[[], float] = time.time,
     ) -> None:

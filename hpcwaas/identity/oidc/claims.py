@@ -44,7 +44,7 @@ class Untrusted(Exception):
         self.reason = reason
 
 
-class Reader:
+class ClaimsReader:
     """Reads claims as the settings say. What isn't as they say is told in the log, once."""
 
     def __init__(self, settings: AuthSettings) -> None:

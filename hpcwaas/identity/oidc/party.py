@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from hpcwaas.core.models import Check
 from hpcwaas.identity.oidc.bearer import Admit, OIDCBearer
-from hpcwaas.identity.oidc.claims import Reader
+from hpcwaas.identity.oidc.claims import ClaimsReader
 from hpcwaas.identity.oidc.discovery import Discovery
 from hpcwaas.identity.oidc.endpoints import Endpoints
-from hpcwaas.identity.oidc.keys import Keys
 from hpcwaas.identity.oidc.provider import OIDCProvider
+from hpcwaas.identity.oidc.provider_keys import ProviderKeys
 from hpcwaas.identity.oidc.upstream import Upstream
 from hpcwaas.identity.settings import AuthSettings
 
@@ -43,8 +43,8 @@ class RelyingParty:
         self._upstream = Upstream(settings.ca_file, timeouts)
         self._discovery = Discovery(settings, self._upstream, steady)
         self._endpoints = Endpoints(settings, self._discovery, self._upstream, steady)
-        self._keys = Keys(self._discovery, self._upstream, steady)
-        self._reader = Reader(settings)
+        self._keys = ProviderKeys(self._discovery, self._upstream, steady)
+        self._reader = ClaimsReader(settings)
         self.provider = OIDCProvider(settings, self._discovery, self._endpoints, self._keys, self._reader, clock)
 
     def method(self, admit: Admit) -> OIDCBearer:

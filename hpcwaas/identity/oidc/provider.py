@@ -15,11 +15,11 @@ from joserfc.errors import ClaimError, JoseError
 from hpcwaas.core.people import NO_DEMAND, Demand
 from hpcwaas.core.ports.identity import Vouched
 from hpcwaas.errors import ConfigurationError, Unauthorized, UpstreamFailed
-from hpcwaas.identity.oidc.claims import Reader, Untrusted, made
+from hpcwaas.identity.oidc.claims import ClaimsReader, Untrusted, made
 from hpcwaas.identity.oidc.discovery import Discovery, Metadata
 from hpcwaas.identity.oidc.endpoints import Endpoints
-from hpcwaas.identity.oidc.keys import Keys
-from hpcwaas.identity.oidc.tokens import LEEWAY, usable
+from hpcwaas.identity.oidc.provider_keys import ProviderKeys
+from hpcwaas.identity.oidc.token_forms import LEEWAY, usable
 from hpcwaas.identity.oidc.upstream import NONSENSE, Claims
 from hpcwaas.identity.settings import AuthSettings
 
@@ -43,8 +43,8 @@ class OIDCProvider:
         settings: AuthSettings,
         discovery: Discovery,
         endpoints: Endpoints,
-        keys: Keys,
-        reader: Reader,
+        keys: ProviderKeys,
+        reader: ClaimsReader,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if settings.redirect_url is None:

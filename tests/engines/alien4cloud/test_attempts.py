@@ -19,7 +19,7 @@ WORKFLOW = "App0000@env-0000@w"
 @pytest.mark.parametrize("events", [True, False])
 def test_a_resumed_execution_that_soon_fails_again(make: Make, events: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not events:
-        monkeypatch.setattr(f"{ENGINE}.executions._FRESH_EVENTS", 0.3)
+        monkeypatch.setattr(f"{ENGINE}.tracking._FRESH_EVENTS", 0.3)
     with Simulator(many(1, Workflow(name="w", duration=0.4, outcome="FAILED", failures=3)), lag=0.1) as simulator:
         engine, other = make(simulator), make(simulator)
         if not events:

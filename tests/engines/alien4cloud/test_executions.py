@@ -126,7 +126,7 @@ def test_unknown_ids(engine: Alien4CloudEngine, simulator: Simulator, monkeypatc
     assert engine.state("no reference").status is Status.UNKNOWN
     assert engine.state("a@b@c?d#e/f").status is Status.RUNNING  # may have just been started
     assert made(simulator, "GET /rest/latest/executions/c%3Fd%23e%2Ff") == 1
-    monkeypatch.setattr(f"{ENGINE}.executions._GRACE", 0)
+    monkeypatch.setattr(f"{ENGINE}.tracking._GRACE", 0)
     assert engine.state("a@b@other").status is Status.UNKNOWN
     assert engine.log("a@b@other", ALL, 0, None) == LogPage((), 0, True)
     began = time.monotonic()
@@ -147,7 +147,7 @@ def test_an_execution_that_was_started_elsewhere(engine: Alien4CloudEngine, simu
 def test_steps_of_an_execution_that_is_not_the_last_of_its_deployment(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.executions._FRESH_EVENTS", 0.5)
+    monkeypatch.setattr(f"{ENGINE}.tracking._FRESH_EVENTS", 0.5)
     workflow = Workflow(
         name="w", duration=1.5, steps=(Step("second", ("first",), operation="two"), Step("first", operation="one"))
     )

@@ -89,7 +89,7 @@ def test_a_safe_call_is_tried_again(engine: Alien4CloudEngine, simulator: Simula
 def test_lost_events_are_made_up_for(
     engine: Alien4CloudEngine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.executions._FRESH_EVENTS", 0.5)
+    monkeypatch.setattr(f"{ENGINE}.tracking._FRESH_EVENTS", 0.5)
     reference = start(engine)
     simulator.lose_events()
     assert until(engine, reference, Status.SUCCEEDED).steps[0].status is StepStatus.SUCCEEDED

@@ -41,7 +41,7 @@ def test_a_log_of_many_lines_is_complete_and_in_order(engine: Alien4CloudEngine,
 def test_numbers_never_change(
     simulator: Simulator, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.reader._COUNT_EVERY", 1)
+    monkeypatch.setattr(f"{ENGINE}.log_reader._COUNT_EVERY", 1)
     engine = make(simulator)
     reference = start(engine, f"{RUN}slow_job")
     until(engine, reference, Status.RUNNING)

@@ -73,7 +73,7 @@ def test_they_are_told_when_another_step_has_failed(make: Make) -> None:
 @pytest.mark.parametrize("events", [True, False])
 @pytest.mark.parametrize("told", ["CANCELLED", "FAILED"])
 def test_a_cancelled_step_has_not_failed(make: Make, events: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{ENGINE}.executions._FRESH_EVENTS", 0.3)
+    monkeypatch.setattr(f"{ENGINE}.tracking._FRESH_EVENTS", 0.3)
     workflow = Workflow(name="w", steps=STEPS, duration=8.0, cancelled_as=told)
     with Simulator(many(1, workflow), lag=0.1, cancel_time=0.4) as simulator:
         engine = make(simulator)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import Level
+from hpcwaas.engines.alien4cloud.log_file import LogFile, remove_old
 from hpcwaas.engines.alien4cloud.mapper import Line
-from hpcwaas.engines.alien4cloud.spool import Spool, remove_old
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -17,11 +17,11 @@ def lines(*numbers: int) -> list[Line]:
     return [Line(f"id{number}", Level.INFO, number * 10**9 + 5, number * 1000, f"line {number}") for number in numbers]
 
 
-def contents(spool: Spool) -> list[str]:
+def contents(spool: LogFile) -> list[str]:
     return [entry.content for entry in spool.entries(ALL, 0, None)]
 
 
-def add(spool: Spool, *numbers: int) -> float | None:
+def add(spool: LogFile, *numbers: int) -> float | None:
     with spool.writing() as age:
         spool.add(lines(*numbers))
         spool.touch()
@@ -29,7 +29,7 @@ def add(spool: Spool, *numbers: int) -> float | None:
 
 
 def test_lines_are_kept_once_and_across_processes(tmp_path: Path) -> None:
-    first, second = Spool(tmp_path, "a/../b"), Spool(tmp_path, "a/../b")
+    first, second = LogFile(tmp_path, "a/../b"), LogFile(tmp_path, "a/../b")
     age = add(first, 1, 2)
     assert age is not None
     assert age > 1e6
@@ -40,12 +40,12 @@ def test_lines_are_kept_once_and_across_processes(tmp_path: Path) -> None:
     assert second.newest == 3000
     add(first, 3, 4)
     assert contents(first) == ["line 1", "line 2", "line 3", "line 4"]
-    assert len(Spool(tmp_path, "other")) == 0
+    assert len(LogFile(tmp_path, "other")) == 0
     assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}
 
 
 def test_only_one_process_writes_at_a_time(tmp_path: Path) -> None:
-    first, second = Spool(tmp_path, "x"), Spool(tmp_path, "x")
+    first, second = LogFile(tmp_path, "x"), LogFile(tmp_path, "x")
     with first.writing() as age:
         assert age is not None
         first.add(lines(1))
@@ -55,7 +55,7 @@ def test_only_one_process_writes_at_a_time(tmp_path: Path) -> None:
 
 
 def test_lines_are_known_again_after_they_were_forgotten(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "x")
+    spool = LogFile(tmp_path, "x")
     add(spool, 1, 2, 3)
     spool.forget_before(4000)
     with spool.writing():
@@ -66,7 +66,7 @@ def test_lines_are_known_again_after_they_were_forgotten(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("torn", ["log", "ids", "log-line"])
 def test_a_log_left_half_written_is_read_anew(tmp_path: Path, torn: str) -> None:
-    spool = Spool(tmp_path, "x")
+    spool = LogFile(tmp_path, "x")
     add(spool, 1, 2)
     suffix, text = {"log": (".log", '[2,"2026'), "ids": (".ids", "30"), "log-line": (".log", '[2,"2026-01-01","x"]\n')}[
         torn
@@ -74,7 +74,7 @@ def test_a_log_left_half_written_is_read_anew(tmp_path: Path, torn: str) -> None
     (path,) = tmp_path.glob(f"*{suffix}")
     with path.open("a") as file:
         file.write(text)
-    fresh = Spool(tmp_path, "x")
+    fresh = LogFile(tmp_path, "x")
     age = add(fresh, 1, 2, 3)
     assert age is not None
     assert age > 1e6  # as if nobody had read it
@@ -84,7 +84,7 @@ def test_a_log_left_half_written_is_read_anew(tmp_path: Path, torn: str) -> None
 
 
 def test_odd_content(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "x")
+    spool = LogFile(tmp_path, "x")
     text = 'a\u2028b\n"\ud800\\'
     with spool.writing():
         spool.add([Line("1", Level.ERROR, 1, 0, text)])
@@ -93,9 +93,9 @@ def test_odd_content(tmp_path: Path) -> None:
 
 
 def test_old_logs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add(Spool(tmp_path, "x"), 1)
+    add(LogFile(tmp_path, "x"), 1)
     remove_old(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
-    monkeypatch.setattr("hpcwaas.engines.alien4cloud.spool._KEPT", -1)
+    monkeypatch.setattr("hpcwaas.engines.alien4cloud.log_file._KEPT", -1)
     remove_old(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -14,11 +14,11 @@ from cachetools import LRUCache
 
 from hpcwaas.common.cached import PATIENCE, Run
 from hpcwaas.core.models import Level, LogPage
-from hpcwaas.engines.alien4cloud.client import Client
-from hpcwaas.engines.alien4cloud.executions import Executions
-from hpcwaas.engines.alien4cloud.reader import Reader, Watcher
+from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
+from hpcwaas.engines.alien4cloud.log_file import LogFile, remove_old
+from hpcwaas.engines.alien4cloud.log_reader import LogReader, Watcher
 from hpcwaas.engines.alien4cloud.references import parse_reference
-from hpcwaas.engines.alien4cloud.spool import Spool, remove_old
+from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,22 +35,22 @@ _BEING_LOOKED_AT = float("inf")
 _KEPT = 1024
 
 
-class Logs:
+class FollowedLogs:
     """The logs that somebody asked for lately.
 
     Args:
         directory: for the lines; made when missing.
     """
 
-    def __init__(self, client: Client, executions: Executions, directory: Path, run: Run) -> None:
+    def __init__(self, client: Alien4CloudClient, executions: TrackedExecutions, directory: Path, run: Run) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_old(directory)
         self._client = client
         self._executions = executions
         self._directory = directory
         self._run = run
-        self._readers: LRUCache[str, Reader] = LRUCache(_KEPT)
-        self._followed: dict[Reader, float] = {}
+        self._readers: LRUCache[str, LogReader] = LRUCache(_KEPT)
+        self._followed: dict[LogReader, float] = {}
         self._changed = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -64,7 +64,7 @@ class Logs:
         """
         reader = self._reader(reference)
         # A log that was read and had no line yet is known, too. What is followed is looked at anyway.
-        known, pause, late = len(reader.spool) > 0 or reader.spool.touched() > 0, self._pause(), False
+        known, pause, late = len(reader.file) > 0 or reader.file.touched() > 0, self._pause(), False
         looked_at = reader in self._followed and known
         if not looked_at and not reader.complete and time.monotonic() - reader.read_at > pause:
             if known:
@@ -73,7 +73,7 @@ class Logs:
                 reader.look(pause)
         ended = reader.complete or reader.lost  # before the entries are counted
         since = None if reader.complete else self._client.silent_since or (datetime.now(UTC) if late else None)
-        return LogPage(reader.spool.entries(levels, start, limit), reader.spool.total(levels), ended, since)
+        return LogPage(reader.file.entries(levels, start, limit), reader.file.total(levels), ended, since)
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
         """Calls `wake` when there is an entry of these levels at `start`, or the execution is over.
@@ -104,19 +104,19 @@ class Logs:
         if thread is not None:
             thread.join(timeout=5)
 
-    def _reader(self, reference: str) -> Reader:
+    def _reader(self, reference: str) -> LogReader:
         with self._changed:
             reader = self._readers.get(reference)
             if reader is None:  # one that is followed has to be the only one, however long nobody asked for it
                 reader = next((it for it in self._followed if it.reference == reference and not it.complete), None)
             if reader is None:
-                spool = Spool(self._directory, parse_reference(reference).execution)
-                spool.catch_up()
-                reader = Reader(self._client, self._executions, reference, spool, self._run)
+                file = LogFile(self._directory, parse_reference(reference).execution)
+                file.catch_up()
+                reader = LogReader(self._client, self._executions, reference, file, self._run)
             self._readers[reference] = reader
             return reader
 
-    def _follow(self, reader: Reader, watcher: Watcher) -> None:
+    def _follow(self, reader: LogReader, watcher: Watcher) -> None:
         with self._changed:
             reader.watchers = reader.watchers | {watcher}
             if reader not in self._followed:
@@ -126,7 +126,7 @@ class Logs:
                 self._thread.start()
             self._changed.notify_all()
 
-    def _unfollow(self, reader: Reader, watcher: Watcher) -> None:
+    def _unfollow(self, reader: LogReader, watcher: Watcher) -> None:
         with self._changed:
             reader.watchers = reader.watchers - {watcher}
             if not reader.watchers:
@@ -155,7 +155,7 @@ class Logs:
                 self._run(lambda reader=reader: self._look(reader))  # type: ignore[misc]
             time.sleep(_TICK)
 
-    def _look(self, reader: Reader) -> None:
+    def _look(self, reader: LogReader) -> None:
         pause = self._pause()
         left = pause * random.uniform(1, 1.05)  # noqa: S311 - no secret
         try:

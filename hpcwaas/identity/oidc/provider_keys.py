@@ -55,7 +55,7 @@ class _Registry(JWSRegistry):
         super().check_header(header)
 
 
-class Keys:
+class ProviderKeys:
     """The provider's keys: kept for an hour, and fetched anew when a token names one that isn't among them.
 
     Args:

@@ -12,11 +12,11 @@ from hpcwaas.common import calls
 from hpcwaas.common.cached import Once, Run
 from hpcwaas.core.models import Level, Status
 from hpcwaas.engines.alien4cloud import mapper
-from hpcwaas.engines.alien4cloud.client import PAGE, WINDOW, Client
-from hpcwaas.engines.alien4cloud.executions import Executions
+from hpcwaas.engines.alien4cloud.client import PAGE, WINDOW, Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import reading
+from hpcwaas.engines.alien4cloud.log_file import LogFile
 from hpcwaas.engines.alien4cloud.references import parse_reference
-from hpcwaas.engines.alien4cloud.spool import Spool
+from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Watcher:
     wake: Callable[[], None]
 
 
-class Reader:
+class LogReader:
     """The log of one execution, and those who wait for more of it.
 
     Lines are numbered in the order of their stamps, as far as they are there when they are read. One that comes after
@@ -52,7 +52,9 @@ class Reader:
         reference: of the execution.
     """
 
-    def __init__(self, client: Client, executions: Executions, reference: str, spool: Spool, run: Run) -> None:
+    def __init__(
+        self, client: Alien4CloudClient, executions: TrackedExecutions, reference: str, file: LogFile, run: Run
+    ) -> None:
         self.reference = reference
         self.watchers: frozenset[Watcher] = frozenset()
         self.read_at = float("-inf")
@@ -64,7 +66,7 @@ class Reader:
         self._client = client
         self._executions = executions
         self._execution = parse_reference(reference).execution
-        self._spool = spool
+        self._file = file
         self._counted_at = float("-inf")
         self._pause = 0.0
         self._well = True
@@ -89,7 +91,7 @@ class Reader:
     @property
     def behind(self) -> bool:
         """Whether another process has read more."""
-        return not self.complete and self._spool.touched() != self._seen
+        return not self.complete and self._file.touched() != self._seen
 
     @property
     def age(self) -> float:
@@ -97,9 +99,9 @@ class Reader:
         return max(0.0, time.time() - self._seen)
 
     @property
-    def spool(self) -> Spool:
+    def file(self) -> LogFile:
         """The lines that are here."""
-        return self._spool
+        return self._file
 
     def look(self, pause: float) -> None:
         """Takes in what is new. One thread does it, however many ask; Alien4Cloud is asked when no process has read the
@@ -112,14 +114,14 @@ class Reader:
         with self._lock, calls.one():
             if self.complete or self.read_at >= asked:
                 return
-            self._seen = self._spool.touched()
-            with self._spool.writing() as age:
+            self._seen = self._file.touched()
+            with self._file.writing() as age:
                 self.lost = self._executions.state(self.reference).status is Status.UNKNOWN
                 ended_for = self._executions.ended_for(self.reference)
                 settled = ended_for is not None and ended_for >= _SETTLED
                 if age is not None and (age >= pause or age < 0 or settled):
                     self._read(settled)
-                    self._seen = self._spool.touched()
+                    self._seen = self._file.touched()
             self.read_at = time.monotonic()
         for watcher in self.watchers:
             if self.has(watcher):
@@ -127,26 +129,26 @@ class Reader:
 
     def has(self, watcher: Watcher) -> bool:
         """Whether what somebody waits for is there, or never will be."""
-        return self.complete or self.lost or self._spool.total(watcher.levels) > watcher.start
+        return self.complete or self.lost or self._file.total(watcher.levels) > watcher.start
 
     def _read(self, settled: bool) -> None:
         began = time.monotonic()
-        whole = self._spool.newest < 0
-        total = self._fetch(None if whole else self._spool.newest - _OVERLAP)
+        whole = self._file.newest < 0
+        total = self._fetch(None if whole else self._file.newest - _OVERLAP)
         if settled or began - self._counted_at >= _COUNT_EVERY:
             if not whole:
                 total = self._client.log_lines(self._execution, size=1)[1]
-            if total > len(self._spool):
-                self._spool.remember_all()
+            if total > len(self._file):
+                self._file.remember_all()
                 total = self._fetch(None)
             self._counted_at = began
             self.complete = settled
-            if settled and total > len(self._spool):
+            if settled and total > len(self._file):
                 _LOGGER.warning(
-                    "Alien4Cloud counts %s log lines of %s and gives %s", total, self.reference, len(self._spool)
+                    "Alien4Cloud counts %s log lines of %s and gives %s", total, self.reference, len(self._file)
                 )
-        self._spool.touch()
-        self._spool.forget_before(self._spool.newest - 2 * _OVERLAP)
+        self._file.touch()
+        self._file.forget_before(self._file.newest - 2 * _OVERLAP)
 
     def _fetch(self, since: int | None) -> int:
         """Adds the lines from a time on.
@@ -163,11 +165,11 @@ class Reader:
                 lines = [mapper.line(item) for item in page]
             waiting = sorted({line.id: line for line in waiting + lines}.values(), key=lambda line: line.time)
             if len(page) < PAGE:
-                self._spool.add(waiting)
+                self._file.add(waiting)
                 return first_total
             # Alien4Cloud sorts stamps as texts, which is wrong within a second.
             limit = max(line.time for line in lines) - _SECOND
-            self._spool.add([line for line in waiting if line.time <= limit])
+            self._file.add([line for line in waiting if line.time <= limit])
             waiting = [line for line in waiting if line.time > limit]
             start += PAGE
             if start + PAGE > WINDOW:

@@ -18,9 +18,9 @@ from hpcwaas.common.cached import PATIENCE, Cached, Held, Run
 from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.engines.alien4cloud import mapper, topology
-from hpcwaas.engines.alien4cloud.client import PAGE, Client
+from hpcwaas.engines.alien4cloud.client import PAGE, Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
-from hpcwaas.engines.alien4cloud.kept import Kept
+from hpcwaas.engines.alien4cloud.kept_listing import KeptListing
 from hpcwaas.engines.alien4cloud.references import parse_workflow
 from hpcwaas.errors import NotFound
 
@@ -39,7 +39,7 @@ Topology = Mapping[str, Any]
 T = TypeVar("T")
 
 
-class Catalogue:
+class PublishedWorkflows:
     """The workflows that Alien4Cloud's applications publish.
 
     Args:
@@ -51,7 +51,9 @@ class Catalogue:
         problems: why applications publish nothing, as the last reading found it.
     """
 
-    def __init__(self, client: Client, fresh: float, run: Run, ahead: Executor, kept: Kept | None = None) -> None:
+    def __init__(
+        self, client: Alien4CloudClient, fresh: float, run: Run, ahead: Executor, kept: KeptListing | None = None
+    ) -> None:
         self._client = client
         self._fresh = fresh
         self._run = run

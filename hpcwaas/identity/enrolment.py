@@ -32,7 +32,7 @@ def requirements(auth: AuthSettings) -> str | None:
     return hashlib.sha256(json.dumps(sorted(required)).encode()).hexdigest() if required else None
 
 
-class Admission:
+class Enrolment:
     """Decides, and keeps what is known of users.
 
     Args:

@@ -17,7 +17,7 @@ _EVERY = timedelta(seconds=60)
 """After which a list that hasn't changed is kept anew, so that it says when it was still right."""
 
 
-class Kept:
+class KeptListing:
     """Keeps the list of one Alien4Cloud.
 
     Args:

@@ -14,10 +14,10 @@ from cachetools import LRUCache
 from hpcwaas.common.cached import Cached, Run
 from hpcwaas.core.models import JSON, ExecutionState, Status, StepDeclaration
 from hpcwaas.engines.alien4cloud import mapper, topology
-from hpcwaas.engines.alien4cloud.catalogue import Catalogue, Topology
-from hpcwaas.engines.alien4cloud.client import Client
+from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.known import Known, state, view
+from hpcwaas.engines.alien4cloud.published import PublishedWorkflows, Topology
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.topology import StepInTopology
 from hpcwaas.errors import ServiceError
@@ -61,7 +61,7 @@ _NOT_ITS_OUTPUTS = (
 _KEPT = 4096
 
 
-class Executions:
+class TrackedExecutions:
     """The executions that somebody asked for lately.
 
     Args:
@@ -71,8 +71,8 @@ class Executions:
 
     def __init__(
         self,
-        client: Client,
-        catalogue: Catalogue,
+        client: Alien4CloudClient,
+        catalogue: PublishedWorkflows,
         run: Run,
         covered: Callable[[float], bool],
         gone_on: Callable[[str], None],

@@ -25,7 +25,7 @@ _KEPT = 30 * 24 * 3600
 """Seconds after which a log that nobody has read is removed. Alien4Cloud forgets its own ten days after the end."""
 
 
-class Spool:
+class LogFile:
     """The log of one execution.
 
     Args:
