@@ -213,7 +213,7 @@ def verify(paths: Sequence[Path], wanted: str | None = None) -> Finding:
 
 def _fault(members: Mapping[str, object], found: Finding) -> str | None:
     if PREVIOUS not in members:
-        return "it isn't a record of the chain: it was added or changed, or a crash of the machine cut it off."
+        return "it isn't a record of the chain: somebody added or changed it, or a crash of the machine cut it off."
     previous = members[PREVIOUS]
     if not found.records or previous == found.last:
         return None

@@ -25,5 +25,5 @@ def decode(cursor: str, parts: int) -> tuple[str, ...]:
     except (binascii.Error, ValueError, RecursionError):
         values = None
     if not isinstance(values, list) or len(values) != parts or not all(isinstance(value, str) for value in values):
-        raise BadRequest("`cursor` isn't one of this service: use `next_cursor` of the page before.")
+        raise BadRequest("`cursor` wasn't made by this service: use `next_cursor` of the page before.")
     return tuple(values)

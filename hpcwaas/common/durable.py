@@ -113,7 +113,10 @@ def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> 
     except OSError as error:
         raise ConfigurationError(setting, f"can't use the file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(setting, f"the file {path} holds something else than this service wrote") from error
+        raise ConfigurationError(
+            setting,
+            f"the file {path} holds something that this service didn't write: remove it, or bring back the one before it",
+        ) from error
 
 
 def _read(path: Path, setting: str) -> str:

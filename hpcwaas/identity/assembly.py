@@ -102,7 +102,7 @@ class SigningIn:
                 "signing in",
                 _SIGN_INS,
                 timedelta(minutes=1),
-                "Too many requests came from your address.",
+                "Too many requests came from your address. Wait a minute.",
             ),
             methods=(SessionMethod(records.sessions, records.tickets, self.users), party.method(admit)),
             party=party,
@@ -120,7 +120,9 @@ class SigningIn:
         if "basic" not in auth.auth_type:
             return Front(methods, throttle, has_accepted)
         if not self.users.any_account():
-            _LOGGER.warning("Nobody can sign in with a password: there is no account yet. `hpcwaas-api user add NAME`")
+            _LOGGER.warning(
+                "Nobody can sign in with a password: there is no account yet. Add one with `hpcwaas-api user add NAME`."
+            )
         basic = BasicIdentity(self.users, self._records.users, throttle)
         return Front([*methods, basic], throttle, has_accepted, basic.remembers)
 

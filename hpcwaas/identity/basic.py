@@ -144,5 +144,5 @@ def advice(auth: AuthSettings | None) -> Iterator[str]:
         elif account.password_hash is not None and needs_rehash(account.password_hash.get_secret_value()):
             yield (
                 f"{key}.password_hash was made with other parameters than those of today, which time may tell. "
-                "Make it anew: `hpcwaas-api user hash`"
+                "Make a new one with `hpcwaas-api user hash`."
             )

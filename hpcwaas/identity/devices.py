@@ -41,7 +41,7 @@ class Devices:
             "wrong user code",
             _WRONG_CODES,
             _LIFE,
-            "Too many wrong codes came from your address: wait a while.",
+            "Too many wrong codes came from your address: wait {wait}.",
         )
 
     def begin(self, address: str, demand: Demand) -> DeviceCode:
@@ -78,7 +78,9 @@ class Devices:
         machine = self._tickets.find_ticket(_USER_CODE, digest(letters), datetime.now(UTC))
         if machine is None:
             self._wrong.count(address)
-            raise NotFound("No machine waits with this code. It may be mistyped, used already, or over 10 minutes old.")
+            raise NotFound(
+                "No machine waits with this code. Check it for a mistake: it may also have been used, or be over 10 minutes old."
+            )
         # Machines that began to wait before an upgrade demand nothing.
         demand = Demand(tuple(machine.get("acr_values", ())), machine.get("max_age"))
         return WaitingMachine(_shown(letters), machine["address"], datetime.fromisoformat(machine["asked_at"]), demand)
@@ -116,7 +118,10 @@ class Devices:
             raise Refused("expired_token", "The code has expired: begin again.")
         if state["status"] == "waiting":
             if self._counters.add(f"device question {key}", _TOO_SOON, now) > 1:
-                raise Refused("slow_down", f"Ask every {_INTERVAL} seconds at most, and 5 seconds less often than now.")
+                raise Refused(
+                    "slow_down",
+                    f"Ask at most every {_INTERVAL} seconds, and wait 5 seconds longer each time from now on.",
+                )
             raise Refused("authorization_pending", "The user hasn't answered yet.")
         if self._tickets.take(_DEVICE, key, now) is None:
             raise _unknown()

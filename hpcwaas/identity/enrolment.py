@@ -65,13 +65,15 @@ class Enrolment:
         if vouched.lacks is not None:
             self._keep_out(vouched, stored)
             raise Forbidden(
-                f"The identity provider doesn't say of you what this service requires (`{vouched.lacks}`). "
+                f"The identity provider's statements about you lack what this service requires (`{vouched.lacks}`). "
                 "Ask an operator."
             )
         now = datetime.now(UTC)
         made_at = vouched.made_at or now - OLDEST  # one of an unknown age may be as old as such tokens get
         if stored is not None and stored.signed_out_at is not None and made_at <= stored.signed_out_at:
-            raise Forbidden(f"The account `{subject}` has signed out everywhere since. Sign in again.")
+            raise Forbidden(
+                f"The account `{subject}` has signed out everywhere since this token was made. Sign in again."
+            )
         if stored is None or _is_news(vouched, stored):
             self._learn(vouched, subject, stored, now)
         if self._required is not None and (stored is None or stored.entitled_by != self._required):

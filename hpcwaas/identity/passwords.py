@@ -22,7 +22,7 @@ _AT_ONCE = 2
 _PATIENCE = 5.0
 """Seconds to wait for a turn."""
 
-_BUSY = "Too many users are signing in at the moment."
+_BUSY = "Too many users are signing in at the moment. Try again in a few seconds."
 
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """OWASP's least for argon2id."""

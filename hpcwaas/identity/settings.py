@@ -46,7 +46,7 @@ class BasicAuth(Section):
     def _check(self) -> BasicAuth:
         names = [account.username for account in self.accounts]
         if len(set(names)) != len(names):
-            raise ValueError("a username stands there twice")
+            raise ValueError("each username may be listed only once")
         return self
 
 

@@ -63,7 +63,7 @@ _LONGEST_DESCRIPTION = 300
 _NOT_LET_IN = "You didn't let the command in."
 _NOT_ACCEPTED = "You haven't accepted the terms of use."
 _OVER = (
-    "This attempt to sign in isn't known here: it began more than 10 minutes ago, has ended already, or was begun in "
+    "This attempt to sign in isn't known here. It may have ended, have begun more than 10 minutes ago, or have begun in "
     "another browser. Sign in again."
 )
 

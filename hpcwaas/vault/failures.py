@@ -41,9 +41,13 @@ def answered() -> Iterator[None]:
     try:
         yield
     except (VaultDown, VaultNotInitialized):
-        raise NoAnswer(NotDone("The vault is sealed or not ready."), sent=False, again=False) from None
+        raise NoAnswer(
+            NotDone("The vault is sealed or not ready. Tell an operator."), sent=False, again=False
+        ) from None
     except RateLimitExceeded:
-        raise NoAnswer(NotDone("The vault is overloaded."), sent=False, again=False) from None
+        raise NoAnswer(
+            NotDone("The vault is overloaded. Try again in a few seconds."), sent=False, again=False
+        ) from None
 
 
 @contextmanager
@@ -72,6 +76,6 @@ def final() -> Iterator[None]:
         with translated():
             yield
     except InvalidRequest:
-        raise UpstreamFailed("The vault refused the request.") from None
+        raise UpstreamFailed("The vault refused the request. Tell an operator.") from None
     except VaultError:
-        raise UpstreamFailed("The vault failed.") from None
+        raise UpstreamFailed("The vault answered with an error. Tell an operator.") from None

@@ -113,7 +113,7 @@ class KeySource:
             except ConfigurationError as error:
                 problem = str(error)
             if problem:
-                _LOGGER.warning("the vault goes on with the keys that it has: %s", problem)
+                _LOGGER.warning("the embedded vault goes on with the keys that it has loaded: %s", problem)
         return self._keys
 
     def _now(self) -> tuple[int, int] | None:

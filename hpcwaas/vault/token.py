@@ -95,7 +95,7 @@ class VaultToken:
         with self._changed:
             self._changed.wait_for(lambda: self._lease or self._problem or self._closed, _FIRST)
             if self._lease is None:
-                raise NotDone("The vault can't be used at the moment.")
+                raise NotDone("The vault can't be used at the moment. Try again in a few seconds.")
             return self._lease
 
     def _works(self, lease: Lease) -> bool:
@@ -115,7 +115,7 @@ class VaultToken:
                 if self._lease is dead:
                     self._lease = None
                 self._changed.notify_all()
-            raise NotDone("The vault can't be used at the moment.") from None
+            raise NotDone("The vault can't be used at the moment. Try again in a few seconds.") from None
 
     def _new(self, old: Lease | None) -> Lease:
         """Logs in, unless somebody else has replaced the old token meanwhile."""
@@ -135,7 +135,7 @@ class VaultToken:
         reason = error.reason if isinstance(error, Refused) else error.detail
         with self._changed:
             if reason != self._problem:
-                _LOGGER.warning("can't get a token of the vault, will try again: %s", reason)
+                _LOGGER.warning("the service gets no token of the vault and will try again: %s", reason)
             self._problem = reason
             self._refusals += isinstance(error, Refused)
             self._changed.notify_all()

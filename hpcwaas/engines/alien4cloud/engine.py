@@ -194,7 +194,7 @@ class Alien4CloudEngine:
         if error.message.startswith("404") and self._executions.beginning(reference):
             raise Conflict("The execution is just being started. Try again in a moment.") from error
         raise Conflict(
-            "Alien4Cloud refuses to cancel the execution as it stands now. If nothing of it runs any more, close it."
+            "Alien4Cloud refuses to cancel the execution in its present state. If nothing of it runs any more, close it."
         ) from error
 
     @calls.one()
@@ -237,7 +237,9 @@ class Alien4CloudEngine:
         except Refusal as error:
             if error.orchestrator_down:
                 raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
-            raise Conflict("Alien4Cloud can't resume the execution: is its environment still deployed?") from error
+            raise Conflict(
+                "Alien4Cloud can't resume the execution. Check that its environment is still deployed."
+            ) from error
         self._executions.resumed(parsed)
         self._logs.look_again(reference)
 

@@ -89,8 +89,10 @@ class Events:
                 self._once()
             except (StompError, ServiceError) as error:
                 if not self._closing.is_set() and self._problem is None:
-                    _LOGGER.warning("no events from Alien4Cloud: %s; polling until they come again", str(error)[:200])
-                self._problem = "Events don't come from Alien4Cloud; statuses are polled."
+                    _LOGGER.warning(
+                        "Alien4Cloud sends no events (%s): the service polls until they come again", str(error)[:200]
+                    )
+                self._problem = "Alien4Cloud sends no events, so the service polls for statuses."
             except Exception:  # this thread must outlive a defect in what handles one event
                 _LOGGER.exception("unexpected error while listening to Alien4Cloud")
             finally:
@@ -128,7 +130,7 @@ class Events:
         try:
             event = mapper.event(json.loads(body))
         except (ValueError, TypeError, AttributeError, OverflowError):
-            _LOGGER.warning("an event from Alien4Cloud makes no sense")
+            _LOGGER.warning("an event from Alien4Cloud can't be understood and is left out")
             return
         if event is not None:
             if event.status is not Status.CANCELLING:  # which has no stamp

@@ -40,7 +40,7 @@ class Refusal(UpstreamFailed):
                 "alien_config.user there."
             )
         else:
-            detail = "Alien4Cloud failed to answer the request."
+            detail = "Alien4Cloud answered the request with an error."
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -55,9 +55,9 @@ class Refusal(UpstreamFailed):
 def refusal(status: int, code: int, message: str) -> ServiceError:
     """The error for an answer with `error` set."""
     if code == MAINTENANCE:
-        return Unavailable("Alien4Cloud is in maintenance.", 60)
+        return Unavailable("Alien4Cloud is in maintenance. Try again later.", 60)
     if code == ORCHESTRATOR_DISABLED:
-        return Unavailable("The orchestrator behind Alien4Cloud is switched off.", 60)
+        return Unavailable("The orchestrator behind Alien4Cloud is switched off. Tell an operator.", 60)
     return Refusal(status, code, message)
 
 

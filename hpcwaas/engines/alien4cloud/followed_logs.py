@@ -163,7 +163,7 @@ class FollowedLogs:
             left -= reader.age
         except ServiceError as error:
             if not error.logged:
-                _LOGGER.warning("can't read the log of %s: %s", reader.reference, error.detail)
+                _LOGGER.warning("Alien4Cloud doesn't give the log of %s: %s", reader.reference, error.detail)
             left *= 4
         except Exception:  # one log must not keep the others from being read
             _LOGGER.exception("unexpected error in the log of %s", reader.reference)

@@ -37,7 +37,7 @@ class KeptListing:
                 return None
             workflows = {item["id"]: _workflow(item) for item in found[0]}
         except ServiceError as error:
-            _LOGGER.warning("the list of workflows that was kept can't be had: %s", error.detail)
+            _LOGGER.warning("the store doesn't give the list of workflows that was kept in it: %s", error.detail)
             return None
         except (KeyError, TypeError):  # as another version kept it
             return None
@@ -51,7 +51,7 @@ class KeptListing:
         try:
             self._records.put(self._name, content, now)
         except ServiceError as error:  # what is shown comes first
-            _LOGGER.warning("the list of workflows can't be kept: %s", error.detail)
+            _LOGGER.warning("the store doesn't take the list of workflows: %s", error.detail)
         else:
             self._last = content, now
 

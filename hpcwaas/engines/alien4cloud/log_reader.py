@@ -86,7 +86,7 @@ class LogReader:
             self._well = True
         except ServiceError as error:
             if not error.logged:
-                _LOGGER.warning("can't read the log of %s: %s", self.reference, error.detail)
+                _LOGGER.warning("Alien4Cloud doesn't give the log of %s: %s", self.reference, error.detail)
 
     @property
     def behind(self) -> bool:

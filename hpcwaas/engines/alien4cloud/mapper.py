@@ -76,9 +76,9 @@ def misunderstood(application: Mapping[str, Any]) -> str | None:
     names = [item["name"] for item in application.get("tags") or ()]
     for name in names:
         if name in _TAGS and names.count(name) > 1:
-            return f"application {application['id']}: the tag {name} stands there {names.count(name)} times"
+            return f"application {application['id']}: the tag {name} is set {names.count(name)} times"
         if name not in _TAGS and (near := _meant(name)) and near != PUBLISHED:
-            return f"application {application['id']}: the tag {name!r} may be meant as {near}, and isn't"
+            return f"application {application['id']}: the tag {name!r} has no effect; it may be meant as {near}"
     return None
 
 

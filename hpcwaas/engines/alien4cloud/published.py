@@ -199,7 +199,10 @@ class PublishedWorkflows:
                 raise
             named = [name for name in applications if f"[{name}]" in error.message]
             if len(applications) == 1:
-                _LOGGER.warning("left out application %s: Alien4Cloud refuses it", applications[0])
+                _LOGGER.warning(
+                    "application %s is left out of the list: Alien4Cloud refuses to tell its environments",
+                    applications[0],
+                )
                 return {}
             if len(named) == 1:
                 return self._environments([name for name in applications if name != named[0]])

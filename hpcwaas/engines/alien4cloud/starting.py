@@ -31,8 +31,8 @@ _LATEST = timedelta(minutes=2)
 """After which no start that was asked for can begin any more."""
 
 _UNCERTAIN = (
-    "Alien4Cloud didn't answer whether the execution has been started. It may have been: "
-    "before starting it again, look whether it shows up."
+    "Alien4Cloud didn't say whether it has started the execution. Before you start it again, check "
+    "whether it shows up in the list of executions."
 )
 
 
@@ -175,7 +175,9 @@ def _refused_by_orchestrator(error: Refusal) -> ServiceError | None:
         case "404 ":
             return NotFound("The orchestrator behind Alien4Cloud doesn't know this workflow.")
         case "409 ":
-            return Conflict("Something else runs in the workflow's environment, which has to end first.")
+            return Conflict("Something else runs in the workflow's environment. Wait until it has ended.")
         case "400 ":
-            return BadRequest("The orchestrator behind Alien4Cloud refuses the inputs: is a required one missing?")
+            return BadRequest(
+                "The orchestrator behind Alien4Cloud refuses the inputs. Check that no required one is missing."
+            )
     return None

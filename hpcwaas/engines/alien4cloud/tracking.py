@@ -54,8 +54,8 @@ _LATEST_RUNS = 50
 """Of so many of a deployment's latest executions, those that ran meanwhile must be some."""
 
 _NOT_ITS_OUTPUTS = (
-    "The execution has ended well, but its outputs can't be told: Alien4Cloud keeps one value for all executions of a "
-    "deployment, and another one ran in the same environment meanwhile. The log may have them."
+    "The execution succeeded, but nobody can tell its outputs: Alien4Cloud keeps one value for all executions of a "
+    "deployment, and another one ran in the same environment meanwhile. Look for them in the log."
 )
 
 _KEPT = 4096
@@ -259,7 +259,7 @@ class TrackedExecutions:
             except ServiceError:
                 if time.monotonic() - (known.over_since or 0) < _OUTPUTS_PATIENCE:
                     raise
-                reason = "The execution has ended well, but Alien4Cloud doesn't give its outputs."
+                reason = "The execution succeeded, but Alien4Cloud doesn't give its outputs."
         with known.lock:
             known.final = state(known, known.status, outputs, reason)
 

@@ -76,7 +76,9 @@ class Answers:
                 finally:
                     self._slots.release()
             else:
-                answer = self._go_on(digest, Unavailable("The identity provider is being asked about others.", 1))
+                answer = self._go_on(
+                    digest, Unavailable("The identity provider is busy with other tokens. Try again in a second.", 1)
+                )
         return answer.vouched and replace(answer.vouched, access_token=token)
 
     def _find_out(self, digest: bytes, ask: Callable[[], tuple[Vouched, float]]) -> _Answer:

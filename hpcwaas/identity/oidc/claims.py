@@ -28,7 +28,7 @@ _NAMES: tuple[tuple[str, ...], ...] = (
 """Claims that may name a user, the best first; those of one entry belong together."""
 
 VERIFIED: Mapping[str, str] = {"email": "email_verified", "phone_number": "phone_number_verified"}
-"""Claims that users may choose by themselves, and those that say whether somebody has had a look (OpenID Connect Core,
+"""Claims that users may choose by themselves, and those that say whether somebody has checked them (OpenID Connect Core,
 5.1)."""
 
 
@@ -141,7 +141,8 @@ class ClaimsReader:
                 found |= dict.fromkeys(sorted(_meant(claim, name)))
         if len(found) > _MOST_GROUPS:
             self._tell(
-                "many", f"The identity provider tells over {_MOST_GROUPS} groups of a user: the rest is left out."
+                "many",
+                f"The identity provider lists over {_MOST_GROUPS} groups of a user: the service leaves out the rest.",
             )
         return frozenset([*found][:_MOST_GROUPS])
 

@@ -79,7 +79,9 @@ class Discovery:
         document = reply.claims()
         if document.get("issuer") != issuer:
             _LOGGER.error("auth.issuer is %r; the discovery document there says %.200r", issuer, document.get("issuer"))
-            raise UpstreamFailed("The identity provider names itself otherwise than auth.issuer does.")
+            raise UpstreamFailed(
+                "The identity provider names itself otherwise than auth.issuer does. An operator has to correct auth.issuer."
+            )
         metadata = Metadata(
             issuer=issuer,
             authorization_endpoint=_endpoint(document, "authorization_endpoint", issuer),
@@ -106,7 +108,7 @@ class Discovery:
 
 def _explicit(settings: AuthSettings) -> Metadata:
     if not (settings.auth_url and settings.token_url and settings.user_info_url):
-        raise ConfigurationError("auth.issuer", "is missing; or else auth_url, token_url and user_info_url are needed")
+        raise ConfigurationError("auth.issuer", "is missing: set it, or auth_url, token_url and user_info_url instead")
     return Metadata(
         issuer=None,
         authorization_endpoint=settings.auth_url,
@@ -135,7 +137,7 @@ def _endpoint(document: Mapping[str, Any], name: str, issuer: str) -> str:
                 return url
         except ValueError:  # no URL at all
             pass
-    _LOGGER.error("the discovery document's %s is %.200r, which isn't a https URL", name, url)
+    _LOGGER.error("the discovery document's %s is %.200r, which isn't an https URL", name, url)
     raise UpstreamFailed(f"The discovery document of the identity provider gives no usable `{name}`.")
 
 

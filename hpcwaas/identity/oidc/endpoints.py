@@ -120,7 +120,9 @@ class Endpoints:
                     self._found_auth = way
                 return reply
         _LOGGER.error("%s: the identity provider refuses auth.client_id and auth.client_secret", url)
-        raise UpstreamFailed("The identity provider refuses this service: auth.client_id and auth.client_secret.")
+        raise UpstreamFailed(
+            "The identity provider refuses this service. An operator has to correct auth.client_id and auth.client_secret."
+        )
 
     def _prove(self, way: str, url: str, form: Mapping[str, str], *, again: bool) -> Reply:
         secret = self._secret.get_secret_value()

@@ -100,7 +100,7 @@ class ProviderKeys:
             raise UpstreamFailed("The identity provider has no keys.")
         listed = self._upstream.get(url).claims().get("keys")
         if not isinstance(listed, list):
-            raise UpstreamFailed("The identity provider gave something else than a set of keys.")
+            raise UpstreamFailed("The identity provider gave an answer that isn't a set of keys.")
         keys = tuple(key for data in listed[:_MOST_KEYS] if (key := _load(data)) is not None)
         if not keys:
             raise UpstreamFailed("The identity provider gave no key that this service can use.")
