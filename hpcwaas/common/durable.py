@@ -115,7 +115,7 @@ def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> 
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             setting,
-            f"the file {path} holds something that this service didn't write: remove it, or bring back the one before it",
+            f"the file {path} isn't one that this service wrote: bring that one back",
         ) from error
 
 

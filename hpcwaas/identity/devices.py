@@ -78,9 +78,7 @@ class Devices:
         machine = self._tickets.find_ticket(_USER_CODE, digest(letters), datetime.now(UTC))
         if machine is None:
             self._wrong.count(address)
-            raise NotFound(
-                "No machine waits with this code. Check it for a mistake: it may also have been used, or be over 10 minutes old."
-            )
+            raise NotFound("No machine waits with this code. Check it: it may also be used up, or over 10 minutes old.")
         # Machines that began to wait before an upgrade demand nothing.
         demand = Demand(tuple(machine.get("acr_values", ())), machine.get("max_age"))
         return WaitingMachine(_shown(letters), machine["address"], datetime.fromisoformat(machine["asked_at"]), demand)

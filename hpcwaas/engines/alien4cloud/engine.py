@@ -194,7 +194,7 @@ class Alien4CloudEngine:
         if error.message.startswith("404") and self._executions.beginning(reference):
             raise Conflict("The execution is just being started. Try again in a moment.") from error
         raise Conflict(
-            "Alien4Cloud refuses to cancel the execution in its present state. If nothing of it runs any more, close it."
+            "Alien4Cloud refuses to cancel the execution in its present state. If nothing of it runs, close it."
         ) from error
 
     @calls.one()

@@ -28,8 +28,8 @@ _NAMES: tuple[tuple[str, ...], ...] = (
 """Claims that may name a user, the best first; those of one entry belong together."""
 
 VERIFIED: Mapping[str, str] = {"email": "email_verified", "phone_number": "phone_number_verified"}
-"""Claims that users may choose by themselves, and those that say whether somebody has checked them (OpenID Connect Core,
-5.1)."""
+"""Claims that users may choose by themselves, and those that say whether the provider has checked them (OpenID Connect
+Core, 5.1)."""
 
 
 class Untrusted(Exception):

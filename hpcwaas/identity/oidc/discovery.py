@@ -80,7 +80,7 @@ class Discovery:
         if document.get("issuer") != issuer:
             _LOGGER.error("auth.issuer is %r; the discovery document there says %.200r", issuer, document.get("issuer"))
             raise UpstreamFailed(
-                "The identity provider names itself otherwise than auth.issuer does. An operator has to correct auth.issuer."
+                "The identity provider names itself otherwise than auth.issuer, which an operator has to correct."
             )
         metadata = Metadata(
             issuer=issuer,
