@@ -63,8 +63,8 @@ _LONGEST_DESCRIPTION = 300
 _NOT_LET_IN = "You didn't let the command in."
 _NOT_ACCEPTED = "You haven't accepted the terms of use."
 _OVER = (
-    "This attempt to sign in isn't known here. It may have ended, have begun more than 10 minutes ago, or have begun in "
-    "another browser. Sign in again."
+    "This attempt to sign in isn't known here. It may have ended, or begun more than 10 minutes ago or in another "
+    "browser. Sign in again."
 )
 
 

@@ -121,7 +121,7 @@ class Endpoints:
                 return reply
         _LOGGER.error("%s: the identity provider refuses auth.client_id and auth.client_secret", url)
         raise UpstreamFailed(
-            "The identity provider refuses this service. An operator has to correct auth.client_id and auth.client_secret."
+            "The identity provider refuses auth.client_id and auth.client_secret, which an operator has to correct."
         )
 
     def _prove(self, way: str, url: str, form: Mapping[str, str], *, again: bool) -> Reply:
