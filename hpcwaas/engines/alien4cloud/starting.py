@@ -31,8 +31,8 @@ _LATEST = timedelta(minutes=2)
 """After which no start that was asked for can begin any more."""
 
 _UNCERTAIN = (
-    "Alien4Cloud didn't say whether it has started the execution. Before you start it again, check "
-    "whether it shows up in the list of executions."
+    "Alien4Cloud didn't say whether it has started the execution. It may have been started: before you start it again, "
+    "check whether it shows up in the list of executions."
 )
 
 
