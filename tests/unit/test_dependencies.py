@@ -17,6 +17,9 @@ OURS = {"hpcwaas", "waas_cli", "cli", "tests", "benchmarks"}
 ELSEWHERE = {"playwright"}
 """Installed by `make test-system` in a virtual environment of its own."""
 
+TYPES = {"_typeshed"}
+"""Known to type checkers alone."""
+
 
 def imported(folder: Path) -> Iterator[tuple[str, Path]]:
     """Top-level names of the packages that modules import, wherever in them."""
@@ -56,7 +59,7 @@ def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> N
     undeclared = {
         f"{name} ({path.relative_to(ROOT)})"
         for name, path in imported(ROOT / folder)
-        if name not in sys.stdlib_module_names | OURS | ELSEWHERE
+        if name not in sys.stdlib_module_names | OURS | ELSEWHERE | TYPES
         and not known & {normal(distribution) for distribution in providers.get(name, [name])}
     }
     assert undeclared == set()
