@@ -193,7 +193,9 @@ def _database(settings: Settings) -> Database:
     if settings.local or database.current() is None:  # an empty one holds nothing that an upgrade could harm
         database.upgrade()
     elif not database.is_current():
-        raise ConfigurationError("store.url", "the database has another schema: run `hpcwaas-api db upgrade` first")
+        raise ConfigurationError(
+            "store.url", "the database has the schema of another version: run `hpcwaas-api db upgrade` first"
+        )
     return database
 
 

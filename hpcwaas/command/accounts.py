@@ -145,7 +145,7 @@ def refuse_settled(effective: Effective, name: str) -> None:
         if account.username == name:
             key = "auth.basic_auth.accounts"
             origin = effective.origins.get(f"{key}[{index}]") or effective.origins[key]
-            raise Conflict(f"{name} stands in the settings: change {key}[{index}] ({origin}).")
+            raise Conflict(f"{name} is an account of the settings: change {key}[{index}] ({origin}).")
 
 
 def rows(accounts: Accounts) -> Iterator[dict[str, Any]]:

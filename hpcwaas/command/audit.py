@@ -12,7 +12,7 @@ from hpcwaas.command.common import read_settings, reporting, settings_flags
 
 @click.group()
 def audit() -> None:
-    """Look at the record of who did what."""
+    """Check the audit: the record of who did what."""
 
 
 @audit.command()
@@ -20,7 +20,10 @@ def audit() -> None:
 @click.option(
     "--contains",
     metavar="DIGEST",
-    help="Also find the record that an earlier check called the last one: nothing before it has changed then.",
+    help=(
+        "Also find the record with this digest, which an earlier check printed for its last record: if it is there, "
+        "nothing before it has changed."
+    ),
 )
 @settings_flags
 def verify(files: tuple[Path, ...], contains: str | None) -> None:
@@ -41,9 +44,11 @@ def verify(files: tuple[Path, ...], contains: str | None) -> None:
     for fault in found.faults:
         click.echo(fault)
     if contains and not found.contains:
-        click.echo(f"No record has the digest {contains}: it was changed or removed, or stands in another file.")
+        click.echo(f"No record has the digest {contains}: it was changed or removed, or is in another file.")
     if found.unchained:
-        click.echo(f"{found.unchained} records at the beginning are older than the chain: nothing is known about them.")
+        click.echo(
+            f"{found.unchained} records at the beginning are older than the chain, so changes of them can't be found."
+        )
     if found.continues:
         click.echo("The first record continues a file that wasn't given.")
     if found.faults or (contains and not found.contains):
@@ -51,5 +56,6 @@ def verify(files: tuple[Path, ...], contains: str | None) -> None:
     click.echo(f"{found.records} records, none changed, removed or added between them.")
     if found.last:
         click.echo(
-            f"The last one's digest is {found.last}: kept elsewhere, it shows later that nothing before it changed."
+            f"The digest of the last one is {found.last}. Keep it on another machine: with --contains it shows later "
+            "that nothing before it has changed."
         )

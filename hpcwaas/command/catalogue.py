@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 _COLUMNS = ("workflow", "may be run by", "state")
 
 
-@click.group(short_help="Look at what is published.")
+@click.group(short_help="Show what is published.")
 def catalogue() -> None:
-    """Look at what is published."""
+    """Show what is published."""
 
 
 @catalogue.command()
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", help="Form of the list.")
+@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", help="Format of the list.")
 @settings_flags
 def access(output: str) -> None:
-    """Print who may run what, what isn't published and why, and what publishers should know of their workflows.
+    """Print who may run which workflow, which ones aren't published and why, and warnings for publishers.
 
-    The catalogue is read as it is now, and nothing is changed. The service follows within seconds.
+    This reads the catalogue as it is now, and changes nothing. The service follows a change within seconds.
     """
     with reporting():
         found, failures = _read(read_settings().settings)
@@ -62,7 +62,7 @@ def _read(settings: Settings) -> tuple[Sequence[Access], Sequence[str]]:
             failures.append(error.detail if len(engines) == 1 else f"engine {name}: {error.detail}")
             continue
         if items is None:
-            note = f"The engine `{name}` has no way to tell here who may run what it publishes."
+            note = f"The engine `{name}` can't tell this command who may run what it publishes."
             items = [Access(None, published=False, warnings=(note,))]
         found += [_known(item, name, ids) for item in items]
     return found, failures

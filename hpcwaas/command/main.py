@@ -32,12 +32,12 @@ _CONTEXT = {
 @click.version_option(__version__, "-V", "--version", prog_name="hpcwaas-api")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Serve workflows: list what may be run, run it, follow it, fetch its outputs.
+    """Run and manage the Workflow Execution Service.
 
-    Without a command it runs the service. With no configuration at all that is the local mode: for you alone, on the
-    loopback interface; it prints the address and how to log in.
+    Without a command, this runs the service. Without any configuration the service runs in local mode: for you alone,
+    on the loopback interface. It prints its address and how to log in.
 
-    Every setting can also stand in the configuration file or in a variable HWA_...: `hpcwaas-api config reference`.
+    All settings can be given in the configuration file or in variables HWA_...: see `hpcwaas-api config reference`.
     """
     if context.invoked_subcommand is None:
         with reporting():
@@ -64,13 +64,13 @@ def _advise(effective: Effective) -> None:
 
 @main.group()
 def config() -> None:
-    """Look at the configuration."""
+    """Check and show the configuration."""
 
 
 @config.command()
 @settings_flags
 def check() -> None:
-    """Find everything that would stop the start, but for a port in use.
+    """Find everything that would prevent the start, except a port in use.
 
     Exits with 0 and prints OK, or with 1 and names every problem.
     """
@@ -103,15 +103,15 @@ def reference() -> None:
 
 @main.group()
 def db() -> None:
-    """Look after the database."""
+    """Manage the database."""
 
 
 @db.command()
 @settings_flags
 def upgrade() -> None:
-    """Bring the database's schema to this version's. Harmless when it is already.
+    """Upgrade the schema of the database to this version. Does nothing if it is up to date.
 
-    The local mode does this by itself; any other refuses to start before it is done.
+    In local mode the service does this by itself. Otherwise it refuses to start until this is done.
     """
     from hpcwaas.configuration.checks import make_data_dir
     from hpcwaas.store.database import Database

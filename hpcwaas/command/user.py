@@ -21,12 +21,12 @@ from hpcwaas.command.accounts import (
 from hpcwaas.command.common import reporting, settings_flags
 
 
-@click.group(short_help="Look after accounts and who may sign in.")
+@click.group(short_help="Manage accounts, and say who may sign in.")
 def user() -> None:
-    """Look after accounts: those with passwords that stand in the database, and who may sign in at all.
+    """Manage the accounts of the database, and say who may sign in.
 
-    Accounts of the configuration file are listed and stay as they are there. A running service follows within 2
-    seconds.
+    Accounts of the configuration file are listed, but can only be changed there. A running service follows a change
+    within 2 seconds.
     """
 
 
@@ -36,7 +36,7 @@ def user() -> None:
 @click.option("--name", "full_name", help="Full name, for display. Default: NAME.")
 @settings_flags
 def add(name: str, groups: Sequence[str], full_name: str | None) -> None:
-    """Add an account NAME with a password, which is asked for, or read from a pipe's first line."""
+    """Add an account NAME with a password. The command asks for it, or reads the first line of a pipe."""
     with reporting(), open_accounts() as accounts:
         from hpcwaas.core.people import User
         from hpcwaas.errors import Conflict
@@ -45,7 +45,7 @@ def add(name: str, groups: Sequence[str], full_name: str | None) -> None:
         check_name(name)
         refuse_settled(accounts.effective, name)
         if accounts.users.find(name):
-            raise Conflict(f"There is a user {name} already.")
+            raise Conflict(f"There is already a user {name}.")
         hashed = hash_password(ask_password())
         accounts.users.add(
             User(name, full_name or name, frozenset(groups), "basic", datetime.now(UTC), password_hash=hashed)
@@ -54,11 +54,14 @@ def add(name: str, groups: Sequence[str], full_name: str | None) -> None:
         click.echo(f"{name}: added")
         auth = accounts.effective.settings.auth
         if auth is None or "basic" not in auth.auth_type:
-            click.echo("hpcwaas-api: accounts count when `auth.auth_type` has `basic` in it; it hasn't", err=True)
+            click.echo(
+                "hpcwaas-api: nobody can sign in with an account, since `auth.auth_type` doesn't contain `basic`",
+                err=True,
+            )
 
 
 @user.command("list")
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", help="Form of the list.")
+@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", help="Format of the list.")
 @settings_flags
 def list_(output: str) -> None:
     """List who may sign in with a password, and who has signed in by single sign-on."""
@@ -69,7 +72,7 @@ def list_(output: str) -> None:
 
 @user.command()
 @click.argument("name")
-@click.option("--keep-tokens", is_flag=True, help="Let access tokens count on: scripts go on with them.")
+@click.option("--keep-tokens", is_flag=True, help="Keep the user's access tokens valid, so that scripts go on.")
 @settings_flags
 def passwd(name: str, keep_tokens: bool) -> None:
     """Give NAME another password, end the user's sessions, and revoke their access tokens."""
@@ -91,9 +94,10 @@ def passwd(name: str, keep_tokens: bool) -> None:
 @click.argument("name")
 @settings_flags
 def suspend(name: str) -> None:
-    """Shut NAME out and end what they have: sessions, access tokens, sign-ins at the provider, and running executions.
+    """Shut NAME out: end their sessions and executions, and refuse their password and all their tokens.
 
-    A running service follows within 2 seconds. What is theirs stays, for the time after `unsuspend`.
+    A running service follows within 2 seconds. Files, keys and executions of the user are kept: they are there again
+    after `unsuspend`.
     """
     with reporting(), open_accounts() as accounts:
         existing(accounts, name)
@@ -110,7 +114,7 @@ def suspend(name: str) -> None:
 @click.argument("name")
 @settings_flags
 def unsuspend(name: str) -> None:
-    """Let NAME in again. They sign in anew and make new access tokens."""
+    """Let NAME in again. The user has to sign in again and to make new access tokens."""
     with reporting(), open_accounts() as accounts:
         existing(accounts, name)
         _end_sign_ins(accounts, name)  # what was made at the very moment of the suspension
@@ -126,11 +130,11 @@ def unsuspend(name: str) -> None:
 @click.option("--issuer", metavar="URL", help="The identity provider. Default: the one of the settings.")
 @settings_flags
 def move(name: str, sub: str, issuer: str | None) -> None:
-    """Let the account NAME belong to another user of the identity provider.
+    """Give the account NAME to another user of the identity provider.
 
-    An account belongs to whoever signed in to it first, whatever the names are later. Whoever had this one can't use it
-    any more: its sessions end, and its access tokens are revoked. If the user had another account here, that belongs to
-    nobody after this.
+    An account belongs to the user who signed in to it first, even if names change later. The former owner can't use it
+    any more: its sessions end, and its access tokens are revoked. If the new owner had another account here, nobody
+    owns that one afterwards.
     """
     with reporting(), open_accounts() as accounts:
         from hpcwaas.errors import BadRequest, Conflict
@@ -139,11 +143,11 @@ def move(name: str, sub: str, issuer: str | None) -> None:
         known = None if auth is None else auth.issuer or auth.user_info_url
         issuer = issuer or known
         if issuer is None:
-            raise BadRequest("The settings name no identity provider: give --issuer.")
+            raise BadRequest("The settings name no identity provider: name it by --issuer.")
         if not 0 < len(sub) <= 255:
             raise BadRequest("--sub has 1 to 255 characters.")
         if existing(accounts, name).source != "sso":
-            raise Conflict(f"{name} signs in with a password and belongs to nobody at an identity provider.")
+            raise Conflict(f"{name} signs in with a password, so no user of an identity provider can own this account.")
         before = accounts.users.move(name, issuer, sub)
         for subject in (name, *([before] if before else [])):
             accounts.users.change(subject, signed_out_at=datetime.now(UTC))
@@ -159,10 +163,10 @@ def move(name: str, sub: str, issuer: str | None) -> None:
 @click.argument("new")
 @settings_flags
 def issuer(old: str, new: str) -> None:
-    """Follow an identity provider that changes its address: accounts of OLD belong to the same users of NEW.
+    """Follow an identity provider to a new address: accounts of OLD belong to the same users of NEW.
 
-    OLD and NEW are the provider's `issuer`, exactly. Only for the same provider: what a user's id means there must not
-    have changed.
+    OLD and NEW are the provider's `issuer`, exactly. Use this only if it is the same provider, whose user ids mean the
+    same as before.
     """
     with reporting(), open_accounts() as accounts:
         from hpcwaas.errors import NotFound
@@ -177,7 +181,12 @@ def issuer(old: str, new: str) -> None:
 @user.command()
 @click.argument("name")
 @click.option(
-    "--group", "-g", "given", multiple=True, metavar="GROUP", help="A group; may be repeated. None: no group."
+    "--group",
+    "-g",
+    "given",
+    multiple=True,
+    metavar="GROUP",
+    help="A group; may be repeated. Without this option: no groups.",
 )
 @settings_flags
 def groups(name: str, given: tuple[str, ...]) -> None:
@@ -186,7 +195,7 @@ def groups(name: str, given: tuple[str, ...]) -> None:
         from hpcwaas.errors import Conflict
 
         if existing(accounts, name).source != "basic":
-            raise Conflict(f"{name} signs in by single sign-on, and the identity provider tells the groups.")
+            raise Conflict(f"{name} signs in by single sign-on, so the groups come from the identity provider.")
         accounts.users.change(name, groups=frozenset(given))
         if "operator" not in accounts.roles(name, frozenset(given)):
             accounts.tokens.drop_scope(name, "admin")

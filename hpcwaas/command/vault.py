@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from hpcwaas.configuration.settings import Settings
 
 
-@click.group(short_help="Look after the keys of the embedded vault.")
+@click.group(short_help="Manage the keys of the embedded vault.")
 def vault() -> None:
-    """Look after the keys that the embedded vault seals private keys with.
+    """Manage the keys with which the embedded vault seals private keys.
 
-    To change the key: `hpcwaas-api vault new-key`, then `hpcwaas-api vault rekey`, while the service runs.
+    To change the key, run `hpcwaas-api vault new-key` and then `hpcwaas-api vault rekey`, while the service runs.
     """
 
 
@@ -28,7 +28,7 @@ def vault() -> None:
 def new_key() -> None:
     """Put a new key before the others in the file `vault.key` of the data directory.
 
-    A running service seals with it from now on, and opens with all of them.
+    From then on a running service seals with the new key, and opens with all keys.
     """
     with reporting(), _embedded() as settings:
         from hpcwaas.errors import ConfigurationError
@@ -37,24 +37,26 @@ def new_key() -> None:
         if settings.vault.key is not None:
             raise ConfigurationError(
                 "vault.key",
-                "is set, so there is no file: put the present key into `vault.previous_keys` and a new one, made with "
-                "`openssl rand -base64 32`, here",
+                "is set, so there is no file of keys: move the present key to `vault.previous_keys`, and set "
+                "`vault.key` to a new one, made with `openssl rand -base64 32`",
             )
         path = settings.vault_key_file
         ids = add_key(path).ids
         audit = open_audit(settings)
         audit.record_command("vault new-key", ids[0])
         audit.close()
-        click.echo(f"{path}: key {ids[0]} seals from now on, {len(ids)} keys open; next: `hpcwaas-api vault rekey`")
+        click.echo(
+            f"{path}: key {ids[0]} seals from now on, and {len(ids)} keys open. Run `hpcwaas-api vault rekey` next."
+        )
 
 
 @vault.command()
 @settings_flags
 def rekey() -> None:
-    """Have all private keys sealed by the newest key, the first in the file `vault.key` or the setting of that name.
+    """Seal all private keys with the newest key: the first one in the file `vault.key`, or the setting of that name.
 
-    Services may run meanwhile. Where the key is a setting, restart them all with the new one first. It may be stopped
-    at any time and done again. Exits with 1 when something is left to do.
+    Services may run meanwhile. If the key is a setting, restart all of them with the new key first. You can interrupt
+    the command at any time and repeat it. Exits with 1 if something is left to do.
     """
     with reporting(), _embedded() as settings:
         from hpcwaas.configuration.checks import OUTDATED, has_database
@@ -65,7 +67,7 @@ def rekey() -> None:
         from hpcwaas.vault.keyring import load_keys
 
         if not has_database(settings):
-            raise ConfigurationError("store.url", "there is no database yet, so nothing is sealed")
+            raise ConfigurationError("store.url", "there is no database yet, so there is nothing to seal")
         keys = load_keys(settings.vault, settings.vault_key_file)
         database, audit = Database(settings.database_url), open_audit(settings)
         try:
@@ -80,22 +82,23 @@ def rekey() -> None:
             database.close()
             audit.close()
         click.echo(
-            f"key {keys.ids[0]}: {done.anew + late.anew} private keys sealed anew, {done.already} had been before"
+            f"key {keys.ids[0]}: {done.anew + late.anew} private keys sealed anew, {done.already} were sealed with it "
+            "before"
         )
         if late.unreadable:
             raise ConfigurationError(
                 "vault.previous_keys",
-                f"no key opens {', '.join(late.unreadable)}: bring the key back that sealed them, or have these SSH "
-                "keys rotated or deleted",
+                f"no key opens {', '.join(late.unreadable)}: restore the key that sealed them, or let their owners "
+                "rotate or delete these SSH keys",
             )
         if late.anew:
             raise ConfigurationError(
                 "vault.key",
-                "a service that still runs with the older key goes on sealing with it: restart it and do this again",
+                "a running service still seals with the older key: restart that service and repeat this command",
             )
         if len(keys.ids) > 1:
             click.echo(
-                "The older keys aren't needed any more, but for backups of the database: keep them there, and remove "
+                "The older keys are needed only for backups of the database: keep them with these backups, and remove "
                 f"them from {_place(settings)}."
             )
 
@@ -122,7 +125,8 @@ def _embedded() -> Iterator[Settings]:
     if settings.vault_config is not None:
         raise ConfigurationError(
             "vault_config",
-            "private keys rest in HashiCorp Vault or OpenBao, which has keys of its own: `vault operator rotate`",
+            "private keys are kept in HashiCorp Vault or OpenBao, which has keys of its own: run "
+            "`vault operator rotate`",
         )
     make_data_dir(settings)
     yield settings

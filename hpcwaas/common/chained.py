@@ -218,7 +218,7 @@ def _fault(members: Mapping[str, object], found: Finding) -> str | None:
     if not found.records or previous == found.last:
         return None
     if previous is None:
-        return "a new chain begins here: what stood before it was removed, or moved where the service didn't find it."
+        return "a new chain begins here: earlier records were removed, or moved where the service didn't find them."
     return "the line before it was changed or removed, or one was added there."
 
 

@@ -115,7 +115,7 @@ def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> 
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             setting,
-            f"the file {path} isn't one that this service wrote: bring that one back",
+            f"the file {path} wasn't written by this service: restore the original file",
         ) from error
 
 

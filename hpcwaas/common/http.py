@@ -61,9 +61,9 @@ class Failure(Enum):
     NO_TIME_LEFT = _Row(UpstreamTimeout, "{Server} takes too long to answer.", sent=False, again=False)
     TOO_LARGE = _Row(UpstreamFailed, "{Server} gave an answer that is far too large.", sent=True, again=False)
     UNINTELLIGIBLE = _Row(UpstreamFailed, "{Server} gave an answer that can't be understood.", sent=True, again=False)
-    BUSY = _Row(Unavailable, "{Server} takes no more requests at the moment.", sent=True, again=False)
+    BUSY = _Row(Unavailable, "{Server} accepts no more requests at the moment.", sent=True, again=False)
     DOWN = _Row(Unavailable, "{Server} is down or overloaded.", sent=True, again=True)
-    PROXY = _Row(UpstreamFailed, "A proxy before {server} gets no answer from it.", sent=True, again=True)
+    PROXY = _Row(UpstreamFailed, "The proxy in front of {server} gets no answer from it.", sent=True, again=True)
 
 
 _STATUSES = {429: Failure.BUSY, 502: Failure.PROXY, 503: Failure.DOWN, 504: Failure.PROXY}

@@ -43,7 +43,7 @@ def _address(value: str) -> str:
 
 def _kept_from_others(value: str) -> str:
     if not re.fullmatch("0[67][0-7]0", value):
-        raise ValueError("expected '0660' or '0600': whoever may connect is believed to be a trusted proxy")
+        raise ValueError("expected '0660' or '0600': whoever can connect is trusted as a proxy")
     return value
 
 
@@ -76,7 +76,7 @@ def _url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("expected a URL such as https://host.example.org:8088")
     if parts.username is not None:
-        raise ValueError("holds credentials: they have settings of their own")
+        raise ValueError("contains credentials: use the settings for them instead")
     return value.rstrip("/")
 
 
@@ -84,7 +84,9 @@ def _origin_url(value: str) -> str:
     """A URL that secrets are sent to: https, or this machine."""
     parts = urlsplit(_url(value))
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise ValueError("must be https: tokens travel there. Only on this machine (localhost) http is accepted")
+        raise ValueError(
+            "must be https, because tokens are sent there; http is accepted only for this machine (localhost)"
+        )
     return value
 
 

@@ -17,7 +17,7 @@ from hpcwaas.identity.passwords import is_hash
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings, TermsSettings
 from hpcwaas.vault.settings import HashiCorpSettings
 
-OUTDATED = "the database's schema isn't this version's: run `hpcwaas-api db upgrade`"
+OUTDATED = "the database has the schema of another version: run `hpcwaas-api db upgrade`"
 
 _SSO_URLS = ("auth_url", "token_url", "user_info_url")
 _SHARED_CLAIMS = frozenset(
@@ -45,7 +45,7 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
     if problem := _directory(settings.data_dir):
         yield ConfigurationError("data_dir", problem)
     if settings.store.url is None and "?" in str(settings.data_dir):
-        yield ConfigurationError("data_dir", "can't hold a question mark: the database's URL would end there")
+        yield ConfigurationError("data_dir", "can't contain a question mark: the database's URL would end there")
     if settings.store.url is not None and (problem := _store_url(settings.store.url)):
         yield ConfigurationError("store.url", problem)
     if settings.audit.file is not None and (problem := _file(settings.audit.file)):
@@ -58,7 +58,7 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield from _vault(settings.vault_config)
         for name in settings.vault.model_fields_set:
             yield ConfigurationError(
-                f"vault.{name}", "is for the embedded vault, which `vault_config` turns off: remove it"
+                f"vault.{name}", "belongs to the embedded vault, which `vault_config` turns off: remove it"
             )
 
 
@@ -70,7 +70,9 @@ def _directory(path: Path) -> str | None:
             return f"{path} isn't writable"
         owner = path.stat().st_uid
         return (
-            None if owner == os.geteuid() else f"{path} belongs to another account (number {owner}): name one inside it"
+            None
+            if owner == os.geteuid()
+            else f"{path} belongs to another account (number {owner}): name a directory inside of it"
         )
     parent = next(it for it in path.parents if os.access(it, os.F_OK))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
@@ -82,7 +84,7 @@ def _file(path: Path) -> str | None:
     if os.access(path, os.F_OK):
         return None if not path.is_dir() and os.access(path, os.W_OK) else f"{path} can't be written"
     writable = path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
-    return None if writable else f"{path} doesn't exist and can't be made: {path.parent} is no directory to write in"
+    return None if writable else f"{path} doesn't exist and can't be made: this account can't write in {path.parent}"
 
 
 def _store_url(url: str) -> str | None:
@@ -132,15 +134,18 @@ def _auth(auth: AuthSettings) -> Iterator[ConfigurationError]:
 def _terms(terms: TermsSettings) -> Iterator[ConfigurationError]:
     told = terms.text is not None or terms.url is not None
     if terms.version is None and told:
-        yield ConfigurationError("auth.terms.version", "is required where there are terms of use")
+        yield ConfigurationError("auth.terms.version", "is required if there are terms of use")
     if terms.version is not None and not told:
-        yield ConfigurationError("auth.terms.text", "is required where there is a version of them, or else `url`")
+        yield ConfigurationError("auth.terms.text", "or `auth.terms.url` is required if `auth.terms.version` is set")
 
 
 def _step_up(auth: AuthSettings) -> Iterator[ConfigurationError]:
     demands = [name for name in ("acr_values", "max_age") if getattr(auth.step_up, name)]
     if not demands and auth.step_up != StepUpSettings():
-        yield ConfigurationError("auth.step_up.acts", "demand nothing without `acr_values` or `max_age`")
+        yield ConfigurationError(
+            "auth.step_up.acts",
+            "have no effect without `acr_values` or `max_age`: set one of them, or remove `auth.step_up`",
+        )
     if "acr_values" in demands and "sso" not in auth.auth_type:
         yield ConfigurationError("auth.step_up.acr_values", "can't be met by passwords: add `sso` to `auth_type`")
     if demands and "sso" in auth.auth_type and auth.issuer is None:
@@ -153,10 +158,13 @@ def _claims(auth: AuthSettings) -> Iterator[ConfigurationError]:
     if auth.subject_claim in _SHARED_CLAIMS:
         yield ConfigurationError(
             "auth.subject_claim",
-            f"`{auth.subject_claim}` isn't unique, or users choose it: somebody could take an account over",
+            f"`{auth.subject_claim}` isn't unique, or users choose it, so a user could take over somebody else's "
+            "account: name another claim, such as `sub`",
         )
     if auth.assume_verified and auth.subject_claim not in ("email", "phone_number"):
-        yield ConfigurationError("auth.assume_verified", "is used with `subject_claim: email` or `phone_number` only")
+        yield ConfigurationError(
+            "auth.assume_verified", "is used only with `subject_claim: email` or `phone_number`: remove it"
+        )
 
 
 def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationError]:
@@ -169,7 +177,7 @@ def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationEr
         if name not in given:
             yield ConfigurationError(f"auth.{name}", "is required by `auth_type: sso`")
     if auth.redirect_url is not None and not auth.redirect_url.endswith(CALLBACK):
-        detail = f"must end with {CALLBACK}: that is where this service takes browsers back"
+        detail = f"must end with {CALLBACK}: the provider sends browsers back to that path of this service"
         yield ConfigurationError("auth.redirect_url", detail)
     if auth.client_secret is not None and not auth.client_secret.get_secret_value():
         yield ConfigurationError("auth.client_secret", "can't be empty")
@@ -179,12 +187,12 @@ def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationEr
             yield ConfigurationError(f"auth.{name}", "isn't used when there is an `issuer`: remove one of the two")
     elif not urls:
         yield ConfigurationError(
-            "auth.issuer", f"is required by `auth_type: sso`, or in place of it all of {', '.join(_SSO_URLS)}"
+            "auth.issuer", f"is required by `auth_type: sso`, or instead all of {', '.join(_SSO_URLS)}"
         )
     else:
         for name in _SSO_URLS:
             if name not in given:
-                yield ConfigurationError(f"auth.{name}", "is required where there is no `issuer`")
+                yield ConfigurationError(f"auth.{name}", "is required if there is no `issuer`")
     if auth.ca_file is not None and not os.access(auth.ca_file, os.R_OK):
         yield ConfigurationError("auth.ca_file", f"{auth.ca_file} can't be read")
 
@@ -202,7 +210,7 @@ def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:
         name for name in ("role_id", "secret_id", "role", "token", "token_file") if getattr(vault, name) is not None
     }
     for name in sorted(given - {*uses[method]}):
-        yield ConfigurationError(f"vault_config.{name}", f"isn't used by `auth_method: {method}`")
+        yield ConfigurationError(f"vault_config.{name}", f"isn't used by `auth_method: {method}`: remove it")
     missing = [name for name in uses[method] if name not in given]
     if method == "token":
         if len(missing) != 1:
@@ -211,7 +219,7 @@ def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:
         for name in missing:
             yield ConfigurationError(f"vault_config.{name}", f"is required by `auth_method: {method}`")
     if vault.is_secret_wrapped and method != "approle":
-        yield ConfigurationError("vault_config.is_secret_wrapped", f"isn't used by `auth_method: {method}`")
+        yield ConfigurationError("vault_config.is_secret_wrapped", f"isn't used by `auth_method: {method}`: remove it")
     for name, path in (("ca_file", vault.ca_file), ("token_file", vault.token_file)):
         if path is not None and not os.access(path, os.R_OK):
             yield ConfigurationError(f"vault_config.{name}", f"{path} can't be read")

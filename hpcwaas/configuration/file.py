@@ -54,16 +54,16 @@ def read_file(path: Path) -> ConfigurationFile:
         # Not chained: the error's own text quotes the line, which may hold a secret.
         raise ConfigurationError("--config", f"{where} isn't YAML: {error.problem}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigurationError("--config", f"{path} isn't usable as YAML: {type(error).__name__}") from None
+        raise ConfigurationError("--config", f"{path} can't be read as YAML: {type(error).__name__}") from None
     if not isinstance(tree, dict):
-        raise ConfigurationError("--config", f"{path} should hold settings as `name: value`")
+        raise ConfigurationError("--config", f"{path} has to contain settings as `name: value`")
     return ConfigurationFile(tree, lines, duplicates)
 
 
 def _walk(node: yaml.Node, path: Way, lines: dict[Way, int], above: frozenset[int]) -> Iterator[Way]:
     """Notes the lines and yields the duplicates below a node."""
     if id(node) in above:
-        raise RecursionError("an alias refers to what it stands in")
+        raise RecursionError("an alias refers to a value that contains it")
     above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         seen = set()

@@ -130,12 +130,12 @@ class _Sources:
                 continue
             origin, plain = f"variable {name}", name.replace(".", "_")
             if plain in seen:
-                self.refuse((name,), f"is the same setting as {seen[plain]}: give one of them")
+                self.refuse((name,), f"is the same setting as {seen[plain]}: remove one of them")
             seen[plain] = name
             if plain in known:
                 self._add_text(known[plain], environ[name], origin)
             else:
-                self.refuse((name,), f"no setting has this variable{_suggestion(plain, known)}")
+                self.refuse((name,), f"there is no such setting{_suggestion(plain, known)}")
 
     def add_flags(self, flags: Mapping[str, object]) -> None:
         """Takes flags of the command line."""
@@ -169,7 +169,7 @@ class _Sources:
                     self.refuse(leaf.path, "expected a list in YAML", origin)
                     return
         elif not text:
-            self.refuse(leaf.path, "is empty: give a value, or leave it out", origin)
+            self.refuse(leaf.path, "is empty: give it a value, or unset it", origin)
             return
         self._put(leaf.path, _anchored(leaf, value, Path.cwd()), origin)
 

@@ -28,7 +28,7 @@ class AuditSettings(Section):
     syslog: str | None = Field(
         None,
         pattern=r"^(/.+|[^/\s]+:[0-9]{1,5})$",
-        description="Syslog server that gets each record, too: path of its socket, such as `/dev/log` (also "
+        description="Syslog server to which each record is sent as well: path of its socket, such as `/dev/log` (also "
         "journald's), or `HOST:PORT` for UDP.",
     )
 
@@ -60,13 +60,13 @@ class ServerSettings(Section):
     longest_poll: int = Field(
         90,
         gt=0,
-        description="Seconds after which whoever follows a log is answered even without news. Keep it below the time "
-        "that reverse proxies wait for an answer (`proxy_read_timeout` of nginx).",
+        description="Seconds after which a request that follows a log is answered even without new lines. Keep "
+        "it below the time that reverse proxies wait for an answer (`proxy_read_timeout` of nginx).",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count. "
-        "Whoever connects by a Unix socket is trusted anyway.",
+        "Connections by a Unix socket are always trusted.",
     )
     socket_mode: Mode = Field(
         "0660",
@@ -100,7 +100,9 @@ class Settings(Section):
         default_factory=lambda: (
             Path(os.environ.get("XDG_DATA_HOME") or Path.home().joinpath(".local", "share")) / "hpcwaas"
         ),
-        description="Directory of everything the service keeps. On a local disk. Default: `~/.local/share/hpcwaas`.",
+        description=(
+            "Directory for everything that the service keeps, on a local disk. Default: `~/.local/share/hpcwaas`."
+        ),
     )
     auth: AuthSettings | None = Field(None, description="How users sign in. Without it: one local user with a token.")
     store: StoreSettings = Field(default_factory=StoreSettings)

@@ -37,16 +37,16 @@ def problems(path: Path, settings: Settings) -> Iterator[str]:
     of_engines = (place for section in settings.engines.values() for place in section.writable_places())
     for name, holder in (("data_dir", settings.data_dir), *of_engines):
         if real.is_relative_to(os.path.realpath(holder)):
-            yield f"{path} isn't read: it lies in {name}, where what users run may write; move it to /etc/hpcwaas-api"
+            yield f"{path} isn't read: it is in {name}, where executions may write; move it to /etc/hpcwaas-api"
     for place in _EXECUTIONS_READ:
         if real.is_relative_to(os.path.realpath(place)):
-            yield f"{path} isn't read: what users run can read all of {place}; move it to /etc/hpcwaas-api"
+            yield f"{path} isn't read: executions can read all of {place}; move it to /etc/hpcwaas-api"
 
 
 def warnings(path: Path, settings: Settings) -> Iterator[str]:
     """What of a file should be otherwise, and stops nothing."""
     if path.stat().st_mode & stat.S_IROTH and _holds_secrets(settings):
-        yield f"{path} holds secrets, and everybody on this machine can read it; `chmod o-r {path}`"
+        yield f"{path} contains secrets, and everybody on this machine can read it; `chmod o-r {path}`"
 
 
 def _holds_secrets(settings: Settings) -> bool:

@@ -105,7 +105,7 @@ BUILT_IN = (
             Flag(
                 "--a4c_password",
                 "alien_config.password",
-                "Its password. Better in a variable: processes can be listed.",
+                "Password of that account. Better given in a variable: other users can list processes.",
                 secret=True,
             ),
             Flag("--a4c_ca_file", "alien_config.ca_file", "Certificates to trust for Alien4Cloud."),

@@ -34,7 +34,7 @@ def application(config_file: str | None = None) -> Any:
     found = read(Path(config_file) if config_file else None, os.environ, {})
     settings = found.settings
     if settings.local:
-        raise ConfigurationError("auth", "is required here: the local mode runs by the command `hpcwaas-api` only")
+        raise ConfigurationError("auth", "is required here: only the command `hpcwaas-api` offers the local mode")
     logs.configure(settings)
     make_data_dir(settings)
     for warning in (*found.warnings, *advice(settings.auth)):

@@ -114,7 +114,7 @@ class Connections:
         _LOGGER.warning(
             "A request from %s has the header X-Forwarded-For, which is ignored: no trusted proxy sent it. If it was "
             "your reverse proxy, let it connect by a Unix socket (listen_address: unix:/run/hpcwaas/http.sock) or name "
-            "its address in server.trusted_proxies; until then all its users count as one address.",
+            "its address in server.trusted_proxies; until then all users behind it count as one address.",
             address,
         )
 

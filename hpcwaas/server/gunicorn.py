@@ -122,7 +122,7 @@ class _Readiness:
             text = local_mode.welcome(self._url, token, self._settings.data_dir, self._settings.local_token_file)
             print(text, flush=True)  # noqa: T201 # for people, no log
         except OSError as error:  # a full disk or a closed pipe: the service works all the same
-            _LOGGER.warning("Couldn't tell how to log in: %s", error)
+            _LOGGER.warning("The service couldn't print how to sign in: %s", error)
 
     def withdraw(self) -> None:
         """Called by the master when the service ends."""

@@ -71,9 +71,11 @@ def read(version: str, target: bytes, fields: Sequence[tuple[bytes, bytes]], *, 
         elif name == b"x-forwarded-proto":
             head.scheme = value.decode("latin-1").strip().lower()
     if hosts > 1 or (hosts == 0 and version == "1.1"):
-        raise RefusedError(400, "A request has the header `Host` exactly once.")
+        raise RefusedError(400, "A request needs the header `Host` exactly once.")
     if upgrade and head.body:
-        raise RefusedError(501, "No other protocol is spoken here: send what has a body without `Upgrade`.")
+        raise RefusedError(
+            501, "This service speaks HTTP only: send a request with a body without the header `Upgrade`."
+        )
     return head
 
 
@@ -90,6 +92,6 @@ def _check_size(version: str, target: bytes, fields: Sequence[tuple[bytes, bytes
 
 def _check_encoding(version: str, value: bytes) -> None:
     if version == "1.0":
-        raise RefusedError(400, "HTTP/1.0 has no `Transfer-Encoding`.")
+        raise RefusedError(400, "A request in HTTP/1.0 can't have the header `Transfer-Encoding`.")
     if value.lower() != b"chunked":
-        raise RefusedError(501, "`Transfer-Encoding` can be nothing but `chunked` here.")
+        raise RefusedError(501, "The only `Transfer-Encoding` that this service accepts is `chunked`.")

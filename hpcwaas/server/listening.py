@@ -103,11 +103,13 @@ def _check_unix(address: str, local: bool) -> None:
     directory = Path(address.removeprefix(UNIX)).parent
     if local:
         raise ConfigurationError(
-            _SETTING, f"{address} needs an `auth` section: the command `waas` of a local user reaches no Unix socket"
+            _SETTING,
+            f"{address} needs an `auth` section: in the local mode the command `waas` can't connect by a Unix socket",
         )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise ConfigurationError(
-            _SETTING, f"can't listen on {address}: the directory {directory} isn't there to write to"
+            _SETTING,
+            f"can't listen on {address}: the directory {directory} doesn't exist, or this account can't write in it",
         )
 
 
@@ -145,7 +147,7 @@ def _resolve(address: str) -> Sequence[_Resolved]:
             flags=socket.AI_PASSIVE,
         )
     except (socket.gaierror, UnicodeError) as error:
-        raise ConfigurationError(_SETTING, f"the host of {address} isn't known to this machine") from error
+        raise ConfigurationError(_SETTING, f"this machine can't find the host of {address}: check the name") from error
     return [(family, where) for family, _, _, _, where in found]
 
 

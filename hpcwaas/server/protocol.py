@@ -112,12 +112,14 @@ class Protocol(HttpToolsProtocol):
         elif head is None and cycle is self.cycle and cycle is not None and cycle.more_body:
             self._frames += len(data) - (self._body - body)
             if self._frames > _MAX_FRAMES + self._body:
-                self._refuse(RefusedError(400, "The body consists of too many and too small chunks."))
+                self._refuse(RefusedError(400, "The body has too many small chunks."))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         if self._deaf or len(self.pipeline) >= _PIPELINED:
-            self._fault = RefusedError(400, "Too many requests were sent ahead.")
+            self._fault = RefusedError(
+                400, "The connection has too many requests that wait for the answer to an earlier one."
+            )
             raise self._fault
         if self._head is None:
             self._head = 0
@@ -280,7 +282,7 @@ class Protocol(HttpToolsProtocol):
         elif now - self._waits_since > self._limit():
             if self._head:
                 self._refuse(
-                    RefusedError(408, f"The head of the request wasn't there after {patience.head:.0f} seconds.")
+                    RefusedError(408, f"The head of the request wasn't complete after {patience.head:.0f} seconds.")
                 )
             else:
                 self.transport.close()

@@ -42,10 +42,10 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_where_executions_write_is_refused_in_home_too(tmp_path: Path) -> None:
     written(tmp_path / "data" / ".hpcwaas-api.yaml")
-    with pytest.raises(ConfigurationError, match="it lies in data_dir"):
+    with pytest.raises(ConfigurationError, match="it is in data_dir"):
         read(None, {"HOME": str(tmp_path / "data")}, {})
     file = written(tmp_path / "scratch" / "a.yml", SHARED + f"cwl: {{writable: ['{tmp_path / 'scratch'}']}}\n")
-    assert "it lies in cwl.writable" in refusal(file)
+    assert "it is in cwl.writable" in refusal(file)
 
 
 def test_a_file_or_data_directory_of_another_account_is_refused(
@@ -66,7 +66,7 @@ def test_a_file_or_data_directory_of_another_account_is_refused(
 
 def test_secrets_that_everybody_can_read_are_told(tmp_path: Path) -> None:
     (warning,) = read(written(tmp_path / "etc" / "a.yml", mode=0o644), {}, {}).warnings
-    assert "holds secrets, and everybody on this machine can read it" in warning
+    assert "contains secrets, and everybody on this machine can read it" in warning
     assert read(written(tmp_path / "etc" / "b.yml"), {}, {}).warnings == ()
 
 

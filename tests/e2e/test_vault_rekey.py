@@ -46,14 +46,14 @@ def test_from_one_key_to_another(service: Service) -> None:
     assert service.user("POST", "/ssh_keys").status_code == 201
     both = sealed_by(service)
     (new,) = both - {old}
-    assert f"key {new} seals from now on, 2 keys open" in added.stdout
+    assert f"key {new} seals from now on, and 2 keys open" in added.stdout
 
     done = service.command("vault", "rekey")
     assert (done.returncode, sealed_by(service)) == (0, {new}), done.stderr
-    assert done.stdout.startswith(f"key {new}: 3 private keys sealed anew, 1 had been before\n")
+    assert done.stdout.startswith(f"key {new}: 3 private keys sealed anew, 1 were sealed with it before\n")
     assert f"remove them from {path}, all lines but the first" in done.stdout
     again = service.command("vault", "rekey")
-    assert (again.returncode, again.stdout.startswith(f"key {new}: 0 private keys sealed anew, 4 had")) == (0, True)
+    assert (again.returncode, again.stdout.startswith(f"key {new}: 0 private keys sealed anew, 4 were sealed")) == (0, True)
     assert vault(service) == ("ok", [])
 
     path.write_text(path.read_text().splitlines()[0] + "\n")

@@ -124,7 +124,7 @@ def test_the_first_line_is_the_password(end: str) -> None:
 
 def test_a_name_is_taken_once(database: Database) -> None:
     done("add", "anna")
-    assert "There is a user anna already" in refused("add", "anna")
+    assert "There is already a user anna" in refused("add", "anna")
     UserStore(database).add(User("sepp", "Sepp", frozenset(), "sso", NOW))
     assert "There is a user sepp already" in refused("add", "sepp")
 
@@ -251,7 +251,7 @@ def test_accounts_that_do_not_count_yet(tmp_path: Path) -> None:
     (tmp_path / ".hpcwaas-api.yaml").write_text(f"data_dir: {tmp_path / 'data'}\n")
     result = call("add", "anna")
     assert result.exit_code == 0
-    assert "accounts count when `auth.auth_type` has `basic` in it" in result.stderr
+    assert "`auth.auth_type` doesn't contain `basic`" in result.stderr
 
 
 def test_a_password_is_never_an_argument() -> None:

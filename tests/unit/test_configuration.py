@@ -150,7 +150,7 @@ def test_accounts_in_a_variable() -> None:
 
 @pytest.mark.parametrize("name", ["HWA_CWL_MAX_RUNING", "HWA_CWL.MAX_RUNING"])
 def test_unknown_variable_is_named_with_a_suggestion(name: str) -> None:
-    assert problems(environ={name: "3"}) == [f"{name}: no setting has this variable; did you mean HWA_CWL_MAX_RUNNING?"]
+    assert problems(environ={name: "3"}) == [f"{name}: there is no such setting; did you mean HWA_CWL_MAX_RUNNING?"]
 
 
 def test_empty_variable_is_refused() -> None:
@@ -212,7 +212,7 @@ def test_address_of_another_machine(write: Write) -> None:
 
 def test_host_that_nobody_knows() -> None:
     (problem,) = problems(listen_address="nowhere.invalid:80")
-    assert "isn't known" in problem
+    assert "can't find the host" in problem
 
 
 @pytest.mark.parametrize("address", ["9090", "localhost", "localhost:http", "::1:80", "127.0.0.1:99999"])
@@ -272,7 +272,7 @@ def test_url_of_every_address_and_of_ipv6(write: Write) -> None:
         ("vault_config: {auth_method: token}", "vault_config.token: give either this or"),
         ("vault_config: {auth_method: jwt, token_file: /dev/null}", "vault_config.role: is required by"),
         ("vault_config: {auth_method: token, token: t, is_secret_wrapped: true}", "vault_config.is_secret_wrapped"),
-        ("{vault: {key: k}, vault_config: {role_id: r, secret_id: s}}", "vault.key: is for the embedded vault"),
+        ("{vault: {key: k}, vault_config: {role_id: r, secret_id: s}}", "vault.key: belongs to the embedded vault"),
         ("listen_address: 'unix:relative.sock'", "listen_address: expected unix:/PATH"),
         ("server: {socket_mode: '0666'}", "server.socket_mode: expected '0660' or '0600'"),
         ("server: {trusted_proxies: [nginx]}", "server.trusted_proxies[0]: expected an IP address or network"),

@@ -129,10 +129,10 @@ def test_what_is_shown_can_be_taken_back(tmp_path: Path) -> None:
             {"auth_type": "sso"},
             ["client_id: is required by `auth_type: sso`", "client_secret", "redirect_url", "issuer"],
         ),
-        ({"auth_type": "sso", **CLIENT}, ["auth.issuer: is required by `auth_type: sso`, or in place of it all of"]),
+        ({"auth_type": "sso", **CLIENT}, ["auth.issuer: is required by `auth_type: sso`, or instead all of"]),
         (
             {"auth_type": "sso", **CLIENT, "auth_url": URLS["auth_url"]},
-            ["auth.token_url: is required where there is no `issuer`", "auth.user_info_url: is required"],
+            ["auth.token_url: is required if there is no `issuer`", "auth.user_info_url: is required"],
         ),
         (
             {"auth_type": "sso", **CLIENT, "issuer": "https://idp.example.org", "token_url": URLS["token_url"]},
@@ -158,7 +158,7 @@ def test_what_is_shown_can_be_taken_back(tmp_path: Path) -> None:
         ({"auth_type": "sso", **CLIENT, "issuer": "http://idp.example.org"}, ["auth.issuer: must be https"]),
         (
             {"auth_type": "sso", **CLIENT, **URLS, "token_url": f"https://x:{SECRET}@idp/token"},
-            ["auth.token_url: holds credentials"],
+            ["auth.token_url: contains credentials"],
         ),
         ({"auth_type": "sso,ldap", **CLIENT, **URLS}, ["auth.auth_type[1]: should be 'basic' or 'sso'"]),
         (

@@ -80,10 +80,10 @@ def asked(client: HTTPClient, url: str) -> requests.Response:
         ([HEAD], 1, UpstreamTimeout, "The oracle takes too long to answer.", True, False),
         ([HEAD, *[b" "] * 30], 0.05, UpstreamTimeout, "The oracle takes too long to answer.", True, False),
         ([HEAD, b" " * 2000], 0, UpstreamFailed, "The oracle gave an answer that is far too large.", True, False),
-        (status("502 Bad"), 0, UpstreamFailed, "A proxy before the oracle gets no answer from it.", True, True),
-        (status("504 Late"), 0, UpstreamFailed, "A proxy before the oracle gets no answer from it.", True, True),
+        (status("502 Bad"), 0, UpstreamFailed, "The proxy in front of the oracle gets no answer from it.", True, True),
+        (status("504 Late"), 0, UpstreamFailed, "The proxy in front of the oracle gets no answer from it.", True, True),
         (status("503 Down"), 0, Unavailable, "The oracle is down or overloaded.", True, True),
-        (status("429 Busy"), 0, Unavailable, "The oracle takes no more requests at the moment.", True, False),
+        (status("429 Busy"), 0, Unavailable, "The oracle accepts no more requests at the moment.", True, False),
     ],
 )
 def test_each_failure_has_its_error(

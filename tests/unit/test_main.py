@@ -116,7 +116,7 @@ def test_check_tells_what_becomes_of_keys_of_the_service_before(monkeypatch: pyt
     monkeypatch.setenv("HWA_VAULT_CONFIG_UNRECORDED_KEYS", "refuse")
     assert call("config", "check").stderr == ""
     monkeypatch.setenv("HWA_VAULT_CONFIG_UNRECORDED_KEYS", "accept")
-    assert "whoever knows the id" in call("config", "check").stderr
+    assert "anybody who knows the id" in call("config", "check").stderr
 
 
 def test_the_token_is_shown_at_a_terminal_only(tmp_path: Path) -> None:
