@@ -126,7 +126,7 @@ def test_a_name_is_taken_once(database: Database) -> None:
     done("add", "anna")
     assert "There is already a user anna" in refused("add", "anna")
     UserStore(database).add(User("sepp", "Sepp", frozenset(), "sso", NOW))
-    assert "There is a user sepp already" in refused("add", "sepp")
+    assert "There is already a user sepp" in refused("add", "sepp")
 
 
 @pytest.mark.parametrize("command", ["add", "groups", "passwd", "suspend", "unsuspend"])
