@@ -113,9 +113,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         uploads.lookup,
         keys.used_by,
         signing_in.users.find,
-        settings.limits.executions,
-        settings.limits.stored,
-        settings.limits.inputs,
+        settings.limits,
     )
     logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
     keeper = Keeper(executions, stores.executions, [uploads.sweep, keys.sweep, stores.sweep], engines=engines.names)

@@ -18,7 +18,8 @@ from hpcwaas.api import durations, views
 from hpcwaas.api.bridge import park, time_left
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.logs import Logs
-from hpcwaas.core.models import ExecutionFilter, Level, OutputArchive, OutputFile, OutputValue, Status
+from hpcwaas.core.models import ExecutionFilter, Level, Status
+from hpcwaas.core.outputs import OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 

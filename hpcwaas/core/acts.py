@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
+from hpcwaas.core.people import Principal
+
 _NOTES: ContextVar[dict[str, object] | None] = ContextVar("notes", default=None)
 
 
@@ -16,6 +18,16 @@ def begin() -> dict[str, object]:
     notes: dict[str, object] = {}
     _NOTES.set(notes)
     return notes
+
+
+def note_owner(principal: Principal, owner: str | None) -> None:
+    """Notes whose things a request touches, when they aren't the caller's own.
+
+    Args:
+        owner: None when the caller didn't ask for anybody else's.
+    """
+    if owner not in (None, principal.subject):
+        note(owner=owner)
 
 
 def note(**details: object) -> None:

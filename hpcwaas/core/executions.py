@@ -13,20 +13,13 @@ from hpcwaas.common import calls, written
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.engines import Engines, inactive
-from hpcwaas.core.models import (
-    JSON,
-    Execution,
-    ExecutionFilter,
-    ExecutionState,
-    Output,
-    OutputValue,
-    Status,
-    WorkflowDetails,
-)
+from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status, WorkflowDetails
+from hpcwaas.core.outputs import Output, OutputValue
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import Engine, Prepared, UploadLookup
 from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.core.recent import RecentExecutions
+from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.core.starts_under_way import StartsUnderWay
 from hpcwaas.errors import (
     BadRequest,
@@ -77,9 +70,7 @@ class Executions:
         uploads: finds an owner's uploads.
         keys: finds the user's SSH keys that inputs name; see `SSHKeys.used_by`.
         who: finds a user by their subject; None for who is none any more.
-        at_most: how many that haven't ended one user may have.
-        room: bytes that one user may have stored, what is kept of executions included.
-        largest: bytes that the inputs of one may have as JSON.
+        limits: of each user.
     """
 
     def __init__(
@@ -90,9 +81,7 @@ class Executions:
         uploads: Callable[[str], UploadLookup],
         keys: Callable[[Principal, WorkflowDetails, Mapping[str, JSON]], Collection[str]],
         who: Callable[[str], Principal | None],
-        at_most: int | None = None,
-        room: int | None = None,
-        largest: int | None = None,
+        limits: LimitsPerUser,
     ) -> None:
         self._engines = engines
         self._catalogue = catalogue
@@ -100,9 +89,7 @@ class Executions:
         self._uploads = uploads
         self._keys = keys
         self._who = who
-        self._at_most = at_most
-        self._room = room
-        self._largest = largest
+        self._limits = limits
         self._recent = RecentExecutions()
         self.under_way = StartsUnderWay(records)
 
@@ -115,8 +102,7 @@ class Executions:
             InvalidInputs: all that is wrong with the inputs.
         """
         details = self._catalogue.details(principal, workflow_id, current=True)
-        if self._largest is not None:
-            _check_size(inputs, self._largest)
+        _check_size(inputs, self._limits.inputs)
         engine, own = self._engines.behind(details)
         prepared = engine.prepare(own, inputs, self._uploads(principal.subject))
         return Checked(details, inputs, engine, prepared, self._keys(principal, details, inputs))
@@ -156,8 +142,8 @@ class Executions:
             ),
             idempotency,
             checked.ssh_keys,
-            self._at_most,
-            self._room,
+            self._limits.executions,
+            self._limits.stored,
         )
         if not new:
             return execution
@@ -206,8 +192,7 @@ class Executions:
             except NotFound:
                 raise NotFound(_UNKNOWN) from None
             self._recent.put(execution)
-        if execution.owner != principal.subject:
-            acts.note(owner=execution.owner)
+        acts.note_owner(principal, execution.owner)
         return execution
 
     def refresh(self, execution: Execution, news: ExecutionState | None = None) -> Execution:
@@ -265,8 +250,7 @@ class Executions:
         listed = policy.whose(principal, wanted.owner)
         if wanted.shared_with is not None and wanted.owner is not None:
             raise BadRequest("`owner` and `shared` can't be combined.")
-        if listed != principal.subject:
-            acts.note(owner=wanted.owner)
+        acts.note_owner(principal, wanted.owner)
         if wanted.shared_with is not None:
             wanted = replace(wanted, shared_with=principal)
         else:
@@ -329,8 +313,8 @@ class Executions:
         if execution.state.status is not Status.FAILED or execution.reference is None:
             raise Conflict(f"The execution is {execution.state.status}; only one that has FAILED can be resumed.")
         engine = self._engines.of(execution)
-        if self._at_most is not None:
-            self._records.check_number(execution.owner, self._at_most)
+        if self._limits.executions is not None:
+            self._records.check_number(execution.owner, self._limits.executions)
         engine.resume(execution.reference)
         self._records.reopen(execution.id)
         self._recent.forget(execution.id)
@@ -383,12 +367,7 @@ class Executions:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
                 raise
             reason = f"Nobody can tell whether the execution was started. {error.detail}"
-        except (
-            NotFound,
-            Conflict,
-            BadRequest,
-            TooLarge,
-        ) as error:  # it never will start: the catalogue or uploads have changed
+        except (NotFound, Conflict, BadRequest, TooLarge) as error:  # never: the catalogue or uploads have changed
             reason = f"The service was restarted before the execution began, and then: {error.detail}"
         else:
             _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)

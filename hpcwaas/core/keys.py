@@ -128,8 +128,7 @@ class SSHKeys:
             Forbidden: a plain user asks for somebody else's.
         """
         listed = policy.whose(principal, owner)
-        if listed != principal.subject:
-            acts.note(owner=owner)
+        acts.note_owner(principal, owner)
         return list(reversed(self._records.of(listed)))
 
     def get(self, principal: Principal, key_id: str) -> SSHKey:
@@ -139,8 +138,7 @@ class SSHKeys:
             NotFound: unknown, or none that the user may see.
         """
         key = self._records.find_key(key_id, policy.reach(principal))
-        if key.owner != principal.subject:
-            acts.note(owner=key.owner)
+        acts.note_owner(principal, key.owner)
         return key
 
     def rotate(self, principal: Principal, key_id: str) -> SSHKey:

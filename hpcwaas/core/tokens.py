@@ -89,8 +89,7 @@ class Tokens:
             Forbidden: a plain user asks for somebody else's.
         """
         listed = policy.whose(principal, owner)
-        if listed != principal.subject:
-            acts.note(owner=owner)
+        acts.note_owner(principal, owner)
         return self._records.of(listed)
 
     def revoke(self, principal: Principal, token_id: str) -> None:
@@ -101,8 +100,7 @@ class Tokens:
         """
         owner = self._records.delete(token_id, policy.reach(principal))
         self._forget()
-        if owner != principal.subject:
-            acts.note(owner=owner)
+        acts.note_owner(principal, owner)
 
     def revoke_own(self, principal: Principal) -> None:
         """Revokes the token by which the user has signed in; nothing when it wasn't by one."""

@@ -104,8 +104,7 @@ class Uploads:
             NotFound: unknown, or none that the user may see.
         """
         upload = self._records.find_upload(upload_id, policy.reach(principal))
-        if upload.owner != principal.subject:
-            acts.note(owner=upload.owner)
+        acts.note_owner(principal, upload.owner)
         return upload
 
     def page(
@@ -121,8 +120,7 @@ class Uploads:
             Forbidden: a plain user asks for somebody else's.
         """
         listed = policy.whose(principal, owner)
-        if listed != principal.subject:
-            acts.note(owner=owner)
+        acts.note_owner(principal, owner)
         return self._records.page(listed, limit=limit, cursor=cursor)
 
     def lookup(self, owner: str) -> UploadLookup:

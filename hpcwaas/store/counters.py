@@ -12,13 +12,12 @@ from hpcwaas.store.upsert import upsert
 
 
 class CounterStore:
-    """Counts in windows of time: a window begins with the first count. Every method may raise `Unavailable`."""
+    """Obeys `Counters`. Counts in windows of time: a window begins with the first count."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, key: str, window: timedelta, now: datetime, amount: int = 1) -> int:
-        """See `Counters`."""
         first = {"key": key, "count": amount, "expires_at": now + window}
         over = CounterRow.expires_at <= now
         with self._database.write() as session:
@@ -33,18 +32,16 @@ class CounterStore:
             return session.scalars(query.returning(CounterRow.count)).one()
 
     def count_of(self, key: str, now: datetime) -> tuple[int, datetime]:
-        """See `Counters`. 0 and this moment when there is none."""
+        """0 and this moment when there is none."""
         with self._database.read() as session:
             row = session.scalar(select(CounterRow).where(CounterRow.key == key, CounterRow.expires_at > now))
             return (row.count, row.expires_at) if row else (0, now)
 
     def clear(self, key: str) -> None:
-        """See `Counters`."""
         with self._database.write() as session:
             session.execute(delete(CounterRow).where(CounterRow.key == key))
 
     def clear_all(self, beginning: str) -> None:
-        """See `Counters`."""
         with self._database.write() as session:
             session.execute(delete(CounterRow).where(CounterRow.key.startswith(beginning, autoescape=True)))
 

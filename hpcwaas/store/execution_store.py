@@ -49,10 +49,7 @@ _BEFORE: Mapping[Status, Collection[Status]] = {
 
 
 class ExecutionStore:
-    """Keeps executions.
-
-    Every method may raise `Unavailable`. An `owner` of None stands for every owner.
-    """
+    """Obeys `ExecutionRecords`. Keeps executions. An `owner` of None stands for every owner."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,7 +62,6 @@ class ExecutionStore:
         at_most: int | None = None,
         room: int | None = None,
     ) -> tuple[Execution, bool]:
-        """See `ExecutionRecords`."""
         try:
             with self._database.write(taken="There is an execution with this id already.") as session:
                 if at_most is not None:
@@ -99,7 +95,6 @@ class ExecutionStore:
         return execution, True
 
     def of_key(self, owner: str, key: str, fingerprint: str, now: datetime) -> Execution | None:
-        """See `ExecutionRecords`."""
         with self._database.read() as session:
             used = session.get(IdempotencyRow, (owner, key))
             if used is None or used.created_at < now - _IDEMPOTENCY_LIFE:
@@ -112,7 +107,6 @@ class ExecutionStore:
             return _get(session, used.execution_id, owner)
 
     def discard(self, execution_id: str) -> None:
-        """See `ExecutionRecords`."""
         unstarted = and_(ExecutionRow.id == execution_id, ExecutionRow.reference.is_(None))
         with self._database.write() as session:
             if session.scalar(select(ExecutionRow.id).where(unstarted).with_for_update()) is not None:
@@ -120,21 +114,14 @@ class ExecutionStore:
                 session.execute(delete(ExecutionRow).where(ExecutionRow.id == execution_id))
 
     def set_reference(self, execution_id: str, reference: str) -> None:
-        """See `ExecutionRecords`."""
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(reference=reference)
         with self._database.write(taken="The engine's execution belongs to another one already.") as session:
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
 
     def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
-        """See `ExecutionRecords`.
-
-        An execution that has ended stays as it ended, one being cancelled doesn't run again, a running one doesn't wait
-        again, a failure that was followed by `reopen` doesn't come back.
-
-        Raises:
-            NotFound: no such execution.
-        """
+        """An execution that has ended stays as it ended, one being cancelled doesn't run again, a running one doesn't
+        wait again, a failure that was followed by `reopen` doesn't come back."""
         with self._database.write() as session:
             before: ColumnElement[bool] = ExecutionRow.status.in_(_BEFORE[state.status])
             columns = state_columns(state)
@@ -150,10 +137,7 @@ class ExecutionStore:
             return _get(session, execution_id, None)
 
     def reopen(self, execution_id: str) -> None:
-        """See `ExecutionRecords`.
-
-        When it failed stays stored, and isn't shown: a process that has known of that failure may tell of it once more.
-        """
+        """When it failed stays stored and isn't shown: a process that knew of that failure may tell of it once more."""
         query = select(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
         with self._database.write() as session:
             row = session.scalar(query.with_for_update())
@@ -165,11 +149,6 @@ class ExecutionStore:
                 row.status, row.started_at, row.reason, row.outputs = Status.RUNNING.value, None, None, None
 
     def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
-        """See `ExecutionRecords`.
-
-        Raises:
-            NotFound: no such execution.
-        """
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status.in_(_NOT_OVER))
         columns = {
             "status": Status.CANCELLED.value,
@@ -183,18 +162,15 @@ class ExecutionStore:
             return _get(session, execution_id, None)
 
     def watched(self, now: datetime) -> list[Execution]:
-        """See `ExecutionRecords`."""
         return self._states(_select(None).where(ExecutionRow.watched_until > now))
 
     def find_execution(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
-        """See `ExecutionRecords`."""
         with self._database.read() as session:
             return _get(session, execution_id, owner, shared_with)
 
     def page(
         self, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[list[Execution], str | None]:
-        """See `ExecutionRecords`."""
         query = _select(wanted.owner)
         if wanted.workflow_id is not None:
             query = query.where(ExecutionRow.workflow_id == wanted.workflow_id)
@@ -211,14 +187,12 @@ class ExecutionStore:
             return [to_execution(row, SUMMARY) for row in rows], following
 
     def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> list[Execution]:
-        """See `ExecutionRecords`."""
         query = _select(owner).where(ExecutionRow.status.in_(_NOT_OVER))
         if shared_with is not None:
             query = query.where(_shared(shared_with))
         return self._states(query.order_by(ExecutionRow.created_at, ExecutionRow.id))
 
     def of_suspended(self) -> list[Execution]:
-        """See `ExecutionRecords`."""
         suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))
         return self._states(_select(None).where(ExecutionRow.status.in_(_NOT_OVER), ExecutionRow.owner.in_(suspended)))
 
@@ -227,23 +201,20 @@ class ExecutionStore:
             return [to_execution(row, STATE) for row in session.scalars(query.options(*_without(STATE)))]
 
     def check_number(self, owner: str, at_most: int) -> None:
-        """See `ExecutionRecords`."""
         with self._database.read() as session:
             _check_number(session, owner, at_most)
 
     def count_unfinished(self, owner: str) -> int:
-        """See `ExecutionRecords`."""
         with self._database.read() as session:
             return _count_unfinished(session, owner)
 
     def without_reference(self, now: datetime) -> list[Execution]:
-        """See `ExecutionRecords`. A crash between the stored intent and the engine's answer leaves them."""
+        """A crash between the stored intent and the engine's answer leaves them."""
         query = _select(None).where(*_unclaimed(now)).order_by(ExecutionRow.created_at, ExecutionRow.id)
         with self._database.read() as session:
             return [to_execution(row) for row in session.scalars(query)]
 
     def claim(self, execution_id: str, now: datetime, until: datetime) -> bool:
-        """See `ExecutionRecords`."""
         query = (
             update(ExecutionRow).where(ExecutionRow.id == execution_id, *_unclaimed(now)).values(claimed_until=until)
         )
@@ -251,7 +222,6 @@ class ExecutionStore:
             return session.connection().execute(query).rowcount == 1
 
     def postpone(self, execution_id: str, until: datetime) -> None:
-        """See `ExecutionRecords`."""
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(claimed_until=until)
         with self._database.write() as session:
             session.connection().execute(query)

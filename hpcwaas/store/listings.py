@@ -11,19 +11,17 @@ from hpcwaas.store.upsert import replacing
 
 
 class ListingStore:
-    """Keeps lists. Every method may raise `Unavailable`."""
+    """Obeys `ListingRecords`. Keeps lists."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def last_listing(self, name: str) -> tuple[JSON, datetime] | None:
-        """See `ListingRecords`."""
         with self._database.read() as session:
             row = session.get(ListingRow, name)
             return None if row is None else (row.content, row.read_at)
 
     def put(self, name: str, content: JSON, read_at: datetime) -> None:
-        """See `ListingRecords`."""
         with self._database.write() as session:
             values = {"name": name, "content": content, "read_at": read_at}
             session.execute(replacing(ListingRow, session, values, ListingRow.name))

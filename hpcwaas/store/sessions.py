@@ -14,13 +14,12 @@ from hpcwaas.store.upsert import replacing
 
 
 class SessionStore:
-    """Keeps sessions, found by digests of their tokens. Every method may raise `Unavailable`."""
+    """Obeys `SessionRecords`. Keeps sessions, found by digests of their tokens."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, session: UserSession, token_digest: str, refresh_digest: str | None) -> None:
-        """See `SessionRecords`."""
         values = columns(session, "proof") | {
             "token_digest": token_digest,
             "refresh_digest": refresh_digest,
@@ -56,7 +55,6 @@ class SessionStore:
     def renew(
         self, session_id: str, old_refresh_digest: str, token_digest: str, refresh_digest: str, expires_at: datetime
     ) -> bool:
-        """See `SessionRecords`."""
         query = (
             update(SessionRow)
             .where(SessionRow.id == session_id, SessionRow.refresh_digest == old_refresh_digest)
@@ -71,12 +69,11 @@ class SessionStore:
             return session.connection().execute(query).rowcount == 1
 
     def end(self, session_id: str) -> None:
-        """See `SessionRecords`. Harmless when it has ended."""
+        """Harmless when it has ended."""
         with self._database.write() as session:
             session.execute(delete(SessionRow).where(SessionRow.id == session_id))
 
     def end_all(self, subject: str) -> None:
-        """See `SessionRecords`."""
         with self._database.write() as session:
             session.execute(delete(SessionRow).where(SessionRow.subject == subject))
 

@@ -11,13 +11,12 @@ from hpcwaas.store.models import ExecutionRow, ShareRow
 
 
 class ShareStore:
-    """Keeps shares of executions. Every method may raise `Unavailable`."""
+    """Obeys `ShareRecords`. Keeps shares of executions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def shares_of(self, execution_id: str) -> Shares:
-        """See `ShareRecords`."""
         with self._database.read() as session:
             rows = list(session.scalars(select(ShareRow).where(ShareRow.execution_id == execution_id)))
         return Shares(
@@ -26,7 +25,6 @@ class ShareStore:
         )
 
     def put(self, execution_id: str, shares: Shares) -> None:
-        """See `ShareRecords`."""
         execution = select(ExecutionRow.id).where(ExecutionRow.id == execution_id).with_for_update(key_share=True)
         with self._database.write() as session:
             if session.scalar(execution) is None:

@@ -20,7 +20,7 @@ _NOT_OVER = tuple(status for status in Status if not status.over)
 
 
 class SSHKeyStore:
-    """Keeps what is known of SSH keys. Every method may raise `Unavailable`.
+    """Obeys `SSHKeyRecords`. Keeps what is known of SSH keys.
 
     An `owner` of None stands for every owner.
     """
@@ -29,7 +29,7 @@ class SSHKeyStore:
         self._database = database
 
     def add(self, key: SSHKey) -> None:
-        """See `SSHKeyRecords`. The intent to make the key is forgotten.
+        """The intent to make the key is forgotten.
 
         Raises:
             Conflict: its owner has a key of this name, or the id is taken.
@@ -39,26 +39,22 @@ class SSHKeyStore:
             session.add(SSHKeyRow(**columns(key, "metadata"), details=dict(key.metadata)))
 
     def has_name(self, owner: str, name: str) -> bool:
-        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             query = select(SSHKeyRow.id).where(SSHKeyRow.owner == owner, SSHKeyRow.name == name)
             return session.scalar(query) is not None
 
     def of(self, owner: str | None) -> list[SSHKey]:
-        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             query = _select(owner).order_by(SSHKeyRow.created_at, SSHKeyRow.id)
             return [_key(row) for row in session.scalars(query)]
 
     def find_key(self, key_id: str, owner: str | None) -> SSHKey:
-        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             return _key(_row(session, key_id, owner))
 
     def begin(
         self, change: str, key_id: str, owner: str, now: datetime, stale: datetime, *, even_in_use: bool = True
     ) -> SSHKey:
-        """See `SSHKeyRecords`."""
         with self._database.write() as session:
             row = _row(session, key_id, owner, lock=True)
             if row.changing_since is not None and row.changing_since >= stale:
@@ -69,12 +65,10 @@ class SSHKeyStore:
             return _key(row)
 
     def leave(self, key_id: str, since: datetime | None) -> None:
-        """See `SSHKeyRecords`."""
         values = {"changing_since": since} | ({"change": None} if since is None else {})
         self._update(key_id, values)
 
     def rotated(self, key_id: str, key: SSHKey) -> None:
-        """See `SSHKeyRecords`."""
         self._update(
             key_id,
             {
@@ -88,20 +82,17 @@ class SSHKeyStore:
         )
 
     def confirm(self, key_id: str, owner: str) -> SSHKey:
-        """See `SSHKeyRecords`."""
         with self._database.write() as session:
             row = _row(session, key_id, owner, lock=True)
             row.replaced = ()
             return _key(row)
 
     def left(self, before: datetime) -> Sequence[tuple[str, SSHKey]]:
-        """See `SSHKeyRecords`."""
         with self._database.read() as session:
             query = select(SSHKeyRow).where(SSHKeyRow.changing_since < before).order_by(SSHKeyRow.changing_since)
             return [(row.change or "", _key(row)) for row in session.scalars(query)]
 
     def delete(self, key_id: str, owner: str) -> None:
-        """See `SSHKeyRecords`."""
         with self._database.write() as session:
             query = delete(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner)
             if session.connection().execute(query).rowcount == 0:

@@ -18,13 +18,13 @@ _KEPT = timedelta(days=30)
 
 
 class StartStore:
-    """Keeps starts. Every method may raise `Unavailable`."""
+    """Obeys `StartRecords`. Keeps starts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def begin(self, execution_id: str, place: str, now: datetime) -> tuple[datetime, str | None] | None:
-        """See `StartRecords`. It is stored when this returns; what was asked for before must not be asked for again.
+        """It is stored when this returns; what was asked for before must not be asked for again.
 
         Args:
             place: where in the engine; what is started at different places can't be mixed up.
@@ -39,7 +39,6 @@ class StartStore:
         return None
 
     def end(self, execution_id: str, reference: str) -> bool:
-        """See `StartRecords`."""
         query = update(StartRow).where(StartRow.execution_id == execution_id).values(reference=reference)
         try:
             with self._database.write(taken="It is another one's.") as session:
@@ -49,18 +48,15 @@ class StartStore:
         return True
 
     def drop(self, execution_id: str) -> None:
-        """See `StartRecords`."""
         with self._database.write() as session:
             session.execute(delete(StartRow).where(StartRow.execution_id == execution_id))
 
     def known(self, references: Collection[str]) -> frozenset[str]:
-        """See `StartRecords`."""
         with self._database.read() as session:
             query = select(StartRow.reference).where(StartRow.reference.in_(references))
             return frozenset(found for found in session.scalars(query) if found is not None)
 
     def open(self, place: str, since: datetime, until: datetime) -> int:
-        """See `StartRecords`."""
         query = (
             select(func.count())
             .select_from(StartRow)

@@ -12,19 +12,17 @@ from hpcwaas.store.upsert import upsert
 
 
 class TermsStore:
-    """Keeps who accepted which terms of use, and when. Every method may raise `Unavailable`."""
+    """Obeys `TermsRecords`. Keeps who accepted which terms of use, and when."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def accept(self, subject: str, version: str, now: datetime) -> None:
-        """See `TermsRecords`."""
         values = {"subject": subject, "version": version, "accepted_at": now}
         with self._database.write() as session:
             session.execute(upsert(AcceptedTermsRow, session, values).on_conflict_do_nothing())
 
     def accepted_at(self, subject: str, version: str) -> datetime | None:
-        """See `TermsRecords`."""
         query = select(AcceptedTermsRow.accepted_at).where(
             AcceptedTermsRow.subject == subject, AcceptedTermsRow.version == version
         )

@@ -13,7 +13,7 @@ from hpcwaas.store.models import TicketRow
 
 
 class TicketStore:
-    """Keeps tickets: small JSON objects under a kind and a key. Every method may raise `Unavailable`.
+    """Obeys `Tickets`. Keeps tickets: small JSON objects under a kind and a key.
 
     Keys are digests where the key is a secret.
     """
@@ -22,12 +22,10 @@ class TicketStore:
         self._database = database
 
     def put(self, kind: str, key: str, content: Mapping[str, JSON], expires_at: datetime) -> None:
-        """See `Tickets`."""
         with self._database.write(taken="Try again.") as session:
             session.add(TicketRow(kind=kind, key=key, content=dict(content), expires_at=expires_at))
 
     def find_ticket(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
-        """See `Tickets`."""
         query = select(TicketRow.content).where(
             TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now
         )
@@ -36,7 +34,7 @@ class TicketStore:
             return content
 
     def take(self, kind: str, key: str, now: datetime) -> Mapping[str, JSON] | None:
-        """See `Tickets`. The ticket is gone after that."""
+        """The ticket is gone after that."""
         query = (
             delete(TicketRow)
             .where(TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now)
@@ -47,7 +45,6 @@ class TicketStore:
             return content
 
     def change(self, kind: str, key: str, content: Mapping[str, JSON], now: datetime) -> bool:
-        """See `Tickets`."""
         query = (
             update(TicketRow)
             .where(TicketRow.kind == kind, TicketRow.key == key, TicketRow.expires_at > now)

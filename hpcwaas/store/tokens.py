@@ -16,13 +16,12 @@ from hpcwaas.store.turns import Turn, take
 
 
 class TokenStore:
-    """Keeps tokens, found by a digest. Every method may raise `Unavailable`. An `owner` of None means whoever's."""
+    """Obeys `TokenRecords`. Keeps tokens, found by a digest. An `owner` of None means whoever's."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, token: AccessToken, digest: str, at_most: int) -> None:
-        """See `TokenRecords`."""
         with self._database.write(taken="You have a token of this name already.") as session:
             take(session, Turn.TOKENS, token.owner)
             query = select(func.count()).select_from(TokenRow).where(TokenRow.owner == token.owner)
@@ -32,24 +31,20 @@ class TokenStore:
             session.add(TokenRow(**columns(token, "proof"), **proof, digest=digest))
 
     def of(self, owner: str | None) -> Sequence[AccessToken]:
-        """See `TokenRecords`."""
         query = select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id)
         with self._database.read() as session:
             return [_token(row) for row in session.scalars(query if owner is None else query.filter_by(owner=owner))]
 
     def find(self, digest: str, now: datetime) -> AccessToken | None:
-        """See `TokenRecords`."""
         with self._database.read() as session:
             row = session.scalar(select(TokenRow).where(TokenRow.digest == digest, TokenRow.expires_at > now))
             return _token(row) if row else None
 
     def used(self, token_id: str, now: datetime) -> None:
-        """See `TokenRecords`."""
         with self._database.write() as session:
             session.execute(update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=now))
 
     def delete(self, token_id: str, owner: str | None) -> str:
-        """See `TokenRecords`."""
         query = delete(TokenRow).where(TokenRow.id == token_id)
         with self._database.write() as session:
             if owner is not None:
@@ -60,12 +55,10 @@ class TokenStore:
             return found
 
     def delete_all(self, owner: str) -> int:
-        """See `TokenRecords`."""
         with self._database.write() as session:
             return session.connection().execute(delete(TokenRow).where(TokenRow.owner == owner)).rowcount
 
     def drop_scope(self, owner: str, scope: str) -> int:
-        """See `TokenRecords`."""
         dropped = 0
         with self._database.write() as session:
             for row in session.scalars(select(TokenRow).where(TokenRow.owner == owner).with_for_update()):

@@ -19,7 +19,7 @@ _UNKNOWN = "There is no file with this id."
 
 
 class UploadStore:
-    """Keeps what is known of uploaded files. Every method may raise `Unavailable`.
+    """Obeys `UploadRecords`. Keeps what is known of uploaded files.
 
     An `owner` of None stands for every owner.
     """
@@ -28,12 +28,6 @@ class UploadStore:
         self._database = database
 
     def add(self, upload: Upload, at_most: int | None = None) -> None:
-        """See `UploadRecords`.
-
-        Raises:
-            Conflict: the id is taken.
-            TooManyRequests: the owner would have more than they may.
-        """
         with self._database.write(taken="There is a file with this id already.") as session:
             if at_most is not None:
                 take(session, Turn.UPLOADS, upload.owner)
@@ -41,7 +35,6 @@ class UploadStore:
             session.add(UploadRow(**columns(upload)))
 
     def find_upload(self, upload_id: str, owner: str | None) -> Upload:
-        """See `UploadRecords`."""
         with self._database.read() as session:
             row = session.scalar(_select(owner).where(UploadRow.id == upload_id))
             if row is None:
@@ -49,17 +42,11 @@ class UploadStore:
             return value_of(Upload, row, {})
 
     def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
-        """See `UploadRecords`.
-
-        Raises:
-            BadRequest: a cursor that isn't one of ours.
-        """
         with self._database.read() as session:
             rows, following = newest_first(session, _select(owner), UploadRow, limit, cursor)
             return [value_of(Upload, row, {}) for row in rows], following
 
     def delete(self, upload_id: str, owner: str, *, held: bool = False) -> None:
-        """See `UploadRecords`."""
         own = (UploadRow.id == upload_id, UploadRow.owner == owner, UploadRow.deleted.is_(False))
         query = update(UploadRow).where(*own).values(deleted=True) if held else delete(UploadRow).where(*own)
         with self._database.write() as session:
@@ -67,27 +54,22 @@ class UploadStore:
                 raise NotFound(_UNKNOWN)
 
     def held(self) -> frozenset[str]:
-        """See `UploadRecords`."""
         with self._database.read() as session:
             return frozenset(session.scalars(select(UploadRow.id).where(UploadRow.deleted.is_(True))))
 
     def release(self, upload_id: str) -> None:
-        """See `UploadRecords`."""
         with self._database.write() as session:
             session.execute(delete(UploadRow).where(UploadRow.id == upload_id, UploadRow.deleted.is_(True)))
 
     def check_room(self, owner: str, size: int, at_most: int) -> None:
-        """See `UploadRecords`."""
         with self._database.read() as session:
             quota.check_room(session, owner, size, at_most, _NO_ROOM)
 
     def stored(self, owner: str) -> int:
-        """See `UploadRecords`."""
         with self._database.read() as session:
             return quota.stored(session, owner)
 
     def ids(self) -> frozenset[str]:
-        """See `UploadRecords`."""
         with self._database.read() as session:
             return frozenset(session.scalars(select(UploadRow.id)))
 

@@ -16,18 +16,17 @@ from hpcwaas.store.upsert import upsert
 
 
 class UserStore:
-    """Keeps users. Every method may raise `Unavailable`."""
+    """Obeys `UserRecords`. Keeps users."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, user: User) -> None:
-        """See `UserRecords`."""
         with self._database.write(taken="There is a user with this name already.") as session:
             session.add(UserRow(**columns(user)))
 
     def put(self, user: User) -> None:
-        """See `UserRecords`. When they were first known, the password, `disabled` and `signed_out_at` stay."""
+        """When they were first known, the password, `disabled` and `signed_out_at` stay."""
         with self._database.write(taken="The identity provider's user has another account here.") as session:
             query = upsert(UserRow, session, columns(user))
             told = {name: query.excluded[name] for name in ("name", "groups", "source", "seen_at")}
@@ -42,7 +41,6 @@ class UserStore:
             )
 
     def pin(self, subject: str, issuer: str, sub: str) -> None:
-        """See `UserRecords`."""
         with self._database.write(taken="The identity provider's user has another account here.") as session:
             session.execute(
                 update(UserRow)
@@ -51,7 +49,6 @@ class UserStore:
             )
 
     def move(self, subject: str, issuer: str, sub: str) -> str | None:
-        """See `UserRecords`."""
         with self._database.write() as session:
             theirs = session.scalar(
                 select(UserRow).where(UserRow.issuer == issuer, UserRow.sub == sub).with_for_update()
@@ -67,37 +64,31 @@ class UserStore:
             return before
 
     def reissue(self, old: str, new: str) -> int:
-        """See `UserRecords`."""
         with self._database.write(taken="A user of the new name of the provider has an account of its own.") as session:
             query = update(UserRow).where(UserRow.issuer == old).values(issuer=new)
             return session.connection().execute(query).rowcount
 
     def of_identity(self, issuer: str, sub: str) -> User | None:
-        """See `UserRecords`."""
         with self._database.read() as session:
             row = session.scalar(select(UserRow).where(UserRow.issuer == issuer, UserRow.sub == sub))
             return value_of(User, row, {}) if row else None
 
     def change(self, subject: str, **changed: Any) -> None:
-        """See `UserRecords`."""
         with self._database.write() as session:
             query = update(UserRow).where(UserRow.subject == subject).values(changed)
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound("There is no user with this name.")
 
     def rehash(self, subject: str, old: str, new: str) -> None:
-        """See `UserRecords`."""
         query = update(UserRow).where(UserRow.subject == subject, UserRow.password_hash == old)
         with self._database.write() as session:
             session.execute(query.values(password_hash=new))
 
     def find(self, subject: str) -> User | None:
-        """See `UserRecords`."""
         with self._database.read() as session:
             row = session.get(UserRow, subject)
             return value_of(User, row, {}) if row else None
 
     def all(self) -> Sequence[User]:
-        """See `UserRecords`."""
         with self._database.read() as session:
             return [value_of(User, row, {}) for row in session.scalars(select(UserRow).order_by(UserRow.subject))]

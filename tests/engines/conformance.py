@@ -12,15 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.core.models import (
-    ExecutionState,
-    Level,
-    OutputFile,
-    OutputValue,
-    Status,
-    StepStatus,
-    StoredUpload,
-)
+from hpcwaas.core.models import ExecutionState, Level, Status, StepStatus, StoredUpload
+from hpcwaas.core.outputs import OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Engine
 from hpcwaas.errors import InvalidInputs, NotFound
 from tests.waiting import wait

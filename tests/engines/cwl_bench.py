@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcwaas.core.models import ExecutionState, Level, OutputFile, StepDeclaration, Workflow, WorkflowDetails
+from hpcwaas.core.models import ExecutionState, Level, StepDeclaration, Workflow, WorkflowDetails
+from hpcwaas.core.outputs import OutputFile
 from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.settings import CWLSettings

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.core.models import OutputArchive, OutputFile, OutputValue, Status, StepDeclaration
+from hpcwaas.core.models import Status, StepDeclaration
+from hpcwaas.core.outputs import OutputArchive, OutputFile, OutputValue
 from hpcwaas.engines.cwl.inputs.job import FetchedFile, Job, StagedFile
 from hpcwaas.errors import Conflict, NotFound
 from tests.engines.cwl_bench import Bench

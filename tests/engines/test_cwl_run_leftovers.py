@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.core.models import Level, OutputArchive, Status, StepDeclaration
+from hpcwaas.core.models import Level, Status, StepDeclaration
+from hpcwaas.core.outputs import OutputArchive
 from hpcwaas.engines.cwl.inputs.job import Job, StagedFile
 from hpcwaas.engines.cwl.run import deliverable
 from hpcwaas.engines.cwl.run.deliverable import Tidier

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.core.models import ExecutionState, Level, OutputArchive, OutputFile, Status, StoredUpload, Upload
+from hpcwaas.core.models import ExecutionState, Level, Status, StoredUpload, Upload
+from hpcwaas.core.outputs import OutputArchive, OutputFile
 from hpcwaas.engines.cwl.engine import CWLEngine
 from hpcwaas.engines.cwl.settings import CWLSettings
 from tests.waiting import wait

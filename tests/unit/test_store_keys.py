@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -54,16 +55,21 @@ def test_uploads(database: Database) -> None:
     assert uploads.ids() == {"file-2"}
 
 
-@pytest.mark.parametrize("action", ["find_key", "delete"])
-def test_what_belongs_to_somebody_else_is_as_unknown_as_nothing(database: Database, action: str) -> None:
+def test_what_belongs_to_somebody_else_is_as_unknown_as_nothing(database: Database) -> None:
     keys, uploads = SSHKeyStore(database), UploadStore(database)
     keys.add(KEY)
     uploads.add(UPLOAD)
-    for store, known in ((keys, "key-1"), (uploads, "file-1")):
+    tasks: list[tuple[Callable[[str, str], object], str]] = [
+        (keys.find_key, "key-1"),
+        (keys.delete, "key-1"),
+        (uploads.find_upload, "file-1"),
+        (uploads.delete, "file-1"),
+    ]
+    for task, known in tasks:
         with pytest.raises(NotFound) as foreign:
-            getattr(store, action)(known, "bob")
+            task(known, "bob")
         with pytest.raises(NotFound) as unknown:
-            getattr(store, action)("nothing", "bob")
+            task("nothing", "bob")
         assert foreign.value.detail == unknown.value.detail
     assert keys.of("alice") == [KEY]
     assert uploads.ids() == {"file-1"}

@@ -6,17 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
-from hpcwaas.core.models import (
-    JSON,
-    Check,
-    ExecutionState,
-    Level,
-    LogPage,
-    Output,
-    StoredUpload,
-    Workflow,
-    WorkflowDetails,
-)
+from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, StoredUpload, Workflow, WorkflowDetails
+from hpcwaas.core.outputs import Output
 
 UploadLookup: TypeAlias = Callable[[str], StoredUpload | None]
 """Finds an upload of the calling user by its id; None for unknown ids and for those of somebody else."""

@@ -66,6 +66,9 @@ class ExecutionRecords(Protocol):
 
         Returns:
             the execution as it is stored now.
+
+        Raises:
+            NotFound: no such execution.
         """
 
     def reopen(self, execution_id: str) -> None:
@@ -80,6 +83,9 @@ class ExecutionRecords(Protocol):
 
         Returns:
             the execution as it is stored now; as before, when it has ended meanwhile.
+
+        Raises:
+            NotFound: no such execution.
         """
 
     def watched(self, now: datetime) -> Sequence[Execution]:
@@ -141,6 +147,7 @@ class UploadRecords(Protocol):
             at_most: how many bytes all uploads of its owner may have with this one.
 
         Raises:
+            Conflict: the id is taken.
             TooManyRequests: they would have more.
         """
 
@@ -177,7 +184,7 @@ class UploadRecords(Protocol):
         """Ids of all uploads, whoever's."""
 
     def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[Sequence[Upload], str | None]:
-        """Uploads, newest first, and the cursor of the next page when there is one."""
+        """Uploads, newest first, and the cursor of the next page. Raises `BadRequest` for a cursor that isn't ours."""
 
 
 class SSHKeyRecords(Protocol):
@@ -248,7 +255,7 @@ class SSHKeyRecords(Protocol):
 
 
 class ShareRecords(Protocol):
-    """With whom executions are shared; see `store.shares`."""
+    """With whom executions are shared."""
 
     def shares_of(self, execution_id: str) -> Shares:
         """With whom an execution is shared."""
@@ -258,7 +265,7 @@ class ShareRecords(Protocol):
 
 
 class ListingRecords(Protocol):
-    """What an engine last listed; see `store.listings`."""
+    """What an engine last listed."""
 
     def last_listing(self, name: str) -> tuple[JSON, datetime] | None:
         """A list, and when it was read."""
@@ -268,7 +275,7 @@ class ListingRecords(Protocol):
 
 
 class StartRecords(Protocol):
-    """What was asked of an engine that keeps no id of ours; see `store.starts`."""
+    """What was asked of an engine that keeps no id of ours."""
 
     def begin(self, execution_id: str, place: str, now: datetime) -> tuple[datetime, str | None] | None:
         """Notes that a start is about to be asked for. When it was before: since when, and what came of it."""

@@ -12,7 +12,7 @@ from hpcwaas.core.people import AccessToken, User, UserSession
 
 
 class UserRecords(Protocol):
-    """Records of users; see `store.users`."""
+    """Records of users."""
 
     def add(self, user: User) -> None:
         """Stores a new user. Raises `Conflict` when there is one."""
@@ -62,7 +62,7 @@ class UserRecords(Protocol):
 
 
 class SessionRecords(Protocol):
-    """Records of sign-ins that go on; see `store.sessions`."""
+    """Records of sign-ins that go on."""
 
     def add(self, session: UserSession, token_digest: str, refresh_digest: str | None) -> None:
         """Stores a new session; one that the same token belonged to ends."""
@@ -89,7 +89,7 @@ class SessionRecords(Protocol):
 
 
 class TokenRecords(Protocol):
-    """Records of personal access tokens; see `store.tokens`. An `owner` of None means whoever's."""
+    """Records of personal access tokens. An `owner` of None means whoever's."""
 
     def add(self, token: AccessToken, digest: str, at_most: int) -> None:
         """Stores a new token. Raises `Conflict` when its owner has one of this name, or this many."""
@@ -118,7 +118,7 @@ class TokenRecords(Protocol):
 
 
 class TermsRecords(Protocol):
-    """Who accepted which terms of use; see `store.terms`."""
+    """Who accepted which terms of use."""
 
     def accept(self, subject: str, version: str, now: datetime) -> None:
         """Records that a user accepted a version; the first time counts."""
@@ -128,7 +128,7 @@ class TermsRecords(Protocol):
 
 
 class Tickets(Protocol):
-    """What counts once and for minutes; see `store.tickets`."""
+    """What counts once and for minutes."""
 
     def put(self, kind: str, key: str, content: Mapping[str, JSON], expires_at: datetime) -> None:
         """Stores a new ticket. Raises `Conflict` when there is one under this key."""
@@ -144,7 +144,7 @@ class Tickets(Protocol):
 
 
 class Counters(Protocol):
-    """Counts in windows of time; see `store.counters`."""
+    """Counts in windows of time."""
 
     def add(self, key: str, window: timedelta, now: datetime, amount: int = 1) -> int:
         """Counts, and tells how much that makes in the present window."""

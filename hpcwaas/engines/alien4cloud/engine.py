@@ -13,18 +13,8 @@ from pathlib import Path
 
 from hpcwaas.common import calls
 from hpcwaas.common.cached import PATIENCE
-from hpcwaas.core.models import (
-    JSON,
-    Check,
-    ExecutionState,
-    Level,
-    LogPage,
-    Output,
-    OutputValue,
-    Status,
-    Workflow,
-    WorkflowDetails,
-)
+from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
+from hpcwaas.core.outputs import Output, OutputValue
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient

@@ -21,16 +21,13 @@ from hpcwaas.core.models import (
     ExecutionState,
     Level,
     LogPage,
-    Output,
-    OutputArchive,
-    OutputFile,
-    OutputValue,
     Status,
     Step,
     StepStatus,
     Workflow,
     WorkflowDetails,
 )
+from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job

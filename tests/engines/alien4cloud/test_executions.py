@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hpcwaas.core.models import Level, LogPage, OutputValue, Status, StepStatus
+from hpcwaas.core.models import Level, LogPage, Status, StepStatus
+from hpcwaas.core.outputs import OutputValue
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.engines.alien4cloud.mapper import Event
 from hpcwaas.engines.alien4cloud.references import parse_reference
