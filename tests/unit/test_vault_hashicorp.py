@@ -2,92 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hpcwaas.core.models import SSHKey
 from hpcwaas.core.ports import vault as base
-from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable, UpstreamFailed
-from hpcwaas.store.database import Database
+from hpcwaas.errors import Conflict, NotFound, UpstreamFailed
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.vault import login
 from hpcwaas.vault.hashicorp import HashiCorpVault
-from hpcwaas.vault.settings import HashiCorpSettings
-from hpcwaas.vault.token import VaultToken
-from tests.simulators.vault import Fault, Vault, vault_server
+from tests.simulators.vault import Fault, Vault
 from tests.simulators.vault_state import Role, Secret
+from tests.unit.vaults import LATER, Made, eventually, key, writes
 
-LATER = datetime.now(UTC) + timedelta(days=1)
-
-
-def key(key_id: str = "key-1", public: str = "ssh-ed25519 AAAA alice\n") -> SSHKey:
-    return SSHKey(key_id, "alice", "mine", "ed25519", None, public, "SHA256:x", {"project": "p"}, datetime.now(UTC))
-
-
-@pytest.fixture
-def intents(database: Database) -> IntentStore:
-    return IntentStore(database)
-
-
-@pytest.fixture
-def server() -> Iterator[Vault]:
-    with vault_server() as server:
-        yield server
-
-
-class Made:
-    """Makes vaults that are closed in the end."""
-
-    def __init__(self, server: Vault, intents: IntentStore, lock: Path) -> None:
-        self.server, self.intents, self.lock = server, intents, lock
-        self.vaults: list[HashiCorpVault] = []
-
-    def settings(self, approle: Role | None = None, /, **members: Any) -> HashiCorpSettings:
-        if approle is not None:
-            members = {"role_id": approle.role_id, "secret_id": self.server.secret_id(approle)} | members
-        return HashiCorpSettings.model_validate({"address": self.server.url, **members})
-
-    def __call__(self, approle: Role | None = None, /, **members: Any) -> HashiCorpVault:
-        settings = self.settings(approle, **members)
-        vault = HashiCorpVault(settings, self.intents, login.prepare(settings, self.lock))
-        vault.start()
-        self.vaults.append(vault)
-        return vault
-
-
-@pytest.fixture
-def made(server: Vault, intents: IntentStore, tmp_path: Path) -> Iterator[Made]:
-    made = Made(server, intents, tmp_path / "lock")
-    yield made
-    for vault in made.vaults:
-        vault.close()
-
-
-@pytest.fixture
-def vault(made: Made, server: Vault) -> HashiCorpVault:
-    return made(server.role())
-
-
-def eventually(condition: Callable[[], object], seconds: float = 8) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-def writes(vault: HashiCorpVault, key_id: str) -> bool:
-    with contextlib.suppress(Unavailable):
-        vault.write(key(key_id), "PEM")
-        return True
-    return False
+pytest_plugins = "tests.unit.vault_fixtures"
 
 
 def test_life_of_a_pair(vault: HashiCorpVault, server: Vault, intents: IntentStore) -> None:
@@ -138,122 +69,6 @@ def test_the_reader_can_read_and_nothing_else(server: Vault) -> None:
     for method, path in (("POST", "data"), ("GET", "metadata"), ("DELETE", "metadata")):
         assert server.answer(method, f"secret/{path}/ssh-credentials/a", header, {"data": {}})[0] == 403
     assert len(stored.versions) == 1
-
-
-class TestTokens:
-    def test_it_is_renewed_in_good_time(self, made: Made, server: Vault) -> None:
-        vault = made(server.role(ttl=1.5))
-        vault.write(key(), "PEM")
-        eventually(lambda: server.count("POST", "auth/token/renew-self") >= 2)
-        assert server.count("POST", "auth/approle/login") == 1
-        vault.write(key("key-2"), "PEM")
-        assert not any(method == "GET" and path.endswith("lookup-self") for method, path in server.requests)
-
-    def test_it_is_replaced_before_its_longest_life_ends(self, made: Made, server: Vault) -> None:
-        vault = made(server.role(ttl=2, longest=4))
-        ends = time.monotonic() + 7
-        number = 0
-        while time.monotonic() < ends:
-            vault.write(key(f"key-{number}"), "PEM")
-            number += 1
-            time.sleep(0.05)
-        assert server.count("POST", "auth/approle/login") >= 2
-        assert len(server.pairs()) == number
-        assert server.count("GET", "auth/token/lookup-self") == 0  # no request met a dead one
-
-    def test_one_that_cannot_be_renewed_is_replaced(self, made: Made, server: Vault) -> None:
-        vault = made(server.role(ttl=1.5, renewable=False))
-        vault.write(key(), "PEM")
-        eventually(lambda: server.count("POST", "auth/approle/login") >= 3)
-        assert server.count("POST", "auth/token/renew-self") == 0
-
-    def test_revoked_under_load_no_request_fails_and_there_is_one_login(
-        self, vault: HashiCorpVault, server: Vault
-    ) -> None:
-        failures: list[Exception] = []
-
-        def work(worker: int) -> None:
-            for number in range(20):
-                try:
-                    vault.write(key(f"key-{worker}-{number}"), "PEM")
-                except ServiceError as error:
-                    failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
-        for thread in threads:
-            thread.start()
-        for _ in range(3):
-            time.sleep(0.1)
-            server.revoke_all()
-        for thread in threads:
-            thread.join()
-        vault.write(key("last"), "PEM")
-        assert failures == []
-        assert len(server.pairs()) == 161
-        assert server.count("POST", "auth/approle/login") <= 4
-
-    def test_a_policy_that_forbids_is_no_reason_to_log_in_again(self, made: Made, server: Vault) -> None:
-        vault = made(server.role())
-        server.state.policies["service"] = 'path "secret/metadata/ssh-credentials/*" { capabilities = ["read"] }'
-        for number in range(3):
-            with pytest.raises(UpstreamFailed, match="policy"):
-                vault.write(key(f"key-{number}"), "PEM")
-        assert server.count("POST", "auth/approle/login") == 1
-
-    def test_a_secret_id_that_is_used_up(self, made: Made, server: Vault, caplog: pytest.LogCaptureFixture) -> None:
-        vault = made(server.role(uses=1))
-        vault.write(key(), "PEM")
-        server.revoke_all()
-        with pytest.raises(base.NotDone):
-            vault.write(key("key-2"), "PEM")
-        check = vault.check()
-        assert check.status == "degraded"
-        assert "login by approle" in check.problems[0]
-        time.sleep(2.5)
-        assert server.count("POST", "auth/approle/login") <= 4  # the vault locks who tries too often
-        assert "refused" in caplog.text
-
-    def test_token_from_a_variable_or_file(self, made: Made, server: Vault, tmp_path: Path) -> None:
-        role = server.role()
-        token, _ = server.state.issue(role, "api", "auth/token/create")
-        made(auth_method="token", token=token).write(key(), "PEM")
-        file = tmp_path / "token"
-        file.write_text(f"{token}\n")
-        vault = made(auth_method="token", token_file=file)
-        vault.write(key("key-2"), "PEM")
-        server.revoke_all()
-        file.write_text(server.state.issue(role, "api", "auth/token/create")[0])  # as Vault's agent does
-        vault.write(key("key-3"), "PEM")
-
-    @pytest.mark.parametrize("method", ["jwt", "kubernetes"])
-    def test_jwt(self, made: Made, server: Vault, tmp_path: Path, method: str) -> None:
-        server.role("k8s", method).jwts.add("a.b.c")
-        file = tmp_path / "jwt"
-        file.write_text("a.b.c\n")
-        arguments = {"auth_method": method, "auth_mount": "k8s", "role": method, "token_file": file}
-        made(**arguments).write(key(), "PEM")
-        file.write_text("stolen")
-        refused = made(**arguments)
-        with pytest.raises(base.NotDone):
-            refused.write(key("key-2"), "PEM")
-        assert "refused" in refused.check().problems[0]
-
-    def test_the_thread_outlives_what_nobody_expected(self, server: Vault, made: Made) -> None:
-        settings = made.settings(server.role())
-        usual = login.make_login(settings, login.prepare(settings, made.lock))
-        troubles = [OSError("disk full"), OSError("disk full")]
-
-        def log_in(clients: login.Clients) -> login.Lease:
-            if troubles:
-                raise troubles.pop()
-            return usual(clients)
-
-        clients = login.Clients(settings)
-        token = VaultToken(clients, log_in)
-        token.start()
-        assert token.call(lambda client: client.auth.token.lookup_self())["data"]["renewable"]
-        token.close()
-        clients.close()
 
 
 class TestTrouble:
