@@ -25,5 +25,10 @@ def decode(cursor: str, parts: int) -> tuple[str, ...]:
     except (binascii.Error, ValueError, RecursionError):
         values = None
     if not isinstance(values, list) or len(values) != parts or not all(isinstance(value, str) for value in values):
-        raise BadRequest("`cursor` wasn't made by this service: use `next_cursor` of the page before.")
+        raise unknown()
     return tuple(values)
+
+
+def unknown() -> BadRequest:
+    """The error for a cursor that this service didn't make."""
+    return BadRequest("`cursor` wasn't made by this service: use `next_cursor` of the page before.")

@@ -9,7 +9,6 @@ from sqlalchemy import Select, and_, or_
 from sqlalchemy.orm import Session
 
 from hpcwaas.common import cursors
-from hpcwaas.errors import BadRequest
 from hpcwaas.store.models import ExecutionRow, UploadRow
 
 Row = TypeVar("Row", ExecutionRow, UploadRow)
@@ -49,5 +48,5 @@ def _decode(cursor: str) -> tuple[datetime, str]:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not row_id.isprintable():
-        raise BadRequest("`cursor` isn't one of this service: use `next_cursor` of the page before.")
+        raise cursors.unknown()
     return moment, row_id

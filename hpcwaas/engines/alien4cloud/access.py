@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hpcwaas.common.cached import in_a_thread
 from hpcwaas.core.models import Access
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
@@ -21,10 +21,8 @@ def read_access(settings: Alien4CloudSettings, _data_dir: Path) -> Sequence[Acce
         Unavailable, UpstreamFailed, UpstreamTimeout: it doesn't answer.
     """
     with ThreadPoolExecutor(1) as pool:
-        catalogue = PublishedWorkflows(Alien4CloudClient(Transport(settings)), settings.cache_seconds, _run, pool)
+        catalogue = PublishedWorkflows(
+            Alien4CloudClient(Transport(settings)), settings.cache_seconds, in_a_thread, pool
+        )
         found = [Access(it.id, it.authorized_users, it.authorized_groups) for it in catalogue.workflows()]
     return [*found, *(Access(None, published=False, problem=problem) for problem in catalogue.problems)]
-
-
-def _run(task: Callable[[], None]) -> None:
-    threading.Thread(target=task, daemon=True).start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -29,16 +28,7 @@ class Alien4CloudClient:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    @property
-    def silent_since(self) -> datetime | None:
-        """Since when Alien4Cloud hasn't answered; None when it does."""
-        return self._transport.silent_since
-
-    def time_left(self) -> float:
-        """Seconds that what the present call of a user has to do may still take."""
-        return self._transport.time_left()
+        self.transport = transport
 
     def applications(self, start: int) -> tuple[list[dict[str, Any]], int]:
         """A page of the applications that publish something, and how many there are in all."""
@@ -84,7 +74,7 @@ class Alien4CloudClient:
         """
         path = f"/rest/latest{_environment(application, environment)}/workflows/{_part(workflow)}"
         body = {"inputs": dict(inputs)}
-        return self._transport.retried(lambda: self._transport.call("POST", path, body=body), unless_sent=True)
+        return self.transport.retried(lambda: self.transport.call("POST", path, body=body), unless_sent=True)
 
     def execution(self, execution: str) -> JSON:
         """An execution; refused with `NOT_FOUND` until Alien4Cloud has heard of its start."""
@@ -132,7 +122,7 @@ class Alien4CloudClient:
     def resume(self, execution: str) -> None:
         """Goes on with a failed execution."""
         try:
-            self._transport.call("POST", f"/rest/latest/executions/{_part(execution)}/resume", body={})
+            self.transport.call("POST", f"/rest/latest/executions/{_part(execution)}/resume", body={})
         except NoAnswer as failure:
             raise failure.error from failure
 
@@ -143,7 +133,7 @@ class Alien4CloudClient:
             timeout: seconds.
         """
         try:
-            self._transport.call(
+            self.transport.call(
                 "GET", "/rest/latest/deployments/search", params={"from": 0, "size": 1}, timeout=timeout
             )
         except NoAnswer as failure:
@@ -154,8 +144,8 @@ class Alien4CloudClient:
     ) -> JSON:
         """A call that may be repeated: it changes nothing, or nothing more the second time."""
         try:
-            return self._transport.retried(
-                lambda: self._transport.call(method, f"/rest/latest{path}", body=body, params=params)
+            return self.transport.retried(
+                lambda: self.transport.call(method, f"/rest/latest{path}", body=body, params=params)
             )
         except NoAnswer as failure:
             raise failure.error from failure

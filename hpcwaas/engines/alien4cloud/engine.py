@@ -19,7 +19,7 @@ from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.events import Events
-from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, ORCHESTRATOR_DOWN, Refusal
+from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal
 from hpcwaas.engines.alien4cloud.followed_logs import FollowedLogs
 from hpcwaas.engines.alien4cloud.input_checks import prepare_inputs
 from hpcwaas.engines.alien4cloud.kept_listing import KeptListing
@@ -31,7 +31,7 @@ from hpcwaas.engines.alien4cloud.starting import Starter
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.engines.alien4cloud.transport import Transport
 from hpcwaas.engines.registry import EngineContext
-from hpcwaas.errors import Conflict, NotFound, ServiceError, Unavailable
+from hpcwaas.errors import Conflict, NotFound, ServiceError
 
 _THREADS = 16
 _CHECK = 3.0
@@ -82,7 +82,7 @@ class Alien4CloudEngine:
         self._logs = FollowedLogs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
 
     def workflows(self) -> Sequence[Workflow]:
-        """All workflows that are published."""
+        """See `Engine`."""
         return self._catalogue.workflows()
 
     def stale_since(self) -> datetime | None:
@@ -93,11 +93,7 @@ class Alien4CloudEngine:
     def workflow(
         self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
     ) -> WorkflowDetails:
-        """The details of one workflow that is permitted.
-
-        Raises:
-            NotFound: no such one is published under this id.
-        """
+        """See `Engine`."""
         if current:
             return self._catalogue.details_now(workflow_id, permitted)
         return self._catalogue.details(workflow_id, permitted)
@@ -112,21 +108,14 @@ class Alien4CloudEngine:
 
     @calls.one()
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared, owner: str = "") -> str:
-        """Starts an execution, or finds the one that was started before under this id. Nothing waits here.
-
-        Raises:
-            UncertainStart: it may have been started. Asking again under the same id looks for it once more, and
-                never starts another.
-            NotFound: the workflow isn't deployed any more.
-            BadRequest: Alien4Cloud refuses the inputs.
-        """
+        """See `Engine`. Nothing waits here."""
         self._events.start()
         reference = self._starter.start(execution_id, details.workflow, prepared.inputs, secret=prepared.secret)
         self._executions.started(reference, details.steps)
         return str(reference)
 
     def state(self, reference: str) -> ExecutionState:
-        """What is known now. UNKNOWN when Alien4Cloud has no trace of it."""
+        """See `Engine`."""
         self._events.start()
         try:
             return self._executions.state(reference, PATIENCE)
@@ -134,20 +123,16 @@ class Alien4CloudEngine:
             return ExecutionState(Status.UNKNOWN, reason=error.detail)
 
     def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
-        """Entries of the given levels; `start` and `limit` count these only."""
+        """See `Engine`."""
         return self._logs.page(reference, levels, start, limit)
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
-        """Calls `wake` when the log has an entry of these levels at `start` or the execution is over."""
+        """See `Engine`."""
         return self._logs.watch(reference, levels, start, wake)
 
     @calls.one()
     def cancel(self, reference: str) -> None:
-        """Asks for the end of an execution. Harmless when repeated.
-
-        Raises:
-            Conflict: it has ended by itself, or can't be cancelled as it stands.
-        """
+        """See `Engine`. One that can't be cancelled in its present state is a `Conflict`, too."""
         parsed = parse_reference(reference)
         if self._ends(reference):
             return
@@ -172,8 +157,6 @@ class Alien4CloudEngine:
         return status in (Status.CANCELLING, Status.CANCELLED)
 
     def _not_cancelled(self, error: Refusal, reference: Reference) -> None:
-        if error.orchestrator_down:
-            raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
         if error.status == 404:
             raise Conflict(
                 "The execution's environment isn't deployed any more: nothing of it can be running."
@@ -189,8 +172,7 @@ class Alien4CloudEngine:
 
     @calls.one()
     def lost(self, reference: str) -> bool:
-        """Whether Alien4Cloud has no trace of an execution, or never will end it: it refuses to cancel it as it stands.
-        One that runs is cancelled."""
+        """See `Engine`."""
         parsed = parse_reference(reference)
         status = self._executions.state(reference).status
         if status is Status.UNKNOWN or status.over:
@@ -200,24 +182,18 @@ class Alien4CloudEngine:
         except Refusal as error:
             if error.code != NOT_FOUND:
                 raise
-            if error.orchestrator_down:
-                raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
             self._executions.refresh(parsed)
             return not self._executions.state(reference).status.over and not self._executions.beginning(parsed)
         self._executions.cancelling(parsed)
         return False
 
     def silent_since(self) -> datetime | None:
-        """Since when Alien4Cloud hasn't answered."""
-        return self._client.silent_since
+        """See `Engine`."""
+        return self._transport.silent_since
 
     @calls.one()
     def resume(self, reference: str) -> None:
-        """Goes on with a failed execution where it failed.
-
-        Raises:
-            Conflict: it hasn't failed, or can't be resumed.
-        """
+        """See `Engine`."""
         parsed = parse_reference(reference)
         status = self._executions.state(reference).status
         if status is not Status.FAILED:
@@ -225,8 +201,6 @@ class Alien4CloudEngine:
         try:
             self._client.resume(parsed.execution)
         except Refusal as error:
-            if error.orchestrator_down:
-                raise Unavailable(ORCHESTRATOR_DOWN, 30) from error
             raise Conflict(
                 "Alien4Cloud can't resume the execution. Check that its environment is still deployed."
             ) from error
@@ -234,11 +208,7 @@ class Alien4CloudEngine:
         self._logs.look_again(reference)
 
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
-        """An output of an ended execution. Alien4Cloud has values only, no files.
-
-        Raises:
-            NotFound: no such output or part.
-        """
+        """See `Engine`. Alien4Cloud has values only, no files."""
         outputs = self._executions.state(reference, PATIENCE).outputs or {}
         if name not in outputs:
             raise NotFound(f"The execution has no output {name!r}.")

@@ -20,9 +20,6 @@ WORKFLOW_FAILED = 619
 CONSTRAINT = 800
 BAD_OPERATION = 850
 
-ORCHESTRATOR_DOWN = "The orchestrator behind Alien4Cloud can't be reached."
-"""What users are told then."""
-
 
 class Refusal(UpstreamFailed):
     """Alien4Cloud understood the request and answered with an error.
@@ -46,11 +43,6 @@ class Refusal(UpstreamFailed):
         self.code = code
         self.message = message
 
-    @property
-    def orchestrator_down(self) -> bool:
-        """Whether Alien4Cloud could not reach its orchestrator at all."""
-        return self.message.startswith("Connection refused")
-
 
 def refusal(status: int, code: int, message: str) -> ServiceError:
     """The error for an answer with `error` set."""
@@ -58,6 +50,8 @@ def refusal(status: int, code: int, message: str) -> ServiceError:
         return Unavailable("Alien4Cloud is in maintenance. Try again later.", 60)
     if code == ORCHESTRATOR_DISABLED:
         return Unavailable("The orchestrator behind Alien4Cloud is switched off. Tell an operator.", 60)
+    if message.startswith("Connection refused"):
+        return Unavailable("The orchestrator behind Alien4Cloud can't be reached.", 30)
     return Refusal(status, code, message)
 
 

@@ -72,7 +72,9 @@ class FollowedLogs:
             else:
                 reader.look(pause)
         ended = reader.complete or reader.lost  # before the entries are counted
-        since = None if reader.complete else self._client.silent_since or (datetime.now(UTC) if late else None)
+        since = (
+            None if reader.complete else self._client.transport.silent_since or (datetime.now(UTC) if late else None)
+        )
         return LogPage(reader.file.entries(levels, start, limit), reader.file.total(levels), ended, since)
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.core.models import JSON, Workflow
+from pydantic import TypeAdapter, ValidationError
+
+from hpcwaas.core.models import Workflow
 from hpcwaas.core.ports.records import ListingRecords
 from hpcwaas.errors import ServiceError
 
@@ -15,6 +16,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _EVERY = timedelta(seconds=60)
 """After which a list that hasn't changed is kept anew, so that it says when it was still right."""
+
+_LISTING = TypeAdapter(tuple[Workflow, ...])
 
 
 class KeptListing:
@@ -27,7 +30,7 @@ class KeptListing:
     def __init__(self, records: ListingRecords, name: str) -> None:
         self._records = records
         self._name = name
-        self._last: tuple[JSON, datetime] | None = None
+        self._last: tuple[Mapping[str, Workflow], datetime] | None = None
 
     def load(self) -> tuple[dict[str, Workflow], float] | None:
         """The list, and how many seconds ago it was read; None when there is none that can be had."""
@@ -35,37 +38,22 @@ class KeptListing:
             found = self._records.last_listing(self._name)
             if found is None:
                 return None
-            workflows = {item["id"]: _workflow(item) for item in found[0]}
+            workflows = {workflow.id: workflow for workflow in _LISTING.validate_python(found[0])}
         except ServiceError as error:
             _LOGGER.warning("the store doesn't give the list of workflows that was kept in it: %s", error.detail)
             return None
-        except (KeyError, TypeError):  # as another version kept it
+        except ValidationError:  # as another version kept it
             return None
         return workflows, max(0.0, (datetime.now(UTC) - found[1]).total_seconds())
 
     def save(self, workflows: Mapping[str, Workflow]) -> None:
         """Keeps a list that was read just now."""
-        content, now = [_json(workflow) for workflow in workflows.values()], datetime.now(UTC)
-        if self._last is not None and self._last[0] == content and now - self._last[1] < _EVERY:
+        now = datetime.now(UTC)
+        if self._last is not None and self._last[0] == workflows and now - self._last[1] < _EVERY:
             return
         try:
-            self._records.put(self._name, content, now)
+            self._records.put(self._name, _LISTING.dump_python(tuple(workflows.values()), mode="json"), now)
         except ServiceError as error:  # what is shown comes first
             _LOGGER.warning("the store doesn't take the list of workflows: %s", error.detail)
         else:
-            self._last = content, now
-
-
-def _json(workflow: Workflow) -> JSON:
-    document = asdict(workflow)
-    for who in ("authorized_users", "authorized_groups"):
-        document[who] = None if document[who] is None else sorted(document[who])
-    return document
-
-
-def _workflow(document: Mapping[str, JSON]) -> Workflow:
-    sets = {
-        who: None if document[who] is None else frozenset(document[who])
-        for who in ("authorized_users", "authorized_groups")
-    }
-    return Workflow(**{**document, **sets})
+            self._last = workflows, now

@@ -13,9 +13,9 @@ from hpcwaas.core.models import JSON, Workflow
 from hpcwaas.core.ports.records import StartRecords
 from hpcwaas.engines.alien4cloud import faults, mapper
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
-from hpcwaas.engines.alien4cloud.faults import ORCHESTRATOR_DOWN, Refusal, reading
+from hpcwaas.engines.alien4cloud.faults import Refusal, reading
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
-from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, Unavailable, UncertainStart
+from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Starter:
 
     def _search(self, workflow: Workflow, asked_at: datetime) -> Reference | None:
         # A start that was waited for in vain has taken the time that its caller has; the keeper looks on.
-        deadline = time.monotonic() + min(_SEARCH, self._client.time_left())
+        deadline = time.monotonic() + min(_SEARCH, self._client.transport.time_left())
         while not self._closing.wait(_SEARCH_EVERY) and time.monotonic() < deadline:
             try:
                 if (found := self._find(workflow, asked_at)) is not None:
@@ -169,8 +169,6 @@ def _refused(error: Refusal, workflow: Workflow, *, secret: bool) -> ServiceErro
 
 
 def _refused_by_orchestrator(error: Refusal) -> ServiceError | None:
-    if error.orchestrator_down:
-        return Unavailable(ORCHESTRATOR_DOWN, 30)
     match error.message[:4]:
         case "404 ":
             return NotFound("The orchestrator behind Alien4Cloud doesn't know this workflow.")

@@ -109,7 +109,7 @@ class TrackedExecutions:
         with known.lock:
             state = known.final or view(known)
         if held.failed and not state.status.over:
-            return replace(state, stale_since=self._client.silent_since or datetime.now(UTC))
+            return replace(state, stale_since=self._client.transport.silent_since or datetime.now(UTC))
         return state
 
     def ended_for(self, text: str) -> float | None:
