@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cachetools import LRUCache
+from cachetools import FIFOCache
 
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.identity import Method
@@ -57,14 +57,15 @@ class Front:
         self._throttle = throttle
         self._has_accepted = has_accepted
         self._key = secrets.token_bytes(32)
-        self._known: LRUCache[bytes, _Known] = LRUCache(_MOST)
+        # In the order in which they were asked about, which a look doesn't change: so looking takes no lock, for which
+        # the event loop would have to wait.
+        self._known: FIFOCache[bytes, _Known] = FIFOCache(_MOST)
         self._lock = threading.Lock()
         self._generation = 0
 
     def known(self, scheme: str, credentials: str, address: str) -> Principal | None:
         """See `Identity`."""
         try:
-            # The event loop must wait for no lock, and needs none: all that a look changes is the order.
             found = self._known[self._digest(scheme, credentials, address)]
         except KeyError:
             return None
