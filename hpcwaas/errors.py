@@ -187,7 +187,7 @@ class TooManyRequests(ServiceError):
 
 
 class UpstreamFailed(ServiceError):
-    """A server behind this one failed or talked nonsense."""
+    """A server behind this one failed, or gave an answer that can't be understood."""
 
     id = "bad_gateway"
 

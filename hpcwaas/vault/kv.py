@@ -11,7 +11,7 @@ from hvac.exceptions import InvalidPath, InvalidRequest
 
 from hpcwaas.errors import Conflict, NotFound, UpstreamFailed
 
-_NONSENSE = "The vault didn't confirm that it stored the key."
+_UNCONFIRMED = "The vault didn't confirm that it stored the key."
 _LONGEST = 512
 _ANY = "00000000-0000-4000-8000-000000000000"
 """Stands for the id of any key."""
@@ -106,7 +106,7 @@ class Versioned:
                 raise Conflict("The vault has another version of this key.") from None
             raise
         if not (isinstance(answer, dict) and answer["data"]["version"] == cas + 1):
-            raise UpstreamFailed(_NONSENSE)
+            raise UpstreamFailed(_UNCONFIRMED)
 
     def _at(self, key_id: str) -> str:
         return f"{self._path}/{key_id}"
@@ -125,7 +125,7 @@ class Plain:
             f"{self._path}/{key_id}", dict(record), method="POST", mount_point=self._mount
         )
         if isinstance(answer, dict) or answer.status_code != 204:
-            raise UpstreamFailed(_NONSENSE)
+            raise UpstreamFailed(_UNCONFIRMED)
 
     def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
         """See `KeyValue`."""

@@ -127,7 +127,7 @@ class Provider(Protocol):
 
         Raises:
             Unauthorized: the provider doesn't vouch for it, or for somebody who can't be a user here.
-            Unavailable, UpstreamFailed, UpstreamTimeout: it can't be asked, or talks nonsense.
+            Unavailable, UpstreamFailed, UpstreamTimeout: it doesn't answer, or not in a way that can be understood.
         """
 
 
@@ -317,7 +317,7 @@ class SignIn(Protocol):
         Raises:
             BadRequest: there is no such attempt, or it isn't this browser's.
             Forbidden, Unauthorized: the provider vouches for nobody, or for somebody who isn't let in.
-            UpstreamFailed, UpstreamTimeout: the provider can't be asked, or talks nonsense.
+            UpstreamFailed, UpstreamTimeout: the provider doesn't answer, or not in a way that can be understood.
         """
 
     def answer_terms(self, ticket: str, cookies: Mapping[str, str], *, accepted: bool) -> Departure | Arrival:
@@ -340,7 +340,7 @@ class SignIn(Protocol):
 
         Args:
             user_code: as somebody typed it.
-            address: where they are; who tries too many codes is put off.
+            address: where they are; whoever tries too many codes has to wait.
 
         Raises:
             NotFound: there is none.

@@ -20,7 +20,7 @@ from hpcwaas.identity.oidc.discovery import Discovery, Metadata
 from hpcwaas.identity.oidc.endpoints import Endpoints
 from hpcwaas.identity.oidc.provider_keys import ProviderKeys
 from hpcwaas.identity.oidc.token_forms import LEEWAY, usable
-from hpcwaas.identity.oidc.upstream import NONSENSE, Claims
+from hpcwaas.identity.oidc.upstream import UNINTELLIGIBLE, Claims
 from hpcwaas.identity.settings import AuthSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class OIDCProvider:
 def _access_token(answer: Claims) -> str:
     token, kind = answer.get("access_token"), answer.get("token_type", "Bearer")
     if not isinstance(token, str) or not usable(token):
-        raise UpstreamFailed(NONSENSE)
+        raise UpstreamFailed(UNINTELLIGIBLE)
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise UpstreamFailed("The identity provider gave a token of a kind that this service doesn't know.")
     return token

@@ -14,7 +14,7 @@ from hpcwaas.errors import UpstreamFailed
 
 Claims = dict[str, Any]
 
-NONSENSE = "The identity provider gave an answer that can't be understood."
+UNINTELLIGIBLE = "The identity provider gave an answer that can't be understood."
 
 _LOGGER = logging.getLogger(__name__)
 _CONNECTIONS = 32
@@ -40,7 +40,7 @@ class Reply:
             UpstreamFailed: it is a refusal, or has none.
         """
         if self.status != 200 or self.document is None:
-            raise UpstreamFailed(NONSENSE)
+            raise UpstreamFailed(UNINTELLIGIBLE)
         return self.document
 
 
