@@ -14,8 +14,8 @@ RUSTYVAULT_VERSION := 0.2.1
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
-# One process for each CPU core; what one file's tests share stays in one of them.
-IN_PARALLEL := --numprocesses auto --dist loadfile
+# Processes for all CPU cores; what one file's tests share stays in one of them. The order is that of tests/conftest.py.
+IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # The folder `cli` is imported as `waas_cli`.
 TYPES := mkdir -p .mypy_cache/path && ln -sfn ../../cli .mypy_cache/path/waas_cli \
   && MYPYPATH=.mypy_cache/path mypy hpcwaas cli tests benchmarks
@@ -23,7 +23,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint types bench test-system test-postgresql migration references requirements sbom audit clean
+.PHONY: help demo run test coverage lint types bench test-system test-postgresql migration references requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,12 @@ test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(O
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store and the API on PostgreSQL, which has to be installed
 	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) tests/api $(wildcard tests/unit/test_store_*.py) \
 	  $(addprefix tests/unit/test_,keeper.py keys_use.py uploads.py vault_embedded.py)
+
+# Not counted is what runs in processes that are given an environment of their own, such as launchers of executions.
+coverage: $(VENV)/.installed-dev ## pass the tests, and show which lines and branches of the code none of them takes
+	@rm -f .coverage .coverage.*
+	@$(WITH_VENV) && export PATH && coverage run -m pytest -m "not system" $(IN_PARALLEL) $(TESTS); status=$$?; \
+	  coverage combine --quiet && coverage report; exit $$status
 
 lint: $(VENV)/.installed-dev ## check style, types and the contract
 	@$(WITH_VENV) && export PATH && set -x \
@@ -83,7 +89,7 @@ audit: $(TOOLS)/.installed ## ask the package index for known vulnerabilities of
 	  || { echo "There are findings, or the index gave no advisories: then nothing is known. See above." >&2; exit 1; }
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(TOOLS)/bin/python:

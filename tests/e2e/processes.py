@@ -19,6 +19,9 @@ import yaml
 from tests.service import Client
 
 BIN = Path(sys.executable).parent
+MEASURED = {name: value for name, value in os.environ.items() if name == "COVERAGE_PROCESS_CONFIG"}
+"""What processes with an environment of their own need to be told by `make coverage`."""
+
 SCRIPT = """\
 cwlVersion: v1.2
 class: CommandLineTool
@@ -46,7 +49,7 @@ class Service:
         self.catalogue = home / "catalogue"
         self.profile = home / "state" / "waas" / "local.yaml"
         self.log, self.printed = home / "service.log", home / "service.out"
-        self.environment = {"PATH": f"{BIN}{os.pathsep}{os.defpath}", "HOME": str(home)}
+        self.environment = {"PATH": f"{BIN}{os.pathsep}{os.defpath}", "HOME": str(home), **MEASURED}
         self.environment |= {"XDG_STATE_HOME": str(home / "state")}
         self.variables = {"HWA_DATA_DIR": str(self.data), "HWA_CWL_CATALOGUE": str(self.catalogue), **variables}
         self.address = "127.0.0.1:0"

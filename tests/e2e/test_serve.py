@@ -22,6 +22,8 @@ import pytest
 import requests
 import yaml
 
+from tests.e2e.processes import MEASURED
+
 STUB = Path(__file__).with_name("stub_service.py")
 
 
@@ -42,6 +44,7 @@ class Service:
                     "PATH": os.environ["PATH"],
                     "HOME": str(home),
                     "XDG_STATE_HOME": str(home / "state"),
+                    **MEASURED,
                     **variables,
                 },
             )
