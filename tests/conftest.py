@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from hpcwaas.store.database import Database
 from tests import databases
+from tests.leftovers import Children, forget_failure, open_files, restore_interrupts
 
-# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: those that tests start are
-# to end by it wherever the tests were started.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+restore_interrupts()
+CHILDREN = Children()
+FAILED = pytest.StashKey[bool]()
+ROOMS = ("e2e", "attacks", "engines", "api")
+"""Whose tests take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets the longest files come first: else one of them may begin when all others are done, on one core."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        room = item.path.relative_to(here).parts[0]
+        return ROOMS.index(room) if room in ROOMS else len(ROOMS)
+
+    items.sort(key=place)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores: much of what tests do is to wait for processes, which are on the other core."""
+    return 1 + len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """Remembers which processes belong to more than one test."""
+    made = yield
+    if fixturedef.scope != "function":
+        CHILDREN.share()
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, object, object]:
+    """Remembers that a test has failed."""
+    item.stash[FAILED] = item.stash.get(FAILED, False) or call.excinfo is not None
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Function) -> Generator[None, None, None]:
+    """Leaves no process and no open file to other tests; one that did is told of, as a failure."""
+    directory = item.funcargs.get("tmp_path")
+    if item.stash.get(FAILED, False):
+        forget_failure()
+    try:
+        yield
+    finally:
+        left = CHILDREN.end()
+        left += open_files(directory) if isinstance(directory, Path) else []
+    if left:
+        pytest.fail(f"The test leaves behind: {'; '.join(left)}", pytrace=False)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -119,10 +120,10 @@ def upgrade() -> None:
     with reporting():
         settings = read_settings().settings
         make_data_dir(settings)
-        database = Database(settings.database_url)
-        before = database.current()
-        database.upgrade()
-        after = database.current()
+        with closing(Database(settings.database_url)) as database:
+            before = database.current()
+            database.upgrade()
+            after = database.current()
         click.echo(f"{after}: was up to date" if before == after else f"{after}: upgraded from {before or 'nothing'}")
 
 
@@ -140,8 +141,8 @@ def current() -> None:
     with reporting():
         settings = read_settings().settings
         if has_database(settings):
-            database = Database(settings.database_url)
-            revision, fits = database.current(), database.is_current()
+            with closing(Database(settings.database_url)) as database:
+                revision, fits = database.current(), database.is_current()
     click.echo(f"{revision or 'none'}: {'up to date' if fits else 'run `hpcwaas-api db upgrade`'}")
     sys.exit(0 if fits else 1)
 
