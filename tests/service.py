@@ -31,6 +31,9 @@ PASSWORDS = {
     "carol": "carol's password",
     "root": "root's password",
 }
+IDLE = {"catalogue": CATALOGUE, "runner": {"command": ["true"]}}
+"""For `cwl` where no test waits for an execution: nothing loads cwltool to be ready for one then."""
+
 GROUPS = {"carol": ["climate"]}
 OPERATORS = ["root"]
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.store.database import Database
-from tests.service import make_settings, serving
+from tests.service import IDLE, make_settings, serving
 from tests.simulators.oidc import OIDCSimulator
 
 PUBLIC = "https://waas.example.org/hpc"
@@ -33,8 +33,14 @@ HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
-def sso_settings(idp: OIDCSimulator, data_dir: Path, *, public: str = PUBLIC, **auth: Any) -> Settings:
-    """Settings of a service with single sign-on beside accounts with passwords."""
+def sso_settings(
+    idp: OIDCSimulator, data_dir: Path, *, public: str = PUBLIC, runs: bool = False, **auth: Any
+) -> Settings:
+    """Settings of a service with single sign-on beside accounts with passwords.
+
+    Args:
+        runs: whether executions are waited for.
+    """
     plain = make_settings(data_dir)
     assert plain.auth is not None
     accounts = [
@@ -50,7 +56,7 @@ def sso_settings(idp: OIDCSimulator, data_dir: Path, *, public: str = PUBLIC, **
         "client_id": idp.client_id,
         "client_secret": idp.client_secret,
     }
-    return make_settings(data_dir, auth={**own, **auth})
+    return make_settings(data_dir, auth={**own, **auth}, **({} if runs else {"cwl": IDLE}))
 
 
 def header(token: str) -> dict[str, str]:
@@ -302,11 +308,15 @@ def shown_token(page: str) -> str:
 
 
 @contextlib.contextmanager
-def sso_service(idp: OIDCSimulator, data_dir: Path, *, public: str = PUBLIC, **auth: Any) -> Iterator[Service]:
-    """A service with single sign-on."""
-    settings = sso_settings(idp, data_dir, public=public, **auth)
+def sso_service(idp: OIDCSimulator, data_dir: Path, **options: Any) -> Iterator[Service]:
+    """A service with single sign-on.
+
+    Args:
+        options: for `sso_settings`.
+    """
+    settings = sso_settings(idp, data_dir, **options)
     with serving(settings) as url:
-        yield Service(url, settings, idp, public)
+        yield Service(url, settings, idp, options.get("public", PUBLIC))
 
 
 def _table(session: Session, name: str) -> sqlalchemy.Table:

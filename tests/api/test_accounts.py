@@ -15,7 +15,7 @@ from requests.auth import HTTPBasicAuth
 
 from hpcwaas.command.main import main
 from hpcwaas.configuration.settings import Settings
-from tests.service import PASSWORDS, make_settings, serving
+from tests.service import IDLE, PASSWORDS, make_settings, serving
 
 WITHIN = 5.0
 """Seconds until a service follows what another process has changed; credentials are remembered for 2."""
@@ -26,7 +26,7 @@ ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return make_settings(tmp_path_factory.mktemp("accounts"), server={"trusted_proxies": ["127.0.0.1"]})
+    return make_settings(tmp_path_factory.mktemp("accounts"), cwl=IDLE, server={"trusted_proxies": ["127.0.0.1"]})
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,9 @@ def test_who_has_just_signed_in_is_not_locked_out_from_elsewhere(url: str) -> No
 
 
 def test_a_service_without_any_account_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), serving(make_settings(tmp_path, auth={"auth_type": "basic"})) as url:
+    with (
+        caplog.at_level(logging.WARNING),
+        serving(make_settings(tmp_path, cwl=IDLE, auth={"auth_type": "basic"})) as url,
+    ):
         assert ask(url, "alice", PASSWORDS["alice"]).status_code == 401
     assert any("hpcwaas-api user add" in record.message for record in caplog.records)

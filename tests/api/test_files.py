@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.service import as_user, make_settings, serving
+from tests.service import IDLE, as_user, make_settings, serving
 
 
 def test_upload_look_and_delete(alice: Any, bob: Any) -> None:
@@ -71,7 +71,7 @@ def test_a_form_is_refused_with_advice(alice: Any) -> None:
 
 
 def test_limit_and_interruption_leave_nothing(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path, files={"max_size": "100kB"})
+    settings = make_settings(tmp_path, cwl=IDLE, files={"max_size": "100kB"})
     with serving(settings) as url:
         alice = as_user(url, "alice")
         assert alice("POST", "/files?name=x", data=b"x" * 100_000).status_code == 201

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.service import as_user, make_settings, serving
+from tests.service import IDLE, as_user, make_settings, serving
 from tests.signing_in import (
     HTML,
     Browser,
@@ -166,7 +166,7 @@ def test_a_name_that_has_a_password_is_not_the_providers_to_give(sso: Service) -
 
 
 def test_a_service_without_single_sign_on_says_so(tmp_path: Path) -> None:
-    with serving(make_settings(tmp_path)) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE)) as url:
         assert requests.get(f"{url}/auth/methods", timeout=30).json() == {"methods": ["basic"]}
         answers = [
             requests.get(f"{url}/auth/login", timeout=30),

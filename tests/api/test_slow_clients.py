@@ -15,20 +15,20 @@ import pytest
 import requests
 
 from hpcwaas.api.bodies import Patience
-from tests.service import as_user, make_settings, serving
+from tests.service import IDLE, as_user, make_settings, serving
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[str]:
     """A service with few threads."""
-    with serving(make_settings(tmp_path, server={"threads": 8})) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE, server={"threads": 8})) as url:
         yield url
 
 
 @pytest.fixture
 def impatient(tmp_path: Path) -> Iterator[str]:
     """A service with little patience."""
-    with serving(make_settings(tmp_path), patience=Patience(window=0.5)) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE), patience=Patience(window=0.5)) as url:
         yield url
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import databases
-from tests.service import as_user, make_settings, serving
+from tests.service import IDLE, as_user, make_settings, serving
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_nothing_else_gets_into_the_line(alice: Any, sources: str) -> None:
 
 
 def test_no_private_half_rests_in_the_clear(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path)
+    settings = make_settings(tmp_path, cwl=IDLE)
     with serving(settings) as url:
         for kind in ("ed25519", "rsa", "ecdsa"):
             assert as_user(url, "alice")("POST", "/ssh_keys", json={"type": kind}).status_code == 201

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import IntentRow, SSHKeyRow
-from tests.service import Client, as_user, make_settings, serving
+from tests.service import IDLE, Client, as_user, make_settings, serving
 from tests.simulators.vault import Fault, Vault, vault_server
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ def vault() -> Iterator[Vault]:
 def settings(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     role = vault.role(ttl=4, longest=8)
     config = {"address": vault.url, "role_id": role.role_id, "secret_id": vault.secret_id(role)}
-    return make_settings(tmp_path_factory.mktemp("service"), vault_config=config)
+    return make_settings(tmp_path_factory.mktemp("service"), cwl=IDLE, vault_config=config)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.service import Client, as_user, make_settings, serving
+from tests.service import IDLE, Client, as_user, make_settings, serving
 from tests.signing_in import LOOPBACK, Command, Service, header, query, shown_token, sso_service
 from tests.simulators.oidc import OIDCSimulator
 
@@ -124,11 +124,11 @@ def test_scripts_of_who_has_not_accepted_are_refused_clearly(provider: OIDCSimul
 
 
 def test_accounts_with_passwords_accept_by_the_api(tmp_path: Path) -> None:
-    plain = make_settings(tmp_path)
+    plain = make_settings(tmp_path, cwl=IDLE)
     assert plain.auth is not None
     accounts = [{"username": "alice", "password": "alice's password"}]
     auth = {"auth_type": "basic", "basic_auth": {"accounts": accounts}, "terms": {"version": "1", "text": "Be kind."}}
-    with serving(make_settings(tmp_path, auth=auth)) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE, auth=auth)) as url:
         alice: Client = as_user(url, "alice")
         assert alice("GET", "/workflows").status_code == 403
         assert alice("POST", "/terms", json={"version": "1"}).status_code == 200
@@ -136,7 +136,7 @@ def test_accounts_with_passwords_accept_by_the_api(tmp_path: Path) -> None:
 
 
 def test_a_service_without_terms(tmp_path: Path) -> None:
-    with serving(make_settings(tmp_path)) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE)) as url:
         alice = as_user(url, "alice")
         assert alice("GET", "/terms").json() == {"terms": None, "accepted_at": None}
         assert alice("POST", "/terms", json={"version": "1"}).status_code == 409

@@ -16,7 +16,7 @@ import requests
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.store.database import Database
 from tests.e2e.processes import eventually
-from tests.service import Client, as_user, make_settings, serving
+from tests.service import IDLE, Client, as_user, make_settings, serving
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_the_process_looks_alive_while_every_thread_is_busy(url: str, monkeypatc
 
 
 def test_without_its_store_it_is_not_ready_but_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(make_settings(tmp_path)) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE)) as url:
         eventually(lambda: requests.get(f"{url}/health/ready", timeout=20).json() == {"status": "ok"})
         monkeypatch.setattr(Database, "is_current", lambda _: False)
         time.sleep(1.1)

@@ -22,7 +22,7 @@ from hpcwaas.api.bodies import Patience as PatienceWithBodies
 from hpcwaas.server.connections import Connections, Patience
 from tests.attacks.crowd import Crowd, descriptors, times
 from tests.e2e.processes import Service
-from tests.service import as_user, make_settings, serving
+from tests.service import IDLE, as_user, make_settings, serving
 
 COUNT = 1500
 FORMS = 4200
@@ -74,7 +74,7 @@ def impatient(tmp_path: Path) -> Iterator[str]:
     """A service that waits for nobody for long."""
     patience = Patience(head=0.5, stranger=0.5, idle=2, rest=0.5, slow=0.5, look=0.05)
     bodies = PatienceWithBodies(form=0.5, window=0.5)
-    with serving(make_settings(tmp_path), Connections((), patience), patience=bodies) as url:
+    with serving(make_settings(tmp_path, cwl=IDLE), Connections((), patience), patience=bodies) as url:
         yield url
 
 
@@ -236,7 +236,7 @@ def test_a_connection_of_a_user_may_rest_longer_than_a_strangers(impatient: str)
 
 
 def test_each_address_and_all_strangers_have_a_share_of_the_connections(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path)
+    settings = make_settings(tmp_path, cwl=IDLE)
     with serving(settings, Connections((), most=20)) as url, contextlib.ExitStack() as stack:
         alice = as_user(url, "alice")
         first = stack.enter_context(connect(url))
@@ -255,7 +255,7 @@ def test_each_address_and_all_strangers_have_a_share_of_the_connections(tmp_path
 
 def test_passwords_that_many_strangers_guess_hold_up_nobody(tmp_path: Path) -> None:
     """Each comes from an address of their own, so that no throttle of an address helps."""
-    settings = make_settings(tmp_path, server={"trusted_proxies": ["127.0.0.1"], "threads": 8})
+    settings = make_settings(tmp_path, cwl=IDLE, server={"trusted_proxies": ["127.0.0.1"], "threads": 8})
     end, answered = threading.Event(), Counter[int]()
 
     def guess(stranger: int, url: str) -> None:

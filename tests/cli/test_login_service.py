@@ -25,7 +25,7 @@ WAAS = [sys.executable, "-c", "from waas_cli.main import main; main()"]
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("sso")
-    with OIDCSimulator() as idp, sso_service(idp, directory, operators=["root"]) as service:
+    with OIDCSimulator() as idp, sso_service(idp, directory, operators=["root"], runs=True) as service:
         yield service
 
 
