@@ -65,7 +65,13 @@ class Children:
 
 
 def open_files(directory: Path) -> list[str]:
-    """Files of a directory that this process has open."""
+    """Files of a directory that this process has open, and somebody still holds."""
+    if _open_files(directory):
+        gc.collect()  # what nobody holds may still be part of a circle
+    return _open_files(directory)
+
+
+def _open_files(directory: Path) -> list[str]:
     found = []
     for descriptor in Path("/proc/self/fd").iterdir() if kernel.LINUX else ():
         with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import socket
 import sqlite3
@@ -50,14 +51,14 @@ def foreign_database(service: Service) -> None:
 
 def database_of_another_program(service: Service) -> None:
     service.data.mkdir()
-    with sqlite3.connect(service.data / "hpcwaas.db") as connection:
+    with contextlib.closing(sqlite3.connect(service.data / "hpcwaas.db")) as connection, connection:
         connection.execute("CREATE TABLE executions (title TEXT)")
     connection.close()
 
 
 def database_of_a_later_version(service: Service) -> None:
     service.command("db", "upgrade")
-    with sqlite3.connect(service.data / "hpcwaas.db") as connection:
+    with contextlib.closing(sqlite3.connect(service.data / "hpcwaas.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v9999'")
     connection.close()
 

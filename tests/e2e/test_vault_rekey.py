@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import stat
@@ -88,7 +89,7 @@ def test_what_no_key_opens_is_named(service: Service) -> None:
     service.start()
     made = service.user("POST", "/ssh_keys").json()["id"]
     service.stop()
-    with sqlite3.connect(service.data / "hpcwaas.db") as database:
+    with contextlib.closing(sqlite3.connect(service.data / "hpcwaas.db")) as database, database:
         database.execute("UPDATE secrets SET ciphertext = X'00' WHERE key_id = ?", (made,))
     database.close()
     assert service.command("vault", "new-key").returncode == 0

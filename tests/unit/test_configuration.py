@@ -352,7 +352,8 @@ def test_preflight_wants_the_schema_only_when_users_share_the_service(write: Wri
     shared = load(write(ACCOUNT), {"HWA_DATA_DIR": str(tmp_path / "d")}, {})
     preflight(shared)  # none yet: the start makes it
     shared.data_dir.mkdir()
-    Database(shared.database_url).upgrade()
+    with contextlib.closing(Database(shared.database_url)) as made:
+        made.upgrade()
     preflight(shared)
     with contextlib.closing(sqlite3.connect(shared.data_dir / "hpcwaas.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '0001'")
