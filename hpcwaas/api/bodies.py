@@ -71,10 +71,10 @@ class Forms:
                     complete = not message.get("more_body", False)
         except TimeoutError:
             if waiting.displaced:
-                detail = "Too many forms are being sent, and this one has taken long: try again."
+                detail = "Too many forms are being sent, and this one took too long. Try again."
                 await refuse(scope, send, 429, detail, {"Retry-After": "1"})
             else:
-                await refuse(scope, send, 408, f"The form wasn't there after {self._patience.form:g} seconds.", {})
+                await refuse(scope, send, 408, f"The form wasn't complete after {self._patience.form:g} seconds.", {})
             return
         finally:
             self._forms.leave(address, waiting)

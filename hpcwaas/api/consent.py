@@ -42,7 +42,7 @@ class Question:
         known = flask.request.cookies.get(self._name, "")
         if not known or not hmac.compare_digest(known.encode(), proof.encode()):
             raise Forbidden(
-                "The button wasn't pressed on this service's own page, or too long ago. Open the page anew."
+                "The button wasn't pressed on a page of this service, or the page is too old. Open the page again."
             )
 
 

@@ -55,7 +55,7 @@ _TITLES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisf
 _DETAILS = {
     401: "Credentials are missing or wrong.",
     404: "There is nothing at this path.",
-    500: "Something went wrong in the service. Tell an operator the request id.",
+    500: "The service failed unexpectedly. Tell an operator the request id.",
 }
 
 

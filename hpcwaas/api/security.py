@@ -162,9 +162,7 @@ async def _verify(
         raise Forbidden("The page of another site sent this with the password that the browser keeps.")
     credentials = credentials.strip()
     if _WHITE.search(credentials):
-        raise Unauthorized(
-            "The credentials hold white space: were they copied with a line break or with more than them?"
-        )
+        raise Unauthorized("The credentials contain white space. Copy them again, without a line break or other text.")
     scope = request.scope
     address = (scope.get("client") or ("", 0))[0]
     principal = await checks.principal(credentials, address)

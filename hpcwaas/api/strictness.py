@@ -44,27 +44,27 @@ def _in_headers(scope: Scope) -> _Fault | None:
     for name, value in scope["headers"]:
         if name in _ONCE:
             if name in seen:
-                return _Fault(400, f"The header `{name.decode().title()}` stands there more than once.")
+                return _Fault(400, f"The header `{name.decode().title()}` is given more than once.")
             seen.add(name)
         elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             given = value.decode("latin-1")[:100]
             detail = f"The body's `Content-Encoding` is {given}: send it as it is, not compressed or otherwise encoded."
             return _Fault(415, detail, {"Accept-Encoding": "identity"})
         elif name == b"expect" and value.lower() != b"100-continue":
-            return _Fault(417, "`Expect` can be nothing but `100-continue`.")
+            return _Fault(417, "The only `Expect` that this service accepts is `100-continue`.")
     return None
 
 
 def _in_address(scope: Scope) -> _Fault | None:
     path = (scope.get("raw_path") or b"").partition(b"?")[0]
     if b"%" in path and (wrong := _wrong(path)):
-        return _Fault(400, f"The path holds {wrong}.")
+        return _Fault(400, f"The path contains {wrong}.")
     query: bytes = scope["query_string"]
     if b"%" in query and _wrong(query):
         for parameter in query.split(b"&"):
             if wrong := _wrong(parameter):
                 name = parameter.partition(b"=")[0].decode("latin-1")[:100]
-                return _Fault(400, f"The query parameter `{name}` holds {wrong}.")
+                return _Fault(400, f"The query parameter `{name}` contains {wrong}.")
     return None
 
 

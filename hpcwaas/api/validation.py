@@ -50,7 +50,7 @@ def parse_json(text: str) -> Any:
     if text.startswith("\ufeff"):
         raise BadRequest("The body begins with a byte order mark, which is no part of JSON: send it without.")
     if _values(text) > _VALUES:
-        raise BadRequest(f"The body holds more than {_VALUES} values. Put them into a file, and upload it.")
+        raise BadRequest(f"The body contains more than {_VALUES} values. Put them into a file, and upload it.")
     try:
         value = written.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
@@ -60,7 +60,7 @@ def parse_json(text: str) -> Any:
     except RecursionError:
         raise BadRequest(f"The body is nested deeper than {_DEPTH} levels.") from None
     except ValueError as error:  # an integer of more digits than Python converts
-        raise BadRequest(f"The body holds a number that is too long: {error}.") from None
+        raise BadRequest(f"The body contains a number that is too long: {error}.") from None
     if problem := _unstorable(value, 0):
         place, reason = problem
         raise BadRequest(f"`{place.lstrip('.')}` {reason}." if place else f"The body {reason}.")
@@ -80,7 +80,7 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(members):
         seen: set[str] = set()
         twice = next(name for name, _ in members if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise BadRequest(f"`{_shown(twice)}` stands more than once in the same object of the body.")
+        raise BadRequest(f"`{_shown(twice)}` is given more than once in the same object of the body.")
     return value
 
 
@@ -89,7 +89,7 @@ def _shown(name: str) -> str:
 
 
 def _no_constant(name: str) -> None:
-    raise BadRequest(f"The body isn't JSON: it holds {name}.")
+    raise BadRequest(f"The body isn't JSON: it contains {name}.")
 
 
 def _unstorable(value: Any, depth: int) -> tuple[str, str] | None:
@@ -97,7 +97,7 @@ def _unstorable(value: Any, depth: int) -> tuple[str, str] | None:
     if depth > _DEPTH:
         return "", f"is nested deeper than {_DEPTH} levels"
     if isinstance(value, str):
-        return ("", "holds a NUL character or half a surrogate pair") if _UNSTORABLE.search(value) else None
+        return ("", "contains a NUL character or half a surrogate pair") if _UNSTORABLE.search(value) else None
     if isinstance(value, dict):
         for name, member in value.items():
             if problem := _unstorable(name, depth):
@@ -128,7 +128,7 @@ class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no type
             arrays = {name for name, schema in self.param_schemas.items() if schema.get("type") == "array"}
             for name in self.param_schemas.keys() & params.keys() - arrays:
                 if len(params[name]) > 1:
-                    raise BadRequest(f"The query parameter `{name}` stands there more than once.")
+                    raise BadRequest(f"The query parameter `{name}` is given more than once.")
         return super().resolve_params(params, _in)
 
 
@@ -206,9 +206,9 @@ class FormBodyValidator(JSONBodyValidator):
             raise Refused("invalid_request", "The body isn't a form in UTF-8.") from None
         form = dict(pairs)
         if len(form) < len(pairs):
-            raise Refused("invalid_request", "A parameter stands there more than once.")
+            raise Refused("invalid_request", "A parameter is given more than once.")
         if _UNSTORABLE.search("".join(form.values())):
-            raise Refused("invalid_request", "A parameter holds a NUL character.")
+            raise Refused("invalid_request", "A parameter contains a NUL character.")
         error = best_match(Draft4RequestValidator(self._schema).iter_errors(form))
         if error is not None:
             where = ".".join(str(part) for part in error.absolute_path)

@@ -10,7 +10,7 @@ def unusable_name(name: str) -> str | None:
     if name in ("", ".", ".."):
         return "it is empty, '.' or '..'"
     if "/" in name:
-        return "it holds a slash"
+        return "it contains a slash"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         return "it holds a control character or is not valid Unicode"
     if len(name.encode()) > 255:

@@ -109,7 +109,7 @@ class _Sources:
         self.tree = file.tree
         self.origins = {way: f"{path}:{line}" for way, line in file.lines.items()}
         for duplicate in file.duplicates:
-            self.refuse(duplicate, "stands there twice")
+            self.refuse(duplicate, "is given twice")
         if "auth" in self.tree and self.tree["auth"] is None:
             # Taking it for a missing section would open the service without authentication.
             self.refuse(("auth",), "is empty: fill it in, or remove it to serve one user on this machine only")

@@ -35,13 +35,13 @@ def close(
             raise Conflict("The execution is just being started. Try again in a moment.")
         if not policy.is_operator(principal) and not engine.lost(execution.reference):
             raise Conflict(
-                "Its engine has the execution and has been asked to cancel it: wait for its end. Only an operator can "
-                "close what may still run."
+                "The engine knows the execution and was asked to cancel it: wait for its end. Only an operator can "
+                "close an execution that may still run."
             )
     now = datetime.now(UTC)
     acts.note(reason=reason, status_before=execution.state.status.value)
-    told = f"Closed by {principal.subject}: {reason} The engine never told how it ended."
+    told = f"Closed by {principal.subject}: {reason} The engine never reported how it ended."
     stored = records.close(execution.id, Closing(principal.subject, now, reason), told, now + _WATCHED)
     if stored.closed is None:
-        raise Conflict(f"The execution has {stored.state.status} just now.")
+        raise Conflict(f"The execution is {stored.state.status} now: look at it again.")
     return stored

@@ -231,7 +231,7 @@ class _Lane:
             return error
         except Exception:  # a defect of one engine must not hide what the others have
             _LOGGER.exception("unexpected error of the engine %s", self._name)
-            return ServiceError("It failed in a way that nobody foresaw; the service's log says how.")
+            return ServiceError("It failed unexpectedly; the service's log says how.")
         finally:
             with self._lock:
                 del self._running[call]

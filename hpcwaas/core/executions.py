@@ -339,7 +339,7 @@ class Executions:
     def _check_again(self, execution: Execution) -> Checked:
         principal = self._who(execution.owner)
         if principal is None:
-            raise NotFound(f"its owner, {execution.owner}, is no user any more.")
+            raise NotFound(f"its owner, {execution.owner}, isn't a user of this service any more.")
         if _MASK in execution.inputs.values():
             raise Conflict("its secret inputs aren't kept. Trigger it again.")
         checked = self.check(principal, execution.workflow_id, execution.inputs)
@@ -366,7 +366,7 @@ class Executions:
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
                 raise
-            reason = f"Nobody can tell whether the execution was started. {error.detail}"
+            reason = f"It is unknown whether the execution was started. {error.detail}"
         except (NotFound, Conflict, BadRequest, TooLarge) as error:  # never: the catalogue or uploads have changed
             reason = f"The service was restarted before the execution began, and then: {error.detail}"
         else:
@@ -379,8 +379,8 @@ def _check_size(inputs: Mapping[str, JSON], largest: int) -> None:
     size = len(written.dumps(inputs, ensure_ascii=False).encode(errors="replace"))
     if size > largest:
         raise TooLarge(
-            f"The inputs have {size} bytes as JSON; at most {largest} are taken. Upload what is large as a file, and "
-            "name the file's id in the inputs."
+            f"The inputs have {size} bytes as JSON; at most {largest} are accepted. Upload what is large as a file, "
+            "and name the file's id in the inputs."
         )
 
 

@@ -122,8 +122,8 @@ class _Watched:
         try:
             known = [self._bounded(check) for check in self._source()]
         except Exception:  # whoever waits for this check has to learn its end
-            _LOGGER.exception("The state of %s can't be told", self._name)
-            known = [Check(self._name, self._worst, 0.0, ("Its state can't be told; the service's log says why.",))]
+            _LOGGER.exception("The state of %s is unknown", self._name)
+            known = [Check(self._name, self._worst, 0.0, ("Its state is unknown; the service's log says why.",))]
         with self._lock:
             self._known, self._running, self._ended = known, None, time.monotonic()
             self._took = self._ended - self._began

@@ -88,7 +88,7 @@ class SSHKeys:
         """
         _check_metadata(metadata)
         if name is not None and self._records.has_name(principal.subject, name):
-            raise Conflict("You have an SSH key of this name already.")
+            raise Conflict("You already have an SSH key of this name.")
         pair = generate(key_type, bits, comment if comment is not None else name or principal.subject)
         key = SSHKey(
             id=str(uuid.uuid4()),
@@ -150,7 +150,9 @@ class SSHKeys:
             Conflict: it is being changed, or too many replaced halves wait for a confirmation.
         """
         if len(self._own(principal, key_id).replaced) >= _MOST_REPLACED:
-            raise Conflict("Confirm first that the present public half is installed: too many replaced ones wait.")
+            raise Conflict(
+                "First confirm that the present public half is installed: too many replaced ones are waiting for that."
+            )
         return self._rotate(self._begin("rotate", key_id, principal.subject))
 
     def confirm(self, principal: Principal, key_id: str) -> SSHKey:

@@ -15,11 +15,11 @@ class LimitsPerUser(Section):
         100 * 2**30,
         description=(
             "Uploaded files together with what is kept of executions (inputs, outputs, logs), in bytes or with a unit. "
-            "Whoever is above it can't start an execution either."
+            "Above it a user can't start executions either."
         ),
     )
     inputs: Size = Field(
         256 * 2**10,
-        description="Inputs of one execution, as JSON. What is larger is refused (413) and belongs into a file.",
+        description="Inputs of one execution, as JSON. Larger inputs are refused (413): upload them as files.",
     )
     requests: int | None = Field(6000, gt=0, description="Requests per minute to one worker process.")

@@ -44,7 +44,7 @@ class Slots:
             if taken >= self._each:
                 raise TooManyRequests(f"{self._whose} {taken} {self._what} open, which is the limit.", _RETRY_AFTER)
             if self._free <= 0:
-                raise Unavailable(f"Too many {self._what} are open just now.", _RETRY_AFTER)
+                raise Unavailable(f"Too many {self._what} are open at the moment.", _RETRY_AFTER)
             if taken >= self._free:
                 raise TooManyRequests(
                     f"{self._whose} {taken} {self._what} open, and few places are left for others.", _RETRY_AFTER

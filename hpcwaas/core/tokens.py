@@ -54,7 +54,7 @@ class Tokens:
         if not name.isprintable() or name != name.strip():
             raise BadRequest("`name` can't be used: expected printable characters, without blanks at the ends.")
         if unknown := set(scopes) - set(policy.SCOPES):
-            raise BadRequest(f"`scopes`: {min(unknown)!r} is none; expected some of {', '.join(policy.SCOPES)}.")
+            raise BadRequest(f"`scopes`: {min(unknown)!r} isn't a scope; expected some of {', '.join(policy.SCOPES)}.")
         if not scopes:
             raise BadRequest(f"`scopes` is empty; expected some of {', '.join(policy.SCOPES)}.")
         if "admin" in scopes and not policy.is_operator(principal):

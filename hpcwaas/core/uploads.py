@@ -213,6 +213,6 @@ def _read(stream: BinaryIO) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    reason = "it holds a backslash" if "\\" in name else unusable_name(name)
+    reason = "it contains a backslash" if "\\" in name else unusable_name(name)
     if reason:
         raise BadRequest(f"`name` can't be used: {reason}. Expected the name of a file, without folders.")

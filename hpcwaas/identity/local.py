@@ -24,7 +24,7 @@ def load_or_create_token(path: Path) -> str:
     """
     token = read_or_create_secret(path, lambda: secrets.token_urlsafe(_TOKEN_BYTES), "data_dir")
     if len(token) < _MIN_LENGTH or not token.isprintable() or " " in token:
-        raise ConfigurationError("data_dir", f"{path} holds no usable token: remove it to get a new one")
+        raise ConfigurationError("data_dir", f"{path} contains no usable token: remove the file to get a new one")
     return token
 
 

@@ -19,7 +19,7 @@ class Account(Section):
     password_hash: SecretStr | None = Field(
         None, description="Password as `hpcwaas-api user hash` prints it (argon2). Either this or `password`."
     )
-    password: SecretStr | None = Field(None, description="Password in plain text, as old files have it.")
+    password: SecretStr | None = Field(None, description="Password in plain text, as in old files.")
     groups: tuple[str, ...] = Field((), description="Groups that the user belongs to.")
 
     @model_validator(mode="after")
@@ -65,30 +65,30 @@ AcrValue = Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")]
 
 
 class RequiredClaim(Section):
-    """What the identity provider has to say of whoever signs in."""
+    """A claim that the identity provider has to make about a user."""
 
     claim: str = Field(min_length=1, description="Name of a claim, such as `eduperson_assurance`.")
     values: tuple[str, ...] = Field(
         min_length=1,
-        description="Values of which the user needs one. A group of an entitlement holds its members in any role.",
+        description="Values of which the user needs one. A group of an entitlement stands for its members in any role.",
     )
 
 
 class StepUpSettings(Section):
-    """How well, or how lately, a user has to have signed in for what does most harm in wrong hands (RFC 9470)."""
+    """How well, or how recently, a user has to have signed in for sensitive acts (RFC 9470)."""
 
     acr_values: tuple[AcrValue, ...] = Field(
-        (), description="Ways to sign in of which one will do, as the provider names them in `acr`. Default: any."
+        (), description="Ways to sign in of which one is enough, as the provider names them in `acr`. Default: any."
     )
     max_age: int | None = Field(
-        None, ge=60, description="Seconds since the user signed in at the provider. Default: it may be any time ago."
+        None, ge=60, description="Seconds that the sign-in at the provider may be old. Default: no limit."
     )
     acts: tuple[Literal["keys", "tokens", "operator"], ...] = Field(
         ("keys", "tokens", "operator"),
         min_length=1,
         description=(
-            "What demands it. `keys`: making, rotating and deleting SSH keys. `tokens`: making personal access tokens. "
-            "`operator`: whatever an operator does with what belongs to others."
+            "Acts that need it. `keys`: making, rotating and deleting SSH keys. `tokens`: making personal access "
+            "tokens. `operator`: whatever operators do with the objects of others."
         ),
     )
 
@@ -100,10 +100,10 @@ class TermsSettings(Section):
         None,
         min_length=1,
         max_length=100,
-        description="Of the terms. Another one has to be accepted anew. Default: no terms.",
+        description="Version of the terms. Users have to accept a new version again. Default: no terms.",
     )
     text: str | None = Field(None, min_length=1, description="The terms, in plain text.")
-    url: SecureUrl | None = Field(None, description="Where the terms stand, in place of `text` or besides.")
+    url: SecureUrl | None = Field(None, description="Address of the terms, instead of `text` or in addition to it.")
 
 
 class AuthSettings(Section):
@@ -116,14 +116,15 @@ class AuthSettings(Section):
     issuer: SecureUrl | None = Field(
         None, description="For `sso`: the identity provider, as its discovery document names itself."
     )
-    auth_url: SecureUrl | None = Field(None, description="Authorization endpoint, where there is no `issuer`.")
-    token_url: SecureUrl | None = Field(None, description="Token endpoint, where there is no `issuer`.")
-    user_info_url: SecureUrl | None = Field(None, description="User info endpoint, where there is no `issuer`.")
+    auth_url: SecureUrl | None = Field(None, description="Authorization endpoint, if there is no `issuer`.")
+    token_url: SecureUrl | None = Field(None, description="Token endpoint, if there is no `issuer`.")
+    user_info_url: SecureUrl | None = Field(None, description="User info endpoint, if there is no `issuer`.")
     introspection_url: SecureUrl | None = Field(
         None, description="Introspection endpoint (RFC 7662). Default: the one of the discovery document."
     )
     redirect_url: SecureUrl | None = Field(
-        None, description="For `sso`: where this service's `/auth/authorize` is reached by browsers; registered there."
+        None,
+        description="For `sso`: URL of this service's `/auth/authorize` for browsers, as registered at the provider.",
     )
     client_id: str | None = Field(None, min_length=1, description="For `sso`: id of this service at the provider.")
     client_secret: SecretStr | None = Field(None, description="For `sso`: secret of this service at the provider.")
@@ -142,7 +143,7 @@ class AuthSettings(Section):
         False,
         description=(
             "For `subject_claim: email` or `phone_number`: the provider verifies all of them and never says so "
-            "(`email_verified`). What it says isn't verified is refused all the same."
+            "(`email_verified`). A claim that it marks as not verified is still refused."
         ),
     )
     groups_claim: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)] = Field(
@@ -153,7 +154,7 @@ class AuthSettings(Section):
         ),
     )
     required_claims: tuple[RequiredClaim, ...] = Field(
-        (), description="For `sso`: what the provider has to say of whoever signs in; all of it."
+        (), description="For `sso`: claims that the provider has to make about a user; all of them are needed."
     )
     ca_file: Path | None = Field(
         None, description="Certificates (PEM) to trust at the provider. Default: those that come with Python."
@@ -162,10 +163,12 @@ class AuthSettings(Section):
         86400,
         gt=0,
         le=366 * 86400,
-        description="Seconds after which a user has to sign in by the provider again; a year at most.",
+        description="Seconds after which a user has to sign in at the provider again; at most a year.",
     )
     operators: tuple[str, ...] = Field((), description="User ids of operators, who see and cancel all executions.")
     operator_groups: tuple[str, ...] = Field((), description="Groups whose members are operators.")
-    step_up: StepUpSettings = Field(default_factory=StepUpSettings, description="What more is demanded for some acts.")
+    step_up: StepUpSettings = Field(default_factory=StepUpSettings, description="What some acts demand of the sign-in.")
     terms: TermsSettings = Field(default_factory=TermsSettings, description="Terms of use.")
-    max_token_days: int = Field(365, gt=0, le=36500, description="Longest life of a personal access token, in days.")
+    max_token_days: int = Field(
+        365, gt=0, le=36500, description="Longest validity of a personal access token, in days."
+    )

@@ -336,7 +336,7 @@ def _provider_error(error: str, description: str | None) -> ServiceError:
         )
     if error == "temporarily_unavailable":
         return Unavailable("The identity provider is busy. Sign in again in a while.")
-    return UpstreamFailed(f"The identity provider could sign nobody in: it reports `{word}`.")
+    return UpstreamFailed(f"The identity provider couldn't sign you in: it reports `{word}`.")
 
 
 def _refusal(redirect_uri: str, state: str, error: ServiceError) -> str:

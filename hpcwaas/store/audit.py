@@ -60,7 +60,7 @@ class Audit:
         except OSError as error:
             if time.monotonic() - self._complained >= _COMPLAIN_EVERY:
                 self._complained = time.monotonic()
-                _LOGGER.error("Acts can't be recorded in %s: %s", self._file.path, error)  # noqa: TRY400
+                _LOGGER.error("The audit can't be written to %s: %s", self._file.path, error)  # noqa: TRY400
         if self._syslog is not None:
             self._syslog.send(line)
 

@@ -22,7 +22,7 @@ _UPGRADING = 0x68706377
 
 # What a request can be blamed for, by SQLSTATE (or its class), and what to say.
 _REFUSED = {
-    "22": "A value in the request can't be stored: it holds a NUL character, or is too large.",
+    "22": "A value in the request can't be stored: it contains a NUL character, or is too large.",
     "54": "A text in the request is too long.",
 }
 # What passes when the request is sent again at once.

@@ -34,7 +34,7 @@ class SSHKeyStore:
         Raises:
             Conflict: its owner has a key of this name, or the id is taken.
         """
-        with self._database.write(taken="You have an SSH key of this name already.") as session:
+        with self._database.write(taken="You already have an SSH key of this name.") as session:
             session.execute(delete(IntentRow).where(IntentRow.key_id == key.id))
             session.add(SSHKeyRow(**columns(key, "metadata"), details=dict(key.metadata)))
 

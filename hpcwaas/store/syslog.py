@@ -39,7 +39,9 @@ class Syslog:
             self._lost += 1
             if time.monotonic() - self._complained >= _COMPLAIN_EVERY:
                 self._complained = time.monotonic()
-                _LOGGER.error("The syslog at %s takes no records; lost so far: %d", self._address, self._lost)
+                _LOGGER.error(
+                    "The syslog at %s accepts no records. Records that it lacks so far: %d", self._address, self._lost
+                )
 
     def close(self) -> None:
         """Closes the connection."""

@@ -22,7 +22,7 @@ class TokenStore:
         self._database = database
 
     def add(self, token: AccessToken, digest: str, at_most: int) -> None:
-        with self._database.write(taken="You have a token of this name already.") as session:
+        with self._database.write(taken="You already have a token of this name.") as session:
             take(session, Turn.TOKENS, token.owner)
             query = select(func.count()).select_from(TokenRow).where(TokenRow.owner == token.owner)
             if (session.scalar(query) or 0) >= at_most:

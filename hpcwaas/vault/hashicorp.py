@@ -153,7 +153,9 @@ class HashiCorpVault:
             engine = self._call(lambda client, _: self._probe(client, healthy=status != _NO_HEALTH))
         except Forbidding:
             mount = self._settings.mount
-            return (_no_changes(f"the vault has no mount `{mount}`, or its policy allows the service nothing there."),)
+            return (
+                _no_changes(f"the vault has no mount `{mount}`, or the policy of the service allows nothing there."),
+            )
         except ServiceError as error:
             return (_no_changes(error.detail),)
         try:

@@ -25,7 +25,8 @@ _LARGEST_ANSWER = 2**20
 _CONNECTIONS = 64
 _USED_UP = (
     "the wrapping token in vault_config.secret_id isn't valid: it has expired, or somebody else has unwrapped it. "
-    "Unless you know that it expired, treat the secret id as stolen: destroy it, find out who had it, make a new one"
+    "Unless you know that it expired, treat the secret id as stolen: destroy it, find out who had it, and make a new "
+    "one"
 )
 
 

@@ -15,11 +15,14 @@ class VaultSettings(Section):
 
     key: SecretStr | None = Field(
         None,
-        description="Encryption key, 32 bytes in base64. Default: made once and kept in `data_dir`, mode 0600.",
+        description=(
+            "Encryption key, 32 bytes in base64. Default: the keys of the file `vault.key` in `data_dir`, which the "
+            "first start makes."
+        ),
     )
     previous_keys: tuple[SecretStr, ...] = Field(
         (),
-        description="Keys that open what they sealed before `key` took their place, until `hpcwaas-api vault rekey`.",
+        description="Earlier keys, which still open what they sealed. Needed until `hpcwaas-api vault rekey` has run.",
     )
 
 
@@ -28,15 +31,15 @@ class HashiCorpSettings(Section):
     vault."""
 
     address: Url = Field("http://127.0.0.1:8200", description="URL of the vault.")
-    namespace: str | None = Field(None, min_length=1, description="Namespace, where the vault has them.")
+    namespace: str | None = Field(None, min_length=1, description="Namespace, if the vault has namespaces.")
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Default: those that come with Python.")
     auth_method: Literal["approle", "token", "kubernetes", "jwt"] = Field(
         "approle", description="How the service logs in."
     )
     auth_mount: MountPath | None = Field(
-        None, description="Where that method is mounted below `auth/`. Default: its name."
+        None, description="Mount of that method below `auth/`. Default: the name of the method."
     )
-    role_id: str | None = Field(None, min_length=1, description="For `approle`.")
+    role_id: str | None = Field(None, min_length=1, description="For `approle`: the role id.")
     secret_id: SecretStr | None = Field(
         None, description="For `approle`: the secret id, or a wrapping token around it."
     )
@@ -44,20 +47,22 @@ class HashiCorpSettings(Section):
         False, description="Whether `secret_id` is a wrapping token. It is opened once, when the service starts."
     )
     role: str | None = Field(None, min_length=1, description="For `kubernetes` and `jwt`: role to log in with.")
-    token: SecretStr | None = Field(None, description="For `token`.")
+    token: SecretStr | None = Field(None, description="For `token`: the token.")
     token_file: Path | None = Field(
         None,
         description=(
-            "File with the token for `token`, or with the JSON Web Token for `jwt` and `kubernetes`; read anew at "
-            "every login."
+            "File with the token for `token`, or with the JSON Web Token for `jwt` and `kubernetes`; read again "
+            "at every login."
         ),
     )
-    mount: MountPath = Field("secret", description="Where the engine for keys and values is mounted; version 1 or 2.")
-    path: MountPath = Field("ssh-credentials", description="Path in it below which keys are stored by their ids.")
+    mount: MountPath = Field("secret", description="Mount of the key-value engine, version 1 or 2.")
+    path: MountPath = Field(
+        "ssh-credentials", description="Path in that mount, below which each key is stored by its id."
+    )
     unrecorded_keys: Literal["accept", "refuse"] = Field(
         "refuse",
         description=(
             "Whether executions may use keys that only the vault knows: those of the service before this one. With "
-            "`accept` whoever knows the id of one is taken for its owner: for the time of a switch-over."
+            "`accept` anybody who knows the id of such a key can use it: set it only during a switch-over."
         ),
     )

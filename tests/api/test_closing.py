@@ -75,7 +75,7 @@ def test_an_owner_closes_what_cannot_be_cancelled(alice: Client, alien4cloud: Si
     assert closed["status"] == "CANCELLED"
     assert closed["ended_at"] is not None
     assert (closed["closed"]["by"], closed["closed"]["reason"]) == ("alice", "Alien4Cloud was killed.")
-    assert closed["reason"] == "Closed by alice: Alien4Cloud was killed. The engine never told how it ended."
+    assert closed["reason"] == "Closed by alice: Alien4Cloud was killed. The engine never reported how it ended."
     assert unfinished(alice) == before - 1
     assert alice("GET", f"{path}/logs?timeout=30s&from=1000").json()["over"]
     assert alice("POST", f"{path}/close", json=REASON).status_code == 409
@@ -99,7 +99,7 @@ def test_what_runs_is_cancelled_and_not_closed_by_its_owner(alice: Client, alien
     wait_for(lambda: alice("GET", path).json()["started_at"] is not None)
     answer = alice("POST", f"{path}/close", json=REASON)
     assert answer.status_code == 409
-    assert "has been asked to cancel it" in answer.json()["detail"]
+    assert "was asked to cancel it" in answer.json()["detail"]
     assert alice.finished(path)["status"] == "CANCELLED"
     assert alice("GET", path).json()["closed"] is None
 

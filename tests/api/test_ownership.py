@@ -305,7 +305,7 @@ def test_what_a_crash_left_is_started_for_its_owner_with_groups(tmp_path: Path) 
         assert reasons["carol"].reference is not None
         assert [reasons[owner].state.status for owner in ("alice", "ghost")] == [Status.FAILED, Status.FAILED]
         assert "no such workflow" in (reasons["alice"].state.reason or "")
-        assert "its owner, ghost, is no user any more" in (reasons["ghost"].state.reason or "")
+        assert "its owner, ghost, isn't a user of this service any more" in (reasons["ghost"].state.reason or "")
     finally:
         parts.close()
         database.close()

@@ -261,7 +261,7 @@ def test_records_go_to_the_syslog_too(tmp_path: Path, caplog: pytest.LogCaptureF
     for _ in range(3):
         audit.record({"who": "bob"})
     assert [record.getMessage() for record in caplog.records] == [
-        f"The syslog at {address} takes no records; lost so far: 1"
+        f"The syslog at {address} accepts no records. Records that it lacks so far: 1"
     ]
     address.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:  # started anew

@@ -91,7 +91,7 @@ def test_inputs_are_small(service: Service) -> None:
     for query in ({}, {"dry_run": "true"}):
         answer = user("POST", "/workflows/script", json=large, params=query)
         assert answer.status_code == 413
-        assert f"at most {INPUTS} are taken. Upload what is large as a file" in answer.json()["detail"]
+        assert f"at most {INPUTS} are accepted. Upload what is large as a file" in answer.json()["detail"]
     before = stored(user)
     path = user.trigger("script", script=f"true {'x' * (INPUTS - 100)}")
     assert stored(user) - before >= INPUTS - 100, "inputs that wait count, too"

@@ -122,7 +122,7 @@ def test_a_full_disk_fails_nothing_and_is_told_once_a_minute(
         for _ in range(5):
             acts.record({"who": "alice"})
         assert [entry.getMessage() for entry in caplog.records] == [
-            "Acts can't be recorded in /dev/full: [Errno 28] No space left on device"
+            "The audit can't be written to /dev/full: [Errno 28] No space left on device"
         ]
         now += 61
         acts.record({"who": "alice"})

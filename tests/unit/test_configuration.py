@@ -175,7 +175,7 @@ def test_all_problems_at_once_with_their_places(write: Write) -> None:
 
 def test_key_that_stands_twice_is_refused(write: Write) -> None:
     file = write("cwl:\n  max_running: 1\n  max_running: 2\n")
-    assert problems(file) == [f"cwl.max_running: stands there twice ({file}:3)"]
+    assert problems(file) == [f"cwl.max_running: is given twice ({file}:3)"]
 
 
 @pytest.mark.parametrize(

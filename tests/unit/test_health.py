@@ -110,9 +110,9 @@ def test_a_check_that_breaks_is_told(caplog: pytest.LogCaptureFixture) -> None:
     state = Health({}, {"vault": broken})
     assert looked(state) == (
         "degraded",
-        {"vault": ("degraded", ("Its state can't be told; the service's log says why.",))},
+        {"vault": ("degraded", ("Its state is unknown; the service's log says why.",))},
     )
-    assert "The state of vault can't be told" in caplog.text
+    assert "The state of vault is unknown" in caplog.text
 
 
 def test_a_change_is_logged_once_a_minute(

@@ -19,6 +19,6 @@ class Alien4CloudSettings(EngineSettings):
     password: SecretStr = Field(SecretStr("admin"), description="Password of that account.")
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust. Default: those that come with Python.")
     skip_secure: bool = Field(False, description="Whether to accept any certificate. For trials only.")
-    cache_seconds: float = Field(10.0, gt=0, description="Seconds for which the list of workflows counts as fresh.")
+    cache_seconds: float = Field(10.0, gt=0, description="Seconds for which the list of workflows is fresh.")
     connect_timeout: float = Field(3.0, gt=0, description="Seconds to wait for a connection.")
     read_timeout: float = Field(30.0, gt=0, description="Seconds to wait for an answer.")

@@ -21,7 +21,7 @@ class RunnerSettings(Section):
     command: Command = Field(
         ("cwltool",),
         min_length=1,
-        description="Program and first arguments. `cwltool` alone is run without starting Python anew.",
+        description="Program and first arguments. `cwltool` alone runs without a new start of Python.",
     )
     arguments: tuple[str, ...] | None = Field(
         None,
@@ -39,15 +39,15 @@ class LimitSettings(Section):
         default_factory=lambda: os.cpu_count() or 1, gt=0, description="CPU cores. Default: all of this machine."
     )
     memory: Size = Field(4 * 2**30, description="Memory of all its processes together.")
-    log: Size = Field(32 * 2**20, description="Log.")
+    log: Size = Field(32 * 2**20, description="Size of its log.")
     disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
     time: float | None = Field(
         86400,
         gt=0,
         allow_inf_nan=False,
         description=(
-            "Seconds that it may run, without its waiting; `null` for no limit. The metadata of a workflow may say "
-            "otherwise (`time_limit`)."
+            "Seconds that it may run, not counting the time that it waits; `null` for no limit. The metadata of a "
+            "workflow can set another limit (`time_limit`)."
         ),
     )
     processes: int = Field(4096, ge=16, description="Processes and threads at the same time.")
@@ -59,31 +59,31 @@ class CWLSettings(EngineSettings):
 
     catalogue: Path = Field(
         default_factory=lambda: resource("examples"),
-        description="Directory whose files and folders are published. Default: the examples that come along.",
+        description="Directory whose files and folders are published. Default: the included examples.",
     )
     without_metadata: Literal["everybody", "nobody"] = Field(
         "everybody",
         description=(
-            "Who may run a workflow that has no metadata, or whose metadata don't say who. With `nobody`, metadata say "
-            "`authorized_users: everybody` where everybody is meant."
+            "Who may run a workflow that has no metadata, or whose metadata don't say who. With `nobody`, a workflow "
+            "for everybody needs `authorized_users: everybody` in its metadata."
         ),
     )
     max_running: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         gt=0,
-        description="Executions that run at the same time; more wait. Default: one a CPU core, at least 2.",
+        description="Executions that run at the same time; others wait. Default: one for each CPU core, at least 2.",
     )
     http_inputs: bool = Field(
         False,
         description=(
-            "Whether input files may be http(s) URLs. Addresses of this machine and of its links are refused in any "
-            "case."
+            "Whether input files may be http(s) URLs. Addresses of this machine and of its local links are always "
+            "refused."
         ),
     )
     http_allowed: tuple[Network, ...] = Field(
         (),
         description=(
-            "Addresses and networks that input files may come from, private ones among them. Default: the public "
+            "Addresses and networks that input files may come from, including private ones. Default: the public "
             "internet."
         ),
     )
@@ -96,10 +96,10 @@ class CWLSettings(EngineSettings):
     confinement: Literal["auto", "namespaces", "landlock", "none"] = Field(
         "auto",
         description=(
-            "What keeps executions from the rest of the machine. `landlock`: the kernel's Landlock. `namespaces`: "
-            "that, and namespaces of their own. `auto`: the best that this machine has; with several users there has "
-            "to be one of them. `none`: nothing, so whoever may run a workflow may come to act as the service's "
-            "account."
+            "How executions are kept from the rest of the machine. `landlock`: by the kernel's Landlock. `namespaces`: "
+            "by Landlock and namespaces. `auto`: by the best of these that the machine offers; with an `auth` section "
+            "the service refuses to start without either. `none`: not at all, so users may be able to act as the "
+            "service's account."
         ),
     )
     readable: tuple[Path, ...] = Field(
@@ -111,7 +111,9 @@ class CWLSettings(EngineSettings):
     )
     writable: tuple[Path, ...] = Field(
         (),
-        description="Directories that all executions may write in, such as a scratch file system; all in the same.",
+        description=(
+            "Directories in which all executions may write, such as a scratch file system. All share their contents."
+        ),
     )
     runner: RunnerSettings = Field(default_factory=RunnerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -179,7 +179,7 @@ class ClaimsReader:
             if what in self._told:
                 return
             self._told.add(what)
-        _LOGGER.warning("%s This is told once.", message)
+        _LOGGER.warning("%s This is logged only once.", message)
 
 
 _KINDS = {dict: "an object", bool: "true or false", int: "a number", float: "a number"}
