@@ -197,17 +197,27 @@ class Client:
         """The JSON answer to a request; takes and raises what `request` does."""
         return self.decode(self.request(method, where, **options))
 
-    def pages(self, where: str, member: str, *, everything: bool, **params: Any) -> Iterator[dict[str, Any]]:
+    def pages(
+        self, where: str, member: str, warn: Callable[[str], None] | None = None, /, *, everything: bool, **params: Any
+    ) -> Iterator[dict[str, Any]]:
         """The members of a listing, page after page when `everything` is wanted.
+
+        Args:
+            warn: is told what the service says is missing, each sentence once.
 
         Raises:
             WaasError: a page leads back to an earlier one.
         """
         cursor: str | None = None
         seen: set[str | None] = set()
+        told: set[str] = set()
         while cursor not in seen:
             seen.add(cursor)
             page = self.get_json(where, cursor=cursor, **params)
+            for warning in (page.get("warnings") or ()) if warn else ():
+                if warning not in told:
+                    warn(warning)
+                    told.add(warning)
             yield from page.get(member) or ()
             cursor = page.get("next_cursor") if everything else None
             if not cursor:

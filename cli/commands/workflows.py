@@ -51,7 +51,7 @@ def list_workflows(state: State, query: str | None) -> None:
 
 
 def _list(state: State, query: str | None) -> None:
-    found = list(state.client.pages("/workflows", "workflows", everything=True, q=query))
+    found = list(state.client.pages("/workflows", "workflows", state.note, everything=True, q=query))
     if state.wants_json:
         printing.json(found)
     elif not found:

@@ -88,6 +88,7 @@ class Service:
     def __init__(self, url: str) -> None:
         self.url = url
         self.old = False
+        self.listed_with: dict[str, Any] = {}
         self.workflows: list[dict[str, Any]] = json.loads((DATA / "workflows.json").read_text())
         self.details: dict[str, Any] = json.loads((DATA / "details.json").read_text())
         self.executions: dict[str, Execution] = {}
@@ -158,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
             case ("GET", ["workflows"]):
                 words = request.query.get("q", "").lower()
                 found = [each for each in self.service.workflows if words in json.dumps(each).lower()]
-                return 200, check("Workflows", {"workflows": found}), {}
+                return 200, check("Workflows", {"workflows": found, **self.service.listed_with}), {}
             case ("GET", ["workflows", identity]) if not self.service.old:
                 known = self.service.details.get(identity)
                 return (200, check("WorkflowDetails", known), {}) if known else NOT_FOUND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -27,6 +28,17 @@ def test_list_in_a_pipe_has_a_line_for_each(alice: Any, service: Any) -> None:
     lines = alice("workflows", "list").out.splitlines()
     assert lines[0] == "Public@env-pub@exec_job\texec_job\tPublic\tenv-pub\tEnvironment\t"
     assert [line.split("\t")[0] for line in lines] == [workflow["id"] for workflow in service.workflows]
+
+
+def test_what_is_missing_from_the_list_is_told_beside_it(alice: Any, service: Any) -> None:
+    missing = "The workflows of the engine `alien4cloud` are missing. Alien4Cloud can't be reached."
+    service.listed_with = {"warnings": [missing]}
+    listed = alice("workflows", "list")
+    assert (listed.code, listed.err) == (0, f"{missing}\n")
+    assert listed.out.splitlines()[0].startswith("Public@env-pub@exec_job\t")
+    result = alice("workflows", "list", "-o", "json")
+    assert (result.code, json.loads(result.err)) == (0, {"note": missing})
+    assert result.json == service.workflows
 
 
 def test_list_with_words(alice: Any) -> None:
