@@ -214,8 +214,8 @@ class Client:
         while cursor not in seen:
             seen.add(cursor)
             page = self.get_json(where, cursor=cursor, **params)
-            for warning in (page.get("warnings") or ()) if warn else ():
-                if warning not in told:
+            for warning in page.get("warnings") or ():
+                if warn is not None and warning not in told:
                     warn(warning)
                     told.add(warning)
             yield from page.get(member) or ()

@@ -131,6 +131,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     def start() -> None:
         vault.start()
         signing_in.start()
+        engines.start()
         keeper.start()
         suspended.start()
 

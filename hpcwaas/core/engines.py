@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +23,9 @@ _LOGGER = logging.getLogger(__name__)
 _PATIENCE = 2.0
 """Seconds that one engine is waited for where others have an answer."""
 _SHORT = 0.2
-"""Seconds that one is waited for that is late already."""
+"""Seconds that one is waited for that has just been late."""
+_WARM = 5.0
+"""Seconds after the start in which an engine that hasn't answered yet is waited for in any case."""
 _AT_ONCE = 8
 """Calls to one engine at the same time that others don't wait for."""
 
@@ -36,7 +38,7 @@ class Published:
 
     Attributes:
         stale_since: since when an engine's part couldn't be read anew; None when all is fresh.
-        missing: what isn't among it and why, a sentence for each engine that doesn't answer.
+        missing: what isn't among it and why, a sentence for each engine that doesn't answer and never did.
     """
 
     workflows: Sequence[Workflow]
@@ -57,11 +59,18 @@ class Engines:
         self._ids = WorkflowIds({name: forms.get(name) for name in self._engines})
         self._lanes = {name: _Lane(name) for name in self._engines}
         self._clashes: Mapping[str, Sequence[str]] = {}
+        self._last: Mapping[str, Published] = {}
 
     @property
     def names(self) -> Sequence[str]:
         """Of all engines."""
         return tuple(self._engines)
+
+    def start(self) -> None:
+        """Has the lists made that users will ask for."""
+        if len(self._engines) > 1:
+            for name, engine in self._engines.items():
+                self._lanes[name].begin(partial(self._published, engine))
 
     def workflows(self) -> Published:
         """All workflows that are published, whoever may run them, and what of all is missing.
@@ -71,18 +80,19 @@ class Engines:
         """
         if len(self._engines) == 1:
             return self._published(*self._engines.values())
-        done = self._side_by_side({name: partial(self._published, engine) for name, engine in self._engines.items()})
+        tasks = {name: partial(self._published, engine) for name, engine in self._engines.items()}
+        done = {
+            name: self._last.get(name, part) if isinstance(part, ServiceError) else part
+            for name, part in self._side_by_side(tasks, at_least_one=not self._last).items()
+        }
         parts = [part for part in done.values() if isinstance(part, Published)]
+        failures = {name: failure for name, failure in done.items() if isinstance(failure, ServiceError)}
         if not parts:
-            raise next(failure for failure in done.values() if isinstance(failure, ServiceError))
+            raise next(iter(failures.values()))
         return Published(
             [workflow for part in parts for workflow in part.workflows],
             min((part.stale_since for part in parts if part.stale_since), default=None),
-            tuple(
-                f"The workflows of the engine `{name}` are missing. {failure.detail}"
-                for name, failure in done.items()
-                if isinstance(failure, ServiceError)
-            ),
+            tuple(f"The workflows of the engine `{name}` are missing. {it.detail}" for name, it in failures.items()),
         )
 
     def workflow(
@@ -157,11 +167,15 @@ class Engines:
         return self._engines[found[0]], found[1]
 
     def _published(self, engine: Engine) -> Published:
+        now = datetime.now(UTC)
         listed = engine.workflows()
         self._look_for_clashes(engine.name, listed)
         known = [(self._ids.known_as(engine.name, workflow.id), workflow) for workflow in listed]
         workflows = [workflow if workflow.id == id_ else replace(workflow, id=id_) for id_, workflow in known]
-        return Published(workflows, engine.stale_since())
+        published = Published(workflows, engine.stale_since())
+        # As it will be shown when the engine doesn't answer.
+        self._last = {**self._last, engine.name: replace(published, stale_since=published.stale_since or now)}
+        return published
 
     def _look_for_clashes(self, name: str, listed: Sequence[Workflow]) -> None:
         found = [clash for workflow in listed if (clash := self._ids.clash(name, workflow.id))]
@@ -173,13 +187,23 @@ class Engines:
         problems = [clash for found in self._clashes.values() for clash in found]
         return Check("workflow-ids", "degraded" if problems else "ok", 0.0, problems)
 
-    def _side_by_side(self, tasks: Mapping[str, Callable[[], T]]) -> Mapping[str, T | ServiceError]:
-        """What a task for each engine gives, or why it gives nothing."""
+    def _side_by_side(
+        self, tasks: Mapping[str, Callable[[], T]], *, at_least_one: bool = False
+    ) -> Mapping[str, T | ServiceError]:
+        """What a task for each engine gives, or why it gives nothing.
+
+        Args:
+            at_least_one: wait for as long as it takes until one of them gives something.
+        """
+        asked = time.monotonic()
         begun = {name: self._lanes[name].begin(task) for name, task in tasks.items()}
-        deadline = time.monotonic() + _PATIENCE
-        late = {future for name, future in begun.items() if self._lanes[name].late}
-        wait({*begun.values()} - late, _PATIENCE)
-        wait(late, min(_SHORT, max(0.0, deadline - time.monotonic())))
+        for seconds, name in sorted((self._lanes[name].patience, name) for name in begun):
+            wait([begun[name]], asked + seconds - time.monotonic())
+        waiting = {*begun.values()} if at_least_one else set()
+        while waiting:
+            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            if not all(isinstance(future.result(), ServiceError) for future in ended):
+                break
         return {name: _outcome(future) for name, future in begun.items()}
 
 
@@ -206,12 +230,16 @@ class _Lane:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"calls-{name}")
         self._lock = threading.Lock()
         self._running: dict[object, float] = {}
+        self._slow = False
+        self._warm_until = time.monotonic() + _WARM
 
     @property
-    def late(self) -> bool:
-        """Whether a call has been under way for longer than anybody waits."""
+    def patience(self) -> float:
+        """Seconds that a call is worth waiting for."""
+        now = time.monotonic()
         with self._lock:
-            return bool(self._running) and time.monotonic() - min(self._running.values()) > _PATIENCE
+            late = self._slow or any(now - begin > _PATIENCE for begin in self._running.values())
+            return max(_SHORT if late else _PATIENCE, self._warm_until - now)
 
     def begin(self, task: Callable[[], T]) -> Future[T | ServiceError]:
         """Has a task done as soon as there is a thread for it; why it fails is a result, too."""
@@ -222,11 +250,13 @@ class _Lane:
         self._pool.shutdown(cancel_futures=True)
 
     def _do(self, task: Callable[[], T]) -> T | ServiceError:
-        call = object()
+        call, begin = object(), time.monotonic()
         with self._lock:
-            self._running[call] = time.monotonic()
+            self._running[call] = begin
         try:
-            return task()
+            result = task()
+            self._warm_until = 0.0
+            return result
         except ServiceError as error:
             return error
         except Exception:  # a defect of one engine must not hide what the others have
@@ -235,6 +265,7 @@ class _Lane:
         finally:
             with self._lock:
                 del self._running[call]
+                self._slow = time.monotonic() - begin > _PATIENCE
 
 
 def _outcome(future: Future[T | ServiceError]) -> T | ServiceError:
