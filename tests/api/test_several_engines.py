@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def timed(user: Client, method: str, path: str, **arguments: Any) -> tuple[reque
     return answer, time.monotonic() - began
 
 
+def has_begun(user: Client, path: str) -> bool:
+    return user("GET", path).json()["started_at"] is not None
+
+
+def log_is_over(user: Client, path: str) -> bool:
+    return bool(user("GET", f"{path}/logs?timeout=0").json()["over"])
+
+
 def listed(user: Client) -> dict[str, str]:
     return {each["id"]: each["engine"] for each in user("GET", "/workflows").json()["workflows"]}
 
@@ -73,10 +82,10 @@ def test_one_list_and_each_execution_belongs_to_the_engine_that_started_it(
     assert alice("GET", f"{here}/outputs/text").text == "hello\n"
     assert alice.finished(there)["engine"] == "alien4cloud"
     for path in (here, there):
-        wait_for(lambda path=path: alice("GET", f"{path}/logs?timeout=0").json()["over"])
+        wait_for(partial(log_is_over, alice, path))
         assert alice("GET", f"{path}/logs?timeout=0").json()["total_results"] > 0
     for path in (slow_here, slow_there):
-        wait_for(lambda path=path: alice("GET", path).json()["started_at"] is not None)
+        wait_for(partial(has_begun, alice, path))
         assert alice("DELETE", path).status_code == 202
         assert alice.finished(path)["status"] == "CANCELLED"
     engines = {each["engine"] for each in alice("GET", "/executions").json()["executions"]}
@@ -125,7 +134,7 @@ def test_an_engine_that_never_answered_hides_and_delays_nothing_of_the_other(
 
 def test_what_runs_elsewhere_delays_nothing_when_its_engine_freezes(alice: Client, alien4cloud: Simulator) -> None:
     there = [alice.trigger(f"{RUN}slow_job") for _ in range(3)]
-    wait_for(lambda: all(alice("GET", path).json()["started_at"] for path in there))
+    wait_for(lambda: all(has_begun(alice, path) for path in there))
     assert f"{RUN}slow_job" in listed(alice)
     alien4cloud.disconnect()
     alien4cloud.fault(Fault("hang", seconds=60))
@@ -144,7 +153,7 @@ def test_an_execution_waits_for_its_engine_whatever_else_is_configured(alien4clo
         alice = as_user(url, "alice")
         running, done = alice.trigger(f"{RUN}slow_job"), alice.trigger(f"{RUN}exec_job", user_id="alice")
         lost, other = alice.trigger(f"{RUN}slow_job"), alice.trigger("echo", message="hello")
-        wait_for(lambda: alice("GET", running).json()["started_at"] is not None)
+        wait_for(partial(has_begun, alice, running))
         finished, own = alice.finished(done), alice.finished(other)
     reason = "The engine `alien4cloud`, which this execution was started by, isn't configured any more."
     with serving(settings(tmp_path, None)) as url:
