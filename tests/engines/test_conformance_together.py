@@ -18,11 +18,11 @@ from hpcwaas.core.models import (
     ExecutionState,
     Level,
     LogPage,
-    Output,
     Status,
     Workflow,
     WorkflowDetails,
 )
+from hpcwaas.core.outputs import Output
 from hpcwaas.core.ports.engine import Engine, Permitted, Prepared, UploadLookup, everything
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.registry import EngineContext, registry
