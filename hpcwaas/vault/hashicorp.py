@@ -168,7 +168,7 @@ class HashiCorpVault:
 
 
 def _no_changes(reason: str) -> str:
-    return f"SSH keys can't be made or changed: {reason}"
+    return f"SSH keys can't be made or changed: {reason[0].lower()}{reason[1:]}"
 
 
 def _by_path(rights: Sequence[kv.Right]) -> Iterator[tuple[str, list[kv.Right]]]:

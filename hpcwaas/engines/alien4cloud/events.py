@@ -90,7 +90,8 @@ class Events:
             except (StompError, ServiceError) as error:
                 if not self._closing.is_set() and self._problem is None:
                     _LOGGER.warning(
-                        "Alien4Cloud sends no events (%s): the service polls until they come again", str(error)[:200]
+                        "Alien4Cloud sends no events (%s): the service polls until they come again",
+                        str(error)[:200].rstrip("."),
                     )
                 self._problem = "Alien4Cloud sends no events, so the service polls for statuses."
             except Exception:  # this thread must outlive a defect in what handles one event
