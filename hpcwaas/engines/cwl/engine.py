@@ -29,9 +29,9 @@ from hpcwaas.core.models import (
 )
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
+from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job
-from hpcwaas.engines.cwl.inputs.looks import Looks
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.site import LocalSite
@@ -64,7 +64,7 @@ class CWLEngine:
         directory = data_dir / "cwl"
         self._settings = settings
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
-        self._looks = Looks(settings.limits.disk)
+        self._archives = ArchiveChecks(settings.limits.disk)
         self._site = LocalSite(directory, settings, [data_dir, *secrets])
         self._catalogue = Catalogue(settings.catalogue, directory / "catalogue", settings.without_metadata)
         self._logs = LogIndexes(lambda reference, offset, size: self._site.read(reference, spool.LOG, offset, size))
@@ -90,7 +90,7 @@ class CWLEngine:
 
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
         """Checks inputs against the workflow completely, without side effects."""
-        with self._looks.session() as look:
+        with self._archives.session() as look:
             job = prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
         return replace(job, time=self._catalogue.time_limit(details.workflow.id))
 

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON, WorkflowDetails
 from hpcwaas.core.ports.engine import UploadLookup
+from hpcwaas.engines.cwl.inputs.archive_checks import Look
 from hpcwaas.engines.cwl.inputs.files import DEPTH_LIMIT, NO_RULE, FileChecker
 from hpcwaas.engines.cwl.inputs.job import Job
-from hpcwaas.engines.cwl.inputs.looks import Look
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.workflows.parameters import (
     NULL,

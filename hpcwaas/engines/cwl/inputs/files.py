@@ -12,9 +12,9 @@ from urllib.parse import quote, unquote, urlsplit
 from hpcwaas.common.names import unusable_name
 from hpcwaas.core.models import JSON, StoredUpload
 from hpcwaas.core.ports.engine import UploadLookup
+from hpcwaas.engines.cwl.inputs.archive_checks import Look
 from hpcwaas.engines.cwl.inputs.archives import ArchiveError
 from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
-from hpcwaas.engines.cwl.inputs.looks import Look
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.workflows.parameters import Parameter, Primitive
 from hpcwaas.engines.cwl.workflows.schema import CONTENTS_LIMIT

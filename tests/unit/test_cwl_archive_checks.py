@@ -14,9 +14,9 @@ import pytest
 
 from hpcwaas.core.models import StoredUpload, Upload
 from hpcwaas.engines.cwl.confinement import landlock
-from hpcwaas.engines.cwl.inputs import looks
+from hpcwaas.engines.cwl.inputs import archive_checks
+from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.archives import ArchiveError
-from hpcwaas.engines.cwl.inputs.looks import Looks
 from hpcwaas.errors import TooManyRequests, Unavailable
 
 MIB = 2**20
@@ -24,7 +24,7 @@ SLOW = "import os, time; time.sleep(0.5)"
 BUSY = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
 BROKEN = "raise SystemExit(3)"
 CURIOUS = """
-from hpcwaas.engines.cwl.inputs.looker import confine
+from hpcwaas.engines.cwl.inputs.archive_checker import confine
 confine()
 for path in ({secret!r}, "/proc/self/environ", "/etc/passwd"):
     try:
@@ -52,36 +52,36 @@ def upload(tmp_path: Path) -> Callable[..., StoredUpload]:
 
 
 def test_an_upload_is_looked_into_once(upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch) -> None:
-    all_looks = Looks(MIB)
+    all_looks = ArchiveChecks(MIB)
     good, bad = upload(), upload("file-2", content=b"PK\3\4 no zip")
     for _ in range(2):
         with all_looks.session() as look:
             assert look(good) == "tar"
             with pytest.raises(ArchiveError, match="neither zip nor tar"):
                 look(bad)
-        monkeypatch.setattr(looks, "_START", BROKEN)
+        monkeypatch.setattr(archive_checks, "_START", BROKEN)
 
 
 def test_one_that_is_the_end_of_its_reader_is_refused_and_the_next_one_is_looked_into(
     upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = looks._START
-    monkeypatch.setattr(looks, "_START", BUSY)
-    with Looks(MIB).session() as look:
+    right = archive_checks._START
+    monkeypatch.setattr(archive_checks, "_START", BUSY)
+    with ArchiveChecks(MIB).session() as look:
         with pytest.raises(ArchiveError, match="takes too long or too much memory"):
             look(upload())
-        monkeypatch.setattr(looks, "_START", right)
+        monkeypatch.setattr(archive_checks, "_START", right)
         assert look(upload("file-2")) == "tar"
 
 
 def test_a_reader_that_does_not_work_says_nothing_about_an_archive(
     upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    all_looks, right = Looks(MIB), looks._START
-    monkeypatch.setattr(looks, "_START", BROKEN)
+    all_looks, right = ArchiveChecks(MIB), archive_checks._START
+    monkeypatch.setattr(archive_checks, "_START", BROKEN)
     with all_looks.session() as look, pytest.raises(Unavailable):
         look(upload())
-    monkeypatch.setattr(looks, "_START", right)
+    monkeypatch.setattr(archive_checks, "_START", right)
     with all_looks.session() as look:
         assert look(upload()) == "tar"
 
@@ -89,16 +89,16 @@ def test_a_reader_that_does_not_work_says_nothing_about_an_archive(
 def test_files_that_are_no_archives_start_no_process(
     upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looks, "_START", BROKEN)
-    with Looks(MIB).session() as look, pytest.raises(ArchiveError, match="neither zip nor tar"):
+    monkeypatch.setattr(archive_checks, "_START", BROKEN)
+    with ArchiveChecks(MIB).session() as look, pytest.raises(ArchiveError, match="neither zip nor tar"):
         look(upload(content=b"text\n" * 1000))
 
 
 def test_a_user_has_a_share_and_waits_for_it(
     upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    all_looks = Looks(MIB)
-    monkeypatch.setattr(looks, "_START", SLOW)
+    all_looks = ArchiveChecks(MIB)
+    monkeypatch.setattr(archive_checks, "_START", SLOW)
     refusals: list[type[Exception]] = []
     begun = threading.Barrier(7)
 

@@ -1,8 +1,8 @@
-"""Looks into archives in a process of its own, which can do nothing but compute: no more than so much, and of files it
-has only those that are handed to it. Whatever an archive does to its reader, the service goes on.
+"""Checks archives in a process of its own, which can do nothing but compute: no more than so much, and of files it has
+only those that are handed to it. Whatever an archive does to its reader, the service goes on.
 
-Its parent is `looks.Looks`; nothing beyond Python's own library, `archives` and what confines it is imported, so that
-it starts quickly.
+`archive_checks.py` starts it. To start quickly, it imports nothing beyond Python's own library, `archives` and what
+confines it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 import hpcwaas
 from hpcwaas.core.models import StoredUpload
-from hpcwaas.engines.cwl.inputs import looker
+from hpcwaas.engines.cwl.inputs import archive_checker
 from hpcwaas.engines.cwl.inputs.archives import ArchiveError, may_be_archive
 from hpcwaas.errors import TooManyRequests, Unavailable
 
@@ -36,7 +36,7 @@ _REMEMBERED = 4096
 _LEAVING = 1.0
 _START = (
     f"import sys; sys.path.insert(0, {str(Path(hpcwaas.__file__).parents[1])!r}); "
-    "from hpcwaas.engines.cwl.inputs.looker import main; main()"
+    "from hpcwaas.engines.cwl.inputs.archive_checker import main; main()"
 )
 _NO_ARCHIVE = "it is neither zip nor tar (plain, gz, bz2 or xz)"
 _TOO_DEAR = "checking it takes too long or too much memory"
@@ -45,7 +45,7 @@ Look = Callable[[StoredUpload], str]
 """Says of an upload which kind of archive it is, `zip` or `tar`; raises `ArchiveError` when it can't be unpacked."""
 
 
-class Looks:
+class ArchiveChecks:
     """Checks the archives of uploads.
 
     Args:
@@ -134,8 +134,8 @@ class _Child:
             if self._process is None:
                 self._start()
             self._socket.settimeout(left)
-            socket.send_fds(self._socket, [looker.QUESTION.pack(max_bytes)], [descriptor])
-            answer = self._socket.recv(looker.MESSAGE_LIMIT)
+            socket.send_fds(self._socket, [archive_checker.QUESTION.pack(max_bytes)], [descriptor])
+            answer = self._socket.recv(archive_checker.MESSAGE_LIMIT)
         except ConnectionError:
             answer = b""
         except OSError as error:  # no time, processes or descriptors are left
@@ -144,7 +144,7 @@ class _Child:
                 "The service can't check archives at the moment. Try again in a few seconds.", 5
             ) from error
         if answer:
-            return answer[:1] == looker.OK, answer[1:].decode(errors="replace")
+            return answer[:1] == archive_checker.OK, answer[1:].decode(errors="replace")
         if self.close() < 0:  # a signal: it used too much
             return False, _TOO_DEAR
         raise Unavailable("The service can't check archives at the moment. Try again in a few seconds.", 5)
