@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(90)
 
 
 def job(script: str) -> Job:
-    return Job("w", DATA / "script.cwl", None, {"script": script}, (), (), (StepDeclaration("shell"),), "1")
+    return Job(DATA / "script.cwl", None, {"script": script}, (), (), (StepDeclaration("shell"),))
 
 
 class Service:

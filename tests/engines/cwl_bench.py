@@ -34,8 +34,8 @@ class Bench:
 
     def start(self, document: str, order: dict[str, Any], *steps: str, **more: Any) -> str:
         declared = tuple(StepDeclaration(name) for name in steps or (document,))
-        values: dict[str, Any] = {"fragment": None, "staged": (), "fetched": (), "version": "1"} | more
-        job = Job("w", document=DATA / f"{document}.cwl", order=order, steps=declared, **values)
+        values: dict[str, Any] = {"fragment": None, "staged": (), "fetched": ()} | more
+        job = Job(document=DATA / f"{document}.cwl", order=order, steps=declared, **values)
         return self.begin(job)
 
     def begin(self, job: Job, execution_id: str | None = None) -> str:

@@ -177,7 +177,7 @@ def test_cwltool_runs_an_order_with_a_value_of_every_type(examples: Catalogue, t
         "with_index": {"class": "File", "location": user.upload("w.bin"), "secondaryFiles": [user.upload("w.bin.idx")]},
     }
     details = examples.details("everything")
-    job = prepare_job(details, examples.snapshot(details), inputs, user.uploads.get, look_here, None)
+    job = prepare_job(examples.snapshot(details), inputs, user.uploads.get, look_here, None)
 
     execution = tmp_path / "execution"
     for staged in job.staged:

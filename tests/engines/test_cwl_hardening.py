@@ -208,7 +208,7 @@ def test_a_tool_that_writes_to_its_input_changes_no_upload(bench: Bench, tmp_pat
     )
     order = {"f": {"class": "File", "location": "inputs/0/f"}}
     staged = (StagedFile(source, "inputs/0/f"),)
-    job = Job("w", document, None, order, staged, (), (StepDeclaration("vandal"),), "1")
+    job = Job(document, None, order, staged, (), (StepDeclaration("vandal"),))
     reference = bench.begin(job)
 
     assert bench.end(reference).status is Status.SUCCEEDED, bench.text(reference)

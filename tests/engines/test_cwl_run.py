@@ -46,7 +46,7 @@ def test_two_steps_run_with_times_log_and_outputs(bench: Bench) -> None:
 def test_starting_an_execution_again_starts_nothing(bench: Bench) -> None:
     reference = bench.shell("date +%s.%N > when.txt")
     document = DATA / "shell.cwl"
-    job = Job("w", document, None, {"script": "exit 1"}, (), (), (StepDeclaration("shell"),), "1")
+    job = Job(document, None, {"script": "exit 1"}, (), (), (StepDeclaration("shell"),))
     threads = [threading.Thread(target=bench.begin, args=(job, reference)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -89,7 +89,7 @@ def test_broken_inputs_and_documents_give_a_reason(bench: Bench, tmp_path: Path)
     assert "script" in (missing.reason or "")
     document = tmp_path / "broken.cwl"
     document.write_text("cwlVersion: v1.2\nclass: CommandLineTool\ninputs: {a: strong}\noutputs: []\n")
-    job = Job("w", document, None, {}, (), (), (StepDeclaration("broken"),), "1")
+    job = Job(document, None, {}, (), (), (StepDeclaration("broken"),))
     reference = bench.begin(job)
     broken = bench.end(reference)
     assert broken.status is Status.FAILED

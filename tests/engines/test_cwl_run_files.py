@@ -29,7 +29,7 @@ def test_staged_files_are_read_only_inputs(bench: Bench, tmp_path: Path) -> None
         "cwlVersion: v1.0\nclass: CommandLineTool\nbaseCommand: cat\n"
         "inputs: {file: {type: File, inputBinding: {position: 1}}}\noutputs: {copy: stdout}\n"
     )
-    job = Job("w", document, None, order, staged, (), (StepDeclaration("cat"),), "1")
+    job = Job(document, None, order, staged, (), (StepDeclaration("cat"),))
     reference = bench.begin(job)
     assert bench.end(reference).status is Status.SUCCEEDED
     assert bench.content(reference, "copy") == b"abc"
@@ -51,7 +51,7 @@ def test_a_script_can_be_run_as_it_can_in_a_directory(bench: Bench, tmp_path: Pa
         "text": {"class": "File", "location": "inputs/1/text.txt"},
     }
     staged = (StagedFile(tmp_path / "upload", "inputs/0/run.sh"), StagedFile(tmp_path / "text", "inputs/1/text.txt"))
-    job = Job("w", document, None, order, staged, (), (StepDeclaration("run"),), "1")
+    job = Job(document, None, order, staged, (), (StepDeclaration("run"),))
     reference = bench.begin(job)
     assert bench.end(reference).status is Status.SUCCEEDED
     assert bench.content(reference, "out") == b"ran\n"
@@ -71,7 +71,7 @@ def test_archives_become_directories_and_bad_ones_a_reason(bench: Bench, tmp_pat
     references = []
     for path in (good, bad):
         staged = (StagedFile(path, "inputs/0/data", "zip"),)
-        job = Job("w", document, None, order, staged, (), (StepDeclaration("list"),), "1")
+        job = Job(document, None, order, staged, (), (StepDeclaration("list"),))
         references.append(bench.begin(job))
     assert bench.end(references[0]).status is Status.SUCCEEDED
     assert bench.content(references[0], "list").endswith(b"/data/sub/a.txt:packed\n")

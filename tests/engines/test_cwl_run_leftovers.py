@@ -118,7 +118,7 @@ def test_a_link_to_an_input_is_the_input(bench: Bench, tmp_path: Path) -> None:
         "file": {"class": "File", "location": "inputs/0/data.txt"},
     }
     staged = (StagedFile(source, "inputs/0/data.txt"),)
-    job = Job("w", document, None, order, staged, (), (StepDeclaration("link"),), "1")
+    job = Job(document, None, order, staged, (), (StepDeclaration("link"),))
     reference = bench.begin(job)
     state = bench.end(reference)
     assert state.status is Status.SUCCEEDED, state.reason

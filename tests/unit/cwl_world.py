@@ -68,9 +68,7 @@ class World:
         return path
 
     def prepare(self, http_inputs: bool = False, **inputs: Any) -> Job:
-        return prepare_job(
-            self.details, self.snapshot, inputs, self.uploads.get, look_here, Networks() if http_inputs else None
-        )
+        return prepare_job(self.snapshot, inputs, self.uploads.get, look_here, Networks() if http_inputs else None)
 
     def order(self, **inputs: Any) -> Any:
         """The order, with the required input given."""

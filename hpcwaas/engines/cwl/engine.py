@@ -91,7 +91,7 @@ class CWLEngine:
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
         """Checks inputs against the workflow completely, without side effects."""
         with self._archives.session() as look:
-            job = prepare_job(details, self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
+            job = prepare_job(self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
         return replace(job, time=self._catalogue.time_limit(details.workflow.id))
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hpcwaas.common import written
-from hpcwaas.core.models import JSON, WorkflowDetails
+from hpcwaas.core.models import JSON
 from hpcwaas.core.ports.engine import UploadLookup
 from hpcwaas.engines.cwl.inputs.archive_checks import Look
 from hpcwaas.engines.cwl.inputs.files import DEPTH_LIMIT, NO_RULE, FileChecker
@@ -36,7 +36,6 @@ _LARGEST_FLOAT = int(1.7976931348623157e308)
 
 
 def prepare_job(
-    details: WorkflowDetails,
     snapshot: Snapshot,
     inputs: Mapping[str, JSON],
     uploads: UploadLookup,
@@ -48,7 +47,7 @@ def prepare_job(
     Defaults are not filled in: that is the runner's.
 
     Args:
-        snapshot: the version that `details` describes.
+        snapshot: the version of the workflow that is to run.
         uploads: finds an upload of the calling user.
         look: says which kind of archive an upload is.
         networks: from where files may be fetched by http(s) URLs; None when they may not.
@@ -71,14 +70,12 @@ def prepare_job(
             problems.add_missing(name, in_words(parameter.type))
     problems.throw()
     return Job(
-        workflow_id=details.workflow.id,
         document=snapshot.path,
         fragment=snapshot.fragment,
         order={name: value for name, value in order.items() if value is not None},
         staged=tuple(checker.files.staged),
         fetched=tuple(checker.files.fetched),
         steps=snapshot.steps,
-        version=snapshot.version,
     )
 
 

@@ -48,18 +48,15 @@ class Job:
         fragment: process to run inside a `$graph` document, without `#`; None for the only one or `main`.
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
         steps: the steps of the workflow; a lone tool is one step.
-        version: digest of the published content.
         time: seconds that it may run; None for the setting's.
     """
 
-    workflow_id: str
     document: Path
     fragment: str | None
     order: Mapping[str, JSON]
     staged: tuple[StagedFile, ...]
     fetched: tuple[FetchedFile, ...]
     steps: tuple[StepDeclaration, ...]
-    version: str
     time: float | None = None
 
 

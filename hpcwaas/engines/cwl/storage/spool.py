@@ -17,6 +17,7 @@ holds the lock `supervisor.lock`) while it runs, and the launcher again when its
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -149,16 +150,22 @@ class Spool:
 
     def request(self, execution_id: str) -> stored.Request | None:
         """What was asked for. None when that can't be told any more: somebody removed it, or a version of the service
-        wrote it that this one doesn't understand."""
+        wrote it that this one doesn't understand.
+
+        Raises:
+            OSError: it can't be read at the moment.
+        """
         try:
             return stored.REQUEST.validate_json((self.execution(execution_id) / REQUEST).read_bytes())
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None
 
     def owner(self, execution_id: str) -> str:
         """Whose execution it is; nobody's when that can't be told."""
-        request = self.request(execution_id)
-        return request.owner if request else ""
+        with contextlib.suppress(OSError):
+            if request := self.request(execution_id):
+                return request.owner
+        return ""
 
     def state(self, execution_id: str) -> ExecutionState | None:
         """The written state of an execution; None when it has not begun."""
