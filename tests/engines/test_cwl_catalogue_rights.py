@@ -245,7 +245,7 @@ def test_without_metadata_nobody_may_if_the_setting_says_so(
 def test_inputs_for_keys_must_be_there_and_hold_text(published: Catalogue, directory: Path) -> None:
     for names, reason in {
         "[kee]": "names 'kee', which is not an input (the inputs are key, keys, number)",
-        "[key, key.id]": "names 'key.id', which is no input",
+        "[key, key.id]": "names 'key.id', which is not an input",
         "[number]": "names 'number', an input that takes no text",
     }.items():
         (directory / "a.meta.yaml").write_text(f"ssh_keys: {names}")
