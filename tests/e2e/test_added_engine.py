@@ -83,7 +83,7 @@ def test_the_engine_of_the_page(service: Service, packages: Path, tmp_path: Path
     assert {"greet", "cwl-executions"} <= checks
     access = service.command("catalogue", "access")
     assert access.returncode == 0
-    assert "The engine `greet` has no way to tell here who may run what it publishes." in access.stdout
+    assert "The engine `greet` can't tell this command who may run what it publishes." in access.stdout
     service.stop()
 
 
