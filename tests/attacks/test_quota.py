@@ -125,7 +125,7 @@ def test_users_take_turns(service: Service) -> None:
     paths = [greedy.trigger("script", script=script) for _ in range(5)]
     eventually(lambda: greedy("GET", paths[0]).json()["status"] == "RUNNING")
     last = modest.trigger("script", script="true")
-    assert "fewest running goes next" in modest("GET", last).json()["reason"]
+    assert "user who has the fewest running" in modest("GET", last).json()["reason"]
     service.kill("launcher")  # who takes over does so, too
     gate.touch()
     begun = modest.finished(last)["started_at"]
