@@ -8,9 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import SecretStr
-
-from hpcwaas.configuration.leaves import leaves
+from hpcwaas.common.scrubbing import secrets_in
 from hpcwaas.configuration.settings import Settings
 
 _EXECUTIONS_READ = ("/usr", sys.prefix, sys.base_prefix)
@@ -45,23 +43,5 @@ def problems(path: Path, settings: Settings) -> Iterator[str]:
 
 def warnings(path: Path, settings: Settings) -> Iterator[str]:
     """What of a file should be otherwise, and stops nothing."""
-    if path.stat().st_mode & stat.S_IROTH and _holds_secrets(settings):
+    if path.stat().st_mode & stat.S_IROTH and any(secrets_in(settings)):
         yield f"{path} contains secrets, and everybody on this machine can read it; `chmod o-r {path}`"
-
-
-def _holds_secrets(settings: Settings) -> bool:
-    return any(_secret(_value(settings, leaf.path)) for leaf in leaves())
-
-
-def _value(settings: Settings, path: tuple[str, ...]) -> object:
-    value: object = settings
-    for part in path:
-        value = getattr(value, part, None)
-    return value
-
-
-def _secret(value: object) -> bool:
-    if isinstance(value, tuple):
-        return any(_secret(item) for item in value)
-    fields = getattr(type(value), "model_fields", {})
-    return isinstance(value, SecretStr) or any(_secret(getattr(value, name)) for name in fields)

@@ -68,6 +68,8 @@ def test_secrets_that_everybody_can_read_are_told(tmp_path: Path) -> None:
     (warning,) = read(written(tmp_path / "etc" / "a.yml", mode=0o644), {}, {}).warnings
     assert "contains secrets, and everybody on this machine can read it" in warning
     assert read(written(tmp_path / "etc" / "b.yml"), {}, {}).warnings == ()
+    everybody_knows = written(tmp_path / "etc" / "c.yml", "alien_config: {user: admin}\n", 0o644)
+    assert read(everybody_knows, {}, {}).warnings == ()  # the default password is no secret
 
 
 def test_the_local_mode_is_warned_only(tmp_path: Path) -> None:
