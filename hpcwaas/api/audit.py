@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpcwaas.api.bridge import HEAD
+from hpcwaas.common.moments import rfc3339
 from hpcwaas.core import acts
 from hpcwaas.core.people import Principal
 
@@ -156,7 +157,7 @@ class Strangers:
             if self._timer is not None:
                 self._timer.cancel()
             counts, self._counts, self._timer = self._counts, {}, None
-            since = self._since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            since = rfc3339(self._since)
         for address, requests in counts.items():
             self._record(
                 {

@@ -128,7 +128,7 @@ class Bridge:
             waiting, timeout, again = parked
             if not await _wait(waiting, timeout, loop, receive):
                 return  # nobody is there any more
-            app = _Again(again)
+            app = _resumed(again)
         for message in messages:
             await send(message)
 
@@ -201,14 +201,9 @@ async def _wait(waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoo
             await client
 
 
-class _Again:
+def _resumed(again: Callable[[], WSGIApp]) -> WSGIApp:
     """What makes the answer of a request that was parked, as an application."""
-
-    def __init__(self, make: Callable[[], WSGIApp]) -> None:
-        self._make = make
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return self._make()(environ, start_response)
+    return lambda environ, start_response: again()(environ, start_response)
 
 
 class _Call:
@@ -233,17 +228,9 @@ class _Call:
             what is still to be sent: the whole answer, or the end of one that was too large to collect.
         """
         if self._streamed_body:
-            with self._slot():
+            with self._streams.held(self._subject):
                 return self._answer(environ)
         return self._answer(environ)
-
-    @contextlib.contextmanager
-    def _slot(self) -> Iterator[None]:
-        self._streams.take(self._subject)
-        try:
-            yield
-        finally:
-            self._streams.give(self._subject)
 
     def _answer(self, environ: dict[str, Any]) -> list[Message]:
         answer = self._app(environ, self._start_response)
@@ -268,7 +255,7 @@ class _Call:
             if len(body) > _AT_ONCE:
                 if self._head_only:
                     break
-                with self._slot():
+                with self._streams.held(self._subject):
                     return self._stream(bytes(body), chunks)
         assert self._start is not None  # noqa: S101 - WSGI demands the call before the first chunk
         return [self._start, {"type": "http.response.body", "body": bytes(body)}]

@@ -128,16 +128,10 @@ class _Checks:
 
     async def _check(self, credentials: str, address: str) -> Principal:
         quick = self._scheme == "bearer" or self._identity.remembers(credentials, address)
-        key = network(address)
-        if not quick:
-            self._waiting.take(key)
-        try:
+        with contextlib.nullcontext() if quick else self._waiting.held(network(address)):
             return await asyncio.get_running_loop().run_in_executor(
                 self._quick if quick else self._slow, self._identity.check, self._scheme, credentials, address
             )
-        finally:
-            if not quick:
-                self._waiting.give(key)
 
 
 def _step_back() -> None:

@@ -26,7 +26,7 @@ class _Fault(NamedTuple):
 
 
 class Strictness:
-    """Refuses headers that stand there twice or ask for what isn't there, and addresses that aren't UTF-8."""
+    """Refuses headers that are given twice or ask for what there isn't, and addresses that aren't UTF-8."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

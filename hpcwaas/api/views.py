@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from flask import Response
 
 from hpcwaas.common import written
+from hpcwaas.common.moments import rfc3339
 from hpcwaas.core.endings import Closing
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
@@ -54,8 +55,8 @@ def staleness(since: datetime | None) -> dict[str, str]:
 
 
 def moment(value: datetime | None) -> str | None:
-    """A time in RFC 3339: UTC, with milliseconds, as existing clients read it."""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
+    """A time as the contract has it."""
+    return rfc3339(value) if value else None
 
 
 def workflow(value: Workflow) -> dict[str, Any]:

@@ -349,7 +349,7 @@ class Check:
     """State of one thing that the service depends on.
 
     Attributes:
-        status: `ok`; `degraded` (serving, but something needs a look); `failed` (requests that need it fail).
+        status: `ok`; `degraded` (it serves; read `problems`); `failed` (requests that need it fail).
         latency: seconds that the check took.
         problems: what is wrong, one sentence each, with the file and line where there is one.
     """

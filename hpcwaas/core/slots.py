@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from hpcwaas.errors import TooManyRequests, Unavailable
@@ -59,6 +61,15 @@ class Slots:
             self._taken[subject] -= 1
             if not self._taken[subject]:
                 del self._taken[subject]
+
+    @contextmanager
+    def held(self, subject: str) -> Iterator[None]:
+        """While inside, a place is taken. Raises as `take`."""
+        self.take(subject)
+        try:
+            yield
+        finally:
+            self.give(subject)
 
 
 class Holder(Protocol):

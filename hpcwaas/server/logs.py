@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
+from hpcwaas.common.moments import rfc3339
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 
@@ -91,7 +92,7 @@ class HumanFormatter(logging.Formatter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(datetime.fromtimestamp(record.created, UTC))
 
 
 def _extra(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hpcwaas.common.account import login_name
 from hpcwaas.common.chained import ChainedFile
+from hpcwaas.common.moments import rfc3339
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.store.syslog import Syslog
 
@@ -52,7 +53,7 @@ class Audit:
         Args:
             act: texts, numbers, lists and maps of them, and None.
         """
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = rfc3339(datetime.now(UTC))
         members = {"time": moment, **{name: self._clean(value) for name, value in act.items()}}
         line = json.dumps(members)
         try:

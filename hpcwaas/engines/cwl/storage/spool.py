@@ -29,6 +29,7 @@ from pathlib import Path
 
 from hpcwaas.common import durable
 from hpcwaas.common.chained import ChainedFile
+from hpcwaas.common.moments import rfc3339
 from hpcwaas.core.models import JSON, ExecutionState
 from hpcwaas.engines.cwl.storage import stored
 from hpcwaas.engines.cwl.storage.trees import disk_use, remove_tree
@@ -185,7 +186,7 @@ class Spool:
             OSError: it can't.
         """
         file = ChainedFile(self.directory / PROCESSES)
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = rfc3339(datetime.now(UTC))
         try:
             file.append({"time": moment, "execution": execution_id, **event})
         finally:
