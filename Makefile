@@ -89,7 +89,7 @@ audit: $(TOOLS)/.installed ## ask the package index for known vulnerabilities of
 	  || { echo "There are findings, or the index gave no advisories: then nothing is known. See above." >&2; exit 1; }
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(TOOLS)/bin/python:
