@@ -173,7 +173,7 @@ def replicas(engine: str, directory: Path) -> Iterator[Replicas]:
             "vault": {"key": base64.b64encode(secrets.token_bytes(32)).decode()},
             "limits": {"executions": 10_000, "requests": 1_000_000},
             "server": {"workers": 2},
-            "cwl": {"max_running": 8},
+            **({"cwl": {"max_running": 8}} if engine == "cwl" else {}),
         }
         alien4cloud = None
         if engine == "alien4cloud":
@@ -219,6 +219,8 @@ def _service(home: Path, directory: Path, engine: str, settings: dict[str, Any])
         for workflow in _CWL:
             service.publish(workflow, source.read_text())
         service.variables["HWA_CWL_CATALOGUE"] = str(service.catalogue)
+    else:
+        del service.variables["HWA_CWL_CATALOGUE"]
     configuration = home / "hpcwaas-api.yml"
     configuration.touch(0o600)
     configuration.write_text(yaml.safe_dump(settings))
