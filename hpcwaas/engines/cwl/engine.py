@@ -120,8 +120,8 @@ class CWLEngine:
         reason = None
         if self._site.running() >= self._settings.max_running:
             reason = (
-                f"The execution waits for its turn: at most {self._settings.max_running} run at the same time. The "
-                "next one to start is of the user who has the fewest running."
+                f"The execution waits for its turn: no more than {self._settings.max_running} executions run at the "
+                "same time. The next one to start is of the user who has the fewest running."
             )
         return ExecutionState(Status.PENDING, reason=reason, steps=steps)
 
