@@ -5,7 +5,7 @@ Everything is a file of this service, so that a browser runs and loads nothing e
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib import metadata
 from importlib.resources import files
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,47 +16,16 @@ POLICY = (
 )
 """The Content-Security-Policy of the page."""
 
-_VERSION = version("flask-swagger-ui")
 _RELEASED = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-_PAGE = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Workflow Execution Service</title>
-<link rel="icon" type="image/png" href="favicon-32x32.png?v={_VERSION}">
-<link rel="stylesheet" href="swagger-ui.css?v={_VERSION}">
-<link rel="stylesheet" href="page.css">
-</head>
-<body>
-<noscript>This page needs a script. Without one there is <a href="../openapi.yaml">openapi.yaml</a>.</noscript>
-<div id="swagger-ui"></div>
-<script src="swagger-ui-bundle.js?v={_VERSION}"></script>
-<script src="page.js"></script>
-</body>
-</html>
-"""
-_SCRIPT = """"use strict";
-const nothing = () => null;
-SwaggerUIBundle({
-  url: "../openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  validatorUrl: null,
-  // There is one server, which is this one: nothing to choose.
-  plugins: [() => ({ components: { ServersContainer: nothing, OperationServers: nothing } })],
-});
-"""
-_STYLES = "body { margin: 0; background: #fafafa; }\n"
 _OWN = {
-    "": ("text/html; charset=utf-8", _PAGE),
-    "index.html": ("text/html; charset=utf-8", _PAGE),
-    "page.js": ("text/javascript; charset=utf-8", _SCRIPT),
-    "page.css": ("text/css; charset=utf-8", _STYLES),
+    "": "text/html; charset=utf-8",
+    "index.html": "text/html; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
 }
 
 PATHS = ("/ui", *(f"/ui/{name}" for name in (*_OWN, *_RELEASED)))
@@ -68,9 +37,17 @@ class SwaggerUI:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        released = files("flask_swagger_ui") / "dist"
+        own, released = files("hpcwaas.api") / "swagger", files("flask_swagger_ui") / "dist"
+        release = metadata.version("flask-swagger-ui").encode()
         self._files = {
-            **{f"/ui/{name}": (kind, text.encode(), "no-cache") for name, (kind, text) in _OWN.items()},
+            **{
+                f"/ui/{name}": (
+                    kind,
+                    own.joinpath(name or "index.html").read_bytes().replace(b"VERSION", release),
+                    "no-cache",
+                )
+                for name, kind in _OWN.items()
+            },
             **{
                 f"/ui/{name}": (kind, (released / name).read_bytes(), "public, max-age=31536000, immutable")
                 for name, kind in _RELEASED.items()

@@ -23,47 +23,6 @@ _WITHOUT = {
     "vault_config": "private keys rest in the embedded vault",
 }
 
-_INTRODUCTION = """\
-# Configuration
-
-<!-- Made from the settings by `make references`. -->
-
-Nothing has to be configured: without any of this the service runs in **local mode**, for the one user who started it,
-on the loopback interface, with everything it keeps in one directory.
-
-A flag beats an environment variable, which beats the file, which beats the default.
-
-- **File**: YAML, `--config FILE`; else `$HOME/{user_file}`; else `{system_file}`. Relative
-  paths in it are relative to the file. With secrets in it, only the service's account should be able to read it.
-- **Environment**: every setting has a variable; the dotted spelling works too (`HWA_CWL.MAX_RUNNING`). Lists are
-  written with commas or as YAML (`[a, b]`); a list of sections is YAML.
-- **Flags**: {flags}; `_` may be written `-`.
-
-Sizes are bytes, or have a unit: `500kB`, `64MiB`, `2GiB`.
-
-The service doesn't start with a name it doesn't know, a key that stands twice, an empty `auth` section, or a setting
-that it can't honour; it then names every such key, where it stands, and what is expected. `hpcwaas-api config check`
-finds the same without starting; `hpcwaas-api config show` prints what is in effect and where each setting came from,
-with secrets masked.
-
-```yaml
-# /etc/hpcwaas-api/hpcwaas-api.yml: a service for several users
-listen_address: 127.0.0.1:9090        # a reverse proxy with TLS stands before it
-data_dir: /var/lib/hpcwaas
-auth:
-  auth_type: basic
-  basic_auth:
-    accounts:
-      - username: alice
-        password_hash: $argon2id$v=19$m=19456,t=2,p=1$...  # printed by `hpcwaas-api user hash`
-cwl:
-  catalogue: /srv/workflows
-  max_running: 4
-  limits:
-    memory: 8GiB
-```
-"""
-
 
 def effective(found: Effective) -> str:
     """The settings in effect as YAML, with where each came from; secrets are masked."""
@@ -134,7 +93,10 @@ def reference() -> str:
     """The page about all settings, in Markdown."""
     flags = [flag for flag in FLAGS if flag.help]
     parts = [
-        _INTRODUCTION.format(
+        Path(__file__)
+        .with_name("reference.md")
+        .read_text(encoding="utf-8")
+        .format(
             user_file=USER_FILE,
             system_file=SYSTEM_FILE,
             flags=", ".join(f"`{flag.name}`" + (f" (`{flag.short}`)" if flag.short else "") for flag in flags),

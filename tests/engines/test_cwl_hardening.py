@@ -26,11 +26,10 @@ from hpcwaas.engines.cwl.inputs.job import Job, StagedFile
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.run.collection import collect
 from hpcwaas.engines.cwl.run.launcher import poke
-from hpcwaas.engines.cwl.run.runner import copy_file
 from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.outputs import open_inside
 from hpcwaas.engines.cwl.storage.packing import pack
-from hpcwaas.engines.cwl.storage.trees import DEPTH_LIMIT, disk_use, remove_tree, walk
+from hpcwaas.engines.cwl.storage.trees import DEPTH_LIMIT, copy_file, disk_use, remove_tree, walk
 from hpcwaas.errors import ServiceError, Unavailable, UncertainStart
 from tests.engines.cwl_bench import Bench
 from tests.waiting import until

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpcwaas.engines.cwl.run.runner import copy_file
 from hpcwaas.engines.cwl.storage.packing import shown
-from hpcwaas.engines.cwl.storage.trees import DEPTH_LIMIT, remove_tree
+from hpcwaas.engines.cwl.storage.trees import DEPTH_LIMIT, copy_file, remove_tree
 
 PATH_LIMIT = 3500
 """Bytes of the longest path: 4096 are the system's, and outputs are moved."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import logging
 import os
@@ -18,6 +17,7 @@ from hpcwaas.engines.cwl.confinement import levels, namespaces
 from hpcwaas.engines.cwl.run.channel import FrameHandler
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.stored import Request
+from hpcwaas.engines.cwl.storage.trees import copy_file
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
 
 IN_PROCESS = ("cwltool",)
@@ -26,7 +26,6 @@ IN_PROCESS = ("cwltool",)
 FETCH_TIMEOUT = 600.0
 """Seconds that the download of one input may take."""
 
-_COPY_CHUNK = 1 << 24
 
 _CWLTOOL_ARGUMENTS = (
     "--disable-color",
@@ -75,18 +74,6 @@ def command_line(request: Request, directory: Path) -> list[str]:
         line = [part.replace(word, value) for part in line]
     document = request.document + (f"#{request.fragment}" if request.fragment else "")
     return [*line, "--outdir", str(directory / spool.RESULTS), document, str(directory / spool.ORDER)]
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copies a file inside the kernel, and only by reference where the file system can do that."""
-    with source.open("rb") as reader, target.open("xb") as writer:
-        try:
-            while os.copy_file_range(reader.fileno(), writer.fileno(), _COPY_CHUNK):
-                pass
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-            shutil.copyfileobj(reader, writer, _COPY_CHUNK)
 
 
 def _is_program(path: Path) -> bool:

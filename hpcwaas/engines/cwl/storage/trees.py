@@ -1,11 +1,13 @@
-"""Walks, measures and removes directory trees made by a tool: of any depth, with any rights, changing meanwhile."""
+"""Walks, measures, copies and removes what tools made: trees of any depth, with any rights, changing meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ DEPTH_LIMIT = 100
 """Levels of directories or of values below which nothing of an output is kept or packed."""
 
 _BLOCK = 4096
+_COPY_CHUNK = 1 << 24
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -180,3 +183,15 @@ def _open_files(processes: Iterable[psutil.Process]) -> Iterator[os.stat_result]
                             yield status
         except OSError:
             continue  # it ended meanwhile
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file inside the kernel, and only by reference where the file system can do that."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), _COPY_CHUNK):
+                pass
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            shutil.copyfileobj(reader, writer, _COPY_CHUNK)
