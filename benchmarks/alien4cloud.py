@@ -74,10 +74,7 @@ def running(*simulator: str, workers: int = WORKERS) -> Iterator[Service]:
         settings = {
             "listen_address": "127.0.0.1:0",
             "data_dir": str(directory / "data"),
-            "auth": {
-                "auth_type": "basic",
-                "basic_auth": {"accounts": [{"username": "bench", "password": PASSWORD}]},
-            },
+            "auth": {"auth_type": "basic", "basic_auth": {"accounts": [{"username": "bench", "password": PASSWORD}]}},
             "alien_config": {"address": alien4cloud.url},
             "server": {"workers": workers},
             "limits": {"requests": None, "executions": None},  # all the load comes from one user

@@ -108,8 +108,7 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
 
     def find(key: str) -> tuple[object, str]:
         return next(
-            ((source[key], name) for name, source in sources if source.get(key) not in (None, "")),
-            (None, DEFAULT),
+            ((source[key], name) for name, source in sources if source.get(key) not in (None, "")), (None, DEFAULT)
         )
 
     def path_of(key: str) -> Path | None:
@@ -232,11 +231,7 @@ def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
             raise UsageError(f"{key} (from the file {path}) must be a single value.")
         content[key] = value
     unknown = sorted(set(content) - set(KEYS))
-    return (
-        content,
-        path,
-        tuple(f"{path}: the key {key!r} is unknown. It is ignored." for key in unknown),
-    )
+    return (content, path, tuple(f"{path}: the key {key!r} is unknown. It is ignored." for key in unknown))
 
 
 def _state_directory(environment: Mapping[str, str]) -> Path:

@@ -97,6 +97,5 @@ class Renewal:
 
     def _ended(self) -> WaasError:
         return Unauthorized(
-            f"Your sign-in at {self._config.api_url} has ended.",
-            hint=f"Sign in again: {self._config.login_command}",
+            f"Your sign-in at {self._config.api_url} has ended.", hint=f"Sign in again: {self._config.login_command}"
         )

@@ -79,9 +79,7 @@ def sign_in_again(config: Config, note: Callable[[str], None], wanted: SignInAga
     after = client.get_json("/whoami")["subject"]
     if after != before:
         end_login(client, nobody, new)
-        raise Unauthorized(
-            f"You began this command as {before}, but signed in as {after}. Nothing was done.",
-        )
+        raise Unauthorized(f"You began this command as {before}, but signed in as {after}. Nothing was done.")
     keep_login(client, nobody, new)
     return replace(nobody, login=new)
 

@@ -51,7 +51,5 @@ class SignInAgain(Unauthorized):
         age = problem.get("max_age")
         self.demand = Demand(" ".join(map(str, problem.get("acr_values") or ())) or None, age and int(age))
         super().__init__(
-            detail,
-            hint=f"Sign in again, then repeat it: {login_command}{self.demand.options}",
-            problem=problem,
+            detail, hint=f"Sign in again, then repeat it: {login_command}{self.demand.options}", problem=problem
         )

@@ -107,13 +107,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     catalogue = Catalogue(engines)
     executions = Executions(
-        engines,
-        catalogue,
-        stores.executions,
-        uploads.lookup,
-        keys.used_by,
-        signing_in.users.find,
-        settings.limits,
+        engines, catalogue, stores.executions, uploads.lookup, keys.used_by, signing_in.users.find, settings.limits
     )
     logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
     keeper = Keeper(executions, stores.executions, [uploads.sweep, keys.sweep, stores.sweep], engines=engines.names)

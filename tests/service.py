@@ -25,12 +25,7 @@ from tests import databases
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"
 CWL = {"catalogue": CATALOGUE, "max_running": 4}
-PASSWORDS = {
-    "alice": "alice's password",
-    "bob": "bob:pässword",
-    "carol": "carol's password",
-    "root": "root's password",
-}
+PASSWORDS = {"alice": "alice's password", "bob": "bob:pässword", "carol": "carol's password", "root": "root's password"}
 IDLE = {"catalogue": CATALOGUE, "runner": {"command": ["true"]}}
 """For `cwl` where no test waits for an execution: nothing loads cwltool to be ready for one then."""
 

@@ -156,14 +156,7 @@ def _word(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
 
 @command.command("trigger", aliases=("run", "r", "t"), context_settings={"allow_extra_args": True})
 @click.argument("workflow_id", shell_complete=complete_workflow)
-@click.option(
-    "-i",
-    "--inputs",
-    "arguments",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="An input; may be repeated.",
-)
+@click.option("-i", "--inputs", "arguments", metavar="NAME=VALUE", multiple=True, help="An input; may be repeated.")
 @click.option(
     "--inputs-file",
     metavar="FILE",

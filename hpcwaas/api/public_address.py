@@ -44,13 +44,7 @@ class PublicAddress:
     ) -> None:
         """Gives the browser a cookie for minutes."""
         response.set_cookie(
-            name,
-            value,
-            max_age=seconds,
-            path=self._path,
-            secure=self._secure,
-            httponly=True,
-            samesite=same_site,
+            name, value, max_age=seconds, path=self._path, secure=self._secure, httponly=True, samesite=same_site
         )
 
     def drop_cookie(self, response: Response, name: str) -> None:

@@ -141,11 +141,7 @@ def _step_back() -> None:
 
 
 async def _verify(
-    request: ConnexionRequest,
-    scheme: str,
-    checks: _Checks,
-    rules: Rules,
-    count: Callable[[str], None],
+    request: ConnexionRequest, scheme: str, checks: _Checks, rules: Rules, count: Callable[[str], None]
 ) -> Any:
     given, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
     if given.lower() != scheme:

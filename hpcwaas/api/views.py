@@ -226,11 +226,7 @@ def ssh_key(value: SSHKey) -> dict[str, Any]:
         "rotated_at": moment(value.rotated_at),
         "last_used_at": moment(value.last_used_at),
         "replaced": [
-            {
-                "public_key": half.public_key,
-                "fingerprint": half.fingerprint,
-                "replaced_at": moment(half.replaced_at),
-            }
+            {"public_key": half.public_key, "fingerprint": half.fingerprint, "replaced_at": moment(half.replaced_at)}
             for half in value.replaced
         ],
     }

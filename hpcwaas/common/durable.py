@@ -114,8 +114,7 @@ def read_or_create_secret(path: Path, make: Callable[[], str], setting: str) -> 
         raise ConfigurationError(setting, f"can't use the file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            setting,
-            f"the file {path} wasn't written by this service: restore the original file",
+            setting, f"the file {path} wasn't written by this service: restore the original file"
         ) from error
 
 

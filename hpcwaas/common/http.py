@@ -229,7 +229,6 @@ class _Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one user's never get into another's call
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """See `requests.Session`."""
         try:
             return super().request(*args, **kwargs)
         except requests.RequestException as error:
@@ -245,7 +244,6 @@ class _BoundedAdapter(HTTPAdapter):
         self._largest = largest
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """See `HTTPAdapter`."""
         connect, read = kwargs["timeout"]
         deadline = _deadline(connect + read)
         left = deadline - time.monotonic()

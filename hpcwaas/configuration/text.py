@@ -18,10 +18,7 @@ from hpcwaas.configuration.settings import Settings
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("kiB", 2**10))
 
-_WITHOUT = {
-    "auth": "local mode, for one user with a token",
-    "vault_config": "private keys rest in the embedded vault",
-}
+_WITHOUT = {"auth": "local mode, for one user with a token", "vault_config": "private keys rest in the embedded vault"}
 
 
 def effective(found: Effective) -> str:

@@ -55,13 +55,7 @@ class SSHKeys:
             recorded here. Whoever knows the id of one is taken to be its owner, as that service did.
     """
 
-    def __init__(
-        self,
-        records: SSHKeyRecords,
-        vault: Vault,
-        *,
-        accept_unrecorded: bool = False,
-    ) -> None:
+    def __init__(self, records: SSHKeyRecords, vault: Vault, *, accept_unrecorded: bool = False) -> None:
         self._records = records
         self._vault = vault
         self._accept_unrecorded = accept_unrecorded

@@ -47,7 +47,6 @@ class BasicIdentity:
         self._nobody = secrets.token_urlsafe()
 
     def basic(self, username: str, password: str, address: str) -> Principal | None:
-        """See `Method`."""
         account = self._users.account(username)
         given = self._digest(password)
         stamp = account.hashed or "" if account else ""

@@ -48,7 +48,6 @@ class Users:
         self._settled = {account.username: self._of_settings(account) for account in _accounts(auth)}
 
     def find(self, subject: str) -> Principal | None:
-        """See `Directory`."""
         if self._local is not None and subject == self._local.subject:
             return self._local
         if subject in self._settled:
@@ -57,7 +56,6 @@ class Users:
         return self._principal(user) if user is not None and self._counts(user) else None
 
     def has_password(self, subject: str) -> bool:
-        """See `Directory`."""
         if subject in self._settled:
             return True
         user = self._records.find(subject)

@@ -64,7 +64,6 @@ class Front:
         self._generation = 0
 
     def known(self, scheme: str, credentials: str, address: str) -> Principal | None:
-        """See `Identity`."""
         try:
             found = self._known[self._digest(scheme, credentials, address)]
         except KeyError:
@@ -74,12 +73,10 @@ class Front:
         return found.principal
 
     def remembers(self, credentials: str, address: str) -> bool:
-        """See `Identity`."""
         pair = _pair(credentials) if len(credentials) <= _LONGEST else None
         return pair is not None and self._remembers(*pair, address)
 
     def check(self, scheme: str, credentials: str, address: str) -> Principal:
-        """See `Identity`."""
         generation = self._generation  # as it was before anybody was asked: a change meanwhile counts
         digest = self._digest(scheme, credentials, address)
         principal = self._ask(scheme, credentials, address, digest) if len(credentials) <= _LONGEST else None
@@ -92,7 +89,6 @@ class Front:
         return principal
 
     def forget(self) -> None:
-        """See `Identity`."""
         with self._lock:
             self._generation += 1
 

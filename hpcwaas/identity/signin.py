@@ -115,23 +115,19 @@ class SingleSignOn:
         return self._depart({**ends, **_demanding(demand)}, loopback.state)
 
     def depart_for(self, user_code: str, address: str) -> Departure:
-        """See `SignIn`."""
         machine = self.waiting(user_code, address)
         return self._depart({"ends": "device", **_demanding(machine.demand)}, machine.user_code)
 
     def check_loopback(self, loopback: Loopback) -> None:
-        """See `SignIn`."""
         found = _LOOPBACK.fullmatch(loopback.redirect_uri)
         if not found or int(found["port"]) > 65535:
             raise BadRequest("`redirect_uri` must be http://127.0.0.1:PORT/… or http://[::1]:PORT/…, without a query.")
 
     def refuse(self, loopback: Loopback) -> str:
-        """See `SignIn`."""
         self.check_loopback(loopback)
         return _refusal(loopback.redirect_uri, loopback.state, Forbidden(_NOT_LET_IN))
 
     def arrive(self, parameters: Mapping[str, str | None], cookies: Mapping[str, str]) -> Arrival:
-        """See `SignIn`."""
         attempt, cookie = self._bound(_ATTEMPT, parameters.get("state") or "", cookies)
         carried = _carried(cookie)
         try:
@@ -150,7 +146,6 @@ class SingleSignOn:
         return TokenShown(user, base64.b64encode(access_token.encode()).decode(), ends)
 
     def answer_terms(self, ticket: str, cookies: Mapping[str, str], *, accepted: bool) -> Departure | Arrival:
-        """See `SignIn`."""
         asked, cookie = self._bound(_TERMS, ticket, cookies)
         carried = _carried(cookie)
         if not accepted:
@@ -160,35 +155,28 @@ class SingleSignOn:
         return self._depart({name: asked[name] for name in _ENDS if name in asked}, carried)
 
     def begin_device(self, address: str, demand: Demand) -> DeviceCode:
-        """See `SignIn`."""
         return self._devices.begin(address, demand)
 
     def waiting(self, user_code: str, address: str) -> WaitingMachine:
-        """See `SignIn`."""
         return self._devices.waiting(user_code, address)
 
     def cookie_name(self, state: str) -> str:
-        """See `SignIn`."""
         return f"{self._cookie_prefix}hpcwaas-login-{digest(state)[:16]}"
 
     def provider_origin(self) -> str:
-        """See `SignIn`."""
         parts = urlsplit(self._provider.authorization_url("", "", ""))
         return f"{parts.scheme}://{parts.netloc}"
 
     def issue(self, form: Mapping[str, str]) -> Issued:
-        """See `SignIn`."""
         grant = self._grants.get(_given(form, "grant_type"))
         if grant is None:
             raise Refused("unsupported_grant_type", f"`grant_type` must be one of {', '.join(self._grants)}.")
         return grant(form)
 
     def end(self, session_id: str | None, token: str) -> None:
-        """See `SignIn`."""
         self._sessions.end(session_id, token)
 
     def end_all(self, subject: str) -> None:
-        """See `SignIn`."""
         self._sessions.end_all(subject)
 
     def _depart(self, ends: Mapping[str, JSON], carried: str) -> Departure:

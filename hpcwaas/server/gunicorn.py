@@ -206,7 +206,6 @@ class _Log(Logger):  # type: ignore[misc] # gunicorn has no types
     """Lets gunicorn and uvicorn write to the service's own log; uvicorn takes over the handlers of `error_log`."""
 
     def setup(self, cfg: Any) -> None:
-        """See `gunicorn.glogging.Logger`."""
         super().setup(cfg)
         self.error_log.handlers = list(logging.getLogger().handlers)
         self.error_log.setLevel(logging.WARNING)

@@ -15,14 +15,7 @@ from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
 from hpcwaas.store.database import Database
-from hpcwaas.store.execution_rows import (
-    STATE,
-    SUMMARY,
-    size_of,
-    state_columns,
-    to_execution,
-    to_row,
-)
+from hpcwaas.store.execution_rows import STATE, SUMMARY, size_of, state_columns, to_execution, to_row
 from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow, UserRow
 from hpcwaas.store.paging import newest_first
 from hpcwaas.store.shares import with_user

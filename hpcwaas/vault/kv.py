@@ -65,7 +65,6 @@ class Versioned:
         self._path = path
 
     def create(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
-        """See `KeyValue`."""
         self._write(client, key_id, record, 0)
 
     def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
@@ -77,16 +76,13 @@ class Versioned:
         self._write(client, key_id, record, found["data"]["current_version"])
 
     def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
-        """See `KeyValue`."""
         fitting = {name: text for name, text in notes.items() if 0 < len(text.encode()) <= _LONGEST}
         client.secrets.kv.v2.update_metadata(self._at(key_id), mount_point=self._mount, custom_metadata=fitting)
 
     def delete(self, client: hvac.Client, key_id: str) -> None:
-        """See `KeyValue`."""
         client.secrets.kv.v2.delete_metadata_and_all_versions(self._at(key_id), mount_point=self._mount)
 
     def rights(self) -> Sequence[Right]:
-        """See `KeyValue`."""
         data, metadata = (f"{self._mount}/{kind}/{self._path}" for kind in ("data", "metadata"))
         return (
             Right(data, "create", "made"),
@@ -120,7 +116,6 @@ class Plain:
         self._path = path
 
     def create(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
-        """See `KeyValue`."""
         answer = client.secrets.kv.v1.create_or_update_secret(
             f"{self._path}/{key_id}", dict(record), method="POST", mount_point=self._mount
         )
@@ -128,24 +123,17 @@ class Plain:
             raise UpstreamFailed(_UNCONFIRMED)
 
     def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
-        """See `KeyValue`."""
         self.create(client, key_id, record)
 
     def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
         """Nothing to do."""
 
     def delete(self, client: hvac.Client, key_id: str) -> None:
-        """See `KeyValue`."""
         client.secrets.kv.v1.delete_secret(f"{self._path}/{key_id}", mount_point=self._mount)
 
     def rights(self) -> Sequence[Right]:
-        """See `KeyValue`."""
         below = f"{self._mount}/{self._path}"
-        return (
-            Right(below, "create", "made"),
-            Right(below, "update", "rotated"),
-            Right(below, "delete", "deleted"),
-        )
+        return (Right(below, "create", "made"), Right(below, "update", "rotated"), Right(below, "delete", "deleted"))
 
 
 def lacking(client: hvac.Client, rights: Sequence[Right]) -> Sequence[Right] | None:

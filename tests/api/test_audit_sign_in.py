@@ -80,7 +80,7 @@ def test_a_machine_that_waits_is_recorded_when_it_is_let_in(idp: OIDCSimulator, 
         service.browser().let_in(device["user_code"], "bob-of-the-provider")
         acts = recorded(service.settings)
         assert [(act["who"], act["operation"], act["result"]) for act in acts] == [
-            ("bob-of-the-provider", "authorize", 200),
+            ("bob-of-the-provider", "authorize", 200)
         ]
         assert strangers(service.settings) == {"startDevice 200": 1, "activate 303": 1}
         text = service.settings.audit_file.read_text()

@@ -34,10 +34,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, A
         config = {"address": vault.url, "role_id": role.role_id, "secret_id": secret_id, "is_secret_wrapped": True}
         settings = make_settings(
             tmp_path_factory.mktemp("service"),
-            auth={
-                "auth_type": "basic",
-                "basic_auth": {"accounts": [{"username": "alice", "password": "alicepw"}]},
-            },
+            auth={"auth_type": "basic", "basic_auth": {"accounts": [{"username": "alice", "password": "alicepw"}]}},
             alien_config={"address": engine.url, "cache_seconds": 0.01},
             vault_config=config,
         )

@@ -12,15 +12,7 @@ import pytest
 import requests
 
 from tests.service import IDLE, as_user, make_settings, serving
-from tests.signing_in import (
-    HTML,
-    Browser,
-    Command,
-    Service,
-    query,
-    shown_token,
-    sso_service,
-)
+from tests.signing_in import HTML, Browser, Command, Service, query, shown_token, sso_service
 from tests.simulators.oidc import OIDCSimulator
 
 ROOT = Path(__file__).parents[2]

@@ -8,15 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.signing_in import (
-    DEVICE_GRANT,
-    LOOPBACK,
-    Command,
-    Service,
-    encoded,
-    query,
-    refusal,
-)
+from tests.signing_in import DEVICE_GRANT, LOOPBACK, Command, Service, encoded, query, refusal
 from tests.simulators.oidc import OIDCSimulator
 
 ROOT = Path(__file__).parents[2]

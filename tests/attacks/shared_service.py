@@ -59,11 +59,7 @@ class SharedService(Service):
         command = [*self.before, str(BIN / "hpcwaas-api"), *map(str, self.arguments), "-l", self.address]
         with self.log.open("ab") as log, self.printed.open("ab") as printed:
             self.process = subprocess.Popen(
-                ordinary(command),
-                env=self.environment | self.variables,
-                cwd="/",
-                stdout=printed,
-                stderr=log,
+                ordinary(command), env=self.environment | self.variables, cwd="/", stdout=printed, stderr=log
             )
 
     @property

@@ -59,7 +59,7 @@ def test_strangers_are_counted_not_listed(url: str, settings: Settings, caplog: 
     assert len(found) < 20
     assert {act["address"] for act in found} == {"127.0.0.1"}
     assert {request for act in found for request in act["requests"]} <= {
-        *("listExecutions 401", "listExecutions 429", "deleteFile 401"),
+        *("listExecutions 401", "listExecutions 429", "deleteFile 401")
     }
     text = settings.audit_file.read_text() + "".join(map(repr, (vars(record) for record in caplog.records)))
     assert "forged" not in text

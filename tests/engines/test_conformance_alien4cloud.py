@@ -27,10 +27,7 @@ def contents() -> World:
         Workflow(name="fails", duration=1, outcome="FAILED"),
     )
     application = Application(
-        id="App",
-        tags=((WORKFLOWS, "quick,slow,fails"),),
-        workflows=workflows,
-        environments=[Environment(id="env")],
+        id="App", tags=((WORKFLOWS, "quick,slow,fails"),), workflows=workflows, environments=[Environment(id="env")]
     )
     return World([application], [ADMIN])
 

@@ -29,10 +29,7 @@ BROKEN = {
         WORKFLOW + "  s:\n    run: gone.cwl\n    in: []\n    out: []\n",
         "run.cwl:8: Field 'run' contains undefined reference to 'gone.cwl'",
     ),
-    "http.cwl": (
-        WORKFLOW + "  s: {run: 'http://127.0.0.1:9/x.cwl', in: [], out: []}\n",
-        "http.cwl:7: ",
-    ),
+    "http.cwl": (WORKFLOW + "  s: {run: 'http://127.0.0.1:9/x.cwl', in: [], out: []}\n", "http.cwl:7: "),
     "outside.cwl": (
         tool(inputs="{a: {type: File, default: {class: File, location: ../../x}}}"),
         "outside.cwl:5: x lies",
@@ -48,10 +45,7 @@ BROKEN = {
     "latin.cwl": ("doc: \udcff\n", "latin.cwl: the document isn't UTF-8"),
     "operation.cwl": ("cwlVersion: v1.2\nclass: Operation\ninputs: []\noutputs: []\n", "operation.cwl: an Operation"),
     "deep.cwl": ("cwlVersion: v1.2\nclass: CommandLineTool\ninputs: " + "[" * 2000 + "]" * 2000, "deep.cwl: "),
-    "cycle.cwl": (
-        WORKFLOW + "  s: {run: cycle.cwl, in: [], out: []}\n",
-        "cycle.cwl",
-    ),
+    "cycle.cwl": (WORKFLOW + "  s: {run: cycle.cwl, in: [], out: []}\n", "cycle.cwl"),
     "graph.cwl": (
         "cwlVersion: v1.2\n$graph:\n"
         + "".join(

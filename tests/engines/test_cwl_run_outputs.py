@@ -57,13 +57,7 @@ def test_what_lies_outside_is_dropped_with_a_warning(tree: Path) -> None:
         "list": [file(tree / "x.bam"), file(tree.parent / "secret")],
     }
     kept, warnings = collect(value, tree)
-    assert kept["good"] == {
-        "class": "File",
-        "basename": "x.bam",
-        "checksum": "sha1$1",
-        "size": 1,
-        "location": "x.bam",
-    }
+    assert kept["good"] == {"class": "File", "basename": "x.bam", "checksum": "sha1$1", "size": 1, "location": "x.bam"}
     assert kept["linked"]["location"] == "dir/sub/b.bin"
     assert kept["spaced"]["location"] == "dir/a b.txt"
     assert (kept["number"], kept["nothing"]) == (1.5, None)

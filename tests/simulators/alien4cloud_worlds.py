@@ -34,11 +34,7 @@ def recorded(duration: float = 4.0) -> World:
         Environment(id="eaf6541e-fc9a-4de2-8911-9daa95490038"),
         Environment(id="a1ab5603-b61d-4d68-b85d-d197cfd2aa3e", status="UNDEPLOYED"),
     )
-    tags = (
-        ((WORKFLOWS, "exec_job,fail_job,slow_job"),),
-        ((WORKFLOWS, "exec_job"), (USERS, "alice,bob")),
-        (),
-    )
+    tags = (((WORKFLOWS, "exec_job,fail_job,slow_job"),), ((WORKFLOWS, "exec_job"), (USERS, "alice,bob")), ())
     applications = [
         Application(
             id=f"RecApp{number}",

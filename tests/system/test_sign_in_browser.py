@@ -37,10 +37,7 @@ def test_a_user_signs_in_and_copies_the_token(here: Place, tmp_path: Path) -> No
     token = here.shown_token("alice")
 
     page = here.browsers("alice", "look")
-    assert (page["url"], page["title"]) == (
-        f"{here.url}/auth/authorize",
-        "Signed in - Workflow Execution Service",
-    )
+    assert (page["url"], page["title"]) == (f"{here.url}/auth/authorize", "Signed in - Workflow Execution Service")
     assert "Alice Liddell" in page["text"]
     assert "Copied." in page["text"]
     assert token not in page["text"]

@@ -11,12 +11,7 @@ import pytest
 
 from hpcwaas.core.models import Level, Status, StepStatus
 from hpcwaas.engines.alien4cloud import mapper, stomp
-from hpcwaas.engines.alien4cloud.references import (
-    Reference,
-    WorkflowId,
-    parse_reference,
-    parse_workflow,
-)
+from hpcwaas.engines.alien4cloud.references import Reference, WorkflowId, parse_reference, parse_workflow
 from hpcwaas.errors import NotFound
 
 RECORDINGS = Path(__file__).parents[1] / "simulators/recordings/alien4cloud"

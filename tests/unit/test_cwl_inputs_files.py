@@ -157,11 +157,7 @@ def test_a_directory_from_an_archive(world: World) -> None:
     source = world.upload("u1", "data set.zip", zipped("a.txt", "b/c.txt"))
     job = world.prepare(threads=1, folder="u1")
     assert job.staged == (StagedFile(source, "inputs/0/data set", "zip"),)
-    assert job.order["folder"] == {
-        "class": "Directory",
-        "location": "inputs/0/data%20set",
-        "basename": "data set",
-    }
+    assert job.order["folder"] == {"class": "Directory", "location": "inputs/0/data%20set", "basename": "data set"}
 
 
 def test_archives_that_climb_out_are_refused_at_once(world: World) -> None:

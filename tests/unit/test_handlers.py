@@ -16,11 +16,7 @@ from hpcwaas.errors import NotFound
 CONTRACT: dict[str, Any] = {
     "paths": {
         "/things": {"get": {"operationId": "list"}},
-        "/things/{thing_id}": {
-            "parameters": [],
-            "get": {"operationId": "get"},
-            "delete": {"operationId": "delete"},
-        },
+        "/things/{thing_id}": {"parameters": [], "get": {"operationId": "get"}, "delete": {"operationId": "delete"}},
     }
 }
 ARRIVED = {"thing_id": "a b", "from_": 3, "body": {"x": 1}}

@@ -34,13 +34,7 @@ def told(party: Relying, token: str) -> tuple[float, float | None]:
 
 
 @pytest.mark.parametrize(
-    ("iat", "expected"),
-    [
-        (1.5e9, (1.5e9, 1.5e9)),
-        (None, (NEVER, None)),
-        (0, (NEVER, 0.0)),
-        (-(10**400), (NEVER, 0.0)),
-    ],
+    ("iat", "expected"), [(1.5e9, (1.5e9, 1.5e9)), (None, (NEVER, None)), (0, (NEVER, 0.0)), (-(10**400), (NEVER, 0.0))]
 )
 def test_a_signed_token_is_as_old_as_it_says(idp: OIDCSimulator, party: Relying, iat: Any, expected: Any) -> None:
     idp.jwt, idp.access_claims = True, {"iat": iat}

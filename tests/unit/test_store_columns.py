@@ -19,10 +19,7 @@ from hpcwaas.store.users import UserStore
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LATER = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
-STEPS = (
-    Step("mesh", StepStatus.SUCCEEDED, "Make the mesh", NOON, LATER),
-    Step("solve", StepStatus.PENDING),
-)
+STEPS = (Step("mesh", StepStatus.SUCCEEDED, "Make the mesh", NOON, LATER), Step("solve", StepStatus.PENDING))
 STORED_STEPS: list[dict[str, Any]] = [
     {
         "name": "mesh",

@@ -82,7 +82,6 @@ class Alien4CloudEngine:
         self._logs = FollowedLogs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
 
     def workflows(self) -> Sequence[Workflow]:
-        """See `Engine`."""
         return self._catalogue.workflows()
 
     def stale_since(self) -> datetime | None:
@@ -93,7 +92,6 @@ class Alien4CloudEngine:
     def workflow(
         self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
     ) -> WorkflowDetails:
-        """See `Engine`."""
         if current:
             return self._catalogue.details_now(workflow_id, permitted)
         return self._catalogue.details(workflow_id, permitted)
@@ -115,7 +113,6 @@ class Alien4CloudEngine:
         return str(reference)
 
     def state(self, reference: str) -> ExecutionState:
-        """See `Engine`."""
         self._events.start()
         try:
             return self._executions.state(reference, PATIENCE)
@@ -123,11 +120,9 @@ class Alien4CloudEngine:
             return ExecutionState(Status.UNKNOWN, reason=error.detail)
 
     def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
-        """See `Engine`."""
         return self._logs.page(reference, levels, start, limit)
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
-        """See `Engine`."""
         return self._logs.watch(reference, levels, start, wake)
 
     @calls.one()
@@ -172,7 +167,6 @@ class Alien4CloudEngine:
 
     @calls.one()
     def lost(self, reference: str) -> bool:
-        """See `Engine`."""
         parsed = parse_reference(reference)
         status = self._executions.state(reference).status
         if status is Status.UNKNOWN or status.over:
@@ -188,12 +182,10 @@ class Alien4CloudEngine:
         return False
 
     def silent_since(self) -> datetime | None:
-        """See `Engine`."""
         return self._transport.silent_since
 
     @calls.one()
     def resume(self, reference: str) -> None:
-        """See `Engine`."""
         parsed = parse_reference(reference)
         status = self._executions.state(reference).status
         if status is not Status.FAILED:

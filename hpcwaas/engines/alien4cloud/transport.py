@@ -79,7 +79,6 @@ class Transport:
         return self._clock_ahead
 
     def time_left(self) -> float:
-        """See `HTTPClient`."""
         return self._http.time_left()
 
     def cookie(self, stale: str | None = None) -> str:
@@ -144,7 +143,6 @@ class Transport:
         raise UpstreamFailed("Alien4Cloud accepts the login of this service and then asks for it again.")
 
     def retried(self, attempt: Callable[[], T], *, unless_sent: bool = False) -> T:
-        """See `HTTPClient`."""
         return self._http.retried(attempt, _TRIES, unless_sent=unless_sent)
 
     def close(self) -> None:

@@ -27,9 +27,7 @@ class Watcher:
     """
 
     def __init__(
-        self,
-        stamp: Callable[[str], object],
-        news: Callable[[str], tuple[bool, Callable[[Level], int]]],
+        self, stamp: Callable[[str], object], news: Callable[[str], tuple[bool, Callable[[Level], int]]]
     ) -> None:
         self._stamp = stamp
         self._news = news

@@ -60,7 +60,6 @@ class OIDCProvider:
         self._clock = clock
 
     def authorization_url(self, state: str, nonce: str, verifier: str, demand: Demand = NO_DEMAND) -> str:
-        """See `Provider`."""
         demanded: dict[str, str] = {}
         if demand.acr_values:
             demanded["acr_values"] = " ".join(demand.acr_values)
@@ -81,7 +80,6 @@ class OIDCProvider:
         return url
 
     def exchange(self, code: str, nonce: str, verifier: str, issuer: str | None) -> Vouched:
-        """See `Provider`."""
         try:
             return self._exchange(code, nonce, verifier, issuer)
         except Untrusted as error:

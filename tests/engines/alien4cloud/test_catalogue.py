@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
-from hpcwaas.errors import (
-    Unavailable,
-)
+from hpcwaas.errors import Unavailable
 from tests.engines.alien4cloud.helpers import Make
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Application, Environment, Workflow, World

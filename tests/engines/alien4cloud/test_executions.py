@@ -13,11 +13,7 @@ from hpcwaas.core.outputs import OutputValue
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.engines.alien4cloud.mapper import Event
 from hpcwaas.engines.alien4cloud.references import parse_reference
-from hpcwaas.errors import (
-    Conflict,
-    NotFound,
-    Unavailable,
-)
+from hpcwaas.errors import Conflict, NotFound, Unavailable
 from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, made, start, until, wait, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Step, Workflow

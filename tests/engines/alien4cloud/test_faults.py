@@ -10,12 +10,7 @@ import pytest
 
 from hpcwaas.core.models import Status, StepStatus
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
-from hpcwaas.errors import (
-    ServiceError,
-    Unavailable,
-    UpstreamFailed,
-    UpstreamTimeout,
-)
+from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
 from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, made, start, until, wait, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_faults import Fault, Kind

@@ -10,13 +10,7 @@ import pytest
 
 from hpcwaas.core.models import Status
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
-from hpcwaas.errors import (
-    BadRequest,
-    InvalidInputs,
-    NotFound,
-    Unavailable,
-    UncertainStart,
-)
+from hpcwaas.errors import BadRequest, InvalidInputs, NotFound, Unavailable, UncertainStart
 from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, made, start, until
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_faults import Fault, Kind

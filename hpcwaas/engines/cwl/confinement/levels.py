@@ -96,13 +96,7 @@ def gaps(level: str) -> list[str]:
 
 
 def confine(
-    level: str,
-    *,
-    readable: Sequence[Path],
-    writable: Sequence[Path],
-    temporary: Path,
-    memory: int,
-    tasks: int,
+    level: str, *, readable: Sequence[Path], writable: Sequence[Path], temporary: Path, memory: int, tasks: int
 ) -> None:
     """Confines this process, and all that come from it, for good.
 

@@ -36,11 +36,7 @@ _LARGEST_FLOAT = int(1.7976931348623157e308)
 
 
 def prepare_job(
-    snapshot: Snapshot,
-    inputs: Mapping[str, JSON],
-    uploads: UploadLookup,
-    look: Look,
-    networks: Networks | None,
+    snapshot: Snapshot, inputs: Mapping[str, JSON], uploads: UploadLookup, look: Look, networks: Networks | None
 ) -> Job:
     """Checks inputs completely and says how to run the workflow with them. No side effects.
 

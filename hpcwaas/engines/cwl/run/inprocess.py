@@ -187,13 +187,7 @@ def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
 
 
 def run_cwltool(
-    arguments: list[str],
-    output: TextIO,
-    handler: logging.Handler,
-    *,
-    cores: int,
-    memory: int,
-    places: Sequence[Path],
+    arguments: list[str], output: TextIO, handler: logging.Handler, *, cores: int, memory: int, places: Sequence[Path]
 ) -> int:
     """Runs a workflow as the `cwltool` command would.
 

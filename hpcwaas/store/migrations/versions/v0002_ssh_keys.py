@@ -24,10 +24,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.String, nullable=False),
         sa.PrimaryKeyConstraint("execution_id", "key_id", name="pk_execution_keys"),
         sa.ForeignKeyConstraint(
-            ["execution_id"],
-            ["executions.id"],
-            name="fk_execution_keys_execution_id_executions",
-            ondelete="CASCADE",
+            ["execution_id"], ["executions.id"], name="fk_execution_keys_execution_id_executions", ondelete="CASCADE"
         ),
     )
     op.create_index("ix_execution_keys_key_id", "execution_keys", ["key_id"])
