@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from hpcwaas.api.bodies import Bodies, Forms, Patience
 from hpcwaas.api.bridge import Bridge
 from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
+from hpcwaas.api.handlers import Handler
 from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
 from hpcwaas.api.public_address import PublicAddress
@@ -114,7 +116,7 @@ def asgi_app(
         validate_responses: also check answers against the contract; for tests.
     """
     document = contract.read()
-    operations = _handlers(services, capacity.longest_poll)
+    operations = _handlers(services, capacity.longest_poll, contract.operations(document))
     threads = capacity.threads
     at_once = followers + 16 * threads
     streams = Slots(threads * 3 // 4, max(1, threads // 4), "transfers")
@@ -163,64 +165,29 @@ def asgi_app(
     return app  # type: ignore[no-any-return]
 
 
-def _handlers(services: Services, longest_poll: int) -> dict[str, Callable[..., Any]]:
-    """The handlers by the contract's operation ids; all but the one that `Probes` answers."""
-    workflows = WorkflowHandlers(services.catalogue, services.executions)
-    executions = ExecutionHandlers(services.executions, services.logs, longest_poll)
-    shares = ShareHandlers(services.sharing)
-    files = FileHandlers(services.uploads)
-    keys = SSHKeyHandlers(services.keys)
-    identity = IdentityHandlers(services.tokens, services.limits, services.terms, services.identity.forget)
-    signing_in = auth.AuthHandlers(
-        services.auth_methods,
-        services.sign_in,
-        services.count_sign_in,
-        services.tokens.revoke_own,
-        services.identity.forget,
+def _handlers(services: Services, longest_poll: int, operations: Iterable[contract.Operation]) -> dict[str, Handler]:
+    """The handlers by the contract's operation ids, all but the one that `Probes` answers.
+
+    The method for `listWorkflows` is called `list_workflows`.
+    """
+    objects = (
+        WorkflowHandlers(services.catalogue, services.executions),
+        ExecutionHandlers(services.executions, services.logs, longest_poll),
+        ShareHandlers(services.sharing),
+        FileHandlers(services.uploads),
+        SSHKeyHandlers(services.keys),
+        IdentityHandlers(services.tokens, services.limits, services.terms, services.identity.forget),
+        auth.AuthHandlers(
+            services.auth_methods,
+            services.sign_in,
+            services.count_sign_in,
+            services.tokens.revoke_own,
+            services.identity.forget,
+        ),
+        HealthHandlers(services.health),
     )
-    health = HealthHandlers(services.health)
-    return {
-        "listWorkflows": workflows.list_,
-        "getWorkflow": workflows.show_workflow,
-        "triggerWorkflow": workflows.trigger,
-        "listExecutions": executions.list_,
-        "getExecution": executions.show_execution,
-        "cancelExecution": executions.cancel,
-        "resumeExecution": executions.resume,
-        "closeExecution": executions.close,
-        "getShares": shares.show_shares,
-        "putShares": shares.put,
-        "deleteShares": shares.delete,
-        "getExecutionLogs": executions.logs,
-        "getExecutionOutput": executions.output,
-        "listFiles": files.list_,
-        "uploadFile": files.upload,
-        "getFile": files.show_file,
-        "deleteFile": files.delete,
-        "listSshKeys": keys.list_,
-        "createSshKey": keys.create,
-        "getSshKey": keys.show_key,
-        "deleteSshKey": keys.delete,
-        "rotateSshKey": keys.rotate,
-        "confirmSshKey": keys.confirm,
-        "whoami": identity.whoami,
-        "listTokens": identity.list_,
-        "createToken": identity.create,
-        "deleteToken": identity.delete,
-        "getTerms": identity.terms,
-        "acceptTerms": identity.accept_terms,
-        "getAuthMethods": signing_in.methods,
-        "login": signing_in.login,
-        "confirmLogin": signing_in.confirm_login,
-        "answerTerms": signing_in.answer_terms,
-        "authorize": signing_in.authorize,
-        "startDevice": signing_in.start_device,
-        "showActivation": signing_in.show_activation,
-        "activate": signing_in.activate,
-        "issueToken": signing_in.token,
-        "logout": signing_in.logout,
-        "getReadiness": health.ready,
-    }
+    names = {re.sub("([A-Z])", r"_\1", one.id).lower(): one.id for one in operations}
+    return {id_: getattr(one, name) for name, id_ in names.items() for one in objects if hasattr(one, name)}
 
 
 def _lifespan(services: Services) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:

@@ -91,7 +91,7 @@ class AuthHandlers:
         """Whether there is a single sign-on."""
         return self._sign_in is not None
 
-    def methods(self) -> Response:
+    def get_auth_methods(self) -> Response:
         """Shows how to sign in."""
         return views.answer({"methods": list(self._methods)})
 
@@ -227,7 +227,7 @@ class AuthHandlers:
         consent.Question(public, f"activate-{user_code}").check(body["proof"])
         return _leave(sign_in.depart_for(user_code, _address()), public)
 
-    def token(self, body: Mapping[str, str]) -> Response:
+    def issue_token(self, body: Mapping[str, str]) -> Response:
         """Gives or renews the tokens of a sign-in."""
         sign_in, _ = self._begin()
         issued = sign_in.issue(body)

@@ -65,7 +65,7 @@ class ExecutionHandlers:
         self._logs = logs
         self._longest_poll = longest_poll
 
-    def list_(
+    def list_executions(
         self,
         principal: Principal,
         limit: int,
@@ -89,28 +89,28 @@ class ExecutionHandlers:
         found, following = self._executions.page(principal, wanted, limit, cursor)
         return views.answer({"executions": [views.execution_summary(item) for item in found], "next_cursor": following})
 
-    def show_execution(self, principal: Principal, execution_id: str) -> Response:
+    def get_execution(self, principal: Principal, execution_id: str) -> Response:
         """Shows an execution."""
         execution = self._executions.get(principal, execution_id)
         headers = views.staleness(execution.state.stale_since)
         return views.answer(views.execution(execution), headers=headers, as_written=True)
 
-    def cancel(self, principal: Principal, execution_id: str) -> Response:
+    def cancel_execution(self, principal: Principal, execution_id: str) -> Response:
         """Cancels an execution."""
         self._executions.cancel(principal, execution_id)
         return views.empty(202)
 
-    def close(self, principal: Principal, execution_id: str, body: dict[str, Any]) -> Response:
+    def close_execution(self, principal: Principal, execution_id: str, body: dict[str, Any]) -> Response:
         """Closes an execution that its engine will never end."""
         execution = self._executions.close(principal, execution_id, body["reason"].strip())
         return views.answer(views.execution(execution), as_written=True)
 
-    def resume(self, principal: Principal, execution_id: str) -> Response:
+    def resume_execution(self, principal: Principal, execution_id: str) -> Response:
         """Resumes a failed execution."""
         self._executions.resume(principal, execution_id)
         return views.empty(202)
 
-    def logs(
+    def get_execution_logs(
         self, principal: Principal, execution_id: str, from_: int, size: int, timeout: str, levels: int
     ) -> Response:
         """Reads or follows a log."""
@@ -141,7 +141,7 @@ class ExecutionHandlers:
             park(environ, rest, left, again)
         return views.answer(views.logs(view, asked.start), headers=views.staleness(view.stale_since))
 
-    def output(
+    def get_execution_output(
         self, principal: Principal, execution_id: str, output_name: str, archive: str, path: str | None = None
     ) -> Response:
         """Fetches an output."""

@@ -17,12 +17,14 @@ class FileHandlers:
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
 
-    def list_(self, principal: Principal, limit: int, cursor: str | None = None, owner: str | None = None) -> Response:
+    def list_files(
+        self, principal: Principal, limit: int, cursor: str | None = None, owner: str | None = None
+    ) -> Response:
         """Lists uploads."""
         found, following = self._uploads.page(principal, limit, cursor, owner)
         return views.answer({"files": [views.upload(item) for item in found], "next_cursor": following})
 
-    def upload(self, principal: Principal, name: str) -> Response:
+    def upload_file(self, principal: Principal, name: str) -> Response:
         """Stores an upload while it arrives."""
         request = flask.request
         upload = self._uploads.save(
@@ -34,11 +36,11 @@ class FileHandlers:
         )
         return views.answer(views.upload(upload), 201, {"Location": f"/files/{upload.id}"})
 
-    def show_file(self, principal: Principal, file_id: str) -> Response:
+    def get_file(self, principal: Principal, file_id: str) -> Response:
         """Shows an upload."""
         return views.answer(views.upload(self._uploads.get(principal, file_id)))
 
-    def delete(self, principal: Principal, file_id: str) -> Response:
+    def delete_file(self, principal: Principal, file_id: str) -> Response:
         """Deletes an upload."""
         self._uploads.delete(principal, file_id)
         return views.empty(204)

@@ -54,7 +54,7 @@ class HealthHandlers:
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    def ready(self, principal: Principal | None = None) -> Response:
+    def get_readiness(self, principal: Principal | None = None) -> Response:
         """Shows operators the state of everything that the service depends on, others whether it can serve.
 
         Raises:

@@ -29,7 +29,7 @@ class IdentityHandlers:
         self._terms = terms
         self._forget = forget
 
-    def terms(self, principal: Principal) -> Response:
+    def get_terms(self, principal: Principal) -> Response:
         """Shows the terms of use."""
         terms, subject = self._terms.terms, principal.subject
         document = {
@@ -43,7 +43,7 @@ class IdentityHandlers:
         acts.note(terms=body["version"])
         self._terms.accept(principal.subject, body["version"])
         self._forget()
-        return self.terms(principal)
+        return self.get_terms(principal)
 
     def whoami(self, principal: Principal) -> Response:
         """Shows who calls."""
@@ -58,18 +58,18 @@ class IdentityHandlers:
         }
         return views.answer(document, headers={"Cache-Control": "no-store"})
 
-    def list_(self, principal: Principal, owner: str | None = None) -> Response:
+    def list_tokens(self, principal: Principal, owner: str | None = None) -> Response:
         """Lists tokens."""
         found = self._tokens.list(principal, owner)
         return views.answer({"tokens": [_token(item) for item in found]})
 
-    def create(self, principal: Principal, body: dict[str, Any]) -> Response:
+    def create_token(self, principal: Principal, body: dict[str, Any]) -> Response:
         """Makes a token."""
         token, secret = self._tokens.create(principal, body["name"], body["scopes"], body.get("days"))
         headers = {"Location": f"/tokens/{quote(token.id, safe='')}", "Cache-Control": "no-store"}
         return views.answer({**_token(token), "token": secret}, 201, headers)
 
-    def delete(self, principal: Principal, token_id: str) -> Response:
+    def delete_token(self, principal: Principal, token_id: str) -> Response:
         """Revokes a token."""
         self._tokens.revoke(principal, token_id)
         return views.empty(204)

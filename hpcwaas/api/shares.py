@@ -17,16 +17,16 @@ class ShareHandlers:
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
 
-    def show_shares(self, principal: Principal, execution_id: str) -> Response:
+    def get_shares(self, principal: Principal, execution_id: str) -> Response:
         """Shows with whom an execution is shared."""
         return _answer(self._sharing.get(principal, execution_id))
 
-    def put(self, principal: Principal, execution_id: str, body: Any) -> Response:
+    def put_shares(self, principal: Principal, execution_id: str, body: Any) -> Response:
         """Shares an execution."""
         shares = Shares(frozenset(body.get("users", ())), frozenset(body.get("groups", ())))
         return _answer(self._sharing.put(principal, execution_id, shares))
 
-    def delete(self, principal: Principal, execution_id: str) -> Response:
+    def delete_shares(self, principal: Principal, execution_id: str) -> Response:
         """Shares an execution with nobody."""
         self._sharing.put(principal, execution_id, Shares())
         return views.empty(204)

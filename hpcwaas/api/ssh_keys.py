@@ -20,12 +20,12 @@ class SSHKeyHandlers:
     def __init__(self, keys: SSHKeys) -> None:
         self._keys = keys
 
-    def list_(self, principal: Principal, owner: str | None = None) -> Response:
+    def list_ssh_keys(self, principal: Principal, owner: str | None = None) -> Response:
         """Lists keys."""
         found = self._keys.list(principal, owner)
         return views.answer({"ssh_keys": [views.ssh_key(key) for key in found]})
 
-    def create(self, principal: Principal, body: Any = None) -> Response:
+    def create_ssh_key(self, principal: Principal, body: Any = None) -> Response:
         """Makes a key pair."""
         wanted = body or {}
         metadata = wanted.get("metadata") or {}
@@ -44,7 +44,9 @@ class SSHKeyHandlers:
             ]
         return views.answer(document, 201, {"Location": f"/ssh_keys/{key.id}"})
 
-    def show_key(self, principal: Principal, key_id: str, from_: str | None = None, restrict: bool = False) -> Response:
+    def get_ssh_key(
+        self, principal: Principal, key_id: str, from_: str | None = None, restrict: bool = False
+    ) -> Response:
         """Shows a key: all about it, or the line for `authorized_keys`."""
         key = self._keys.get(principal, key_id)
         wanted = flask.request.accept_mimetypes.best_match(["application/json", "text/plain"])
@@ -55,15 +57,15 @@ class SSHKeyHandlers:
         response.vary.add("Accept")
         return response
 
-    def rotate(self, principal: Principal, key_id: str) -> Response:
+    def rotate_ssh_key(self, principal: Principal, key_id: str) -> Response:
         """Exchanges a key pair for a new one."""
         return views.answer(views.ssh_key(self._keys.rotate(principal, key_id)))
 
-    def confirm(self, principal: Principal, key_id: str) -> Response:
+    def confirm_ssh_key(self, principal: Principal, key_id: str) -> Response:
         """Notes that the present public half is installed."""
         return views.answer(views.ssh_key(self._keys.confirm(principal, key_id)))
 
-    def delete(self, principal: Principal, key_id: str, force: bool = False) -> Response:
+    def delete_ssh_key(self, principal: Principal, key_id: str, force: bool = False) -> Response:
         """Destroys a key."""
         self._keys.delete(principal, key_id, force=force)
         return views.empty(204)

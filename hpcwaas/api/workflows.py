@@ -20,7 +20,7 @@ class WorkflowHandlers:
         self._catalogue = catalogue
         self._executions = executions
 
-    def list_(
+    def list_workflows(
         self, principal: Principal, q: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> Response:
         """Lists workflows."""
@@ -32,12 +32,14 @@ class WorkflowHandlers:
             document["warnings"] = found.missing
         return views.answer(document, headers=headers)
 
-    def show_workflow(self, principal: Principal, workflow_id: str) -> Response:
+    def get_workflow(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""
         details = self._catalogue.details(principal, workflow_id)
         return views.answer(views.workflow_details(details), as_written=True)
 
-    def trigger(self, principal: Principal, workflow_id: str, body: Any = None, dry_run: bool = False) -> Response:
+    def trigger_workflow(
+        self, principal: Principal, workflow_id: str, body: Any = None, dry_run: bool = False
+    ) -> Response:
         """Starts an execution, or with `dry_run` only checks that it could be started."""
         inputs = (body or {}).get("inputs") or {}
         if dry_run:
