@@ -311,7 +311,7 @@ def _settings(idp: OIDCSimulator, data_dir: Path, catalogue: Path) -> Settings:
         for name, password in _PASSWORDS.items()
         if name != "dave"  # who is in the store
     ]
-    settings = sso_settings(idp, data_dir, basic_auth={"accounts": accounts}, operators=["root"])
+    settings = sso_settings(idp, data_dir, runs=True, basic_auth={"accounts": accounts}, operators=["root"])
     return settings.model_copy(update={"cwl": cwl_section(settings).model_copy(update={"catalogue": catalogue})})
 
 

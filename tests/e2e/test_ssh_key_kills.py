@@ -70,7 +70,9 @@ def test_what_was_acknowledged_is_there_and_nothing_else(service: Service, vault
         thread.start()
     for _ in range(5):
         time.sleep(1.2)
+        before = vault.count("POST", "auth/approle/login")
         service.kill("worker")
+        eventually(lambda: vault.count("POST", "auth/approle/login") > before, 20)  # noqa: B023 # called at once
     over.set()
     for thread in threads:
         thread.join()

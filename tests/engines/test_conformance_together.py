@@ -128,7 +128,7 @@ class TestTwoEngines(EngineConformance):
         self, request: pytest.FixtureRequest, shared: Path, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[World]:
         """Both engines as the registry makes them."""
-        monkeypatch.setattr("hpcwaas.engines.alien4cloud.reader._SETTLED", 0)
+        monkeypatch.setattr("hpcwaas.engines.alien4cloud.log_reader._SETTLED", 0)
         monkeypatch.setattr("hpcwaas.core.engines._WARM", 60.0)  # a busy machine describes workflows slowly
         with Simulator(alien4cloud.contents(), lag=0.1, cancel_time=0.3) as simulator:
             others = frozenset(threading.enumerate())

@@ -131,7 +131,8 @@ def test_an_answer_is_given_whatever_its_status(server: Server, client: HTTPClie
     assert client.request("POST", server.url, data=b"x").json() == {}
 
 
-def test_retries_end(server: Server, client: HTTPClient) -> None:
+def test_retries_end(server: Server) -> None:
+    client = HTTPClient("the oracle", "oracle", ca_file=None, timeouts=(10, 10), largest=1000, connections=2)
     server.pieces = status("503 Down")
     with pytest.raises(NoAnswer):
         client.retried(lambda: asked(client, server.url), 3)
@@ -140,6 +141,7 @@ def test_retries_end(server: Server, client: HTTPClient) -> None:
     with pytest.raises(NoAnswer):
         client.retried(lambda: asked(client, server.url), 3, unless_sent=True)
     assert len(server.requests) == 1
+    client.close()
 
 
 def test_what_any_try_has_sent_may_be_done(client: HTTPClient) -> None:

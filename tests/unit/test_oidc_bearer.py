@@ -40,7 +40,7 @@ def test_opaque_token_by_introspection(idp: OIDCSimulator, party: Relying) -> No
         {"client_id": None},
         {"client_id": None, "aud": ["another-service"]},
         {"exp": now - 120},
-        {"nbf": now + 600},
+        {"nbf": now + 86400},
         {"exp": "soon"},
         {"token_type": "refresh_token"},
         {"typ": "Refresh"},

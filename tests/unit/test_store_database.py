@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -58,25 +59,28 @@ def test_a_schema_of_a_later_version_is_refused(database: Database, store_url: s
         database.upgrade()
 
 
-def _upgrade(url: str, barrier: multiprocessing.synchronize.Barrier, results: multiprocessing.Queue[bool]) -> None:
-    barrier.wait()
-    database = Database(url)
-    database.upgrade()
-    results.put(database.is_current())
-    database.close()
+UPGRADE = """
+import sys
+from hpcwaas.store.database import Database
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+database.upgrade()
+print(database.is_current())
+database.close()
+"""
 
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_processes_that_start_at_once_upgrade_one_after_another(store_url: str, attempt: int) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier, results = context.Barrier(6), context.Queue()
-    processes = [context.Process(target=_upgrade, args=(store_url, barrier, results)) for _ in range(6)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=60)
-    assert [process.exitcode for process in processes] == [0] * 6
-    assert all(results.get(timeout=5) for _ in processes)
+    command = [sys.executable, "-c", UPGRADE, store_url]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [process.stdout.readline() for process in started if process.stdout] == ["ready\n"] * 6
+    for process in started:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[0] for process in started] == ["True\n"] * 6
 
 
 @pytest.mark.parametrize(
