@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hpcwaas.api import views
+from hpcwaas.api.answers import answer
 from hpcwaas.core import policy
 from hpcwaas.core.health import Health, Report
 from hpcwaas.core.people import Principal
@@ -80,12 +81,4 @@ def _headers(report: Report) -> dict[str, str]:
 
 async def _answer(send: Send, status: int, document: Mapping[str, str], headers: Mapping[str, str]) -> None:
     body = json.dumps(document, separators=(",", ":")).encode() + b"\n"
-    listed = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(name.lower().encode(), value.encode()) for name, value in listed.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+    await answer(send, status, {"Content-Type": "application/json", **headers}, body)

@@ -10,6 +10,8 @@ from importlib.resources import files
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hpcwaas.api.answers import answer
+
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -58,16 +60,10 @@ class SwaggerUI:
         """Handles one request."""
         if scope["type"] == "http" and scope["path"] == "/ui":
             location = f"{scope.get('root_path', '')}/ui/"
-            await _answer(send, 307, {"location": location}, b"")
+            await answer(send, 307, {"Location": location, "Content-Security-Policy": POLICY})
         elif scope["type"] == "http" and scope["path"] in self._files:
             kind, content, caching = self._files[scope["path"]]
-            await _answer(send, 200, {"content-type": kind, "cache-control": caching}, content)
+            headers = {"Content-Type": kind, "Cache-Control": caching, "Content-Security-Policy": POLICY}
+            await answer(send, 200, headers, content)
         else:
             await self._app(scope, receive, send)
-
-
-async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
-    headers = headers | {"content-length": str(len(body)), "content-security-policy": POLICY}
-    listed = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": listed})
-    await send({"type": "http.response.body", "body": body})

@@ -13,11 +13,11 @@ from flask import Response
 
 from hpcwaas.common import written
 from hpcwaas.common.moments import rfc3339
-from hpcwaas.core.endings import Closing
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
     Check,
+    Closing,
     Execution,
     LogEntry,
     SSHKey,

@@ -9,7 +9,6 @@ from enum import IntFlag, StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hpcwaas.core.endings import Attempt, Closing
 from hpcwaas.core.key_inputs import named_keys
 from hpcwaas.core.people import Principal
 
@@ -197,6 +196,29 @@ class LogPage:
     over: bool
     stale_since: datetime | None = None
     state: ExecutionState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt at an execution that failed, before it was resumed."""
+
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """That somebody declared an execution ended whose engine never said so.
+
+    Attributes:
+        by: subject of the user.
+        reason: in their words.
+    """
+
+    by: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import TypeAdapter
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -20,6 +22,8 @@ class Proof:
 
 
 NO_PROOF = Proof()
+PROOF = TypeAdapter(Proof)
+"""How it is stored."""
 
 
 @dataclass(frozen=True, slots=True)

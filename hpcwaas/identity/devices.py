@@ -7,11 +7,10 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core.models import JSON
-from hpcwaas.core.people import NO_PROOF, Demand, Proof
+from hpcwaas.core.people import NO_PROOF, PROOF, Demand, Proof
 from hpcwaas.core.ports.identity import DeviceCode, Refused, WaitingMachine
 from hpcwaas.core.ports.sign_in_records import Counters, Tickets
 from hpcwaas.errors import Conflict, NotFound
-from hpcwaas.identity.proofs import read, written
 from hpcwaas.identity.rates import AddressRate
 from hpcwaas.identity.sessions import digest
 
@@ -99,7 +98,7 @@ class Devices:
             raise NotFound("The machine doesn't wait any more: sign in there again.")
         decided: dict[str, JSON] = {"status": "refused"}
         if subject is not None:
-            decided = {"status": "let in", "subject": subject, "proof": written(proof)}
+            decided = {"status": "let in", "subject": subject, "proof": PROOF.dump_python(proof, mode="json")}
         self._tickets.change(_DEVICE, machine["device"], {**decided, "until": (now + _LIFE).isoformat()}, now)
 
     def redeem(self, device_code: str) -> tuple[str, Proof]:
@@ -125,7 +124,7 @@ class Devices:
             raise _unknown()
         if state["status"] == "refused":
             raise Refused("access_denied", "The sign-in was refused.")
-        return state["subject"], read(state.get("proof"))
+        return state["subject"], PROOF.validate_python(state.get("proof") or {})
 
 
 def _unknown() -> Refused:

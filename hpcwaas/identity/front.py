@@ -101,12 +101,12 @@ class Front:
     def _ask_token(self, token: str, address: str, digest: bytes) -> Principal | None:
         # One that was good before isn't kept out by what others at the same address send.
         if self._throttle and digest not in self._known:
-            self._throttle.check_token(address)
+            self._throttle.tokens.check(address)
         principal = _first(method.bearer(token, address) for method in self._methods)
         if self._throttle and principal is None:
             with self._lock:
                 self._known.pop(digest, None)
-            self._throttle.token_failed(address)
+            self._throttle.tokens.count(address)
         return principal
 
     def _digest(self, scheme: str, credentials: str, address: str) -> bytes:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 from hpcwaas.core.models import JSON
-from hpcwaas.core.people import Demand, Principal, Proof, Terms
+from hpcwaas.core.people import PROOF, Demand, Principal, Proof, Terms
 from hpcwaas.core.ports.identity import (
     Arrival,
     Departure,
@@ -39,7 +39,6 @@ from hpcwaas.core.ports.identity import (
 from hpcwaas.core.ports.sign_in_records import Tickets
 from hpcwaas.errors import BadRequest, Forbidden, NotFound, ServiceError, Unauthorized, Unavailable, UpstreamFailed
 from hpcwaas.identity.devices import Devices
-from hpcwaas.identity.proofs import read, written
 from hpcwaas.identity.sessions import Sessions, digest
 from hpcwaas.identity.terms import TermsOfUse
 
@@ -239,7 +238,7 @@ class SingleSignOn:
         code = secrets.token_urlsafe(32)
         content = {
             "subject": user.subject,
-            "proof": written(user.proof),
+            "proof": PROOF.dump_python(user.proof, mode="json"),
             "redirect_uri": attempt["redirect_uri"],
             "challenge": attempt["challenge"],
         }
@@ -256,7 +255,7 @@ class SingleSignOn:
             or not hmac.compare_digest(granted["challenge"], _challenge(verifier))
         ):
             raise Refused("invalid_grant", "The code isn't known, is over a minute old, or was made for somebody else.")
-        return self._sessions.begin(granted["subject"], read(granted.get("proof")))
+        return self._sessions.begin(granted["subject"], PROOF.validate_python(granted.get("proof") or {}))
 
 
 def _given(form: Mapping[str, str], name: str) -> str:

@@ -26,6 +26,9 @@ class Throttle:
 
     Args:
         now: the present moment.
+
+    Attributes:
+        tokens: attempts with unknown tokens, by address.
     """
 
     def __init__(self, counters: Counters, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -37,7 +40,7 @@ class Throttle:
         self._addresses = AddressRate(counters, "sign-in from", 50, _WINDOW, _ADDRESS, now)
         # A token can't be guessed, but asking an identity provider about unknown ones costs. Many users may share an
         # address, and clients that go on with an expired token aren't attackers.
-        self._tokens = AddressRate(counters, "token from", _TOKENS, _WINDOW, _ADDRESS, now)
+        self.tokens = AddressRate(counters, "token from", _TOKENS, _WINDOW, _ADDRESS, now)
 
     def check(self, username: str, address: str) -> None:
         """Refuses a further attempt with a password.
@@ -68,18 +71,6 @@ class Throttle:
     def reopen(self, username: str) -> None:
         """Forgets all failures of an account."""
         self._counters.clear_all(f"sign-in {_account(username)}")
-
-    def check_token(self, address: str) -> None:
-        """Refuses a further attempt with a token.
-
-        Raises:
-            TooManyRequests: too many unknown ones came from this address.
-        """
-        self._tokens.check(address)
-
-    def token_failed(self, address: str) -> None:
-        """Counts an unknown token."""
-        self._tokens.count(address)
 
 
 def _account(username: str) -> str:

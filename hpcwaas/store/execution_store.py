@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, s
 from sqlalchemy.orm import Session, defer
 from sqlalchemy.sql.base import ExecutableOption
 
-from hpcwaas.core.endings import Attempt, Closing
-from hpcwaas.core.models import Execution, ExecutionFilter, ExecutionState, Status
+from hpcwaas.core.models import Attempt, Closing, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota

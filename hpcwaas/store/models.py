@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from hpcwaas.core.endings import Attempt, Closing
-from hpcwaas.core.models import ReplacedKey, Step
+from hpcwaas.core.models import Attempt, Closing, ReplacedKey, Step
 from hpcwaas.store.columns import Names, Stored, UTCDateTime
 
 

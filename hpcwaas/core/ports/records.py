@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hpcwaas.core.endings import Closing
-from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, SSHKey, Upload
+from hpcwaas.core.models import JSON, Closing, Execution, ExecutionFilter, ExecutionState, SSHKey, Upload
 from hpcwaas.core.people import Principal, Shares
 
 CLAIM = timedelta(seconds=15)
