@@ -52,15 +52,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Function) -> Generator[None, None, None]:
-    """Leaves no process and no open file to other tests; one that did is told of, as a failure."""
+def pytest_runtest_teardown(item: pytest.Function, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Leaves no process and no open file to other tests; one that did is told of, as a failure. Tests of a file that
+    start servers anew which they share are looked at together, when the last of them has ended."""
     directory = item.funcargs.get("tmp_path")
     if item.stash.get(FAILED, False):
         forget_failure()
     try:
         yield
     finally:
-        left = CHILDREN.end()
+        together = item.get_closest_marker("system") and nextitem is not None and nextitem.path == item.path
+        left = [] if together else CHILDREN.end()
         left += open_files(directory) if isinstance(directory, Path) else []
     if left:
         pytest.fail(f"The test leaves behind: {'; '.join(left)}", pytrace=False)
