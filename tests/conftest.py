@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -28,11 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ROOMS.index(room) if room in ROOMS else len(ROOMS)
 
     items.sort(key=place)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Three workers for two cores: much of what tests do is to wait for processes, which are on the other core."""
-    return 1 + len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,8 +55,9 @@ def pytest_runtest_teardown(item: pytest.Function, nextitem: pytest.Item | None)
     try:
         yield
     finally:
-        together = item.get_closest_marker("system") and nextitem is not None and nextitem.path == item.path
-        left = [] if together else CHILDREN.end()
+        goes_on = nextitem is not None and nextitem.path == item.path
+        together = item.get_closest_marker("system") or item.get_closest_marker("together")
+        left = [] if together and goes_on else CHILDREN.end()
         left += open_files(directory) if isinstance(directory, Path) else []
     if left:
         pytest.fail(f"The test leaves behind: {'; '.join(left)}", pytrace=False)

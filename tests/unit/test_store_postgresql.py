@@ -27,7 +27,7 @@ from tests import databases
 from tests.postgresql import PostgreSQL
 from tests.service import as_user, make_settings, serving
 
-pytestmark = pytest.mark.skipif(not databases.POSTGRESQL, reason="runs on PostgreSQL only")
+pytestmark = [pytest.mark.skipif(not databases.POSTGRESQL, reason="runs on PostgreSQL only"), pytest.mark.together]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXECUTION = Execution("e", "alice", "w", "w", "cwl", {}, NOW, ExecutionState(Status.PENDING))
