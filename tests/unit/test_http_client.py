@@ -44,6 +44,11 @@ class Server:
             for piece in self.pieces:
                 connection.sendall(piece)
                 self.ended.wait(self.pace)
+            # Closed at once with something unread, or without a word of it, the client might see a reset instead.
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(1)
+            while connection.recv(65536):
+                pass
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def client() -> Iterator[HTTPClient]:
 
 
 def status(line: str, *headers: str) -> list[bytes]:
-    return ["\r\n".join([f"HTTP/1.1 {line}", "Content-Length: 0", *headers, "", ""]).encode()]
+    return ["\r\n".join([f"HTTP/1.1 {line}", "Content-Length: 0", "Connection: close", *headers, "", ""]).encode()]
 
 
 def asked(client: HTTPClient, url: str) -> requests.Response:
