@@ -162,7 +162,7 @@ def asgi_app(
     app.add_api(document)
     problems.register(app)
     auth.register(app)
-    return app  # type: ignore[no-any-return]
+    return app  # type: ignore[no-any-return] # Connexion has no types
 
 
 def _handlers(services: Services, longest_poll: int, operations: Iterable[contract.Operation]) -> dict[str, Handler]:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from hpcwaas.errors import ConfigurationError
 
 _TICK = 0.02
+"""Seconds between two tries to lock: the system call waits for ever or not at all."""
 
 
 def sync_directory(directory: Path) -> None:

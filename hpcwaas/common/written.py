@@ -28,7 +28,7 @@ class _Written:
 
     def __new__(cls, text: str) -> Self:
         """Reads it. Raises `ValueError`."""
-        self = super().__new__(cls, text)  # type: ignore[call-arg] # of the number that it is besides
+        self = super().__new__(cls, text)  # type: ignore[call-arg] # the next class is float or int, which take a text
         self.text = text
         return self
 
@@ -39,11 +39,11 @@ class _Written:
         return self.text
 
 
-class WrittenFloat(_Written, float):  # type: ignore[misc] # copies are made of the text
+class WrittenFloat(_Written, float):  # type: ignore[misc] # float's `__getnewargs__` gives a float, ours the text
     """A number with a fraction or an exponent."""
 
 
-class WrittenInteger(_Written, int):  # type: ignore[misc] # as above
+class WrittenInteger(_Written, int):  # type: ignore[misc] # as above, with int
     """A whole number that Python would write otherwise: `-0`, `007`."""
 
 
