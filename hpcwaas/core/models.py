@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from hpcwaas.core.key_inputs import named_keys
 from hpcwaas.core.people import Principal
+from hpcwaas.core.site_models import Job
 
 JSON: TypeAlias = Any
 """A value that JSON can hold."""
@@ -65,6 +66,7 @@ class Workflow:
         label, description: for people; Markdown may stand in the description.
         authorized_users: subjects who may run it.
         authorized_groups: groups whose members may run it. Both None means everybody; else one that fits is enough.
+        sites: ids of the sites that it may run on; None where its engine alone decides, or for any.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Workflow:
     description: str | None = None
     authorized_users: frozenset[str] | None = None
     authorized_groups: frozenset[str] | None = None
+    sites: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +163,18 @@ class WorkflowDetails:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A node of the workflow's graph inside one execution."""
+    """A node of the workflow's graph inside one execution.
+
+    Attributes:
+        job: the one that its site's scheduler started last for it.
+    """
 
     name: str
     status: StepStatus
     label: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)

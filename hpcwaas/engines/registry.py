@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from hpcwaas.core.models import Access
     from hpcwaas.core.ports.engine import Engine
     from hpcwaas.core.ports.records import ListingRecords, StartRecords
+    from hpcwaas.core.ports.sites import Credentials
     from hpcwaas.engines.settings import EngineSettings
+    from hpcwaas.engines.site_settings import SiteSettings
 
 GROUP = "hpcwaas.engines"
 """Of entry points that add an engine."""
@@ -72,12 +74,16 @@ class EngineContext:
         secrets: files of the service that nothing may read that runs for a user.
         starts: records of what was started, for an engine behind which nothing knows the service's ids.
         listings: records of what was published last.
+        sites: those of the settings, by their ids.
+        credentials: what opens accounts on them; None where nothing does.
     """
 
     data_dir: Path
     secrets: Sequence[Path]
     starts: StartRecords
     listings: ListingRecords
+    sites: Mapping[str, SiteSettings] = field(default_factory=dict)
+    credentials: Credentials | None = None
 
 
 BUILT_IN = (

@@ -19,8 +19,8 @@ LAYERS = (
 """From the bottom to the top. Adapters and the edge know nothing of each other: `app` alone brings them together."""
 
 CWL_LAYERS = (
-    *({"settings"}, {"confinement", "storage", "workflows"}, {"checks", "inputs"}, {"run"}, {"site", "watcher"}),
-    {"engine"},
+    *({"settings"}, {"confinement", "storage", "workflows"}, {"checks", "inputs"}, {"run"}),
+    *({"site", "sites", "watcher"}, {"engine"}),
 )
 """The rooms of the engine `cwl`, and its modules that stand beside them."""
 

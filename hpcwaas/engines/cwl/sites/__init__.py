@@ -1,0 +1,1 @@
+"""Sites that are reached by SSH."""

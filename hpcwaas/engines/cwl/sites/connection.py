@@ -1,0 +1,86 @@
+"""What the engine needs of a connection to a site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from hpcwaas.core.site_models import Placement
+from hpcwaas.errors import Unavailable
+
+
+class SiteFailed(Unavailable):
+    """A site can't be used. The words are for the user: what happened, at which site, what to do.
+
+    Attributes:
+        lasting: whether it lasts until somebody does something, so that trying again soon is of no use: the host key
+            changed, the key is refused, the account is locked.
+    """
+
+    def __init__(self, detail: str, *, lasting: bool = False) -> None:
+        super().__init__(detail, retry_after=60)
+        self.lasting = lasting
+
+
+class RemoteFileError(Exception):
+    """A file of the site can't be read or written: it is gone, may not be touched, or has no room.
+
+    Args:
+        kind: `missing`, `denied`, `full` (disk or quota), `read-only` or `failed`.
+        path: on the site.
+    """
+
+    def __init__(self, kind: str, path: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.path = path
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command on a site ended."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Connection(Protocol):
+    """A signed-in connection to an account. Every method may raise `SiteFailed`; those of files `RemoteFileError`."""
+
+    def run(self, command: str, stdin: bytes = b"", timeout: float = 60.0) -> Result:
+        """Runs a command by the account's login shell, whichever that is, and waits for its end."""
+
+    def stream(self, command: str, stdin: bytes = b"") -> Iterator[bytes]:
+        """What a command writes to its standard output, as it comes. Raises `SiteFailed` when it ends badly."""
+
+    def put(self, source: Path, target: str) -> None:
+        """Copies a file to the site. What an earlier attempt left of it there is gone on with."""
+
+    def write(self, target: str, content: bytes) -> None:
+        """Writes a small file, in place of one that is there."""
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file; None when there is none."""
+
+    def open(self, path: str) -> BinaryIO:
+        """A file for reading, that can be sought in. Whoever takes it closes it."""
+
+
+class Connections(Protocol):
+    """The connections of a process: one for each site and account, signed in when it is needed."""
+
+    def of(self, placement: Placement, purpose: str) -> AbstractContextManager[Connection]:
+        """The connection of an account, for as long as the context lasts. Opens one session of it at a time.
+
+        Raises:
+            SiteFailed: there is none now. Meanwhile others aren't tried: after a failure it waits longer and longer.
+            NotFound, Unavailable, UpstreamFailed, UpstreamTimeout: as `Credentials.credential`.
+        """
+
+    def close(self) -> None:
+        """Closes all."""

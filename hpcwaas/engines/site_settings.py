@@ -1,0 +1,133 @@
+"""Sites: the machines that execute for users by accounts of their own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hpcwaas.common.setting_types import Section
+from hpcwaas.core.site_models import LOCAL
+
+_HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+
+
+def _site_id(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", value):
+        raise ValueError("expected at most 32 lower-case letters, digits and hyphens, for instance mare")
+    if value == LOCAL:
+        raise ValueError(f"`{LOCAL}` is the service's own machine (setting cwl.local)")
+    return value
+
+
+def _host(value: str) -> str:
+    host, _colon, port = value.rpartition(":") if re.search(r":\d+$", value) else (value, "", "22")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", host) or not 0 < int(port) < 65536:
+        raise ValueError("expected HOST or HOST:PORT, for instance login.example.org:22")
+    return f"{host}:{port}"
+
+
+def _host_key(value: str) -> str:
+    kind, _, rest = value.strip().partition(" ")
+    text = rest.split(" ", 1)[0]
+    try:
+        blob = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        blob = b""
+    if kind not in _HOST_KEY_TYPES or not blob[4:].startswith(kind.encode()):
+        raise ValueError(
+            "expected a public host key as `ssh-keyscan` prints it without the name: ssh-ed25519 AAAA…; of the types "
+            + ", ".join(_HOST_KEY_TYPES)
+        )
+    return f"{kind} {text}"
+
+
+def _seconds(value: str) -> str:
+    if not re.fullmatch(r"(\d+-)?\d+:[0-5]\d:[0-5]\d|\d+", value):
+        raise ValueError("expected a time as Slurm writes it: `HH:MM:SS`, `D-HH:MM:SS` or minutes, in quotes")
+    return value
+
+
+SiteId = Annotated[str, AfterValidator(_site_id)]
+SlurmTime = Annotated[str, AfterValidator(_seconds)]
+
+
+class SiteRunnerSettings(Section):
+    """The CWL runner of a site, found there after the prologue."""
+
+    command: tuple[str, ...] = Field(
+        ("toil-cwl-runner",), min_length=1, description="Program and first arguments: `toil-cwl-runner` or `cwltool`."
+    )
+    arguments: tuple[str, ...] = Field((), description="Further arguments, before those of the service.")
+
+
+class SiteSlurmSettings(Section):
+    """What jobs get when their workflow doesn't say otherwise, and what they may get at most."""
+
+    partition: str | None = Field(None, min_length=1, description="Partition. Default: that of Slurm.")
+    account: str | None = Field(None, min_length=1, description="Project that is charged. Default: the user's own.")
+    time: SlurmTime | None = Field(None, description="Time limit of a job: `'01:00:00'`.")
+    max_time: SlurmTime | None = Field(None, description="Longest time limit that a workflow may ask for.")
+    max_cores: int | None = Field(None, gt=0, description="Most cores that a job may ask for.")
+    max_memory: int | None = Field(None, gt=0, description="Most MiB of memory that a job may ask for.")
+    partitions: tuple[str, ...] = Field((), description="Further partitions that workflows may ask for.")
+
+
+class SiteLimitSettings(Section):
+    """What the service puts on a site."""
+
+    executions: int = Field(20, gt=0, description="Executions of one account that run there at the same time.")
+    keep_days: int | None = Field(
+        30, gt=0, description="Days after its end for which an execution's files stay there; `null` for ever."
+    )
+    sessions: int = Field(4, gt=0, description="Sessions at the same time in the one connection of an account.")
+
+
+class SiteSettings(Section):
+    """A login node that is reached by SSH."""
+
+    title: str | None = Field(None, min_length=1, description="Name for people. Default: the site's id.")
+    description: str | None = Field(None, min_length=1, description="A sentence or two for people.")
+    host: Annotated[str, AfterValidator(_host)] = Field(description="HOST or HOST:PORT of its SSH server.")
+    host_keys: tuple[Annotated[str, AfterValidator(_host_key)], ...] = Field(
+        min_length=1,
+        description="Its public host keys, as `ssh-keyscan HOST` prints them without the name. No other is accepted.",
+    )
+    scheduler: Literal["slurm", "none"] = Field("slurm", description="What gives out its nodes.")
+    runner: SiteRunnerSettings = Field(default_factory=SiteRunnerSettings)
+    leader: Literal["login", "job"] = Field(
+        "login",
+        description="Where the runner itself runs: on the login node, or in a job of its own. With `cwltool` and "
+        "`job` the whole execution is one job.",
+    )
+    prologue: Path | None = Field(
+        None,
+        description="Shell script (bash) of this machine that is sourced there before the runner: `module load …`.",
+    )
+    python: str = Field("python3", min_length=1, description="Python of the login node, 3.6 or later.")
+    work_dir: str = Field(
+        "{home}/.hpcwaas",
+        min_length=1,
+        description="Directory of the account for executions, on a file system that its nodes share. `{home}`, "
+        "`{user}` and `{scratch}` stand for the account's HOME, login name and variable SCRATCH; any other variable "
+        "in the same way.",
+    )
+    slurm: SiteSlurmSettings = Field(default_factory=SiteSlurmSettings)
+    limits: SiteLimitSettings = Field(default_factory=SiteLimitSettings)
+    maintenance: str | None = Field(
+        None, min_length=1, description="Why nothing new may start there, and until when. What runs goes on."
+    )
+    users: tuple[str, ...] | None = Field(None, description="Subjects who may use it.")
+    groups: tuple[str, ...] | None = Field(
+        None, description="Groups whose members may use it. Without `users` and `groups`: everybody."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> SiteSettings:
+        if self.leader == "job" and self.scheduler == "none":
+            raise ValueError("`leader: job` needs a scheduler")
+        return self
