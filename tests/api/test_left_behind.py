@@ -98,7 +98,7 @@ def test_what_cannot_be_started_just_now_is_not_forgotten(
         raise Unavailable("The disk of the service is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hpcwaas.engines.cwl.site.LocalSite.submit", full)
+        patch.setattr("hpcwaas.engines.cwl.sites.local.LocalSite.submit", full)
         with pytest.raises(Unavailable):
             parts.executions.recover(left)
     assert store.find_execution(left.id, "alice") == left

@@ -20,7 +20,7 @@ LAYERS = (
 
 CWL_LAYERS = (
     *({"settings"}, {"confinement", "storage", "workflows"}, {"checks", "inputs"}, {"run"}),
-    *({"site", "sites", "watcher"}, {"engine"}),
+    *({"sites", "watcher"}, {"engine"}),
 )
 """The rooms of the engine `cwl`, and its modules that stand beside them."""
 

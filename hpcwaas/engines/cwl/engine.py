@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +14,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from hpcwaas.core.models import (
-    JSON,
-    Check,
-    ExecutionState,
-    Level,
-    LogPage,
-    Status,
-    Step,
-    StepStatus,
-    Workflow,
-    WorkflowDetails,
-)
+from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
@@ -34,7 +22,8 @@ from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.site import LocalSite
+from hpcwaas.engines.cwl.sites.base import Stamp
+from hpcwaas.engines.cwl.sites.local import LocalSite
 from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
@@ -47,7 +36,6 @@ _CACHED_OUTPUTS = 64 << 10
 """Bytes of the largest output object that is kept in memory."""
 
 _UNKNOWN = "The engine has no trace of this execution."
-_Stamp = tuple[int, int, int]
 
 
 class CWLEngine:
@@ -71,7 +59,7 @@ class CWLEngine:
         self._watcher = Watcher(
             lambda reference: [self._site.stamp(reference, name) for name in (spool.STATE, spool.LOG)], self._news
         )
-        self._states: LRUCache[str, tuple[_Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
+        self._states: LRUCache[str, tuple[Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
         self._lock = threading.Lock()
 
     def workflows(self) -> Sequence[Workflow]:
@@ -102,30 +90,17 @@ class CWLEngine:
     def state(self, reference: str) -> ExecutionState:
         """What is known now. UNKNOWN when there is no trace of it."""
         stamp = self._site.stamp(reference, spool.STATE)
-        state = self._unbegun(reference) if stamp is None else self._begun(reference, stamp)
-        waits = state.status in (Status.PENDING, Status.RUNNING)
-        if waits and self._site.stamp(reference, spool.CANCEL):
+        state = self._site.unbegun(reference) if stamp is None else self._begun(reference, stamp)
+        if state is None:
+            return ExecutionState(Status.UNKNOWN, reason=_UNKNOWN)
+        if state.status.over:
+            return state
+        state = self._site.told(reference, state)
+        if self._site.stamp(reference, spool.CANCEL):
             return replace(state, status=Status.CANCELLING, reason=None)
         return state
 
-    def _unbegun(self, reference: str) -> ExecutionState:
-        content = self._site.read(reference, spool.REQUEST)
-        if not content:
-            return ExecutionState(Status.UNKNOWN, reason=_UNKNOWN)
-        try:
-            declared = stored.REQUEST.validate_json(content).steps
-        except ValueError:  # of another version: the launcher ends it
-            declared = ()
-        steps = tuple(Step(step.name, StepStatus.PENDING, step.label) for step in declared)
-        reason = None
-        if self._site.running() >= self._settings.max_running:
-            reason = (
-                f"The execution waits for its turn: no more than {self._settings.max_running} executions run at the "
-                "same time. The next one to start is of the user who has the fewest running."
-            )
-        return ExecutionState(Status.PENDING, reason=reason, steps=steps)
-
-    def _begun(self, reference: str, stamp: _Stamp) -> ExecutionState:
+    def _begun(self, reference: str, stamp: Stamp) -> ExecutionState:
         with self._lock:
             known = self._states.get(reference)
         if known and known[0] == stamp:
@@ -218,18 +193,18 @@ class CWLEngine:
     def _open(self, reference: str, place: outputs.Place, archive: str) -> Output:
         declared: Mapping[str, Any] = place.declared or {}
         name = declared.get("basename") or place.path.rpartition("/")[2]
-        stream = self._site.open_output(reference, place.path)
-        if stream is None:
+        opened = self._site.open_output(reference, place.path)
+        if opened is None:
             chunks = self._site.pack_output(reference, place.path, archive)
             return OutputArchive(f"{name}.{archive}", packing.MEDIA_TYPES[archive], chunks)
-        status = os.fstat(stream.fileno())
+        changed = f"{opened.size:x}-{opened.modified_at.timestamp():.6f}"
         return OutputFile(
             name=name,
             media_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
-            size=status.st_size,
-            etag=str(declared.get("checksum") or f"{status.st_size:x}-{status.st_mtime_ns:x}").replace("$", "-"),
-            modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
-            stream=stream,
+            size=opened.size,
+            etag=str(declared.get("checksum") or changed).replace("$", "-"),
+            modified_at=opened.modified_at,
+            stream=opened.stream,
         )
 
     def checks(self) -> Sequence[Check]:

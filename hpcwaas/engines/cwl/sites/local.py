@@ -1,11 +1,8 @@
-"""The machine on which executions live: what the engine does with their directories, and how the launcher is started.
-
-Another site would differ only in how a command is run and a file is moved.
-"""
+"""The machine that the service runs on: what the engine does with the executions' directories there, and how the
+launcher is started."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -16,17 +13,20 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import hpcwaas
 from hpcwaas.common import durable
+from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.engines.cwl.confinement import levels
 from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.storage import packing, spool
+from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, pending, place, read_part, stamp_of
+from hpcwaas.engines.cwl.storage import packing, spool, stored
 from hpcwaas.engines.cwl.storage.outputs import open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
@@ -65,13 +65,6 @@ class LocalSite:
                 self._launcher.reap()
 
     def submit(self, execution_id: str, job: Job, owner: str) -> None:
-        """Makes and queues an execution, unless that was done before.
-
-        Raises:
-            Conflict: an input has been deleted since it was checked.
-            Unavailable: the disk is full or broken, and nothing was made.
-            UncertainStart: the execution was made, and may be queued or not.
-        """
         places = {
             f"{spool.ARCHIVES if staged.unpack else spool.UPLOADS}/{number}": staged
             for number, staged in enumerate(job.staged)
@@ -79,14 +72,14 @@ class LocalSite:
 
         def fill(draft: Path) -> None:
             durable.write(draft / spool.ORDER, dump_order(job.order).encode())
-            for place, staged in places.items():
-                (draft / place).parent.mkdir(parents=True, exist_ok=True)
+            for target, staged in places.items():
+                (draft / target).parent.mkdir(parents=True, exist_ok=True)
                 if not staged.source.exists():
                     name = Path(staged.target).name
                     raise Conflict(
                         f"The file {name}, an input of the execution, was deleted in the meantime. Upload it again."
                     )
-                _place(staged.source, draft / place)
+                place(staged.source, draft / target)
 
         try:
             self._spool.submit(execution_id, self._request(execution_id, job, owner, places), fill)
@@ -123,46 +116,55 @@ class LocalSite:
         )
 
     def cancel(self, execution_id: str) -> None:
-        """Asks for the end of an execution."""
         (self._spool.execution(execution_id) / spool.CANCEL).touch(mode=0o600)
         self._spool.enqueue(execution_id)  # in case that its start broke off before
         self._launcher.ensure()
 
-    def running(self) -> int:
-        """Executions that run now."""
-        return len(spool.Spool.tickets(self._spool.active))
+    def resume(self, execution_id: str) -> None:
+        raise Conflict("Executions on this site can't be resumed. Trigger a new one.")
 
-    def stamp(self, execution_id: str, name: str) -> tuple[int, int, int] | None:
-        """Something that changes whenever a file of an execution does; None when there is no such file."""
-        try:
-            status = (self._spool.execution(execution_id) / name).stat()
-        except FileNotFoundError:
+    def unbegun(self, execution_id: str) -> ExecutionState | None:
+        content = self.read(execution_id, spool.REQUEST)
+        if not content:
             return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        try:
+            declared = stored.REQUEST.validate_json(content).steps
+        except ValueError:  # of another version: the launcher ends it
+            declared = ()
+        return ExecutionState(Status.PENDING, steps=pending(declared))
+
+    def told(self, execution_id: str, state: ExecutionState) -> ExecutionState:
+        most = self._settings.max_running
+        if state.status is not Status.PENDING or len(spool.Spool.tickets(self._spool.active)) < most:
+            return state
+        reason = (
+            f"The execution waits for its turn: no more than {most} executions run at the same time. The next one to "
+            "start is of the user who has the fewest running."
+        )
+        return replace(state, reason=reason)
+
+    def stamp(self, execution_id: str, name: str) -> Stamp | None:
+        return stamp_of(self._spool.execution(execution_id) / name)
 
     def read(self, execution_id: str, name: str, offset: int = 0, size: int = -1) -> bytes:
-        """A part of a file of an execution; nothing when there is no such file."""
-        try:
-            with (self._spool.execution(execution_id) / name).open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
-        except FileNotFoundError:
-            return b""
+        return read_part(self._spool.execution(execution_id) / name, offset, size)
 
-    def open_output(self, execution_id: str, path: str) -> BinaryIO | None:
-        """Opens an output file; None when the path is that of a directory."""
+    def follow(self, execution_id: str) -> None:
+        """Nothing to do: everything is here."""
+
+    def open_output(self, execution_id: str, path: str) -> OpenOutput | None:
         descriptor = open_inside(self._spool.execution(execution_id) / spool.OUTPUTS, path)
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
             os.close(descriptor)
             return None
-        return os.fdopen(descriptor, "rb")
+        stream = os.fdopen(descriptor, "rb")
+        return OpenOutput(stream, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
-        """The bytes of an archive of an output directory."""
         return packing.pack(self._spool.execution(execution_id) / spool.OUTPUTS, path, kind)
 
     def problems(self) -> list[str]:
-        """What keeps executions from running, a sentence each."""
         problems = []
         if self._confinement.level == levels.NONE:
             problems.append(
@@ -186,7 +188,6 @@ class LocalSite:
         return problems
 
     def close(self) -> None:
-        """Releases what this process holds. Executions go on."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -271,15 +272,3 @@ class _LauncherProcess:
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
         )
-
-
-def _place(source: Path, target: Path) -> None:
-    """Puts a file to another place: as a link where that is possible, as a copy elsewhere."""
-    try:
-        target.hardlink_to(source)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            raise
-        shutil.copyfile(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
