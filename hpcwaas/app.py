@@ -171,7 +171,7 @@ def _engines(settings: Settings, stores: Stores) -> Engines:
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         secrets.append(Path(url.database))
-    context = EngineContext(settings.data_dir, secrets, stores.starts, stores.listings)
+    context = EngineContext(settings.data_dir, secrets, stores.starts, stores.listings, settings.sites)
     with ExitStack() as stack:
         made = []
         for name, section in settings.engines.items():

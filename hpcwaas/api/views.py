@@ -27,6 +27,7 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
+from hpcwaas.core.site_models import Job
 
 
 def answer(
@@ -109,6 +110,7 @@ def execution_summary(value: Execution) -> dict[str, Any]:
         "started_at": moment(value.started_at),
         "ended_at": moment(value.state.ended_at),
         "reason": value.state.reason,
+        "site": value.placement and value.placement.site,
     }
 
 
@@ -116,6 +118,8 @@ def execution(value: Execution) -> dict[str, Any]:
     """An execution with all its details. `outputs` is there once the execution has ended."""
     document = {
         **execution_summary(value),
+        "account": value.placement and value.placement.user,
+        "directory": value.state.directory,
         "inputs": value.inputs,
         "steps": [_step(step) for step in value.state.steps],
         "attempts": _attempts(value),
@@ -154,6 +158,20 @@ def _step(value: Step) -> dict[str, Any]:
         "name": value.name,
         "label": value.label,
         "status": value.status.value,
+        "started_at": moment(value.started_at),
+        "ended_at": moment(value.ended_at),
+        "job": value.job and _job(value.job),
+    }
+
+
+def _job(value: Job) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "name": value.name,
+        "state": value.state,
+        "reason": value.reason,
+        "node": value.node,
+        "submitted_at": moment(value.submitted_at),
         "started_at": moment(value.started_at),
         "ended_at": moment(value.ended_at),
     }

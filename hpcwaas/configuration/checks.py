@@ -54,6 +54,8 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield from _auth(settings.auth)
     for name, section in settings.engines.items():
         yield from registry().found_wrong(name, section, local=settings.local)
+    if settings.sites:
+        yield from _sites(settings)
     if settings.vault_config is not None:
         yield from _vault(settings.vault_config)
         for name in settings.vault.model_fields_set:
@@ -195,6 +197,26 @@ def _sso(auth: AuthSettings, given: Collection[str]) -> Iterator[ConfigurationEr
                 yield ConfigurationError(f"auth.{name}", "is required if there is no `issuer`")
     if auth.ca_file is not None and not os.access(auth.ca_file, os.R_OK):
         yield ConfigurationError("auth.ca_file", f"{auth.ca_file} can't be read")
+
+
+def _sites(settings: Settings) -> Iterator[ConfigurationError]:
+    """What is in the way of sites besides this machine."""
+    if "cwl" not in settings.engines:
+        detail = "aren't used: the engine `cwl` runs workflows there, and isn't active; add a section `cwl`"
+        yield ConfigurationError("sites", detail)
+    for name, site in settings.sites.items():
+        if site.prologue is not None and (problem := _text(site.prologue)):
+            yield ConfigurationError(f"sites.{name}.prologue", problem)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        return f"{path} can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        return f"{path} isn't text in UTF-8"
+    return f"{path} isn't a shell script: it contains NUL" if "\0" in text else None
 
 
 def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -43,6 +43,11 @@ class Leaf:
         return None
 
     @property
+    def member(self) -> type[BaseModel] | None:
+        """The model of its members when it is a mapping of names to sections, else None."""
+        return get_args(self.field.annotation)[1] if get_origin(self.field.annotation) is Mapping else None
+
+    @property
     def is_path(self) -> bool:
         """Whether it is a path, which is relative to the file that names it."""
         return Path in _alternatives(self.field.annotation)
@@ -77,4 +82,4 @@ def dotted(path: Sequence[str | int]) -> str:
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     """The members of a union, else the annotation alone."""
-    return (annotation,) if get_origin(annotation) is tuple else get_args(annotation) or (annotation,)
+    return (annotation,) if get_origin(annotation) in (tuple, Mapping) else get_args(annotation) or (annotation,)

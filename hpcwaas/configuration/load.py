@@ -114,12 +114,7 @@ class _Sources:
             # Taking it for a missing section would open the service without authentication.
             self.refuse(("auth",), "is empty: fill it in, or remove it to serve one user on this machine only")
         _drop_empty_sections(Settings, self.tree)
-        for leaf in leaves():
-            holder = self.tree
-            for part in leaf.path[:-1]:
-                holder = holder.get(part, {}) if isinstance(holder, dict) else {}
-            if isinstance(holder, dict) and leaf.path[-1] in holder:
-                holder[leaf.path[-1]] = _anchored(leaf, holder[leaf.path[-1]], path.absolute().parent)
+        _anchor(Settings, self.tree, path.absolute().parent)
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         """Takes the variables that begin with `HWA_`."""
@@ -153,20 +148,21 @@ class _Sources:
             return Settings.model_validate(self.tree)
         except ValidationError as error:
             for details in error.errors(include_input=False, include_url=False):
-                self.refuse(details["loc"], _plain_words(details))
+                way = tuple(part for part in details["loc"] if part != "[key]")  # Pydantic's word for a name itself
+                self.refuse(way, _plain_words(details))
             return None
 
     def _add_text(self, leaf: Leaf, text: str, origin: str) -> None:
         value: Any = text
-        if leaf.item is not None:
-            scalars = not (isinstance(leaf.item, type) and issubclass(leaf.item, BaseModel))
+        if leaf.item is not None or leaf.member is not None:
+            scalars = leaf.item is not None and not (isinstance(leaf.item, type) and issubclass(leaf.item, BaseModel))
             if scalars and not text.lstrip().startswith("["):
                 value = [part for item in text.split(",") if (part := item.strip())]
             else:
                 try:
                     value = yaml.safe_load(text)
                 except yaml.YAMLError:  # its text may quote a secret
-                    self.refuse(leaf.path, "expected a list in YAML", origin)
+                    self.refuse(leaf.path, f"expected {'a list' if leaf.item else 'sections'} in YAML", origin)
                     return
         elif not text:
             self.refuse(leaf.path, "is empty: give it a value, or unset it", origin)
@@ -180,22 +176,49 @@ class _Sources:
                 holder[part] = {}
             holder = holder[part]
         holder[path[-1]] = value
-        self.origins = {way: it for way, it in self.origins.items() if way[: len(path)] != path} | {path: origin}
+        kept = {way: it for way, it in self.origins.items() if way[: len(path)] != path}
+        self.origins = kept | dict.fromkeys(_ways(path, value), origin)
 
 
 def _drop_empty_sections(model: type[BaseModel], tree: dict[str, Any]) -> None:
     """Removes sections with nothing but comments in them, which YAML reads as null."""
     for name, info in model.model_fields.items():
-        section = section_of(info)
-        if section is not None and name in tree:
+        section, member = section_of(info), Leaf((name,), info).member
+        inner = section or member
+        if inner is not None and name in tree:
             if tree[name] is None:
                 del tree[name]
             elif isinstance(tree[name], dict):
-                _drop_empty_sections(section, tree[name])
+                for part in [tree[name]] if section else tree[name].values():
+                    if isinstance(part, dict):
+                        _drop_empty_sections(inner, part)
+
+
+def _ways(path: Way, value: Any) -> Iterator[Way]:
+    """The way to a value, and those to what stands in it."""
+    yield path
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from _ways((*path, str(name)), member)
+
+
+def _anchor(model: type[BaseModel], tree: dict[str, Any], base: Path) -> None:
+    """Makes the relative paths among some settings absolute."""
+    for leaf in leaves(model):
+        holder: Any = tree
+        for part in leaf.path[:-1]:
+            holder = holder.get(part, {}) if isinstance(holder, dict) else {}
+        if isinstance(holder, dict) and leaf.path[-1] in holder:
+            holder[leaf.path[-1]] = _anchored(leaf, holder[leaf.path[-1]], base)
 
 
 def _anchored(leaf: Leaf, value: Any, base: Path) -> Any:
     """Makes a relative path absolute; leaves anything else alone."""
+    if leaf.member is not None and isinstance(value, dict):
+        for section in value.values():
+            if isinstance(section, dict):
+                _anchor(leaf.member, section, base)
+        return value
     if leaf.is_path and isinstance(value, str):
         return _place(base, value)
     if leaf.item is Path and isinstance(value, list):
@@ -219,6 +242,8 @@ _WORDS = {
     "missing": "is required",
     "tuple_type": "expected a list",
     "model_type": "expected a section with settings in it",
+    "dict_type": "expected sections, each under its name",
+    "mapping_type": "expected sections, each under its name",
     "too_short": "can't be empty",
     "string_too_short": "can't be empty",
 }
@@ -241,8 +266,12 @@ def _plain_words(details: ErrorDetails) -> str:
 def _fields_at(path: Sequence[str | int]) -> Sequence[str]:
     """Names of the settings in the section at a path."""
     model: Any = Settings
+    named = False  # whether the next part is a name that the operator has given
     for part in path:
-        if isinstance(part, str):
-            info = model.model_fields[part]
-            model = section_of(info) or Leaf((part,), info).item
+        if named or isinstance(part, int):
+            named = False
+            continue
+        info = model.model_fields[part]
+        leaf = Leaf((part,), info)
+        model, named = section_of(info) or leaf.item or leaf.member, leaf.member is not None
     return list(model.model_fields)

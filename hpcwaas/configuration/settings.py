@@ -13,6 +13,7 @@ from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size
 from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.engines.registry import mistakable, registry
 from hpcwaas.engines.settings import EngineSettings
+from hpcwaas.engines.site_settings import SiteId, SiteSettings
 from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.vault.settings import HashiCorpSettings, VaultSettings
 
@@ -114,6 +115,10 @@ class Settings(Section):
         None, description="HashiCorp Vault or OpenBao for private keys. Without it: the embedded vault."
     )
     server: ServerSettings = Field(default_factory=ServerSettings)
+    sites: Mapping[SiteId, SiteSettings] = Field(
+        default_factory=dict,
+        description="Sites besides this machine on which the engine `cwl` runs workflows, by their ids.",
+    )
 
     @model_validator(mode="before")
     @classmethod

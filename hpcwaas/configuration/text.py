@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic import BaseModel, SecretStr
 
 from hpcwaas.common.scrubbing import MASK
-from hpcwaas.common.setting_types import SECRET_PARAMETER
+from hpcwaas.common.setting_types import SECRET_PARAMETER, Size
 from hpcwaas.configuration.flags import FLAGS
 from hpcwaas.configuration.leaves import Leaf, leaves, section_of
 from hpcwaas.configuration.load import SYSTEM_FILE, USER_FILE, Effective
@@ -33,6 +33,11 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:\n"
             yield from _section(found, here, value)
+        elif isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:\n"
+            for own, member in value.items():
+                yield f"{indent}  {own}:\n"
+                yield from _section(found, (*here, own), member)
         elif section_of(info) is not None:
             yield f"{indent}# {name}: not given; {_WITHOUT.get(name, 'this engine is off')}\n"
         else:
@@ -78,7 +83,7 @@ def _plain(value: Any) -> Any:
 def _is_size(leaf: Leaf) -> bool:
     inner = (getattr(it, "__metadata__", ()) for it in get_args(leaf.field.annotation))  # of `Size | None`
     validators = (it for some in (leaf.field.metadata, *inner) for it in some)
-    return leaf.item is None and any(isinstance(it, BeforeValidator) for it in validators)
+    return leaf.item is None and get_args(Size)[1] in validators
 
 
 def _size(value: int) -> str:
@@ -99,23 +104,31 @@ def reference() -> str:
             flags=", ".join(f"`{flag.name}`" + (f" (`{flag.short}`)" if flag.short else "") for flag in flags),
         )
     ]
+    return "".join([*parts, *_sections(Settings, ())])
+
+
+def _sections(model: type[BaseModel], under: tuple[str, ...]) -> Iterator[str]:
+    """A table for each section, one after another.
+
+    Args:
+        under: the way to the model; no variables lead to what has a name of the operator's choice in it.
+    """
     sections: dict[tuple[str, ...], list[Leaf]] = {}
-    for leaf in leaves():
+    for leaf in leaves(model, under):
         sections.setdefault(leaf.path[:-1], []).append(leaf)
     for path, members in sections.items():
-        parts.append(_heading(path))
-        parts.append(_table(members))
-        parts += [
-            f"\nEach of `{leaf.key}`:\n\n{_table(list(leaves(leaf.item, leaf.path)), variables=False)}"
-            for leaf in members
-            if _is_model(leaf.item)
-        ]
-    return "".join(parts)
+        yield _heading(model, path, len(under))
+        yield _table(members, variables=not under)
+        for leaf in members:
+            if _is_model(leaf.item):
+                yield f"\nEach of `{leaf.key}`:\n\n{_table(list(leaves(leaf.item, leaf.path)), variables=False)}"
+    for leaf in [it for members in sections.values() for it in members]:
+        if leaf.member is not None:
+            yield from _sections(leaf.member, (*leaf.path, "ID"))
 
 
-def _heading(path: tuple[str, ...]) -> str:
-    model: type[BaseModel] = Settings
-    for name in path:
+def _heading(model: type[BaseModel], path: tuple[str, ...], skipped: int) -> str:
+    for name in path[skipped:]:
         model = section_of(model.model_fields[name]) or model
     title = f"`{'.'.join(path)}`" if path else "Top level"
     return f"\n## {title}\n\n{' '.join((model.__doc__ or '').split())}\n\n"
@@ -136,6 +149,8 @@ def _is_model(item: Any) -> bool:
 def _kind(leaf: Leaf) -> str:
     if leaf.item is not None:
         return "list of sections" if _is_model(leaf.item) else "list of text"
+    if leaf.member is not None:
+        return "sections by id"
     if _is_size(leaf):
         return "size"
     words = {bool: "true or false", int: "number", float: "number", Path: "path", SecretStr: "secret text"}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from hpcwaas.core.key_inputs import named_keys
 from hpcwaas.core.people import Principal
-from hpcwaas.core.site_models import Job
+from hpcwaas.core.site_models import Job, Placement
 
 JSON: TypeAlias = Any
 """A value that JSON can hold."""
@@ -239,6 +239,7 @@ class ExecutionState:
         outputs: by name, once it has ended; files as `{"class": "File", "basename", "size", "checksum", "path"}` where
             `path` is the way to it for `Engine.output` and nothing of the site's file system.
         stored: bytes that the engine keeps of it on the disk of the service, once it has ended.
+        directory: its own one on a site that its user has an account on.
         stale_since: since when the engine doesn't answer, when this is what it said before.
     """
 
@@ -249,6 +250,7 @@ class ExecutionState:
     steps: tuple[Step, ...] = ()
     outputs: Mapping[str, JSON] | None = None
     stored: int = 0
+    directory: str | None = None
     stale_since: datetime | None = field(default=None, compare=False)
 
 
@@ -259,6 +261,7 @@ class Execution:
     Attributes:
         reference: the engine's own id of it; None between the stored intent and the engine's answer.
         inputs: as the user gave them.
+        placement: where it runs, and by which account; None where its engine has no sites.
         attempts: those before the present one.
         closed: by whom, if it was.
         watched_until: until then its engine may still say how a closed one really ended, which then counts.
@@ -273,6 +276,7 @@ class Execution:
     created_at: datetime
     state: ExecutionState
     reference: str | None = None
+    placement: Placement | None = None
     attempts: tuple[Attempt, ...] = ()
     closed: Closing | None = None
     watched_until: datetime | None = None

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from hpcwaas.common.setting_types import Section
 from hpcwaas.core.site_models import LOCAL
@@ -46,14 +46,15 @@ def _host_key(value: str) -> str:
     return f"{kind} {text}"
 
 
-def _seconds(value: str) -> str:
-    if not re.fullmatch(r"(\d+-)?\d+:[0-5]\d:[0-5]\d|\d+", value):
+def _seconds(value: object) -> object:
+    # YAML makes a number of what isn't in quotes: 36000 of 10:00:00.
+    if not isinstance(value, str) or not re.fullmatch(r"(\d+-)?\d+:[0-5]\d:[0-5]\d|\d+", value):
         raise ValueError("expected a time as Slurm writes it: `HH:MM:SS`, `D-HH:MM:SS` or minutes, in quotes")
     return value
 
 
 SiteId = Annotated[str, AfterValidator(_site_id)]
-SlurmTime = Annotated[str, AfterValidator(_seconds)]
+SlurmTime = Annotated[str, BeforeValidator(_seconds)]
 
 
 class SiteRunnerSettings(Section):
@@ -125,6 +126,14 @@ class SiteSettings(Section):
     groups: tuple[str, ...] | None = Field(
         None, description="Groups whose members may use it. Without `users` and `groups`: everybody."
     )
+
+    @field_validator("users", "groups", mode="before")
+    @classmethod
+    def _told(cls, value: object) -> object:
+        """Nothing after the colon might be meant as nobody, and would let everybody in."""
+        if value is None:
+            raise ValueError("is empty: name some, write `[]` for nobody, or remove it")
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> SiteSettings:

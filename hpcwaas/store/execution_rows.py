@@ -9,6 +9,7 @@ from typing import Any
 
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Status
 from hpcwaas.core.ports.records import CLAIM
+from hpcwaas.core.site_models import Placement
 from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.models import ExecutionRow
 
@@ -20,8 +21,9 @@ SUMMARY: Mapping[str, Any] = {"inputs": {}, "steps": (), "outputs": None}
 def to_row(execution: Execution) -> ExecutionRow:
     """The row of a new execution."""
     return ExecutionRow(
-        **columns(execution, "state"),
+        **columns(execution, "state", "placement"),
         **state_columns(execution.state),
+        **_placement_columns(execution.placement),
         inputs_size=size_of(execution.inputs),
         claimed_until=execution.created_at + CLAIM,
     )
@@ -35,7 +37,10 @@ def to_execution(row: ExecutionRow, unread: Mapping[str, Any] = MappingProxyType
     """
     status = Status(row.status)
     state = {"status": status, "ended_at": row.ended_at if status.over else None, "stored": 0, "stale_since": None}
-    return value_of(Execution, row, {**unread, "state": value_of(ExecutionState, row, {**unread, **state})})
+    placement = None if row.site is None else Placement(row.site, row.account_user, row.account_key)
+    return value_of(
+        Execution, row, {**unread, "state": value_of(ExecutionState, row, {**unread, **state}), "placement": placement}
+    )
 
 
 def state_columns(state: ExecutionState) -> dict[str, Any]:
@@ -43,9 +48,16 @@ def state_columns(state: ExecutionState) -> dict[str, Any]:
     return columns(state, "stored", "stale_since") | {
         "status": state.status.value,
         "reason": state.reason and _storable(state.reason),
+        "directory": state.directory and _storable(state.directory),
         "outputs": None if state.outputs is None else dict(state.outputs),
         "kept_size": state.stored + size_of(state.outputs),
     }
+
+
+def _placement_columns(placement: Placement | None) -> dict[str, Any]:
+    if placement is None:
+        return {}
+    return {"site": placement.site, "account_user": placement.user, "account_key": placement.ssh_key}
 
 
 def size_of(value: JSON) -> int:

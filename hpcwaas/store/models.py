@@ -51,6 +51,9 @@ class ExecutionRow(Base):
     workflow_name: Mapped[str]
     engine: Mapped[str]
     reference: Mapped[str | None]
+    site: Mapped[str | None]
+    account_user: Mapped[str | None]
+    account_key: Mapped[str | None]
     inputs: Mapped[Any]
     created_at: Mapped[datetime]
     status: Mapped[str]
@@ -59,6 +62,7 @@ class ExecutionRow(Base):
     reason: Mapped[str | None]
     steps: Mapped[tuple[Step, ...]] = mapped_column(Stored(tuple[Step, ...]))
     outputs: Mapped[Any | None]
+    directory: Mapped[str | None]
     inputs_size: Mapped[int] = mapped_column(BigInteger, server_default="0")
     """Bytes of the record of its inputs."""
     kept_size: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -133,6 +137,21 @@ class ExecutionKeyRow(Base):
 
     execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
     key_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class AccountRow(Base):
+    """A user's login name on a site, and the SSH key of theirs that opens it."""
+
+    __tablename__ = "accounts"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    site: Mapped[str] = mapped_column(primary_key=True)
+    # `user` is SQL's own word.
+    user: Mapped[str] = mapped_column("login")
+    ssh_key: Mapped[str | None] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    checked_at: Mapped[datetime | None]
+    usable: Mapped[bool | None]
 
 
 class IntentRow(Base):

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcwaas.core.models import ExecutionState, Status, Step, StepStatus
+from hpcwaas.core.site_models import Job, Placement
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
@@ -27,7 +28,11 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.text(), VALUES, max_size=4)
 # In what isn't JSON no database stores it, and PostgreSQL no NUL character.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-STEPS = st.builds(Step, st.text(), st.sampled_from(StepStatus), st.none() | st.text(), MOMENTS, MOMENTS)
+JOBS = st.builds(Job, st.text(), st.text(), *(st.none() | st.text() for _ in range(3)), MOMENTS, MOMENTS, MOMENTS)
+STEPS = st.builds(
+    Step, st.text(), st.sampled_from(StepStatus), st.none() | st.text(), MOMENTS, MOMENTS, st.none() | JOBS
+)
+PLACEMENTS = st.builds(Placement, TEXTS, st.none() | TEXTS, st.none() | TEXTS)
 STATES = st.builds(
     ExecutionState,
     status=st.sampled_from(Status),
@@ -36,6 +41,7 @@ STATES = st.builds(
     reason=st.none() | TEXTS,
     steps=st.lists(STEPS, max_size=3).map(tuple),
     outputs=st.none() | OBJECTS,
+    directory=st.none() | TEXTS,
 ).map(lambda state: state if state.status.over else replace(state, ended_at=None))
 NOT_OVER = [status for status in Status if not status.over]
 OVER = [status for status in Status if status.over]
@@ -46,12 +52,16 @@ def store(database: Database) -> ExecutionStore:
     return ExecutionStore(database)
 
 
-@given(state=STATES, inputs=OBJECTS, reference=st.none() | TEXTS)
+@given(state=STATES, inputs=OBJECTS, reference=st.none() | TEXTS, placement=st.none() | PLACEMENTS)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_stored_comes_back_equal(
-    store: ExecutionStore, state: ExecutionState, inputs: dict[str, Any], reference: str | None
+    store: ExecutionStore,
+    state: ExecutionState,
+    inputs: dict[str, Any],
+    reference: str | None,
+    placement: Placement | None,
 ) -> None:
-    given = execution(state=state, inputs=inputs, reference=reference, engine=uuid4().hex)
+    given = execution(state=state, inputs=inputs, reference=reference, engine=uuid4().hex, placement=placement)
     assert store.add(given) == (given, True)
     assert store.find_execution(given.id, "alice") == given
 
