@@ -23,7 +23,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test coverage lint types bench test-system test-postgresql migration references requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint types bench test-system test-postgresql migration references requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ help: ## show this list
 
 demo: $(VENV)/.installed ## set up, and show the whole job: key, workflows, trigger, follow, outputs
 	@bash examples/demo.sh
+
+demo-site: $(VENV)/.installed ## the same on a site: a Slurm of one node behind an SSH server, started for it; as root, with packages of Debian
+	@$(VENV)/bin/python -m examples.slurm.one_node bash examples/slurm/demo.sh
 
 run: $(VENV)/.installed ## set up, and start the service for yourself on this machine
 	@$(WITH_VENV) exec hpcwaas-api
