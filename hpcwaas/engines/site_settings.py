@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,29 +30,63 @@ def _host(value: str) -> str:
 
 
 def _host_key(value: str) -> str:
+    from cryptography.exceptions import UnsupportedAlgorithm  # takes long, and few settings have sites
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
     kind, _, rest = value.strip().partition(" ")
-    text = rest.split(" ", 1)[0]
+    line = f"{kind} {rest.partition(' ')[0]}"
     try:
-        blob = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        blob = b""
-    if kind not in _HOST_KEY_TYPES or not blob[4:].startswith(kind.encode()):
+        load_ssh_public_key(line.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        kind = ""
+    if kind not in _HOST_KEY_TYPES:
         raise ValueError(
             "expected a public host key as `ssh-keyscan` prints it without the name: ssh-ed25519 AAAA…; of the types "
             + ", ".join(_HOST_KEY_TYPES)
         )
-    return f"{kind} {text}"
+    return line
 
 
-def _seconds(value: object) -> object:
+def slurm_seconds(value: str) -> int | None:
+    """Seconds of a time that is written as Slurm writes it; None when it isn't."""
+    found = re.fullmatch(
+        r"(?:(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)|(?P<only>\d+))", value
+    )
+    if found is None:
+        return None
+    days, hours, minutes, seconds, only = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes + only) * 60 + seconds
+
+
+def _time(value: object) -> object:
     # YAML makes a number of what isn't in quotes: 36000 of 10:00:00.
-    if not isinstance(value, str) or not re.fullmatch(r"(\d+-)?\d+:[0-5]\d:[0-5]\d|\d+", value):
+    if not isinstance(value, str) or not slurm_seconds(value):
         raise ValueError("expected a time as Slurm writes it: `HH:MM:SS`, `D-HH:MM:SS` or minutes, in quotes")
     return value
 
 
+def _word(value: str) -> str:
+    if not re.fullmatch(r"[\w.@+-]+", value, re.ASCII):
+        raise ValueError("expected one name, as Slurm shows it")
+    return value
+
+
+def _program(value: str) -> str:
+    if not value.isprintable() or not value or set(value) & set("'\\!"):
+        raise ValueError("expected a program's name or path, without quotes, backslashes and `!`")
+    return value
+
+
+def _directory(value: str) -> str:
+    plain = re.sub(r"\{[A-Za-z_]\w*\}", "x", value, flags=re.ASCII)
+    if not (value.startswith(("/", "{")) and plain.isprintable()) or set(plain) & set("{}") or ".." in value.split("/"):
+        raise ValueError("expected a path that begins with `/` or a variable, for instance {home}/.hpcwaas")
+    return value
+
+
 SiteId = Annotated[str, AfterValidator(_site_id)]
-SlurmTime = Annotated[str, BeforeValidator(_seconds)]
+SlurmTime = Annotated[str, BeforeValidator(_time)]
+SlurmName = Annotated[str, AfterValidator(_word)]
 
 
 class SiteRunnerSettings(Section):
@@ -69,13 +101,19 @@ class SiteRunnerSettings(Section):
 class SiteSlurmSettings(Section):
     """What jobs get when their workflow doesn't say otherwise, and what they may get at most."""
 
-    partition: str | None = Field(None, min_length=1, description="Partition. Default: that of Slurm.")
-    account: str | None = Field(None, min_length=1, description="Project that is charged. Default: the user's own.")
+    partition: SlurmName | None = Field(None, description="Partition. Default: that of Slurm.")
+    account: SlurmName | None = Field(None, description="Project that is charged. Default: the user's own.")
     time: SlurmTime | None = Field(None, description="Time limit of a job: `'01:00:00'`.")
     max_time: SlurmTime | None = Field(None, description="Longest time limit that a workflow may ask for.")
     max_cores: int | None = Field(None, gt=0, description="Most cores that a job may ask for.")
     max_memory: int | None = Field(None, gt=0, description="Most MiB of memory that a job may ask for.")
-    partitions: tuple[str, ...] = Field((), description="Further partitions that workflows may ask for.")
+    partitions: tuple[SlurmName, ...] = Field((), description="Further partitions that workflows may ask for.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SiteSlurmSettings:
+        if self.time and self.max_time and (slurm_seconds(self.time) or 0) > (slurm_seconds(self.max_time) or 0):
+            raise ValueError("`time` is more than `max_time`")
+        return self
 
 
 class SiteLimitSettings(Section):
@@ -109,10 +147,11 @@ class SiteSettings(Section):
         None,
         description="Shell script (bash) of this machine that is sourced there before the runner: `module load …`.",
     )
-    python: str = Field("python3", min_length=1, description="Python of the login node, 3.6 or later.")
-    work_dir: str = Field(
+    python: Annotated[str, AfterValidator(_program)] = Field(
+        "python3", description="Python of the login node, 3.6 or later."
+    )
+    work_dir: Annotated[str, AfterValidator(_directory)] = Field(
         "{home}/.hpcwaas",
-        min_length=1,
         description="Directory of the account for executions, on a file system that its nodes share. `{home}`, "
         "`{user}` and `{scratch}` stand for the account's HOME, login name and variable SCRATCH; any other variable "
         "in the same way.",

@@ -1,0 +1,206 @@
+"""The one connection of an account, and the sessions in it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import paramiko
+from paramiko.ssh_exception import ChannelException
+
+from hpcwaas.engines.cwl.sites.backoff import Backoff
+from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.signing_in import hang_up
+from hpcwaas.errors import ServiceError
+
+_WAIT = 30.0
+"""Seconds that somebody waits for a session that others have."""
+_AGAIN = 0.2
+"""Seconds after which a server has ended a session that was closed."""
+_ALONE = 5.0
+"""Seconds for which a server may refuse the only session there is."""
+_PING = 15.0
+_ANSWER = 15.0
+
+
+class Sessions:
+    """Counts the sessions of a connection.
+
+    Args:
+        most: at the same time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._limit = most
+        self._open = 0
+        self._changed = threading.Condition()
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._open
+
+    def take(self, until: float) -> bool:
+        """Waits for one; False when there is none until this moment of the monotonic clock."""
+        with self._changed:
+            free = self._changed.wait_for(lambda: self._open < self._limit, max(until - time.monotonic(), 0))
+            self._open += free
+            return free
+
+    def give_back(self) -> None:
+        """Ends one."""
+        with self._changed:
+            self._open -= 1
+            self._changed.notify()
+
+    def refused(self) -> bool:
+        """Ends one that the server refused: so many it doesn't want. False when it was the only one."""
+        with self._changed:
+            self._open -= 1
+            self._limit = max(self._open, 1)
+            self._changed.notify()
+            return self._open > 0
+
+    def reset(self) -> None:
+        """As many as at the beginning: the server is asked anew."""
+        with self._changed:
+            self._limit = self._most
+            self._changed.notify_all()
+
+
+class Pool:
+    """Keeps an account signed in while it is used. All methods may be called by many threads.
+
+    Args:
+        site: its id.
+        sessions: at the same time.
+        sign_in: opens a connection, for a purpose.
+    """
+
+    def __init__(self, site: str, sessions: int, sign_in: Callable[[str], paramiko.Transport]) -> None:
+        self.site = site
+        self.backoff = Backoff()
+        self._sign_in = sign_in
+        self._sessions = Sessions(sessions)
+        self._signing_in = threading.Lock()
+        self._transport: paramiko.Transport | None = None
+        self._used = time.monotonic()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def session(self, purpose: str) -> Iterator[paramiko.Channel]:
+        """A session, for as long as the context lasts.
+
+        Raises:
+            SiteFailed: there is none.
+        """
+        channel = self._opened(purpose)
+        try:
+            yield channel
+        finally:
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+                channel.close()
+            self._used = time.monotonic()
+            self._sessions.give_back()
+
+    def connected(self, purpose: str) -> paramiko.Transport:
+        """The connection, which is made if there is none.
+
+        Raises:
+            SiteFailed: there is none.
+            ServiceError: the key can't be had.
+        """
+        with self._signing_in:
+            if self._transport is not None and self._transport.is_active():
+                return self._transport
+            if self._closed:
+                raise SiteFailed("The service is being stopped.")
+            self.backoff.check()
+            self._transport = None
+            try:
+                transport = self._sign_in(purpose)
+            except ServiceError as error:
+                self.backoff.failed(error)
+                raise
+            self._sessions.reset()
+            self._used = time.monotonic()
+            self._transport = transport
+            return transport
+
+    def alive(self, transport: paramiko.Transport) -> bool:
+        """Asks the server for a sign of life. A connection without one is closed."""
+        try:
+            transport.open_session(timeout=_PING).close()
+        except ChannelException:  # a refusal is one
+            return True
+        except (paramiko.SSHException, EOFError, OSError):
+            hang_up(transport)
+            return False
+        return True
+
+    def idle(self) -> float:
+        """Seconds for which nobody has used it; 0 while somebody does."""
+        return 0 if self._sessions.open else time.monotonic() - self._used
+
+    def drop(self) -> None:
+        """Closes the connection. The next one who needs it signs in again."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            hang_up(transport)
+
+    def close(self) -> None:
+        """Closes it for ever."""
+        self._closed = True
+        self.drop()
+
+    def _opened(self, purpose: str) -> paramiko.Channel:
+        until, alone = time.monotonic() + _WAIT, time.monotonic() + _ALONE
+        while True:
+            if not self._sessions.take(until):
+                raise SiteFailed(
+                    f"The connection to the site {self.site} is busy: all its sessions have been in use for "
+                    f"{_WAIT:g} seconds. Try again in a minute."
+                )
+            try:
+                channel = self._asked_for(purpose)
+            except ChannelException:
+                if not self._sessions.refused() and time.monotonic() > alone:
+                    raise SiteFailed(
+                        f"The site {self.site} lets the account sign in and opens no session. Ask its operators "
+                        "whether the account may run commands, and how many sessions it may have (MaxSessions)."
+                    ) from None
+                time.sleep(_AGAIN)
+            except BaseException:
+                self._sessions.give_back()
+                raise
+            else:
+                self.backoff.succeeded()
+                return channel
+
+    def _asked_for(self, purpose: str) -> paramiko.Channel:
+        """A session of the server. A connection that turns out to be dead is replaced, once."""
+        for again in (True, False):
+            transport = self.connected(purpose)
+            try:
+                return transport.open_session(timeout=_ANSWER)
+            except ChannelException:
+                raise
+            except (paramiko.SSHException, EOFError, OSError):
+                hang_up(transport)
+                if not again:
+                    break
+        raise SiteFailed(f"The site {self.site} answers no more: its connection has been given up. Try again.")
+
+
+@contextlib.contextmanager
+def bounded(transport: paramiko.Transport) -> Iterator[None]:
+    """Around requests for whose answers Paramiko waits for ever: a server that gives none loses its connection."""
+    timer = threading.Timer(_ANSWER, hang_up, [transport])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

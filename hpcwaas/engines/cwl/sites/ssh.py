@@ -1,0 +1,342 @@
+"""Connections to sites by SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import paramiko
+
+from hpcwaas.core.ports.sites import Credential, Credentials
+from hpcwaas.core.site_models import Placement
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
+from hpcwaas.engines.cwl.sites.pool import Pool, bounded
+from hpcwaas.engines.cwl.sites.remote_files import Files, RemoteFile
+from hpcwaas.engines.cwl.sites.signing_in import sign_in
+from hpcwaas.engines.site_settings import SiteSettings
+
+_TICK = 0.5
+"""Seconds after which somebody who waits for output looks at what else there may be."""
+_SILENT = 20.0
+"""Seconds without output after which the server is asked for a sign of life."""
+_PIECE = 2**18
+_MOST_OUTPUT = 64 * 2**20
+_LINGERING = 2.0
+"""Seconds that output may come after a command's end: what it left behind may hold its outputs open for ever."""
+_STDERR_KEPT = 2000
+_MOST_NOISE = 2**20
+_IDLE, _LOOK = 120.0, 30.0
+"""Seconds after which an unused connection is closed, and between looks for them."""
+
+
+class SSHConnections:
+    """Obeys `Connections`.
+
+    Args:
+        sites: their settings by their ids.
+        credentials: opens accounts.
+    """
+
+    def __init__(self, sites: Mapping[str, SiteSettings], credentials: Credentials) -> None:
+        self._sites = sites
+        self._credentials = credentials
+        self._pools: dict[Placement, Pool] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._sweeper: threading.Thread | None = None
+        # What goes wrong is told by exceptions. Paramiko writes tracebacks besides, into the log of the service.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+    @contextlib.contextmanager
+    def of(self, placement: Placement, purpose: str) -> Iterator[Connection]:
+        pool = self._pool(placement)
+        pool.connected(purpose)
+        with contextlib.closing(SSHConnection(pool, purpose)) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def fresh(self, placement: Placement, purpose: str) -> Iterator[Connection]:
+        """A connection of its own, that is made whatever failed before. That it works is remembered.
+
+        Raises:
+            NotSignedIn: the account can't be opened.
+            ServiceError: as `of`.
+        """
+        settings = self._settings(placement)
+        pool = Pool(placement.site, settings.limits.sessions, self._opener(placement, settings))
+        try:
+            pool.connected(purpose)
+            self._pool(placement).backoff.succeeded()
+            with contextlib.closing(SSHConnection(pool, purpose)) as connection:
+                yield connection
+        finally:
+            pool.close()
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+            sweeper = self._sweeper
+        for pool in pools:
+            pool.close()
+        if sweeper is not None:
+            sweeper.join()
+
+    def _pool(self, placement: Placement) -> Pool:
+        settings = self._settings(placement)
+        with self._lock:
+            if self._closed.is_set():
+                raise SiteFailed("The service is being stopped.")
+            if placement not in self._pools:
+                opener = self._opener(placement, settings)
+                self._pools[placement] = Pool(placement.site, settings.limits.sessions, opener)
+            if self._sweeper is None:
+                self._sweeper = threading.Thread(target=self._sweep, name="ssh sweeper", daemon=True)
+                self._sweeper.start()
+            return self._pools[placement]
+
+    def _settings(self, placement: Placement) -> SiteSettings:
+        settings = self._sites.get(placement.site)
+        if settings is None:
+            raise SiteFailed(
+                f"The site {placement.site} has been removed from the settings of the service, so that nothing there "
+                "can be reached. Ask an operator of the service.",
+                lasting=True,
+            )
+        return settings
+
+    def _opener(self, placement: Placement, settings: SiteSettings) -> Callable[[str], paramiko.Transport]:
+        user = placement.user
+        if user is None:
+            raise SiteFailed(f"There is no account on the site {placement.site}.", lasting=True)
+
+        def opened(purpose: str) -> paramiko.Transport:
+            def credential() -> Credential:
+                return self._credentials.credential(placement, purpose)
+
+            return sign_in(placement.site, settings, user, credential)
+
+        return opened
+
+    def _sweep(self) -> None:
+        while not self._closed.wait(_LOOK):
+            with self._lock:
+                pools = list(self._pools.values())
+            for pool in pools:
+                if pool.idle() > _IDLE:
+                    pool.drop()
+
+
+class SSHConnection:
+    """Obeys `Connection`. To be used by one thread at a time."""
+
+    def __init__(self, pool: Pool, purpose: str) -> None:
+        self._pool = pool
+        self._purpose = purpose
+        self._files: Files | None = None
+        self._keeping = contextlib.ExitStack()
+
+    def run(self, command: str, stdin: bytes = b"", timeout: float = 60.0) -> Result:
+        self.close()  # one session at a time
+        with self._pool.session(self._purpose) as channel:
+            run = _Run(self._pool, channel, command, stdin)
+            until = time.monotonic() + timeout
+            out = bytearray()
+            for piece in run.output(until):
+                out += piece
+                if len(out) + len(run.stderr) > _MOST_OUTPUT:
+                    raise SiteFailed(
+                        f"A command on the site {self._pool.site} wrote more than {_MOST_OUTPUT >> 20} MiB; it was "
+                        "given up."
+                    )
+            return Result(run.status(until), bytes(out), bytes(run.stderr))
+
+    def stream(self, command: str, stdin: bytes = b"") -> Generator[bytes]:
+        self.close()
+        with self._pool.session(self._purpose) as channel:
+            run = _Run(self._pool, channel, command, stdin)
+            for piece in run.output(None):
+                del run.stderr[:-_STDERR_KEPT]
+                yield piece
+            if status := run.status(None):
+                said = run.stderr[-_STDERR_KEPT:].decode(errors="replace").strip()
+                raise SiteFailed(
+                    f"A command on the site {self._pool.site} ended with status {status}{': ' + said if said else ''}."
+                )
+
+    def put(self, source: Path, target: str) -> None:
+        with self._explained(target):
+            self._sftp().put(source, target)
+
+    def write(self, target: str, content: bytes) -> None:
+        with self._explained(target):
+            self._sftp().write(target, content)
+
+    def size(self, path: str) -> int | None:
+        return self._sftp().size(path)
+
+    def open(self, path: str) -> BinaryIO:
+        size = self._sftp().readable(path)
+        # Read by a command: SFTP gives pieces on request, and is slower. The file may be used longer than this.
+        reader = SSHConnection(self._pool, self._purpose)
+        return io.BufferedReader(RemoteFile(size, lambda start: reader.content(path, start)), _PIECE)
+
+    def content(self, path: str, start: int) -> Generator[bytes]:
+        """A file from an offset on. What profile files write before it is left out."""
+        mark = secrets.token_hex(16)
+        begun, before = f"\n{mark}\n".encode(), b""
+        with contextlib.closing(self.stream(_from(start, mark), path.encode())) as pieces:
+            for piece in pieces:
+                before += piece
+                if (at := before.find(begun)) >= 0:
+                    yield before[at + len(begun) :]
+                    break
+                if len(before) > _MOST_NOISE:
+                    break
+            yield from pieces
+
+    def close(self) -> None:
+        """Ends the session for files, if there is one."""
+        self._files = None
+        self._keeping.close()
+
+    def _sftp(self) -> Files:
+        if self._files is None:
+            self._files = Files(self._pool, self._keeping.enter_context(self._pool.session(self._purpose)))
+        return self._files
+
+    @contextlib.contextmanager
+    def _explained(self, target: str) -> Iterator[None]:
+        """SFTP tells of most failures only that they are some: a small file that is written by a command tells more."""
+        try:
+            yield
+        except RemoteFileError as error:
+            if error.kind == "failed":
+                self._explain(target)
+            raise
+
+    def _explain(self, target: str) -> None:
+        tried = self.run(_TRY, target.encode())
+        said = tried.stderr.decode(errors="replace")
+        if tried.status and (kind := next((kind for words, kind in _WORDS.items() if words in said), None)):
+            raise RemoteFileError(kind, target, f"{target}: {_DETAILS[kind]}")
+
+
+_TRY = (
+    "'sh' '-c' 'p=$(cat; echo .); p=${p%.}.probe; LC_ALL=C dd if=/dev/zero of=\"$p\" bs=65536 count=16; "
+    's=$?; rm -f "$p"; exit $s\''
+)
+"""Writes a mebibyte beside the file whose path is read. Every shell takes the line; no shell ever sees the path."""
+
+
+def _from(start: int, mark: str) -> str:
+    """Writes the file whose path is read, from an offset on, after a line with a mark."""
+    script = r'p=$(cat; echo .); printf "\n%s\n" "$1"; exec tail -c +"$0" -- "${p%.}"'
+    return f"'sh' '-c' '{script}' '{start + 1}' '{mark}'"
+
+
+_WORDS = {
+    "No space left": "full",
+    "quota exceeded": "full",
+    "Read-only file system": "read-only",
+    "Permission denied": "denied",
+    "No such file": "missing",
+}
+_DETAILS = {
+    "full": "there is no room left on the file system or in the account's quota",
+    "read-only": "the file system can't be written to",
+    "denied": "the account may not write there",
+    "missing": "its directory doesn't exist",
+}
+
+
+class _Run:
+    """A command that runs in a session.
+
+    Attributes:
+        stderr: what it has written there.
+    """
+
+    def __init__(self, pool: Pool, channel: paramiko.Channel, command: str, stdin: bytes) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._transport = channel.get_transport()
+        self._stdin = stdin
+        self._sent = 0
+        self.stderr = bytearray()
+        channel.settimeout(_TICK)
+        try:
+            with bounded(self._transport):
+                channel.exec_command(command)
+        except (paramiko.SSHException, EOFError, OSError):
+            if self._transport.is_active():
+                raise SiteFailed(f"The site {pool.site} refuses to run commands for the account.") from None
+            self._cut()
+        self._send()
+
+    def output(self, until: float | None) -> Iterator[bytes]:
+        """What it writes to its standard output, as it comes, and to its end. A tick without is an empty piece."""
+        heard = time.monotonic()
+        while True:
+            self._send()
+            try:
+                piece = self._channel.recv(_PIECE)
+                if not piece:
+                    break
+                heard = time.monotonic()
+            except TimeoutError:
+                piece = b""
+                if self._channel.exit_status_ready() and time.monotonic() - heard > _LINGERING:
+                    break
+            if self._errors():
+                heard = time.monotonic()
+            yield piece
+            now = time.monotonic()
+            if until is not None and now > until:
+                self._too_long()
+            if now - heard > _SILENT:
+                if not self._pool.alive(self._transport):
+                    self._cut()
+                heard = now
+        self._errors()
+
+    def status(self, until: float | None) -> int:
+        """Its exit status, which is waited for; -1 when it was killed."""
+        while not self._channel.status_event.wait(_TICK):
+            if until is not None and time.monotonic() > until:
+                self._too_long()
+            if not self._pool.alive(self._transport):
+                break
+        self._errors()
+        if not self._transport.is_active():
+            self._cut()
+        return self._channel.exit_status
+
+    def _send(self) -> None:
+        """Sends as much of the input as is taken at once."""
+        with contextlib.suppress(OSError):  # it doesn't read any more
+            while self._sent < len(self._stdin) and self._channel.send_ready():
+                self._sent += self._channel.send(self._stdin[self._sent : self._sent + _PIECE]) or len(self._stdin)
+            if self._sent >= len(self._stdin) and not self._channel.eof_sent:
+                self._channel.shutdown_write()
+
+    def _errors(self) -> bool:
+        before = len(self.stderr)
+        while self._channel.recv_stderr_ready():
+            self.stderr += self._channel.recv_stderr(_PIECE)
+        return len(self.stderr) > before
+
+    def _too_long(self) -> NoReturn:
+        if not self._pool.alive(self._transport):
+            self._cut()
+        raise SiteFailed(f"A command on the site {self._pool.site} takes too long; it was given up.")
+
+    def _cut(self) -> NoReturn:
+        raise SiteFailed(f"The connection to the site {self._pool.site} was cut. Try again.")

@@ -1,0 +1,96 @@
+"""What is kept of the connection to an account: when it is tried again, and how many sessions there are in it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hpcwaas.engines.cwl.sites.backoff import Backoff
+from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.pool import Sessions
+from hpcwaas.errors import NotFound
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pause(backoff: Backoff, clock: Clock) -> int:
+    """Seconds until it lets somebody try again."""
+    for waited in range(10_000):
+        try:
+            backoff.check()
+        except SiteFailed:
+            clock.now += 1
+        else:
+            return waited
+    raise AssertionError
+
+
+def middle(low: float, high: float) -> float:
+    return (low + high) / 2
+
+
+def test_pauses_double_up_to_a_limit_and_begin_anew_after_a_success() -> None:
+    clock = Clock()
+    backoff = Backoff(clock, middle)
+    found = []
+    for _ in range(8):
+        backoff.failed(SiteFailed("It doesn't answer."))
+        found.append(pause(backoff, clock))
+    assert found == [5, 10, 20, 40, 80, 160, 300, 300]
+    backoff.succeeded()
+    backoff.check()
+    backoff.failed(SiteFailed("It doesn't answer."))
+    assert pause(backoff, clock) == 5
+
+
+def test_what_lasts_is_not_tried_again_soon() -> None:
+    clock = Clock()
+    backoff = Backoff(clock, middle)
+    backoff.failed(SiteFailed("The key is refused.", lasting=True))
+    with pytest.raises(SiteFailed, match="The key is refused") as caught:
+        backoff.check()
+    assert caught.value.lasting
+    assert pause(backoff, clock) == 300
+
+
+def test_pauses_of_many_differ() -> None:
+    clock = Clock()
+    pauses = set()
+    for _ in range(50):
+        backoff = Backoff(clock)
+        backoff.failed(SiteFailed("The key is refused.", lasting=True))
+        pauses.add(pause(backoff, clock))
+    assert 225 <= min(pauses) < max(pauses) <= 376
+
+
+def test_a_failure_of_the_vault_is_told_again_as_what_it_was() -> None:
+    backoff = Backoff(Clock())
+    backoff.failed(NotFound("The key has been deleted."))
+    with pytest.raises(NotFound, match="has been deleted"):
+        backoff.check()
+
+
+def test_a_server_that_refuses_sessions_gets_fewer_until_the_next_connection() -> None:
+    sessions = Sessions(3)
+    soon = time.monotonic()
+    assert [sessions.take(soon) for _ in range(4)] == [True, True, True, False]
+    assert sessions.refused()
+    assert not sessions.take(soon)
+    sessions.give_back()
+    assert sessions.take(soon)
+    sessions.reset()
+    assert sessions.take(soon)
+
+
+def test_the_only_session_that_is_refused_is_told() -> None:
+    sessions = Sessions(2)
+    assert sessions.take(time.monotonic())
+    assert not sessions.refused()
+    assert sessions.take(time.monotonic())
