@@ -126,18 +126,24 @@ class Conflict(ServiceError):
 
 
 class KeyInUse(Conflict):
-    """Executions that use an SSH key haven't ended.
+    """An SSH key is needed: by executions that haven't ended, or to open accounts on sites.
 
     Args:
-        executions: their ids, at least one.
+        executions: their ids.
+        sites: ids of the sites that the accounts are on.
     """
 
-    def __init__(self, executions: Sequence[str]) -> None:
+    def __init__(self, executions: Sequence[str], sites: Sequence[str] = ()) -> None:
         some = ", ".join(executions[:5]) + (", …" if len(executions) > 5 else "")
-        super().__init__(
-            f"Executions that use this key haven't ended: {some}. Wait for them, cancel them, or force the deletion."
+        parts = (
+            [f"Executions that use this key haven't ended: {some}. Wait for them, cancel them"] if executions else []
         )
+        if sites:
+            where = ", ".join(f"`{site}`" for site in sites)
+            parts.append(f"This key opens your account on {where}. Name another key there, disconnect the account")
+        super().__init__(". ".join(parts) + ", or force the deletion.")
         self.executions = tuple(executions)
+        self.sites = tuple(sites)
 
 
 class PreconditionFailed(ServiceError):

@@ -126,7 +126,7 @@ async def _service_error(request: ConnexionRequest, error: ServiceError) -> Conn
             for found in error.problems
         ]
     if isinstance(error, KeyInUse):
-        members["executions"] = list(error.executions)
+        members |= {"executions": list(error.executions), "sites": list(error.sites)}
     headers = {}
     if isinstance(error, StepUp):
         members |= {"error": INSUFFICIENT, "acr_values": list(error.acr_values), "max_age": error.max_age}

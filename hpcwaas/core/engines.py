@@ -15,6 +15,7 @@ from typing import TypeVar
 from hpcwaas.core.health import Source
 from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Engine, Permitted, everything
+from hpcwaas.core.ports.sites import SiteEngine
 from hpcwaas.core.workflow_ids import WorkflowIds
 from hpcwaas.errors import Conflict, NotFound, ServiceError
 
@@ -52,6 +53,9 @@ class Engines:
     Args:
         engines: at least one; their order decides which one owns an id that has the form of two engines' ids.
         forms: of the ids of each engine's workflows, by its name; see `WorkflowIds`.
+
+    Attributes:
+        with_sites: those whose executions run where users want them to, by their names.
     """
 
     def __init__(self, engines: Sequence[Engine], forms: Mapping[str, str | None]) -> None:
@@ -60,6 +64,7 @@ class Engines:
         self._lanes = {name: _Lane(name) for name in self._engines}
         self._clashes: Mapping[str, Sequence[str]] = {}
         self._last: Mapping[str, Published] = {}
+        self.with_sites = {name: engine for name, engine in self._engines.items() if isinstance(engine, SiteEngine)}
 
     @property
     def names(self) -> Sequence[str]:

@@ -162,12 +162,12 @@ class SSHKeys:
         """Destroys both halves of a key. If the vault can't, the key stays listed and can be deleted again.
 
         Args:
-            force: also while executions that use it haven't ended.
+            force: also while executions that use it haven't ended, or accounts on sites are opened by it.
 
         Raises:
             NotFound: unknown, or none that the user may see.
             Forbidden: an operator sees it, and no more.
-            KeyInUse: executions that use it haven't ended.
+            KeyInUse: executions that use it haven't ended, or it opens accounts on sites.
             Conflict: it is being changed.
         """
         self._own(principal, key_id)

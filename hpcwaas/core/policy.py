@@ -9,6 +9,7 @@ from enum import Enum
 
 from hpcwaas.core.models import Workflow
 from hpcwaas.core.people import Demand, Principal
+from hpcwaas.core.site_models import Site
 from hpcwaas.errors import Forbidden, StepUp
 
 SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
@@ -112,11 +113,18 @@ def require_act(principal: Principal, act: Act, owner: str) -> None:
 
 def may_run(principal: Principal, workflow: Workflow) -> bool:
     """Whether the user sees the workflow and may execute it."""
-    if workflow.authorized_users is None and workflow.authorized_groups is None:
+    return _is_among(principal, workflow.authorized_users, workflow.authorized_groups)
+
+
+def may_use(principal: Principal, site: Site) -> bool:
+    """Whether the user sees the site and may run something there."""
+    return _is_among(principal, site.users, site.groups)
+
+
+def _is_among(principal: Principal, users: Collection[str] | None, groups: Collection[str] | None) -> bool:
+    if users is None and groups is None:
         return True
-    return principal.subject in (workflow.authorized_users or ()) or not principal.groups.isdisjoint(
-        workflow.authorized_groups or ()
-    )
+    return principal.subject in (users or ()) or not principal.groups.isdisjoint(groups or ())
 
 
 def require(principal: Principal, scope: str) -> None:

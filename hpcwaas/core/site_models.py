@@ -124,3 +124,16 @@ class Job:
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCheck:
+    """What a check has found of an account."""
+
+    account: Account
+    points: tuple[Point, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing was found that keeps executions from running."""
+        return all(point.status is not PointStatus.FAILED for point in self.points)

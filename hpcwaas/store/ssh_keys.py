@@ -13,7 +13,7 @@ from hpcwaas.core.models import SSHKey, Status
 from hpcwaas.errors import Conflict, KeyInUse, NotFound
 from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
-from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IntentRow, SSHKeyRow
+from hpcwaas.store.models import AccountRow, ExecutionKeyRow, ExecutionRow, IntentRow, SSHKeyRow
 
 _UNKNOWN = "There is no SSH key with this id."
 _NOT_OVER = tuple(status for status in Status if not status.over)
@@ -59,8 +59,11 @@ class SSHKeyStore:
             row = _row(session, key_id, owner, lock=True)
             if row.changing_since is not None and row.changing_since >= stale:
                 raise Conflict("The SSH key is being changed at this moment. Try again soon.")
-            if not even_in_use and (executions := _using(session, key_id)):
-                raise KeyInUse(executions)
+            if not even_in_use:
+                opened = select(AccountRow.site).where(AccountRow.ssh_key == key_id).order_by(AccountRow.site)
+                executions, sites = _using(session, key_id), list(session.scalars(opened))
+                if executions or sites:
+                    raise KeyInUse(executions, sites)
             row.change, row.changing_since = change, now
             return _key(row)
 
@@ -97,6 +100,8 @@ class SSHKeyStore:
             query = delete(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.owner == owner)
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
+            # Whatever their last check found: nothing opens these accounts any more.
+            session.execute(update(AccountRow).where(AccountRow.ssh_key == key_id).values(usable=False))
 
     def _update(self, key_id: str, values: Mapping[str, Any]) -> None:
         with self._database.write() as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from hpcwaas.core.ports.sign_in_records import SignInRecords
+from hpcwaas.store.accounts import AccountStore
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
@@ -30,6 +31,7 @@ class Stores:
         self.shares = ShareStore(database)
         self.uploads = UploadStore(database)
         self.ssh_keys = SSHKeyStore(database)
+        self.accounts = AccountStore(database)
         self.intents = IntentStore(database)
         self.secrets = SecretStore(database)
         self.starts = StartStore(database)

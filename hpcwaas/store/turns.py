@@ -14,6 +14,7 @@ class Turn(IntEnum):
     EXECUTIONS = 1
     UPLOADS = 2
     TOKENS = 3
+    ACCOUNTS = 4
 
 
 def take(session: Session, turn: Turn, owner: str) -> None:

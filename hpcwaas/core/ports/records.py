@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hpcwaas.core.models import JSON, Closing, Execution, ExecutionFilter, ExecutionState, SSHKey, Upload
 from hpcwaas.core.people import Principal, Shares
+from hpcwaas.core.site_models import Account
 
 CLAIM = timedelta(seconds=15)
 """How long an execution without a reference is left to whoever starts it, unless they renew that."""
@@ -217,12 +218,12 @@ class SSHKeyRecords(Protocol):
         Args:
             change: `rotate` or `delete`.
             stale: a change that was begun before this moment counts as left behind.
-            even_in_use: also while executions that use it haven't ended.
+            even_in_use: also while executions that use it haven't ended, or accounts need it.
 
         Raises:
             NotFound: unknown, or another owner's.
             Conflict: it is being changed.
-            KeyInUse: by executions that haven't ended.
+            KeyInUse: by executions that haven't ended, or by accounts on sites.
         """
 
     def leave(self, key_id: str, since: datetime | None) -> None:
@@ -251,6 +252,31 @@ class SSHKeyRecords(Protocol):
         Raises:
             NotFound: unknown, or another owner's.
         """
+
+
+class AccountRecords(Protocol):
+    """Users' accounts on sites; each has one at most on each."""
+
+    def of(self, owner: str) -> Sequence[Account]:
+        """All accounts of a user, by site."""
+
+    def put(self, account: Account) -> tuple[Account, bool]:
+        """Stores an account in place of the one that its owner has on this site, if any.
+
+        What a check has found counts no more, unless nothing changes.
+
+        Returns:
+            the account as it is stored, and whether it is new.
+
+        Raises:
+            NotFound: its owner has no such key.
+        """
+
+    def delete(self, owner: str, site: str) -> None:
+        """Forgets an account. Raises `NotFound` when there is none."""
+
+    def checked(self, account: Account, now: datetime, usable: bool) -> None:
+        """Stores what a check has found of an account, unless it has become another one meanwhile."""
 
 
 class ShareRecords(Protocol):

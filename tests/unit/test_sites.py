@@ -1,0 +1,343 @@
+"""Accounts on sites: whose they are, what they may be, and where executions may run by them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hpcwaas.core.engines import Engines
+from hpcwaas.core.models import SSHKey
+from hpcwaas.core.people import Principal
+from hpcwaas.core.site_models import LOCAL, Account, Placement
+from hpcwaas.core.sites import Sites
+from hpcwaas.errors import BadRequest, Conflict, KeyInUse, NotFound, ServiceError, TooManyRequests
+from hpcwaas.store.accounts import AccountStore
+from hpcwaas.store.database import Database
+from hpcwaas.store.ssh_keys import SSHKeyStore
+from tests.simulators.site_engine import KEYLESS, LUMI, MACHINE, MARE, REFUSED, SiteEngine, There
+from tests.unit.test_engines import Listing
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ALICE, BOB = Principal("alice", "Alice"), Principal("bob", "Bob")
+CAROL = Principal("carol", "Carol", groups=frozenset({"climate"}))
+KEY = SSHKey("key-1", "alice", None, "ed25519", None, "ssh-ed25519 A\n", "SHA256:x", {}, NOW)
+
+
+@pytest.fixture
+def there() -> There:
+    return There()
+
+
+@pytest.fixture
+def accounts(database: Database) -> AccountStore:
+    return AccountStore(database)
+
+
+@pytest.fixture
+def keys(database: Database) -> SSHKeyStore:
+    records = SSHKeyStore(database)
+    for id_, owner in (("key-1", "alice"), ("key-2", "alice"), ("bobs", "bob"), ("carols", "carol")):
+        records.add(replace(KEY, id=id_, owner=owner))
+    return records
+
+
+@pytest.fixture
+def sites(there: There, accounts: AccountStore, keys: SSHKeyStore) -> Sites:
+    return Sites(Engines([SiteEngine(there)], {}), accounts, keys)
+
+
+def ids(sites: Sites, principal: Principal) -> list[str]:
+    return [site.id for site, _ in sites.list(principal)]
+
+
+def test_users_see_the_sites_that_they_may_use_in_the_order_of_the_settings(sites: Sites, there: There) -> None:
+    assert (ids(sites, ALICE), ids(sites, CAROL)) == (["local", "mare"], ["local", "mare", "lumi"])
+    there.change("mare", users=frozenset({"bob"}))
+    assert (ids(sites, ALICE), ids(sites, BOB)) == (["local"], ["local", "mare"])
+    there.change("lumi", users=frozenset({"alice"}))
+    assert ids(sites, ALICE) == ["local", "lumi"]
+    there.change("mare", users=frozenset(), groups=None)
+    assert "mare" not in ids(sites, BOB)
+
+
+@pytest.mark.parametrize("site", ["lumi", "atlantis", ""])
+def test_a_site_that_one_may_not_use_is_none(sites: Sites, site: str) -> None:
+    said = set()
+    for ask in (
+        lambda: sites.get(ALICE, site),
+        lambda: sites.account(ALICE, site),
+        lambda: sites.put_account(ALICE, site, "u1", "key-1"),
+        lambda: sites.put_account(ALICE, site, "no login", None),
+        lambda: sites.delete_account(ALICE, site),
+        lambda: sites.check_account(ALICE, site),
+    ):
+        with pytest.raises(NotFound) as caught:
+            ask()
+        said.add(caught.value.detail)
+    assert said == {"There is no such site."}
+
+
+def test_an_account_is_its_owners_alone(sites: Sites) -> None:
+    account, new = sites.put_account(ALICE, "mare", "u1", "key-1")
+    assert (new, account.user, account.ssh_key, account.usable) == (True, "u1", "key-1", None)
+    assert sites.account(ALICE, "mare") == account
+    assert sites.get(ALICE, "mare") == (MARE, account)
+    assert sites.list(ALICE) == [(MACHINE, None), (MARE, account)]
+    operator = Principal("root", "Root", roles=frozenset({"user", "operator"}))
+    for other in (BOB, CAROL, operator):
+        assert sites.get(other, "mare") == (MARE, None)
+        for ask in (sites.account, sites.delete_account, sites.check_account):
+            with pytest.raises(NotFound, match="You have no account on the site `mare`"):
+                ask(other, "mare")
+    sites.put_account(BOB, "mare", "u1", "bobs")  # the same login name: each by their own key
+    sites.delete_account(BOB, "mare")
+    assert sites.account(ALICE, "mare") == account
+
+
+def test_putting_the_same_again_changes_nothing_and_another_one_forgets_the_check(sites: Sites) -> None:
+    first, _ = sites.put_account(ALICE, "mare", "u1", "key-1")
+    sites.check_account(ALICE, "mare")
+    again, new = sites.put_account(ALICE, "mare", "u1", "key-1")
+    assert (new, again.usable, again.created_at) == (False, True, first.created_at)
+    for user, key in (("u2", "key-1"), ("u2", "key-2")):
+        sites.check_account(ALICE, "mare")
+        changed, new = sites.put_account(ALICE, "mare", user, key)
+        assert (new, changed.user, changed.ssh_key) == (False, user, key)
+        assert (changed.usable, changed.checked_at, changed.created_at) == (None, None, first.created_at)
+        assert sites.account(ALICE, "mare") == changed
+
+
+@pytest.mark.parametrize("user", ["u1234", "alice", "_a", "A.b-c+d@example.org", "7", "x" * 64])
+def test_login_names(sites: Sites, user: str) -> None:
+    assert sites.put_account(ALICE, "mare", user, "key-1")[0].user == user
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "",
+        " ",
+        "a b",
+        "-oProxyCommand=x",
+        "-",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "a\nb",
+        "a\n",
+        "a;b",
+        "$(x)",
+        "é",
+        "x" * 65,
+        "a:b",
+    ],
+)
+def test_what_is_no_login_name_is_refused_by_name(sites: Sites, user: str) -> None:
+    with pytest.raises(BadRequest, match=r"^`user` is .*; expected the login name"):
+        sites.put_account(ALICE, "mare", user, "key-1")
+    with pytest.raises(NotFound):
+        sites.account(ALICE, "mare")
+
+
+@pytest.mark.parametrize("key", ["bobs", "nothing", "", "key-1 "])
+def test_somebody_elses_key_is_refused_like_one_that_does_not_exist(sites: Sites, key: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        sites.put_account(ALICE, "mare", "u1", key)
+    assert caught.value.detail == f"`ssh_key` is {key!r}, which isn't an SSH key of yours; expected the id of one."
+
+
+def test_a_key_is_needed_unless_certificates_open_accounts(sites: Sites, there: There) -> None:
+    there.sites.append(KEYLESS)
+    with pytest.raises(BadRequest, match="`ssh_key` is missing"):
+        sites.put_account(ALICE, "mare", "u1", None)
+    with pytest.raises(BadRequest, match="`ssh_key` isn't used"):
+        sites.put_account(ALICE, "swan", "u1", "key-1")
+    sites.put_account(ALICE, "swan", "u1", None)
+    sites.check_account(ALICE, "swan")
+    assert there.checked == [Placement("swan", "u1", None)]
+    there.change("swan", keyless=False)
+    for ask in (lambda: sites.check_account(ALICE, "swan"), lambda: chosen(sites, there, "anywhere", "swan")):
+        with pytest.raises(Conflict, match="names no SSH key"):
+            ask()
+    sites.put_account(ALICE, "swan", "u1", "key-1")
+    there.change("swan", keyless=True)
+    assert chosen(sites, there, "anywhere", "swan") == Placement("swan", "u1", None)
+
+
+def test_nobody_has_an_account_on_the_services_own_machine(sites: Sites) -> None:
+    with pytest.raises(Conflict, match="Nobody needs an account on the site `local`"):
+        sites.put_account(ALICE, "local", "u1", "key-1")
+    for ask in (sites.account, sites.delete_account, sites.check_account):
+        with pytest.raises(NotFound):
+            ask(ALICE, "local")
+
+
+def test_an_account_on_a_site_that_is_gone_can_be_seen_and_deleted(
+    sites: Sites, there: There, keys: SSHKeyStore
+) -> None:
+    account, _ = sites.put_account(ALICE, "mare", "u1", "key-1")
+    there.sites = [MACHINE]
+    assert sites.account(ALICE, "mare") == account
+    with pytest.raises(NotFound, match="no such site"):
+        sites.check_account(ALICE, "mare")
+    with pytest.raises(KeyInUse):
+        keys.begin("delete", "key-1", "alice", NOW, NOW, even_in_use=False)
+    sites.delete_account(ALICE, "mare")
+    keys.begin("delete", "key-1", "alice", NOW, NOW, even_in_use=False)
+
+
+def test_a_check_says_whether_the_account_is_usable(sites: Sites, there: There) -> None:
+    sites.put_account(ALICE, "mare", "u1", "key-1")
+    found = sites.check_account(ALICE, "mare")
+    assert (found.usable, len(found.points)) == (True, 1)
+    assert there.checked == [Placement("mare", "u1", "key-1")]
+    account = sites.account(ALICE, "mare")
+    assert account.usable
+    assert account.checked_at is not None
+    there.points = REFUSED
+    assert not sites.check_account(ALICE, "mare").usable
+    assert sites.account(ALICE, "mare").usable is False
+
+
+def test_what_a_check_found_is_not_said_of_an_account_that_was_changed_meanwhile(
+    sites: Sites, accounts: AccountStore
+) -> None:
+    account, _ = sites.put_account(ALICE, "mare", "u1", "key-1")
+    sites.put_account(ALICE, "mare", "u2", "key-1")
+    accounts.checked(account, NOW, True)
+    assert sites.account(ALICE, "mare").usable is None
+    keyless = Account("alice", "swan", "u1", None, NOW)
+    accounts.put(keyless)
+    accounts.checked(keyless, NOW, True)
+    assert accounts.of("alice")[1].usable
+
+
+def test_one_user_has_few_checks_at_once(sites: Sites, there: There) -> None:
+    for principal, key in ((ALICE, "key-1"), (BOB, "bobs")):
+        sites.put_account(principal, "mare", "u1", key)
+    arrived, go = threading.Barrier(4), threading.Event()
+
+    class Held(list[Placement]):
+        def append(self, placement: Placement) -> None:
+            arrived.wait(60)
+            go.wait(60)
+
+    there.checked = Held()
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(sites.check_account, it, "mare") for it in (ALICE, ALICE, BOB)]
+        arrived.wait(60)
+        with pytest.raises(TooManyRequests):
+            sites.check_account(ALICE, "mare")
+        go.set()
+        assert all(each.result(60).usable for each in running)
+
+
+def test_a_key_that_opens_accounts_stays_unless_its_deletion_is_forced(sites: Sites, keys: SSHKeyStore) -> None:
+    sites.put_account(ALICE, "mare", "u1", "key-1")
+    with pytest.raises(KeyInUse, match=r"opens your account on `mare`\. Name another key there") as caught:
+        keys.begin("delete", "key-1", "alice", NOW, NOW, even_in_use=False)
+    assert (caught.value.sites, caught.value.executions) == (("mare",), ())
+    keys.begin("rotate", "key-1", "alice", NOW, NOW)
+    keys.leave("key-1", None)
+    keys.begin("delete", "key-1", "alice", NOW, NOW)
+    with pytest.raises(BadRequest, match="isn't an SSH key of yours"):
+        sites.put_account(ALICE, "mare", "u2", "key-1")
+    keys.delete("key-1", "alice")
+    account = sites.account(ALICE, "mare")
+    assert (account.ssh_key, account.usable) == ("key-1", False)
+    sites.put_account(ALICE, "mare", "u1", "key-2")
+    assert sites.account(ALICE, "mare").usable is None
+
+
+def test_accounts_put_at_once_leave_one_of_them(sites: Sites, accounts: AccountStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda n: sites.put_account(ALICE, "mare", f"u{n}", "key-1"), range(8)))
+    assert [new for _, new in done].count(True) == 1
+    (left,) = accounts.of("alice")
+    assert left.user in {f"u{n}" for n in range(8)}
+    assert {account.created_at for account, _ in done} == {left.created_at}
+
+
+def test_an_account_and_the_deletion_of_its_key_at_once(sites: Sites, keys: SSHKeyStore) -> None:
+    def delete() -> bool:
+        try:
+            keys.begin("delete", "key-1", "alice", datetime.now(UTC), NOW - timedelta(days=1), even_in_use=False)
+        except KeyInUse:
+            return False
+        return True
+
+    def put() -> bool:
+        try:
+            sites.put_account(ALICE, "mare", "u1", "key-1")
+        except BadRequest:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        deleted, stored = pool.submit(delete), pool.submit(put)
+        assert deleted.result(60) != stored.result(60)
+
+
+def chosen(
+    sites: Sites, there: There, workflow: str, site: str | None = None, principal: Principal = ALICE
+) -> Placement | None:
+    found = next(it for it in there.workflows if it.id == workflow)
+    return sites.choose(principal, SiteEngine(there), found, site)
+
+
+def refused(sites: Sites, there: There, workflow: str, site: str | None = None) -> str:
+    with pytest.raises(ServiceError) as caught:
+        chosen(sites, there, workflow, site)
+    assert isinstance(caught.value, BadRequest | Conflict)
+    return caught.value.detail
+
+
+def test_the_only_place_is_chosen(sites: Sites, there: There) -> None:
+    assert chosen(sites, there, "anywhere") == Placement(LOCAL)
+    assert chosen(sites, there, "anywhere", "local") == Placement(LOCAL)
+    sites.put_account(ALICE, "mare", "u1", "key-1")
+    assert chosen(sites, there, "away") == chosen(sites, there, "anywhere", "mare") == Placement("mare", "u1", "key-1")
+    assert chosen(sites, there, "here") == Placement(LOCAL)
+    assert chosen(sites, there, "anywhere", principal=BOB) == Placement(LOCAL)
+    there.sites = [MARE]
+    assert chosen(sites, there, "anywhere") == Placement("mare", "u1", "key-1")
+
+
+def test_where_it_cannot_run_is_refused_with_what_to_do(sites: Sites, there: There) -> None:
+    assert refused(sites, there, "away") == (
+        "This workflow runs on `mare`, where you have no account: connect one first (`waas sites connect`)."
+    )
+    assert refused(sites, there, "away", "mare").startswith("`site` is `mare`, where you have no account: connect")
+    assert refused(sites, there, "away", "local") == "`site` is `local`; this workflow runs on `mare`."
+    assert refused(sites, there, "nowhere").startswith("This workflow runs on no site that you may use.")
+    assert refused(sites, there, "nowhere", "mare").endswith("this workflow runs on no site of yours.")
+    assert refused(sites, there, "anywhere", "lumi") == "`site` is 'lumi'. There is no such site."
+    assert refused(sites, there, "anywhere", "atlantis") == "`site` is 'atlantis'. There is no such site."
+    sites.put_account(ALICE, "mare", "u1", "key-1")
+    assert refused(sites, there, "anywhere") == (
+        "`site` is missing, and there are several: expected one of `local`, `mare`."
+    )
+
+
+def test_an_account_without_its_key_is_refused(sites: Sites, there: There, keys: SSHKeyStore) -> None:
+    sites.put_account(ALICE, "mare", "u1", "key-1")
+    keys.delete("key-1", "alice")
+    assert "has been deleted: name another one" in refused(sites, there, "away")
+
+
+def test_engines_without_sites_take_none(accounts: AccountStore, keys: SSHKeyStore, there: There) -> None:
+    plain = Listing("plain", "w")
+    sites = Sites(Engines([plain, SiteEngine(there)], {}), accounts, keys)  # type: ignore[list-item] # it only lists
+    assert sites.choose(ALICE, plain, plain.found[0], None) is None  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="the engine `plain` decides by itself"):
+        sites.choose(ALICE, plain, plain.found[0], "mare")  # type: ignore[arg-type]
+    where = sites.where(ALICE)
+    assert where(plain.found[0]) is None
+    assert [where(workflow) for workflow in there.workflows] == [["local", "mare"], ["mare"], ["local"], []]
+    assert list(sites.where(CAROL)(there.workflows[1]) or ()) == ["mare", "lumi"]
+    assert LUMI in there.sites
