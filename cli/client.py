@@ -29,7 +29,7 @@ _MAX_WAIT_SECONDS = 30.0
 _LONG_WAIT_SECONDS = 3.0
 _SILENCE_SECONDS = 5.0
 """After so long a wait, for another try or for an answer, the user is told the reason."""
-_LISTED = frozenset({"workflows", "executions", "files", "ssh_keys", "tokens"})
+_LISTED = frozenset({"workflows", "executions", "files", "sites", "ssh_keys", "tokens"})
 
 
 class _Authorization(requests.auth.AuthBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, Self
 
@@ -15,8 +16,9 @@ from . import printing
 from .errors import ExitCode
 from .follow import OVER, Follower, Wanted, outcome
 from .state import State
-from .text import clean, duration, log_line, one_line
+from .text import clean, duration, job, log_line, one_line
 
+_SPANS = re.compile(r"\d+ (second|minute|hour|day)s?")
 _MARKS = {"SUCCEEDED": "✓", "FAILED": "✗", "CANCELLED": "■", "SKIPPED": "-", "RUNNING": "●"}
 
 
@@ -32,6 +34,7 @@ class Plain:
         self._status = status
         self._shown: str | None = None
         self._steps: dict[str, str] = {}
+        self._reason = ""
 
     def __enter__(self) -> Self:
         return self
@@ -41,8 +44,17 @@ class Plain:
 
     def execution(self, execution: dict[str, Any]) -> None:
         """Says what has changed."""
-        if self._json or not self._status:
+        if self._json:
             return
+        if self._status:
+            self._said(execution)
+        reason = _waits_for(execution)
+        # What has lasted for five minutes is no news when it has lasted for six.
+        known, self._reason = self._reason, _SPANS.sub("", reason)
+        if self._reason not in ("", known):
+            self.reason(reason)
+
+    def _said(self, execution: dict[str, Any]) -> None:
         status, name = str(execution.get("status")), execution.get("id")
         if self._shown is None:
             self.line(f"Execution: ID: {name}, Status: {status}")
@@ -53,7 +65,8 @@ class Plain:
             name, status = str(step.get("name")), str(step.get("status"))
             if status not in ("PENDING", self._steps.get(name)):
                 self._steps[name] = status
-                self.step(name, status, duration(step.get("started_at"), step.get("ended_at")))
+                time = duration(step.get("started_at"), step.get("ended_at")) if status != "RUNNING" else ""
+                self.step(name, status, ", ".join(filter(None, (time, job(step.get("job"))))))
 
     def entry(self, entry: dict[str, Any]) -> None:
         """Shows an entry of the log."""
@@ -66,9 +79,13 @@ class Plain:
         """Shows a line of the result."""
         printing.line(text)
 
-    def step(self, name: str, status: str, time: str) -> None:
+    def step(self, name: str, status: str, details: str) -> None:
         """Shows that a step has changed."""
-        printing.note(f"step {name}: {status}" + (f" ({time})" if time and status != "RUNNING" else ""), as_json=False)
+        printing.note(f"step {name}: {status}" + (f" ({details})" if details else ""), as_json=False)
+
+    def reason(self, reason: str) -> None:
+        """Shows what the execution waits for now."""
+        printing.note(reason, as_json=False)
 
     def note(self, message: str) -> None:
         """Shows something beside the result."""
@@ -112,7 +129,10 @@ class Picture(Plain):
         else:
             super().line(text)
 
-    def step(self, name: str, status: str, time: str) -> None:
+    def step(self, name: str, status: str, details: str) -> None:
+        """The picture shows it."""
+
+    def reason(self, reason: str) -> None:
         """The picture shows it."""
 
     def note(self, message: str) -> None:
@@ -134,8 +154,16 @@ class Picture(Plain):
             sign = self._spinner if state == "RUNNING" else Text(_MARKS.get(state, "·"), style)
             label = one_line(step.get("label") or step.get("name"))
             spent = duration(step.get("started_at"), step.get("ended_at"))
-            steps.add_row(" ", sign, Text(label), Text(state, style), Text(spent, "dim"))
-        return Group(head, steps)
+            steps.add_row(
+                " ", sign, Text(label), Text(state, style), Text(spent, "dim"), Text(job(step.get("job")), "dim")
+            )
+        reason = _waits_for(execution)
+        return Group(head, *([Text(f"  {reason}", "yellow")] if reason else []), steps)
+
+
+def _waits_for(execution: dict[str, Any]) -> str:
+    """The reason for which an execution that isn't over is as it is."""
+    return "" if execution.get("status") in OVER else one_line(execution.get("reason"))
 
 
 def watch(state: State, execution_id: str, *, status: bool, wanted: Wanted) -> ExitCode:

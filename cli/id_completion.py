@@ -43,5 +43,6 @@ def _ids(group: str, describe: str) -> Completer:
 complete_workflow = _ids("workflows", "label")
 complete_execution = _ids("executions", "status")
 complete_file = _ids("files", "name")
+complete_site = _ids("sites", "title")
 complete_ssh_key = _ids("ssh_keys", "name")
 complete_token = _ids("tokens", "name")

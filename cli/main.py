@@ -54,11 +54,12 @@ cli = Root(
 
     Exit codes:
       0    The command has done its work. An execution that it followed SUCCEEDED.
-      1    The service or the network failed.
+      1    The service, a site or the network failed, or the account that was checked
+           can't be used.
       2    The command line, the configuration or an input is wrong.
       3    The execution that was followed FAILED.
       4    The execution that was followed was CANCELLED.
-      5    There is no such workflow, execution, file, key or token.
+      5    There is no such workflow, execution, site, file, key or token.
       6    You are not signed in, or not allowed to do this.
       130  You pressed Ctrl-C. Executions go on.
     """,

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from .errors import WaasError
 
 
-STYLES = {"RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "CANCELLING": "yellow", "CANCELLED": "yellow"}
+STYLES = {
+    "RUNNING": "cyan",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "CANCELLING": "yellow",
+    "CANCELLED": "yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "red",
+    "skipped": "dim",
+}
 _NARROWEST = 10
 
 

@@ -87,6 +87,18 @@ def duration(start: object, end: object = None) -> str:
     return f"{minutes // 60}h{minutes % 60:02}m"
 
 
+def job(value: object) -> str:
+    """What the scheduler knows of a step, in a few words: `job 48213 PENDING (Priority)`, `job 48213 RUNNING on n042`.
+
+    Empty when it knows nothing.
+    """
+    if not isinstance(value, dict):
+        return ""
+    reason, node = one_line(value.get("reason")), one_line(value.get("node"))
+    words = ["job", one_line(value.get("id")), one_line(value.get("state"))]
+    return " ".join(filter(None, [*words, reason and f"({reason})", node and f"on {node}"]))
+
+
 def size(number: int) -> str:
     """A number of bytes for people: `812 B`, `1.3 kB`."""
     amount = float(number)

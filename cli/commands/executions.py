@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..id_completion import complete_execution, complete_workflow
 from ..many import each
 from ..outputs import COLUMNS, rows_of
 from ..state import Columns, State, pass_state
-from ..text import compact, described, duration, log_line, show_time
+from ..text import compact, described, duration, log_line, one_line, show_time
 from ..urls import path
 from .shares import share, shares, unshare
 
@@ -26,6 +27,7 @@ _COLUMNS: Columns = {
     "Workflow": "workflow_id",
     "Triggered": lambda execution: show_time(execution.get("created_at")),
     "Time": lambda execution: _time(execution),
+    "Site": "site",
 }
 
 command = Group(
@@ -87,7 +89,10 @@ def list_executions(
         "shared": "true" if shared else None,
     }
     found = list(state.client.pages("/executions", "executions", everything=everything, **wanted))
-    state.show_list(found, _COLUMNS, empty="No executions found.", owner=shared or owner is not None)
+    columns = dict(_COLUMNS)
+    if sys.stdout.isatty() and all(execution.get("site") in (None, "local") for execution in found):
+        del columns["Site"]
+    state.show_list(found, columns, empty="No executions found.", owner=shared or owner is not None)
 
 
 @command.command("status", aliases=("stat", "get", "g", "s"))
@@ -99,6 +104,8 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
 
     The exit code is 0 whatever the status is; with --follow it tells how the execution ended. With `-o json` the
     execution is printed: at once, or with --follow when it has ended.
+
+    What it waits for at present, or why it ended as it did, is said on stderr.
 
     Examples:
       waas executions status EXECUTION_ID
@@ -112,6 +119,8 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
     execution = _execution(state, execution_id)
     if not state.prints_json(execution):
         printing.line(f"Execution: ID: {execution['id']}, Status: {execution['status']}")
+        if execution.get("reason"):
+            state.note(one_line(execution["reason"]))
         _note_staleness(state, execution)
     return None
 
@@ -126,7 +135,7 @@ def _note_staleness(state: State, execution: dict[str, Any]) -> None:
 @_one
 @pass_state
 def show(state: State, execution_id: str) -> None:
-    """Show an execution: its status, times, inputs, steps and outputs.
+    """Show an execution: its status, times, where it runs, inputs, steps with their jobs, and outputs.
 
     Example:
       waas executions show EXECUTION_ID
@@ -141,6 +150,9 @@ def show(state: State, execution_id: str) -> None:
         "Status": execution["status"],
         "Reason": execution.get("reason"),
         "Owner": execution.get("owner"),
+        "Site": execution.get("site"),
+        "Account": execution.get("account"),
+        "Directory": execution.get("directory"),
         "Triggered": show_time(execution.get("created_at")),
         "Started": show_time(execution.get("started_at")),
         "Ended": show_time(execution.get("ended_at")),
@@ -152,16 +164,19 @@ def show(state: State, execution_id: str) -> None:
             printing.line(f"{name + ':':<11}{compact(value)}")
     _note_staleness(state, execution)
     attempts = execution.get("attempts") or ()
+    steps = execution.get("steps") or ()
+    jobs = [(step["name"], step["job"]) for step in steps if step.get("job")]
     sections = (
         (
             "Inputs",
             ("Name", "Value"),
             [(name, described(value)) for name, value in (execution.get("inputs") or {}).items()],
         ),
+        ("Steps", ("Name", "Status", "Time"), [(step["name"], step["status"], _time(step)) for step in steps]),
         (
-            "Steps",
-            ("Name", "Status", "Time"),
-            [(step["name"], step["status"], _time(step)) for step in execution.get("steps") or ()],
+            "Jobs",
+            ("Step", "Job", "State", "Reason", "Node", "Time"),
+            [(name, job["id"], job["state"], job.get("reason"), job.get("node"), _time(job)) for name, job in jobs],
         ),
         (
             "Attempts",
@@ -186,7 +201,7 @@ def show(state: State, execution_id: str) -> None:
 
 
 def _time(item: dict[str, Any]) -> str:
-    """How long an execution, a step or an attempt has taken."""
+    """How long an execution, a step, a job or an attempt has taken."""
     return duration(item.get("started_at"), item.get("ended_at"))
 
 

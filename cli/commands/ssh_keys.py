@@ -178,7 +178,9 @@ def confirm(state: State, key_id: str) -> None:
 
 @command.command("delete", aliases=("del", "rm"))
 @click.argument("ids", metavar="KEY_ID...", nargs=-1, required=True, shell_complete=complete_ssh_key)
-@click.option("--force", is_flag=True, help="Delete it even if unfinished executions use it.")
+@click.option(
+    "--force", is_flag=True, help="Delete it even if unfinished executions use it or it opens accounts on sites."
+)
 @pass_state
 def delete(state: State, ids: tuple[str, ...], force: bool) -> None:
     """Delete SSH keys. This can't be undone. Remember to remove their public halves from authorized_keys.

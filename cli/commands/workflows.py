@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 import click
 
-from .. import printing
+from .. import printing, sites
 from ..base import Group, follow_option
 from ..errors import ExitCode, NotFound, Unauthorized, UsageError, WaasError
-from ..id_completion import complete_workflow
+from ..id_completion import complete_site, complete_workflow
 from ..state import State, pass_state
 from ..text import compact, one_line
 from ..urls import path
@@ -111,6 +111,8 @@ def show(state: State, workflow_id: str) -> None:
             for step in workflow["steps"]
         ],
     )
+    if workflow.get("sites") is not None:
+        printing.line(f"\nRuns on: {', '.join(map(one_line, workflow['sites'])) or 'no site'}")
     printing.line("\nTo run it:")
     printing.line("  " + _example(workflow_id, properties, required))
 
@@ -164,9 +166,17 @@ def _word(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
     callback=_once,
     help="Read inputs from a YAML or JSON file, such as a CWL job file; `-` is stdin.",
 )
+@click.option(
+    "--site",
+    metavar="SITE",
+    shell_complete=complete_site,
+    help="Where it runs. [default: the only site that the workflow and you can use]",
+)
 @follow_option
 @click.option("-l", "--logs", is_flag=True, help="Follow the execution and show its log.")
-@click.option("--dry-run", is_flag=True, help="Check the inputs, but don't start anything.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check the inputs and your account on the site, but don't start anything."
+)
 @click.option(
     "--idempotency-key",
     metavar="WORD",
@@ -181,6 +191,7 @@ def trigger(
     workflow_id: str,
     arguments: tuple[str, ...],
     inputs_file: str | None,
+    site: str | None,
     follow: bool,
     logs: bool,
     dry_run: bool,
@@ -198,13 +209,15 @@ def trigger(
                             the one in the file. Local files that the file names as
                             `{class: File, path: …}` are uploaded.
 
+    A workflow runs on the service's own machine, or under your own account on a site: see `waas sites`.
+
     With `-o json` the id of the execution is printed as a JSON string. With --follow the execution is printed instead,
     when it has ended. With --logs each entry of the log is printed before it, as one object on a line.
 
     Examples:
       waas workflows trigger word-statistics -i texts=@a.txt -i texts=@b.txt -i top=5
       waas workflows trigger word-statistics --inputs-file job.yml --follow --logs
-      waas workflows trigger word-statistics --inputs-file job.yml --dry-run
+      waas workflows trigger word-statistics --inputs-file job.yml --site mare --dry-run
       id=$(waas workflows trigger word-statistics --inputs-file job.yml -o json | jq -r .)
     """
     from .. import inputs
@@ -219,6 +232,8 @@ def trigger(
     schema = _schema(state, workflow_id)
     if dry_run and schema is None:
         raise WaasError("The service is too old for --dry-run: it would start the workflow. Nothing was started.")
+    if site is not None:
+        sites.find_open(state.client, site)  # before anything is uploaded; and an older service would ignore it
     uploader = Uploader(state.client)
     try:
         values: dict[str, Any] = {}
@@ -233,23 +248,34 @@ def trigger(
             "POST",
             path("workflows", workflow_id),
             params={"dry_run": "true"} if dry_run else None,
-            json={"inputs": values},
+            json={"inputs": values, **({} if site is None else {"site": site})},
             headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
             # A service too old to describe its workflows doesn't know the key either, and would start another one.
             retry=schema is not None,
         )
-    except (UsageError, NotFound, Unauthorized):
+    except (UsageError, NotFound, Unauthorized) as failure:
         uploader.take_back()
+        if site is None and failure.message.startswith("`site`"):
+            failure.hint = "Choose one with --site SITE. To see them: waas sites list"
         raise
     if dry_run:
         uploader.take_back()
-        if not state.prints_json(state.client.decode(response)):
-            printing.line("SUCCESS: The inputs are right. Nothing was started.")
-        return None
+        return _tried(state, state.client.decode(response))
     execution_id = unquote(response.headers.get("Location", "").rstrip("/").rpartition("/")[2])
     if not execution_id:
         raise WaasError("The service started an execution, but didn't give its id. Look for it: waas executions list")
     return _started(state, execution_id, follow=follow, logs=logs)
+
+
+def _tried(state: State, found: dict[str, Any]) -> ExitCode | None:
+    """Shows what a dry run found: that the inputs are right, and the check of the site's account, if it has one."""
+    checked = found.get("check")
+    if not state.prints_json(found):
+        where = "" if found.get("site") in (None, "local") else f" It would run on {one_line(found['site'])}."
+        printing.line(f"SUCCESS: The inputs are right.{where} Nothing was started.")
+        if checked:
+            return sites.show_check(state, checked)
+    return sites.usable(checked) if checked else None
 
 
 def _schema(state: State, workflow_id: str) -> Mapping[str, Any] | None:

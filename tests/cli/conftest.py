@@ -20,6 +20,7 @@ from waas_cli.literals import encode
 from waas_cli.main import main
 
 from tests.cli.identity import IdentityStub
+from tests.cli.places import KeysStub, SitesStub
 from tests.cli.wire import NO_ROUTE, NOT_FOUND, Answer, Request, check, problem
 
 DATA = Path(__file__).parent / "data"
@@ -35,10 +36,12 @@ class Execution:
     outputs: dict[str, Any] | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
     reason: str | None = None
+    site: str = "local"
     frame: int = 0
     cancelled: bool = False
     inputs: dict[str, Any] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    waits_for: dict[int, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -62,10 +65,11 @@ class Execution:
                 "workflow_name": "exec_job",
                 "engine": "cwl",
                 "owner": "alice",
+                "site": self.site,
                 "created_at": "2026-11-23T09:25:41.308Z",
                 "started_at": "2026-11-23T09:25:42.000Z",
                 "ended_at": "2026-11-23T09:25:44.500Z" if self.over else None,
-                "reason": self.reason if self.over else None,
+                "reason": self.reason if self.over else self.waits_for.get(self.frame),
             },
         )
         return found
@@ -93,8 +97,9 @@ class Service:
         self.details: dict[str, Any] = json.loads((DATA / "details.json").read_text())
         self.executions: dict[str, Execution] = {}
         self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
-        self.keys: dict[str, dict[str, Any]] = {}
-        self.used_keys: set[str] = set()
+        self.keyring = KeysStub()
+        self.keys = self.keyring.keys
+        self.sites = SitesStub(self.keyring)
         self.contents: dict[str, bytes] = {}
         self.requests: list[Request] = []
         self.trouble: list[tuple[str, str, int | str, dict[str, str]]] = []
@@ -179,7 +184,9 @@ class Handler(BaseHTTPRequestHandler):
             case (_, ["files", *rest]):
                 return self.file(request, rest)
             case (_, ["ssh_keys", *rest]):
-                return self.key(request, rest)
+                return self.service.keyring.answer(request, rest)
+            case (_, ["sites", *rest]) if not self.service.old:
+                return self.service.sites.answer(request, rest)
         return NO_ROUTE
 
     def page(self, member: str, schema: str, items: list[Any], request: Request) -> Answer:
@@ -195,8 +202,11 @@ class Handler(BaseHTTPRequestHandler):
             return NOT_FOUND
         if self.service.refuse_inputs:
             return problem(400, "bad_request", "2 inputs are wrong.", inputs=self.service.refuse_inputs)
+        if self.service.sites.refuse_trigger is not None:
+            return self.service.sites.refuse_trigger
         if request.query.get("dry_run") == "true":
-            return 200, check("DryRun", {"valid": True, "workflow_id": identity, "inputs": inputs}), {}
+            where = self.service.sites.dry_run(request.json.get("site"))
+            return 200, check("DryRun", {"valid": True, "workflow_id": identity, "inputs": inputs, **where}), {}
         made = self.service.add(*self.service.next_frames, workflow=identity, inputs=inputs)
         return 201, None, {"Location": f"/executions/{made}"}
 
@@ -266,48 +276,6 @@ class Handler(BaseHTTPRequestHandler):
                 return self.page("files", "Files", [made for made, _ in self.service.files.values()], request)
             case ("DELETE", [identity]) if identity in self.service.files:
                 del self.service.files[identity]
-                return 204, None, {}
-        return NOT_FOUND
-
-    def key(self, request: Request, rest: list[str]) -> Answer:
-        match (request.method, rest):
-            case ("POST", []):
-                wanted = check("NewSshKey", request.json)
-                made = {
-                    "id": f"9f1d1c36-{len(self.service.keys)}",
-                    "name": wanted.get("name"),
-                    "type": wanted.get("type", "ed25519"),
-                    "bits": wanted.get("bits"),
-                    "public_key": "ssh-ed25519 AAAAC3Nza 9f1d1c36\n",
-                    "fingerprint": "SHA256:7RrVZkqBtx0",
-                    "owner": "alice",
-                    "metadata": wanted.get("metadata") or {},
-                    "created_at": "2026-11-23T09:25:41.308Z",
-                    "rotated_at": None,
-                    "last_used_at": None,
-                    "replaced": [],
-                }
-                self.service.keys[made["id"]] = check("SshKey", made)
-                return 201, made, {"Location": f"/ssh_keys/{made['id']}"}
-            case ("GET", []):
-                return 200, check("SshKeys", {"ssh_keys": list(self.service.keys.values())}), {}
-            case ("GET", [identity]) if identity in self.service.keys:
-                key = self.service.keys[identity]
-                if request.headers.get("Accept") == "text/plain":
-                    words = ",".join(f"{name}={value}" for name, value in sorted(request.query.items()))
-                    return 200, f"{words} {key['public_key']}".encode(), {"Content-Type": "text/plain"}
-                return 200, key, {}
-            case ("POST", [identity, "rotate" | "confirm" as change]) if identity in self.service.keys:
-                key = self.service.keys[identity]
-                old = {"public_key": key["public_key"], "fingerprint": key["fingerprint"]}
-                old["replaced_at"] = "2026-11-24T09:00:00.000Z"
-                rotated = {"public_key": "ssh-ed25519 BBBBC3Nza 9f1d1c36\n", "replaced": [old]}
-                key |= rotated if change == "rotate" else {"replaced": []}
-                return 200, check("SshKey", key), {}
-            case ("DELETE", [identity]) if identity in self.service.keys:
-                if identity in self.service.used_keys and "force" not in request.query:
-                    return problem(409, "conflict", "Executions that use this key haven't ended: e-1.")
-                del self.service.keys[identity]
                 return 204, None, {}
         return NOT_FOUND
 

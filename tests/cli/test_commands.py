@@ -41,6 +41,8 @@ def test_a_group_alone_explains_itself(waas: Any, group: str) -> None:
         "executions close",
         "executions share",
         "ssh_keys key-gen",
+        "sites connect",
+        "sites check",
         "login",
         "logout",
         "whoami",

@@ -78,7 +78,7 @@ def test_list(alice: Any, service: Any) -> None:
     ids = [service.add((status, [])) for status in ("RUNNING", "SUCCEEDED", "RUNNING", "FAILED", "RUNNING")]
     lines = [line.split("\t") for line in alice("executions", "list").out.splitlines()]
     assert [line[0] for line in lines] == ids[:-3:-1]
-    assert lines[1][1:] == ["FAILED", "Public@env-pub@exec_job", "2026-11-23 09:25:41Z", "2.5s"]
+    assert lines[1][1:] == ["FAILED", "Public@env-pub@exec_job", "2026-11-23 09:25:41Z", "2.5s", "local"]
 
 
 def test_list_all_pages_with_filters(alice: Any, service: Any) -> None:

@@ -137,7 +137,7 @@ def test_rotate_and_confirm(alice: Any, service: Any) -> None:
 
 def test_a_key_in_use_is_deleted_by_force(alice: Any, service: Any) -> None:
     alice("ssh_keys", "key-gen")
-    service.used_keys = {"9f1d1c36-0"}
+    service.keyring.used = {"9f1d1c36-0"}
     result = alice("ssh_keys", "delete", "9f1d1c36-0")
     assert result.code != 0
     assert "e-1" in result.err

@@ -70,6 +70,8 @@ def test_completion_scripts(waas: Any, shell: str) -> None:
         ("waas workflows trigger", "word", {"word-statistics"}),
         ("waas executions status", "0", {"00000001-0000-4000-8000-0123456789ab"}),
         ("waas tokens", "re", {"revoke"}),
+        ("waas sites check", "ma", {"mare"}),
+        ("waas workflows trigger word-statistics --site", "lo", {"local"}),
         ("waas executions list", "--sh", {"--shared"}),
         ("waas completion", "z", {"zsh"}),
     ],

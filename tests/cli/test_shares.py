@@ -72,14 +72,14 @@ def test_sharing_is_tried_again(alice: Any, service: Any, execution: str) -> Non
 
 def test_executions_of_others(alice: Any, service: Any, execution: str) -> None:
     own = alice("executions", "list").out.split("\t")
-    assert len(own) == 5
+    assert len(own) == 6
     for words, query in (
         (["--owner", "*"], {"owner": "*", "limit": "50"}),
         (["--shared"], {"shared": "true", "limit": "50"}),
         (["--owner", "bob", "--limit", "3"], {"owner": "bob", "limit": "3"}),
     ):
         listed = alice("executions", "list", *words)
-        assert listed.out.rstrip().split("\t")[5:] == ["alice"]
+        assert listed.out.rstrip().split("\t")[6:] == ["alice"]
         assert service.requests[-1].query == query
 
 

@@ -1,0 +1,111 @@
+"""Sites, the user's accounts there, and how the check of an account is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import printing
+from .errors import ExitCode, NotFound, Unreachable, WaasError
+from .state import State
+from .text import one_line
+from .urls import path
+
+if TYPE_CHECKING:
+    from .client import Client
+
+_CHECK_SECONDS = 180.0
+"""The service looks at everything within seconds; what doesn't answer there takes it longest."""
+
+
+def find(client: Client, site_id: str) -> dict[str, Any]:
+    """A site, with the user's account there.
+
+    Raises:
+        NotFound: there is none, or none that the user may use.
+        WaasError: the service is too old to have sites.
+    """
+    where = path("sites", site_id)
+    try:
+        site: dict[str, Any] = client.get_json(where)
+    except NotFound as failure:
+        raise _or_too_old(failure) from None
+    return site
+
+
+def all_sites(client: Client) -> list[dict[str, Any]]:
+    """The sites that the user may use; raises what `find` does."""
+    try:
+        found: list[dict[str, Any]] = client.get_json("/sites")["sites"]
+    except NotFound as failure:
+        raise _or_too_old(failure) from None
+    return found
+
+
+def _or_too_old(failure: NotFound) -> WaasError:
+    if failure.problem is not None:
+        return failure
+    return WaasError("The service is too old to have sites: it runs everything where its operators decided.")
+
+
+def find_open(client: Client, site_id: str) -> dict[str, Any]:
+    """A site where executions can be started now; raises what `find` does.
+
+    Raises:
+        Unreachable: it is in maintenance.
+    """
+    site = find(client, site_id)
+    if site.get("state") == "maintenance":
+        said = one_line(site.get("maintenance")).rstrip(".") or "its operators don't say until when"
+        raise Unreachable(f"{site_id} is in maintenance, so nothing can be started there: {said}.")
+    return site
+
+
+def check(client: Client, site_id: str) -> dict[str, Any]:
+    """Lets the service try the user's account on a site.
+
+    Raises:
+        NotFound: there is no such site, or the user has no account there.
+    """
+    where = path("sites", site_id, "account", "check")
+    try:
+        found: dict[str, Any] = client.ask("POST", where, timeout=_CHECK_SECONDS, retry=True)
+    except NotFound as failure:
+        raise without_account(failure, site_id) from None
+    return found
+
+
+def without_account(failure: NotFound, site_id: str) -> WaasError:
+    """What to raise where the service doesn't find a site, or the user's account there."""
+    wrong = _or_too_old(failure)
+    if failure.problem is not None:
+        wrong.hint = (
+            f"To connect your account: waas sites connect {site_id} --user NAME\nTo see the sites: waas sites list"
+        )
+    return wrong
+
+
+def show_check(state: State, checked: dict[str, Any]) -> ExitCode:
+    """Shows a check, point by point: the points as a result, what to do about them beside it.
+
+    Returns:
+        the exit code that says whether the account can be used.
+    """
+    points = checked["points"]
+    printing.table(
+        ("Point", "Result", "Found"), [(point["title"], point["status"], point["detail"]) for point in points]
+    )
+    for point in points:
+        if point.get("advice"):
+            state.note(f"{point['title']}: {point['advice']}")
+    where = f"on {checked['site']}"
+    user = one_line(checked.get("account"))
+    if checked["usable"]:
+        state.note(f"SUCCESS: Workflows can run {where} as {user}.")
+    else:
+        state.note(f"ERROR: Workflows can't run {where} as {user} until what failed is put right.")
+    return usable(checked)
+
+
+def usable(checked: dict[str, Any]) -> ExitCode:
+    """The exit code that says whether an account can be used."""
+    return ExitCode.OK if checked["usable"] else ExitCode.ERROR
