@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from hpcwaas.core.models import ExecutionState, Level, Status, StepStatus, StoredUpload
+from hpcwaas.core.models import ExecutionState, Level, Status, StepStatus, StoredUpload, WorkflowDetails
 from hpcwaas.core.outputs import OutputFile, OutputValue
-from hpcwaas.core.ports.engine import Engine
+from hpcwaas.core.ports.engine import Engine, Prepared
 from hpcwaas.errors import InvalidInputs, NotFound
 from tests.waiting import wait
 
@@ -49,7 +49,11 @@ class World:
     def start(self, workflow_id: str, inputs: Mapping[str, Any] | None = None) -> str:
         """Starts an execution as the core does."""
         details = self.engine.workflow(workflow_id)
-        return self.engine.start(str(uuid4()), details, self.engine.prepare(details, inputs or {}, no_uploads))
+        return self.engine.start(str(uuid4()), details, self.prepared(details, inputs or {}))
+
+    def prepared(self, details: WorkflowDetails, inputs: Mapping[str, Any]) -> Prepared:
+        """Inputs as they are started with."""
+        return self.engine.prepare(details, inputs, no_uploads)
 
     def ended(self, reference: str) -> ExecutionState:
         """Waits for the end of an execution."""
@@ -125,7 +129,7 @@ class EngineConformance:
 
     def test_a_start_is_done_once_however_often_it_is_asked_for(self, world: World) -> None:
         details = world.engine.workflow(world.quick)
-        prepared = world.engine.prepare(details, world.quick_inputs, no_uploads)
+        prepared = world.prepared(details, world.quick_inputs)
         execution_id = str(uuid4())
         first = world.engine.start(execution_id, details, prepared)
         world.ended(first)

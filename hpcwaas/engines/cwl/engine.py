@@ -1,4 +1,4 @@
-"""The embedded engine: workflows in CWL, run on this machine."""
+"""The embedded engine: workflows in CWL, run on this machine and on sites."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from cachetools import LRUCache
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
+from hpcwaas.core.site_models import Placement, Point, Site
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import Stamp
+from hpcwaas.engines.cwl.sites.connection import Connections
+from hpcwaas.engines.cwl.sites.directory import NoSite, SiteDirectory
 from hpcwaas.engines.cwl.sites.local import LocalSite
 from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.registry import EngineContext
+from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import Conflict, NotFound
 
 _CACHED_STATES = 512
@@ -39,26 +43,35 @@ _UNKNOWN = "The engine has no trace of this execution."
 
 
 class CWLEngine:
-    """Publishes the documents of a directory and runs them with a CWL runner. The reference of an execution is its id.
+    """Publishes the documents of a directory and runs them with a CWL runner. The reference of an execution is its id,
+    behind the name of its site unless that is this machine: `mare:ID`.
 
     Args:
         data_dir: of the service; the engine keeps its own things in `cwl` there.
         secrets: files that no execution can read, wherever they are.
+        sites: their settings, by their ids.
+        connections: to them; None where nothing opens accounts.
     """
 
     name = "cwl"
 
-    def __init__(self, settings: CWLSettings, data_dir: Path, secrets: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        settings: CWLSettings,
+        data_dir: Path,
+        secrets: Sequence[Path] = (),
+        sites: Mapping[str, SiteSettings] | None = None,
+        connections: Connections | None = None,
+    ) -> None:
         directory = data_dir / "cwl"
-        self._settings = settings
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._archives = ArchiveChecks(settings.limits.disk)
-        self._site = LocalSite(directory, settings, [data_dir, *secrets])
-        self._catalogue = Catalogue(settings.catalogue, directory / "catalogue", settings.without_metadata)
-        self._logs = LogIndexes(lambda reference, offset, size: self._site.read(reference, spool.LOG, offset, size))
-        self._watcher = Watcher(
-            lambda reference: [self._site.stamp(reference, name) for name in (spool.STATE, spool.LOG)], self._news
+        self._sites = SiteDirectory(
+            directory, settings, sites or {}, connections, lambda: LocalSite(directory, settings, [data_dir, *secrets])
         )
+        self._catalogue = Catalogue(settings.catalogue, directory / "catalogue", settings.without_metadata)
+        self._logs = LogIndexes(lambda reference, offset, size: self._read(reference, spool.LOG, offset, size))
+        self._watcher = Watcher(self._watched, self._news)
         self._states: LRUCache[str, tuple[Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
         self._lock = threading.Lock()
 
@@ -84,28 +97,50 @@ class CWLEngine:
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
         """Starts an execution, or leaves alone what has been started under this id."""
-        self._site.submit(execution_id, prepared, owner)
-        return execution_id
+        site, prefix = self._sites.at(prepared)
+        site.submit(execution_id, prepared, owner)
+        return f"{prefix}{execution_id}"
 
     def state(self, reference: str) -> ExecutionState:
         """What is known now. UNKNOWN when there is no trace of it."""
-        stamp = self._site.stamp(reference, spool.STATE)
-        state = self._site.unbegun(reference) if stamp is None else self._begun(reference, stamp)
+        try:
+            site, execution_id = self._sites.of(reference)
+        except NoSite as error:
+            return ExecutionState(Status.UNKNOWN, reason=str(error))
+        stamp = site.stamp(execution_id, spool.STATE)
+        state = site.unbegun(execution_id) if stamp is None else self._begun(reference, stamp)
         if state is None:
             return ExecutionState(Status.UNKNOWN, reason=_UNKNOWN)
         if state.status.over:
             return state
-        state = self._site.told(reference, state)
-        if self._site.stamp(reference, spool.CANCEL):
-            return replace(state, status=Status.CANCELLING, reason=None)
+        state = site.told(execution_id, state)
+        if site.stamp(execution_id, spool.CANCEL):
+            return replace(state, status=Status.CANCELLING, reason=state.reason if state.stale_since else None)
         return state
+
+    def _read(self, reference: str, name: str, offset: int = 0, size: int = -1) -> bytes:
+        site, execution_id = self._sites.of(reference)
+        return site.read(execution_id, name, offset, size)
+
+    def _stamp(self, reference: str, name: str) -> Stamp | None:
+        site, execution_id = self._sites.of(reference)
+        return site.stamp(execution_id, name)
+
+    def _watched(self, reference: str) -> object:
+        """What changes when there may be news of an execution that somebody follows."""
+        try:
+            site, execution_id = self._sites.of(reference)
+        except NoSite:
+            return None
+        site.follow(execution_id)
+        return [site.stamp(execution_id, name) for name in (spool.STATE, spool.LOG)]
 
     def _begun(self, reference: str, stamp: Stamp) -> ExecutionState:
         with self._lock:
             known = self._states.get(reference)
         if known and known[0] == stamp:
             return known[1]
-        state = stored.decode_state(self._site.read(reference, spool.STATE))
+        state = stored.decode_state(self._read(reference, spool.STATE))
         if state.status.over:
             kept = self._kept_outputs(reference)
             state = replace(
@@ -113,7 +148,7 @@ class CWLEngine:
                 ended_at=state.ended_at or datetime.fromtimestamp(stamp[1] / 1e9, UTC),
                 outputs={name: outputs.show(value, name) for name, value in kept.items()},
             )
-            size = self._site.stamp(reference, spool.OUTPUT_OBJECT)
+            size = self._stamp(reference, spool.OUTPUT_OBJECT)
             if size and size[2] > _CACHED_OUTPUTS:
                 return state
         with self._lock:
@@ -122,19 +157,26 @@ class CWLEngine:
 
     def _kept_outputs(self, reference: str) -> Mapping[str, JSON]:
         try:
-            kept = json.loads(self._site.read(reference, spool.OUTPUT_OBJECT))
+            kept = json.loads(self._read(reference, spool.OUTPUT_OBJECT))
         except ValueError:  # none, or a disk that did not keep it whole
             return {}
         return kept if isinstance(kept, dict) else {}
 
     def _news(self, reference: str) -> tuple[bool, Callable[[Level], int]]:
-        stamp = self._site.stamp(reference, spool.STATE)
+        try:
+            stamp = self._stamp(reference, spool.STATE)
+        except NoSite:  # nothing will come
+            return True, lambda _levels: 0
         over = stamp is not None and self._begun(reference, stamp).status.over
         return over, self._logs.get(reference).total
 
     def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
         """Entries of the given levels; `start` and `limit` count entries of these levels only."""
         state = self.state(reference)  # asked before the log is read, which is complete when the execution is over
+        if state.status is Status.UNKNOWN:
+            return LogPage((), 0, over=False, state=state)
+        if not state.status.over:
+            self._watched(reference)
         index = self._logs.get(reference)
         return LogPage(index.entries(levels, start, limit), index.total(levels), state.status.over, state=state)
 
@@ -151,12 +193,13 @@ class CWLEngine:
         """
         state = self.state(reference)
         if state.status is Status.UNKNOWN:
-            raise NotFound(_UNKNOWN)
+            raise NotFound(state.reason or _UNKNOWN)
         if state.status is Status.CANCELLED:
             return
         if state.status.over:
             raise Conflict(f"The execution has ended already: {state.status}.")
-        self._site.cancel(reference)
+        site, execution_id = self._sites.of(reference)
+        site.cancel(execution_id)
 
     def lost(self, reference: str) -> bool:
         """Whether there is no trace of an execution."""
@@ -167,8 +210,11 @@ class CWLEngine:
         return
 
     def resume(self, reference: str) -> None:
-        """Always refuses: runners of CWL can't go on where they failed."""
-        raise Conflict("Executions of this engine can't be resumed. Trigger a new one.")
+        """Lets a failed execution go on where it failed, where its site and its runner can."""
+        if (state := self.state(reference)).status is not Status.FAILED:
+            raise Conflict(f"The execution is {state.status}; only one that has FAILED can be resumed.")
+        site, execution_id = self._sites.of(reference)
+        site.resume(execution_id)
 
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
         """An output of an ended execution, or a part of it.
@@ -193,9 +239,10 @@ class CWLEngine:
     def _open(self, reference: str, place: outputs.Place, archive: str) -> Output:
         declared: Mapping[str, Any] = place.declared or {}
         name = declared.get("basename") or place.path.rpartition("/")[2]
-        opened = self._site.open_output(reference, place.path)
+        site, execution_id = self._sites.of(reference)
+        opened = site.open_output(execution_id, place.path)
         if opened is None:
-            chunks = self._site.pack_output(reference, place.path, archive)
+            chunks = site.pack_output(execution_id, place.path, archive)
             return OutputArchive(f"{name}.{archive}", packing.MEDIA_TYPES[archive], chunks)
         changed = f"{opened.size:x}-{opened.modified_at.timestamp():.6f}"
         return OutputFile(
@@ -207,19 +254,43 @@ class CWLEngine:
             stream=opened.stream,
         )
 
+    def sites(self) -> Sequence[Site]:
+        """All sites, this machine first. Asks none."""
+        return self._sites.all()
+
+    def place(self, prepared: Job, details: WorkflowDetails, placement: Placement) -> Job:
+        """Checks what was prepared against a site, and says where it is to be started."""
+        return self._sites.place(prepared, details, placement)
+
+    def check_account(self, placement: Placement) -> Sequence[Point]:
+        """Tries everything on a site that an execution by this account will need."""
+        return self._sites.check_account(placement)
+
     def checks(self) -> Sequence[Check]:
-        """State of the catalogue, and whether executions can run."""
-        begin = time.perf_counter()
-        problems = self._site.problems()
-        status = "degraded" if problems else "ok"
-        executions = Check("cwl-executions", status, time.perf_counter() - begin, tuple(problems))
-        return [self._catalogue.check(), executions]
+        """State of the catalogue, whether executions can run on this machine, and what is wrong with sites."""
+        found = [self._catalogue.check()]
+        if self._sites.local is not None:
+            begin = time.perf_counter()
+            found.append(_check("cwl-executions", begin, self._sites.local.problems()))
+        if self._sites.remote:
+            begin = time.perf_counter()
+            found.append(_check("cwl-sites", begin, [problem for _, problem in self._sites.problems()]))
+        return found
 
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
-        self._site.close()
+        self._sites.close()
+
+
+def _check(name: str, begin: float, problems: Sequence[str]) -> Check:
+    return Check(name, "degraded" if problems else "ok", time.perf_counter() - begin, tuple(problems))
 
 
 def make(settings: CWLSettings, context: EngineContext) -> CWLEngine:
     """The engine as the registry asks for it."""
-    return CWLEngine(settings, context.data_dir, context.secrets)
+    connections = None
+    if context.sites and context.credentials is not None:
+        from hpcwaas.engines.cwl.sites.ssh import SSHConnections
+
+        connections = SSHConnections(context.sites, context.credentials)
+    return CWLEngine(settings, context.data_dir, context.secrets, context.sites, connections)

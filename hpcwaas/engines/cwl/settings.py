@@ -68,6 +68,9 @@ class CWLSettings(EngineSettings):
             "for everybody needs `authorized_users: everybody` in its metadata."
         ),
     )
+    local: bool = Field(
+        True, description="Whether executions run on this machine. With `false` they run on the sites of `sites` only."
+    )
     max_running: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         gt=0,

@@ -137,7 +137,7 @@ class FileChecker:
         if not self._usable(name, f"{way}.basename") or kind is None:
             return None
         target = f"{(folder or self._new_folder()).path}/{name}"
-        self.staged.append(StagedFile(upload.path, target, kind))
+        self.staged.append(StagedFile(upload.path, target, kind, upload.upload.sha256))
         return {"class": "Directory", "location": quote(target), "basename": name}
 
     def _object(self, value: JSON, way: str, kind: str, expected: str, depth: int) -> Mapping[str, JSON] | None:
@@ -192,7 +192,7 @@ class FileChecker:
             name = given.get("basename", upload.upload.name if upload else "")
             if upload is None or not self._usable(name, f"{way}.basename"):
                 return None
-            self.staged.append(StagedFile(upload.path, f"{folder.path}/{name}"))
+            self.staged.append(StagedFile(upload.path, f"{folder.path}/{name}", sha256=upload.upload.sha256))
         return {"class": "File", "location": quote(f"{folder.path}/{name}"), "basename": name}
 
     def _upload(self, location: JSON, way: str, expected: str) -> StoredUpload | None:

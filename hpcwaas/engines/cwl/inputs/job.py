@@ -9,6 +9,8 @@ from pathlib import Path
 
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON, StepDeclaration
+from hpcwaas.core.site_models import Placement
+from hpcwaas.engines.cwl.workflows.metadata import Slurm
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,13 @@ class StagedFile:
         source: content of the upload, on the service's machine.
         target: path relative to the execution's directory, `inputs/<number>/<name>`; safe by construction.
         unpack: `zip` or `tar`: `source` is an archive and `target` the directory that its content makes.
+        sha256: digest of the content.
     """
 
     source: Path
     target: str
     unpack: str | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class Job:
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
         steps: the steps of the workflow; a lone tool is one step.
         time: seconds that it may run; None for the setting's.
+        placement: where it is to run; None for this machine.
+        slurm: what its jobs ask for there.
+        remarks: what the log says of that.
     """
 
     document: Path
@@ -58,6 +65,9 @@ class Job:
     fetched: tuple[FetchedFile, ...]
     steps: tuple[StepDeclaration, ...]
     time: float | None = None
+    placement: Placement | None = None
+    slurm: Slurm | None = None
+    remarks: tuple[str, ...] = ()
 
 
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")

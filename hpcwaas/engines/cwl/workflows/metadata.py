@@ -46,6 +46,18 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Slurm:
+    """What a job asks for; None where nothing is said."""
+
+    partition: str | None = None
+    account: str | None = None
+    time: str | None = None
+    cores: int | None = None
+    memory: int | None = None
+    nodes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One workflow to publish.
 

@@ -1,0 +1,214 @@
+"""Speaks with the agent, the one-file program of the service on a site."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
+from hpcwaas.engines.cwl.sites.mirror import Account
+from hpcwaas.engines.site_settings import SiteSettings
+
+BOOT = 'import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),"agent","exec"))'
+"""Runs an agent whose source comes first on standard input, behind its length."""
+
+_MARK = b"\n@@HPCWAAS "
+_VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class AgentGone(Exception):
+    """There is no agent where there was one."""
+
+
+@cache
+def source() -> bytes:
+    """The agent's program."""
+    return Path(__file__).with_name("agent.py").read_bytes()
+
+
+@cache
+def digest() -> str:
+    """Says which version it is."""
+    return hashlib.sha256(source()).hexdigest()[:16]
+
+
+def quoted(word: str) -> str:
+    """A word of a command line that sh, csh and fish read the same.
+
+    Raises:
+        SiteFailed: there is no such form of it.
+    """
+    if any(sign in word for sign in "'\\!\n"):
+        raise SiteFailed(
+            f"The path {word!r} has signs that not every shell takes. Set another `work_dir` for the site.",
+            lasting=True,
+        )
+    return f"'{word}'"
+
+
+def variables(template: str) -> list[str]:
+    """Names of the environment variables that a work directory's template stands on."""
+    return sorted({name.upper() for name in _VARIABLE.findall(template)} - {"HOME", "USER"})
+
+
+class Agency:
+    """The agent of one account.
+
+    Args:
+        site: id of the site.
+    """
+
+    def __init__(self, site: str, settings: SiteSettings, account: Account) -> None:
+        self._site = site
+        self._settings = settings
+        self._account = account
+        self._lock = threading.Lock()
+
+    @property
+    def work_dir(self) -> str | None:
+        """The account's directory on the site; None before the first contact."""
+        known = self._known()
+        return str(known["work_dir"]) if known else None
+
+    def call(self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float) -> dict[str, Any]:
+        """Asks the agent something. It is brought there first when it isn't there.
+
+        Raises:
+            SiteFailed: there is no answer.
+            RemoteFileError: the agent, or what it needs, can't be read or written.
+        """
+        try:
+            return self._call(connection, command, body, timeout)
+        except AgentGone:
+            self._account.know({})
+            return self._call(connection, command, body, timeout)
+
+    def stream(self, connection: Connection, command: str, body: Mapping[str, JSON]) -> Iterator[bytes]:
+        """The bytes that the agent gives.
+
+        Raises:
+            SiteFailed, RemoteFileError: as `call`; in the middle, too.
+        """
+        work_dir = self._reach(connection)
+        token = secrets.token_hex(16)
+        mark = _MARK + token.encode() + b" DATA\n"
+        seen = b"\n"
+        pieces = connection.stream(self._line(work_dir, command), _stdin(token, {"work_dir": work_dir, **body}))
+        for piece in pieces:
+            seen += piece
+            if (place := seen.find(mark)) >= 0:
+                yield seen[place + len(mark) :]
+                yield from (piece for piece in pieces if piece)
+                return
+        answer = _answer(seen, token)
+        if answer is None:
+            self._explain(Result(0, seen, b""))
+        _refuse(answer)
+        raise SiteFailed(f"The site {self._site} gave an answer that can't be understood.")
+
+    def _call(self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float) -> dict[str, Any]:
+        work_dir = self._reach(connection)
+        token = secrets.token_hex(16)
+        result = connection.run(self._line(work_dir, command), _stdin(token, {"work_dir": work_dir, **body}), timeout)
+        answer = _answer(b"\n" + result.stdout, token)
+        if answer is None:
+            self._explain(result)
+        _refuse(answer)
+        return answer
+
+    def _known(self) -> dict[str, Any] | None:
+        """What was learnt by the first contact, if it was with this version and these settings."""
+        known = self._account.known()
+        same = known.get("agent") == digest() and known.get("template") == self._settings.work_dir
+        return known if same and known.get("python") == self._settings.python else None
+
+    def _reach(self, connection: Connection) -> str:
+        """The account's directory on the site, with the agent in it."""
+        with self._lock:
+            if known := self._known():
+                return str(known["work_dir"])
+            work_dir = self._settle(connection)
+            known = {"work_dir": work_dir, "agent": digest()}
+            known |= {"template": self._settings.work_dir, "python": self._settings.python}
+            self._account.know(known)
+            return work_dir
+
+    def _settle(self, connection: Connection) -> str:
+        template = self._settings.work_dir
+        token = secrets.token_hex(16)
+        body = {"work_dir": template, "variables": variables(template), "commands": {}, "make": True}
+        line = f"{quoted(self._settings.python)} '-c' '{BOOT}' 'probe'"
+        program = source()
+        result = connection.run(line, b"%d\n" % len(program) + program + _stdin(token, body), 60.0)
+        answer = _answer(b"\n" + result.stdout, token)
+        if answer is None:
+            self._explain(result)
+        _refuse(answer)
+        if unset := answer.get("unset"):
+            names = ", ".join(unset)
+            raise SiteFailed(
+                f"The account on the site {self._site} has no variable {names}, in which the service is to put its "
+                "files. Ask an operator of the service.",
+                lasting=True,
+            )
+        if answer.get("writable"):
+            _refuse({"error": answer["writable"]})
+        work_dir = str(answer["work_dir"])
+        connection.write(_agent(work_dir), program)
+        return work_dir
+
+    def _line(self, work_dir: str, command: str) -> str:
+        return " ".join(quoted(word) for word in (self._settings.python, _agent(work_dir), command))
+
+    def _explain(self, result: Result) -> NoReturn:
+        """Says why there is no answer."""
+        said = (result.stderr.strip() or result.stdout.strip()).decode(errors="replace")
+        last = said.splitlines()[-1][:300] if said else ""
+        if "can't open file" in said:
+            raise AgentGone
+        python = self._settings.python
+        if result.status == 127 or "ommand not found" in said:
+            raise SiteFailed(
+                f"The site {self._site} has no program {python} for the account. Ask an operator of the service, whose "
+                "setting `python` names it.",
+                lasting=True,
+            )
+        raise SiteFailed(
+            f"The site {self._site} didn't run the service's program (status {result.status}"
+            + (f": {last}" if last else "")
+            + "). A check of the account says more."
+        )
+
+
+def _agent(work_dir: str) -> str:
+    return f"{work_dir}/bin/agent-{digest()}.py"
+
+
+def _stdin(token: str, body: Mapping[str, JSON]) -> bytes:
+    return json.dumps({"token": token, **body}).encode()
+
+
+def _answer(output: bytes, token: str) -> dict[str, Any] | None:
+    """What stands behind the mark, whatever profile files printed before and after it."""
+    _noise, found, rest = output.partition(_MARK + token.encode() + b"\n")
+    if not found:
+        return None
+    try:
+        answer = json.loads(rest.partition(b"\n")[0])
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _refuse(answer: Mapping[str, Any] | None) -> None:
+    error = (answer or {}).get("error")
+    if error:
+        raise RemoteFileError(str(error.get("kind")), str(error.get("path") or ""), str(error.get("detail")))

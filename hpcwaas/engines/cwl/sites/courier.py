@@ -1,0 +1,279 @@
+"""Moves the executions of one account on: the threads that bring them to the site and look at them there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpcwaas.common import durable
+from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.sites.agency import Agency
+from hpcwaas.engines.cwl.sites.bucket import Bucket
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
+from hpcwaas.engines.cwl.sites.mirror import Account
+from hpcwaas.engines.cwl.sites.moves import Moves, Surroundings
+from hpcwaas.engines.cwl.sites.starting import refused
+from hpcwaas.errors import ServiceError
+
+_LOGGER = logging.getLogger(__name__)
+
+RATE, BURST = 0.5, 5
+"""Commands in a second that one account causes on average, however many executions it has, and at once."""
+
+WAIT = 10.0
+"""Seconds for which the agent waits for news. Of jobs no news come: what is known of them is as old at most."""
+
+_TICK = 0.2
+_SOON = 1.0
+_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LINGER = 30.0
+"""Seconds for which an account is kept that has nothing to do."""
+
+
+class Courier:
+    """Works for one account as long as it holds its lock.
+
+    Args:
+        lock: descriptor that holds it; closed when it is done.
+        done: called when there is nothing more to do.
+    """
+
+    def __init__(self, around: Surroundings, account: Account, lock: int, done: Callable[[Courier], bool]) -> None:
+        self.account = account
+        self._around = around
+        self._placement = account.placement()
+        self._lock = lock
+        self._done = done
+        self._bucket = Bucket(RATE, BURST)
+        self._agency = Agency(around.site, around.settings, account)
+        self._stop = threading.Event()
+        self._news = threading.Event()
+        self._silent = account.silence() is not None
+        self._moves = Moves(around, account, self)
+        self._looking = self._moves.looking
+        around.mirror.recover(account)
+        lanes = (("works", self._work), ("looks", self._look), ("sends", self._send))
+        self._threads = [
+            threading.Thread(target=lane, name=f"cwl-site-{around.site}-{name}", daemon=True) for name, lane in lanes
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Says that there is something new."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Asks it to end; `join` waits for that."""
+        self._stop.set()
+        self._news.set()
+        self._moves.to_send.put(None)
+
+    def join(self) -> None:
+        """Waits until its threads have ended, and lets go of the lock."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        os.close(self._lock)
+
+    def directory(self, execution_id: str) -> str:
+        """The directory of an execution on the site."""
+        return f"{self._agency.work_dir}/executions/{execution_id}"
+
+    @contextlib.contextmanager
+    def connection(self, purpose: str) -> Iterator[Connection]:
+        """A connection to the account."""
+        with self._around.connections.of(self._placement, purpose) as connection:
+            yield connection
+
+    def call(
+        self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Asks the agent something, when it is the account's turn."""
+        if self._stop.wait(self._bucket.due()):
+            raise _Stopped
+        answer = self._agency.call(connection, command, body, timeout)
+        if self._silent:
+            self._silent = False
+            self.account.heard()
+            _LOGGER.info("site %s answers again for the account %s", self._around.site, self._placement.user)
+        return answer
+
+    @contextlib.contextmanager
+    def _guarded(self, pause: _Pause) -> Iterator[None]:
+        """Takes what goes wrong with the site. The executions wait until it doesn't."""
+        try:
+            yield
+        except _Stopped:
+            return
+        except (ServiceError, RemoteFileError) as error:
+            detail = error.detail
+            if isinstance(error, RemoteFileError):
+                words = {"kind": error.kind, "path": error.path, "detail": error.detail}
+                detail = refused(self._around.site, words)
+            if not self._stop.is_set():
+                self._failed(detail, lasting=bool(getattr(error, "lasting", False)))
+                pause.after_failure()
+        except OSError as error:  # the disk of the service is full, say
+            _LOGGER.warning("site %s: the service's disk fails: %s", self._around.site, error)
+            pause.after_failure()
+        except Exception:
+            _LOGGER.exception("site %s: the courier of an account failed", self._around.site)
+            pause.after_failure()
+        else:
+            pause.after_success()
+
+    def _failed(self, detail: str, *, lasting: bool) -> None:
+        if not self._silent:
+            _LOGGER.warning(
+                "site %s can't be used for the account %s: %s", self._around.site, self._placement.user, detail
+            )
+        self._silent = True
+        with contextlib.suppress(OSError):
+            self.account.silent(detail, lasting=lasting, now=self._around.now())
+
+    def _work(self) -> None:
+        pause = _Pause()
+        seen: object = None
+        idle = time.monotonic()
+        while not self._stop.is_set():
+            busy = True
+            with self._guarded(pause):
+                busy = self._moves.turn()
+            if busy:
+                idle = time.monotonic()
+            elif time.monotonic() - idle > _LINGER and self._done(self):
+                return
+            # Whatever it waits for, a poke ends that: somebody may have mended what was wrong.
+            until = time.monotonic() + (pause.seconds or (_SOON if busy else _LINGER))
+            while not self._stop.is_set() and time.monotonic() < until:
+                poke = _stamp(self.account.poke_file)
+                if poke != seen or self._news.wait(_TICK):
+                    seen = poke
+                    self._news.clear()
+                    break
+
+    def _look(self) -> None:
+        pause = _Pause()
+        while not self._stop.wait(pause.seconds or 0.0):
+            executions = self._moves.on_site()
+            if not executions:
+                if self._stop.wait(_TICK):
+                    return
+                continue
+            with self._guarded(pause):
+                wait = _SOON if self._looking.doubtful() else WAIT
+                with self.connection(f"execution {executions[0]}") as connection:
+                    asked = self._looking.body(executions, wait, self._looking.news)
+                    answer = self.call(connection, "look", asked, wait + 60.0)
+                    self._looking.take(asked, answer, connection, self.directory)
+                if self._looking.dead or self._moves.free():
+                    self._news.set()
+
+    def _send(self) -> None:
+        pause = _Pause()
+        while (execution_id := self._moves.to_send.get()) is not None:
+            while not self._stop.wait(pause.seconds or 0.0):
+                with self._guarded(pause):
+                    self._moves.send(execution_id)
+                if not pause.seconds:
+                    break
+            self._news.set()
+
+
+class _Stopped(Exception):
+    """The service ends."""
+
+
+class _Pause:
+    """How long something is left alone after failures: longer and longer, and never all at once."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._next = _PAUSE
+
+    def after_failure(self) -> None:
+        """Lengthens it."""
+        self.seconds = self._next * random.uniform(0.7, 1.3)  # noqa: S311  (nobody gains by guessing it)
+        self._next = min(_LONGEST_PAUSE, self._next * 2)
+
+    def after_success(self) -> None:
+        """Ends it."""
+        self.seconds = 0.0
+        self._next = _PAUSE
+
+
+def _stamp(path: Path) -> object:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+class Couriers:
+    """The couriers of a site that this process has. Of all processes with the same data directory one has each.
+
+    Args:
+        around: what they share.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._couriers: dict[str, Courier] = {}
+        self._leaving: list[Courier] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def look(self) -> None:
+        """Takes up accounts that have something to do and no courier. To be called every second or so."""
+        for account in self._around.mirror.unfinished():
+            if account.name not in self._couriers:
+                self.wake(account)
+        with self._lock:
+            left, self._leaving = self._leaving, []
+        for courier in left:
+            courier.join()
+
+    def wake(self, account: Account) -> None:
+        """Says that there is something new for an account."""
+        with self._lock:
+            if self._closed:
+                return
+            courier = self._couriers.get(account.name)
+            if courier is None:
+                lock = durable.lock(account.directory / "lock")
+                if lock is None:
+                    return  # another process has it, and looks for pokes
+                self._couriers[account.name] = Courier(self._around, account, lock, self._done)
+        if courier is not None:
+            courier.wake()
+
+    def _done(self, courier: Courier) -> bool:
+        """Lets a courier go that has nothing more to do. False when there is something after all."""
+        with self._lock:
+            if not courier.account.rest():
+                return False
+            self._couriers.pop(courier.account.name, None)
+            self._leaving.append(courier)
+        courier.stop()
+        return True
+
+    def close(self) -> None:
+        """Ends all. What runs on the site goes on."""
+        with self._lock:
+            self._closed = True
+            couriers = [*self._couriers.values(), *self._leaving]
+            self._couriers.clear()
+            self._leaving.clear()
+        for courier in couriers:
+            courier.stop()
+        self._around.connections.close()  # whoever waits for an answer is let go
+        for courier in couriers:
+            courier.join()

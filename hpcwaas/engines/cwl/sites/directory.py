@@ -1,0 +1,177 @@
+"""The sites on which the engine's executions live."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hpcwaas.core.models import WorkflowDetails
+from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
+from hpcwaas.engines.cwl.inputs.job import Job
+from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.engines.cwl.sites.base import ExecutionSite
+from hpcwaas.engines.cwl.sites.connection import Connections
+from hpcwaas.engines.cwl.sites.local import LocalSite
+from hpcwaas.engines.cwl.sites.looking import Scheduler
+from hpcwaas.engines.cwl.sites.mirror import Mirror
+from hpcwaas.engines.cwl.sites.moves import Surroundings
+from hpcwaas.engines.cwl.sites.remote import RemoteSite
+from hpcwaas.engines.cwl.sites.transfer import Packages
+from hpcwaas.engines.site_settings import SiteSettings
+from hpcwaas.errors import BadRequest, Unavailable
+
+_LOGGER = logging.getLogger(__name__)
+_KEEPER_TICK = 1.0
+
+
+class NoSite(Exception):
+    """Why an execution can't be asked for: its site isn't there any more."""
+
+
+class SiteDirectory:
+    """The machine of the service, unless it doesn't execute, and the sites of the settings.
+
+    Args:
+        directory: of the engine.
+        connections: to the sites; None where nothing opens accounts.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: CWLSettings,
+        sites: Mapping[str, SiteSettings],
+        connections: Connections | None,
+        local: Callable[[], LocalSite],
+    ) -> None:
+        self._settings = settings
+        self._configured = sites
+        self._connections = connections
+        self.local = local() if settings.local else None
+        self.remote: dict[str, RemoteSite] = {}
+        if connections is not None:
+            networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
+            packages = Packages(directory / "sites" / ".workflows")
+            for site, given in sites.items():
+                around = Surroundings(
+                    site=site,
+                    settings=given,
+                    mirror=Mirror(directory / "sites" / site),
+                    connections=connections,
+                    packages=packages,
+                    scheduler=Scheduler(),
+                    log=settings.limits.log,
+                    networks=networks,
+                    download=settings.limits.disk,
+                )
+                self.remote[site] = RemoteSite(around)
+        self._closed = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="cwl-sites-keeper", daemon=True)
+        if self.remote:
+            self._keeper.start()
+
+    def _keep(self) -> None:
+        while not self._closed.is_set():
+            for name, site in self.remote.items():
+                try:
+                    site.look()
+                except Exception:
+                    _LOGGER.exception("the accounts of the site %s can't be looked after", name)
+            self._closed.wait(_KEEPER_TICK)
+
+    def of(self, reference: str) -> tuple[ExecutionSite, str]:
+        """The site of an execution, and its id there.
+
+        Raises:
+            NoSite: there is none any more.
+        """
+        name, colon, execution_id = reference.rpartition(":")
+        site: ExecutionSite | None = self.remote.get(name) if colon else self.local
+        if site is None and colon:
+            raise NoSite(
+                f"The site {name}, on which the execution runs or ran, isn't in the settings of the service any more. "
+                "What runs there goes on; nothing can be told of it here."
+            )
+        if site is None:
+            raise NoSite("The service runs nothing on its own machine any more (setting cwl.local).")
+        return site, execution_id
+
+    def at(self, job: Job) -> tuple[ExecutionSite, str]:
+        """The site on which a job is to be started, and what its references begin with."""
+        name = job.placement.site if job.placement else LOCAL
+        site: ExecutionSite | None = self.local if name == LOCAL else self.remote.get(name)
+        if site is None:
+            raise Unavailable(f"Nothing can be started on the site {name} at present.", retry_after=60)
+        return site, "" if name == LOCAL else f"{name}:"
+
+    def all(self) -> list[Site]:
+        """See `SiteEngine.sites`."""
+        found = []
+        if self.local is not None:
+            title = "This service's machine"
+            found.append(Site(id=LOCAL, title=title, accounts=False))
+        for name, given in self._configured.items():
+            remote = self.remote.get(name)
+            silent_since = remote.silent_since() if remote else None
+            state = "maintenance" if given.maintenance else "silent" if silent_since else "available"
+            found.append(
+                Site(
+                    id=name,
+                    title=given.title or name,
+                    description=given.description,
+                    host=given.host,
+                    scheduler=given.scheduler,
+                    state=state,
+                    maintenance=given.maintenance,
+                    silent_since=silent_since,
+                    users=None if given.users is None else frozenset(given.users),
+                    groups=None if given.groups is None else frozenset(given.groups),
+                )
+            )
+        return found
+
+    def place(self, job: Job, details: WorkflowDetails, placement: Placement) -> Job:
+        """See `SiteEngine.place`."""
+        name = placement.site
+        permitted = details.workflow.sites
+        if permitted is not None and name not in permitted:
+            raise BadRequest(
+                f"The workflow {details.workflow.id} may not run on the site {name}. It may on: "
+                f"{', '.join(sorted(permitted))}."
+            )
+        if name == LOCAL:
+            if self.local is None:
+                raise BadRequest("There is no site local: the service runs nothing on its own machine.")
+            return replace(job, placement=None)
+        given = self._configured.get(name)
+        if given is None:
+            raise BadRequest(f"There is no site {name}.")
+        if given.maintenance:
+            raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
+        return replace(job, placement=placement)
+
+    def check_account(self, placement: Placement) -> Sequence[Point]:
+        """See `SiteEngine.check_account`."""
+        return []
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What keeps sites from executing: their ids, and a sentence each."""
+        for name, site in self.remote.items():
+            for problem in site.problems():
+                yield name, problem
+
+    def close(self) -> None:
+        """Releases what this process holds."""
+        self._closed.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        for site in self.remote.values():
+            site.close()
+        if self._connections is not None:
+            self._connections.close()
+        if self.local is not None:
+            self.local.close()

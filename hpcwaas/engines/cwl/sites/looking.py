@@ -1,0 +1,331 @@
+"""Takes what a look at a site shows into the mirror: states, jobs, logs and outputs of its executions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hpcwaas.common import durable
+from hpcwaas.core.models import ExecutionState, Level, Status
+from hpcwaas.core.site_models import Job
+from hpcwaas.engines.cwl.sites import words
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
+from hpcwaas.engines.cwl.sites.mirror import Account, Mirror
+from hpcwaas.engines.cwl.storage import spool, stored
+
+LOG_ROOM = 2 << 20
+"""Bytes of logs that one look brings."""
+
+_CHUNK = 1 << 20
+_CLOCK = 5.0
+"""Seconds that a site's clock may be off before its times are corrected."""
+_SURE = 2
+"""Looks that have to agree on something that would end an execution."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one execution besides its mirror.
+
+    Attributes:
+        stamp: of the state that the mirror has.
+        state: that state, as the site wrote it.
+        jobs: its jobs by their ids, with the names of their steps.
+        doubts: looks in a row that found its supervisor dead, or no trace of it.
+    """
+
+    stamp: Any = None
+    state: ExecutionState | None = None
+    leader: str | None = None
+    jobs: dict[str, str | None] = field(default_factory=dict)
+    doubts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An execution that has to be ended, since nothing on the site does it any more."""
+
+    status: Status
+    reason: str
+
+
+class Looking:
+    """The executions of one account that are on the site.
+
+    Args:
+        site: its id.
+        scheduler: commands that tell of jobs, and what reads their answers.
+        finish: called with an execution's end, when all of it is in the mirror.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        mirror: Mirror,
+        account: Account,
+        scheduler: Scheduler,
+        finish: Callable[[str, ExecutionState], None],
+    ) -> None:
+        self._site = site
+        self._mirror = mirror
+        self._account = account
+        self._scheduler = scheduler
+        self._finish = finish
+        self._seen: dict[str, _Seen] = {}
+        self._boot: str | None = None
+        self._lock = threading.RLock()
+        self.news: int | None = None
+        self.dead: dict[str, Ended] = {}
+
+    def body(self, executions: Sequence[str], wait: float, news: int | None) -> dict[str, Any]:
+        """What the agent is asked.
+
+        Args:
+            wait: seconds that it may wait for news.
+            news: how much there was before.
+        """
+        with self._lock:
+            for gone in self._seen.keys() - set(executions):
+                if not self._mirror.has(gone, spool.STATE):
+                    del self._seen[gone]
+            wanted = {}
+            known: list[str] = []
+            for execution_id in executions:
+                seen = self._seen.setdefault(execution_id, _Seen())
+                followed = self._mirror.followed(execution_id)
+                wanted[execution_id] = {"log": self._log_size(execution_id) if followed else None, "have": seen.stamp}
+                known += seen.jobs
+                known += [seen.leader] if seen.leader else []
+            commands = self._scheduler.commands(known)
+        return {
+            "executions": wanted,
+            "commands": commands,
+            "wait": wait,
+            "news": news,
+            "settle": 0.3,
+            "quiet": not any(each["log"] is not None for each in wanted.values()),
+            "log_room": LOG_ROOM,
+        }
+
+    def take(
+        self,
+        asked: Mapping[str, Any],
+        answer: Mapping[str, Any],
+        connection: Connection,
+        directory: Callable[[str], str],
+    ) -> None:
+        """Takes an answer in.
+
+        Args:
+            asked: what `body` gave.
+            connection: for what of logs didn't fit.
+            directory: of an execution on the site.
+
+        Raises:
+            SiteFailed: a log couldn't be had. Its execution isn't over before it is here.
+        """
+        with self._lock:
+            self.news = answer.get("news")
+            boot = answer.get("boot_id")
+            restarted = self._boot is not None and boot is not None and boot != self._boot
+            self._boot = boot or self._boot
+            off = _off(answer.get("clock"))
+            jobs = {job.id: _shifted_job(job, off) for job in self._scheduler.read(answer.get("commands") or {})}
+            for execution_id, told in (answer.get("executions") or {}).items():
+                if told.get("log") and asked["executions"][execution_id]["log"] == self._log_size(execution_id):
+                    self._append(execution_id, base64.b64decode(told["log"]))
+                self._take_one(execution_id, told, jobs, off, connection, directory(execution_id), restarted=restarted)
+
+    def forget(self, execution_id: str) -> None:
+        """Lets go of an execution, for instance before its next attempt."""
+        with self._lock:
+            self._seen.pop(execution_id, None)
+            self.dead.pop(execution_id, None)
+
+    def _take_one(
+        self,
+        execution_id: str,
+        told: Mapping[str, Any],
+        jobs: Mapping[str, Job],
+        off: timedelta,
+        connection: Connection,
+        directory: str,
+        *,
+        restarted: bool,
+    ) -> None:
+        seen = self._seen.get(execution_id)
+        before = self._mirror.state(execution_id) if self._mirror.has(execution_id, spool.STATE) else None
+        if seen is None or before is None or before.status.over:
+            return
+        if not told.get("exists", True):
+            self._doubt(execution_id, seen, self._gone(directory))
+            return
+        if told.get("state") is not None:
+            seen.state = stored.decode_state(json.dumps(told["state"]).encode())
+            seen.leader = told["state"].get("leader_job") or seen.leader
+        seen.stamp = told.get("stamp", seen.stamp)
+        for each in told.get("jobs") or ():
+            seen.jobs[str(each["id"])] = each.get("step")
+        state = before if seen.state is None else self._complete(execution_id, seen, jobs, off, directory)
+        if state.status.over:
+            self._end(execution_id, state, told, connection, directory)
+            return
+        if not self._alive(execution_id, told, seen, jobs, restarted=restarted):
+            return
+        seen.doubts = 0
+        if state != before:
+            self._mirror.write_state(execution_id, state)
+
+    def _complete(
+        self, execution_id: str, seen: _Seen, jobs: Mapping[str, Job], off: timedelta, directory: str
+    ) -> ExecutionState:
+        """The state as the mirror keeps it: by the service's clock, with jobs and in plain words."""
+        assert seen.state is not None  # noqa: S101  (whoever calls has looked)
+        state = _shifted(seen.state, off)
+        of_step: dict[str, list[Job]] = {}
+        for job_id, step in seen.jobs.items():
+            if step is not None and job_id in jobs:
+                of_step.setdefault(step, []).append(jobs[job_id])
+        before = {step.name: step.job for step in self._mirror.state(execution_id).steps}
+        steps = tuple(
+            replace(step, job=of_step[step.name][-1] if step.name in of_step else before.get(step.name))
+            for step in state.steps
+        )
+        state = replace(state, steps=steps, directory=directory)
+        leader = jobs.get(seen.leader) if seen.leader else None
+        if state.status is Status.FAILED:
+            own = [job for job_id, job in jobs.items() if job_id in seen.jobs or job_id == seen.leader]
+            return replace(state, reason=words.failure(state.reason, own))
+        if state.status.over:
+            return state
+        return replace(state, reason=words.describe(state, of_step, leader) or state.reason)
+
+    def _alive(
+        self, execution_id: str, told: Mapping[str, Any], seen: _Seen, jobs: Mapping[str, Job], *, restarted: bool
+    ) -> bool:
+        """Whether something on the site moves an execution on. When not, and that is sure, it has to be ended."""
+        alive = told.get("alive", True)
+        leader = jobs.get(seen.leader) if seen.leader else None
+        if alive or (alive is None and (leader is None or not words.over(leader))):
+            return True
+        if leader is not None and alive is None:
+            reason = f"The job in which the execution ran on {self._site} is over: {words.job_words(leader)}."
+        elif restarted:
+            reason = f"The login node of {self._site} was restarted, and with it ended what ran the execution there."
+        else:
+            reason = (
+                f"The execution was interrupted on {self._site}: the process that ran it there was killed, or the "
+                "login node was restarted."
+            )
+        self._doubt(execution_id, seen, reason + " Its jobs were cancelled.")
+        return False
+
+    def _doubt(self, execution_id: str, seen: _Seen, reason: str) -> None:
+        seen.doubts += 1
+        if seen.doubts < _SURE:
+            return
+        if self._mirror.has(execution_id, spool.CANCEL):
+            self.dead[execution_id] = Ended(Status.CANCELLED, "Cancelled on request.")
+        else:
+            self.dead[execution_id] = Ended(Status.FAILED, reason)
+
+    def doubtful(self) -> bool:
+        """Whether the next look should come soon."""
+        return any(seen.doubts for seen in self._seen.values())
+
+    def _gone(self, directory: str) -> str:
+        return (
+            f"The directory of the execution on {self._site}, {directory}, is gone: somebody removed it, or the file "
+            "system was purged. Its jobs were cancelled."
+        )
+
+    def _end(
+        self, execution_id: str, state: ExecutionState, told: Mapping[str, Any], connection: Connection, directory: str
+    ) -> None:
+        """Brings the rest of an execution that has ended, and then its end."""
+        self._rest_of_log(execution_id, connection, directory)
+        outputs = told.get("outputs")
+        durable.replace(self._mirror.execution(execution_id) / spool.OUTPUT_OBJECT, json.dumps(outputs or {}).encode())
+        self._finish(execution_id, state)
+        self._seen.pop(execution_id, None)
+        self.dead.pop(execution_id, None)
+
+    def _rest_of_log(self, execution_id: str, connection: Connection, directory: str) -> None:
+        path = f"{directory}/{spool.LOG}"
+        try:
+            size = connection.size(path) or 0
+            here = self._log_size(execution_id)
+            if here >= size:
+                return
+            with connection.open(path) as file:
+                file.seek(here)
+                while chunk := file.read(_CHUNK):
+                    self._append(execution_id, chunk)
+        except RemoteFileError as error:
+            line = f"The rest of the log can't be read on {self._site}: {error.detail}."
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._append(execution_id, f"{json.dumps([int(Level.WARN), now, line])}\n".encode())
+
+    def _log_size(self, execution_id: str) -> int:
+        try:
+            return (self._mirror.execution(execution_id) / spool.LOG).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _append(self, execution_id: str, content: bytes) -> None:
+        with (self._mirror.execution(execution_id) / spool.LOG).open("ab") as file:
+            file.write(content)
+
+
+class Scheduler:
+    """What knows of a site's jobs; this one is of a site that has none."""
+
+    def commands(self, known: Sequence[str]) -> dict[str, list[str]]:
+        """Commands whose answers `read` takes, by names.
+
+        Args:
+            known: ids of the jobs that are asked for.
+        """
+        return {}
+
+    def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
+        """The jobs that answers tell of."""
+        return ()
+
+
+def _off(clock: Any) -> timedelta:
+    """What has to be added to a site's times."""
+    if not isinstance(clock, int | float):
+        return timedelta(0)
+    seconds = datetime.now(UTC).timestamp() - clock
+    return timedelta(seconds=round(seconds)) if abs(seconds) > _CLOCK else timedelta(0)
+
+
+def _moved(moment: datetime | None, off: timedelta) -> datetime | None:
+    return moment + off if moment else None
+
+
+def _shifted(state: ExecutionState, off: timedelta) -> ExecutionState:
+    if not off:
+        return state
+    steps = tuple(
+        replace(step, started_at=_moved(step.started_at, off), ended_at=_moved(step.ended_at, off))
+        for step in state.steps
+    )
+    return replace(state, started_at=_moved(state.started_at, off), ended_at=_moved(state.ended_at, off), steps=steps)
+
+
+def _shifted_job(job: Job, off: timedelta) -> Job:
+    if not off:
+        return job
+    return replace(
+        job,
+        submitted_at=_moved(job.submitted_at, off),
+        started_at=_moved(job.started_at, off),
+        ended_at=_moved(job.ended_at, off),
+    )

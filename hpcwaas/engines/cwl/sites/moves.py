@@ -1,0 +1,402 @@
+"""What is done with the executions of one account, one after the other, by whoever holds its lock."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from hpcwaas.common import durable
+from hpcwaas.core.models import JSON, ExecutionState, Level, Status
+from hpcwaas.engines.cwl.inputs.fetch import FetchError
+from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.run.steps import finish
+from hpcwaas.engines.cwl.run.supervisor import size_text
+from hpcwaas.engines.cwl.run.turns import Turns
+from hpcwaas.engines.cwl.sites import starting, transfer
+from hpcwaas.engines.cwl.sites.connection import Connection, Connections, RemoteFileError
+from hpcwaas.engines.cwl.sites.looking import Looking, Scheduler
+from hpcwaas.engines.cwl.sites.mirror import REMOVED, SENT, Account, Intent, Mirror, Staged
+from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.log import LogWriter
+from hpcwaas.engines.cwl.storage.spool import Spool
+from hpcwaas.engines.site_settings import SiteSettings
+from hpcwaas.errors import Conflict
+
+_BATCH = 50
+"""Executions that one command starts or removes."""
+
+_ASK_AGAIN = 30.0
+"""Seconds after which a cancellation is sent once more."""
+
+_TRIES = 3
+"""Attempts to send a content that doesn't fit its digest."""
+
+_TIDY_EVERY = 600.0
+_DAY = 86400.0
+_START_TIMEOUT = 600.0
+"""Contents are verified before executions start, and sbatch may be slow."""
+
+_UNREADABLE = (
+    "The execution could not be started: another version of the service queued it, or its files were damaged. Trigger "
+    "it again."
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the accounts of a site share.
+
+    Attributes:
+        site: its id.
+        log: most bytes of an execution's log.
+        networks: from where inputs may be downloaded; None: from nowhere.
+        download: most bytes of a downloaded input.
+        now: the time in seconds since the epoch.
+    """
+
+    site: str
+    settings: SiteSettings
+    mirror: Mirror
+    connections: Connections
+    packages: transfer.Packages
+    scheduler: Scheduler
+    log: int
+    networks: Networks | None
+    download: int
+    now: Callable[[], float] = time.time
+
+
+class Way(Protocol):
+    """The way to an account's agent. Its methods raise `SiteFailed` and the like."""
+
+    def connection(self, purpose: str) -> AbstractContextManager[Connection]:
+        """A connection to the account."""
+
+    def call(
+        self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Asks the agent something, when it is the account's turn."""
+
+    def directory(self, execution_id: str) -> str:
+        """The directory of an execution on the site."""
+
+
+class Moves:
+    """The executions of one account.
+
+    Attributes:
+        to_send: ids of executions whose inputs are to be sent; None ends who sends.
+    """
+
+    def __init__(self, around: Surroundings, account: Account, way: Way) -> None:
+        self._around = around
+        self._mirror = around.mirror
+        self._account = account
+        self._way = way
+        self._turns = Turns(around.mirror.owner)
+        self.looking = Looking(around.site, around.mirror, account, around.scheduler, self._ended)
+        self.to_send: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._missing: dict[str, Mapping[str, Path]] = {}
+        self._arrived: set[str] = set()
+        self._packages: set[str] = set()
+        self._tries: Counter[str] = Counter()
+        self._asked: dict[str, float] = {}
+        self._followed: set[str] = set()
+        self._next_tidying = 0.0
+
+    def on_site(self) -> list[str]:
+        """Executions that are known to be there, and not known to be over."""
+        active = Spool.tickets(self._account.active)
+        return [execution_id for _, execution_id in active if self._mirror.has(execution_id, SENT)]
+
+    def free(self) -> bool:
+        """Whether one that waits could go now."""
+        room = len(Spool.tickets(self._account.active)) < self._around.settings.limits.executions
+        return room and bool(Spool.tickets(self._account.queue))
+
+    def turn(self) -> bool:
+        """Does what is to be done. False when nothing waits or runs."""
+        self._cancel_waiting()
+        self._claim()
+        active = Spool.tickets(self._account.active)
+        unsent, sent = [], []
+        for ticket, execution_id in active:
+            if not self._mirror.execution(execution_id).is_dir():  # somebody removed it by hand
+                (self._account.active / ticket).unlink(missing_ok=True)
+            elif self._mirror.state(execution_id).status.over:  # a process was killed right there
+                self._mirror.settle(self._account, ticket, execution_id, kept=self._mirror.has(execution_id, SENT))
+            elif self._mirror.has(execution_id, SENT):
+                sent.append(execution_id)
+            elif execution_id not in self._missing:
+                unsent.append(execution_id)
+        self._start(unsent)
+        self._cancel(sent)
+        self._bury()
+        self._follow(sent)
+        if not active:
+            self._tidy()
+        return bool(active) or bool(Spool.tickets(self._account.queue))
+
+    def _cancel_waiting(self) -> None:
+        for _, execution_id in Spool.tickets(self._account.queue):
+            if self._mirror.has(execution_id, spool.CANCEL):
+                self._end(execution_id, Status.CANCELLED, "Cancelled on request before it began.")
+
+    def _claim(self) -> None:
+        active = Spool.tickets(self._account.active)
+        waiting = Spool.tickets(self._account.queue)
+        self._turns.forget({execution_id for _, execution_id in active + waiting})
+        free = self._around.settings.limits.executions - len(active)
+        for ticket, execution_id in self._turns.order(waiting, active) if free > 0 else ():
+            if self._mirror.intent(execution_id) is None:
+                if self._mirror.execution(execution_id).is_dir():
+                    self._finish(ticket, execution_id, Status.FAILED, _UNREADABLE)
+                (self._account.queue / ticket).unlink(missing_ok=True)
+                continue
+            self._mirror.claim(self._account, ticket)
+            free -= 1
+            if free <= 0:
+                break
+
+    def _start(self, unsent: Sequence[str]) -> None:
+        """Starts what waits for nothing here. Those of which it isn't known whether they were started are asked for."""
+        orders: dict[str, list[dict[str, JSON]]] = {"start": [], "resume": []}
+        doubtful = []
+        for execution_id in unsent:
+            intent = self._mirror.intent(execution_id)
+            if intent is None:
+                self._end(execution_id, Status.FAILED, _UNREADABLE)
+            elif self._mirror.has(execution_id, spool.CANCEL):
+                doubtful.append(execution_id)
+            elif (attempt := self._mirror.attempt(execution_id)) > 1:
+                orders["resume"].append({"id": execution_id, "attempt": attempt})
+            elif (staged := transfer.downloaded(self._mirror, intent)) is None:
+                self._hand_over(execution_id, {}, "Its input files are being downloaded.")
+            else:
+                orders["start"].append(self._order(intent, (*intent.staged, *staged)))
+        if doubtful:
+            self._find(doubtful)
+        for first in range(0, len(orders["start"]), _BATCH):
+            batch = orders["start"][first : first + _BATCH]
+            accept = sorted(self._arrived)
+            body = {"accept": self._accept(accept), "executions": batch}
+            answer = self._ask("start", body, str(batch[0]["id"]), _START_TIMEOUT)
+            self._arrived.difference_update(accept)
+            self._wrong(answer.get("wrong") or ())
+            self._take_starts(answer)
+        if orders["resume"]:
+            attempts = {str(each["id"]): each["attempt"] for each in orders["resume"]}
+            answer = self._ask("resume", {"executions": attempts}, next(iter(attempts)), _START_TIMEOUT)
+            for execution_id in attempts:
+                self.looking.forget(execution_id)
+            self._take_starts(answer)
+
+    def _order(self, intent: Intent, staged: Sequence[Staged]) -> dict[str, JSON]:
+        settings = self._around.settings
+        prologue = settings.prologue.read_text("utf-8") if settings.prologue else None
+        workflow, _ = self._around.packages.of(intent.root)
+        asked = starting.request(settings, intent, workflow, staged, 1, prologue=prologue, log=self._around.log)
+        return {"id": intent.id, "request": asked, "job": starting.job(self._mirror, intent.id)}
+
+    def _accept(self, digests: Sequence[str]) -> JSON:
+        packages = {digest for digest in digests if digest in self._packages}
+        return {"content": [each for each in digests if each not in packages], "workflows": sorted(packages)}
+
+    def _take_starts(self, answer: Mapping[str, Any]) -> None:
+        for execution_id, told in (answer.get("executions") or {}).items():
+            if (error := told.get("error")) is not None:
+                self._end(execution_id, Status.FAILED, starting.refused(self._around.site, error))
+            elif "missing" in told and self._mirror.attempt(execution_id) > 1:
+                self._end(
+                    execution_id,
+                    Status.FAILED,
+                    f"The execution can't go on: its files on {self._around.site} are gone. Trigger a new one.",
+                )
+            elif "missing" in told:
+                self._bring(execution_id, told["missing"])
+            else:
+                self._mirror.mark(execution_id, SENT)
+                self._mirror.tidy(execution_id)
+
+    def _bring(self, execution_id: str, missing: Mapping[str, Mapping[str, int]]) -> None:
+        """Has sent what an execution lacks on the site."""
+        intent = self._mirror.intent(execution_id)
+        if intent is None:
+            return
+        staged = (*intent.staged, *(transfer.downloaded(self._mirror, intent) or ()))
+        places = {each.sha256: self._mirror.execution(execution_id) / each.place for each in staged}
+        workflow, path = self._around.packages.of(intent.root)
+        self._packages.add(workflow)
+        places[workflow] = path
+        wanted = {digest: places[digest] for part in missing.values() for digest in part if digest in places}
+        for digest in wanted:
+            if self._tries[digest] >= _TRIES:
+                name = self._names(intent).get(digest, digest)
+                self._end(
+                    execution_id,
+                    Status.FAILED,
+                    f"{name} was sent to {self._around.site} {_TRIES} times and never arrived as it was sent.",
+                )
+                return
+        size = sum(path.stat().st_size for path in wanted.values())
+        self._hand_over(execution_id, wanted, f"Its inputs are being sent to {self._around.site} ({size_text(size)}).")
+
+    def _hand_over(self, execution_id: str, wanted: Mapping[str, Path], reason: str) -> None:
+        self._missing[execution_id] = wanted
+        self._mirror.write_state(execution_id, replace(self._mirror.state(execution_id), reason=reason))
+        self.to_send.put(execution_id)
+
+    def send(self, execution_id: str) -> None:
+        """Fetches and sends what an execution lacks; for a thread of its own, as it may take long.
+
+        Raises:
+            SiteFailed: it couldn't be sent just now.
+        """
+        intent = self._mirror.intent(execution_id)
+        if intent is None or self._mirror.has(execution_id, spool.CANCEL):
+            self._missing.pop(execution_id, None)
+            return
+        try:
+            transfer.download(self._mirror, intent, self._around.networks, self._around.download)
+            wanted = {
+                digest: path for digest, path in self._missing[execution_id].items() if digest not in self._arrived
+            }
+            if wanted:
+                self._send(intent, wanted)
+            self._arrived |= wanted.keys()
+        except FetchError as error:
+            self._end(execution_id, Status.FAILED, f"An input could not be downloaded. {error}")
+        except (Conflict, FileNotFoundError) as error:
+            self._end(execution_id, Status.FAILED, f"The execution could not be started: {error}")
+        except RemoteFileError as error:
+            words = {"kind": error.kind, "path": error.path, "detail": error.detail}
+            self._end(execution_id, Status.FAILED, starting.refused(self._around.site, words, self._names(intent)))
+        self._missing.pop(execution_id, None)
+
+    def _send(self, intent: Intent, wanted: Mapping[str, Path]) -> None:
+        # Accounts that share a login name share its directory, too.
+        lock = None
+        while lock is None:
+            lock = durable.lock(self._mirror.login_lock(intent.placement), 1.0)
+        try:
+            with self._way.connection(f"execution {intent.id}") as connection:
+                transfer.send(connection, self._way.directory("").removesuffix("/executions/"), wanted)
+        finally:
+            os.close(lock)
+
+    def _wrong(self, digests: Sequence[str]) -> None:
+        self._tries.update(digests)
+
+    def _names(self, intent: Intent) -> dict[str, str]:
+        names = {each.sha256: Path(each.target).name for each in intent.staged}
+        return names | {self._around.packages.of(intent.root)[0]: "The workflow"}
+
+    def _find(self, doubtful: Sequence[str]) -> None:
+        """Finds out whether executions that are to be cancelled were started: an answer may have been lost."""
+        wanted = {execution_id: {"log": None, "have": None} for execution_id in doubtful}
+        body = {
+            "executions": wanted,
+            "commands": {},
+            "wait": 0,
+            "news": None,
+            "settle": 0,
+            "quiet": True,
+            "log_room": 0,
+        }
+        answer = self._ask("look", body, doubtful[0])
+        for execution_id, told in (answer.get("executions") or {}).items():
+            if told.get("exists", True):
+                self._mirror.mark(execution_id, SENT)
+            else:
+                self._end(execution_id, Status.CANCELLED, "Cancelled on request before it began.")
+
+    def _cancel(self, sent: Sequence[str]) -> None:
+        now = time.monotonic()
+        wanted = [each for each in sent if self._mirror.has(each, spool.CANCEL)]
+        due = [each for each in wanted if now - self._asked.get(each, -_ASK_AGAIN) >= _ASK_AGAIN]
+        if due:
+            self._ask("cancel", {"ids": due}, due[0])
+        self._asked = {each: now if each in due else self._asked[each] for each in wanted}
+
+    def _bury(self) -> None:
+        dead = dict(self.looking.dead)
+        if not dead:
+            return
+        ends = {each: {"status": end.status.value, "reason": end.reason} for each, end in dead.items()}
+        answer = self._ask("bury", {"executions": ends}, next(iter(ends)), 120.0)
+        told = answer.get("executions") or {}
+        for execution_id, end in dead.items():
+            left = (told.get(execution_id) or {}).get("jobs_left") or []
+            reason = end.reason
+            if left:
+                reason += f" These are still there: {', '.join(map(str, left))}."
+            self._end(execution_id, end.status, reason)
+            self.looking.forget(execution_id)
+
+    def _follow(self, sent: Sequence[str]) -> None:
+        """Looks at once at what somebody has just begun to follow: the long look that is on its way doesn't know."""
+        followed = {each for each in sent if self._mirror.followed(each)}
+        new = sorted(followed - self._followed)
+        self._followed = followed
+        if not new:
+            return
+        with self._way.connection(f"execution {new[0]}") as connection:
+            asked = self.looking.body(new, 0, None)
+            answer = self._way.call(connection, "look", asked)
+            self.looking.take(asked, answer, connection, self._way.directory)
+
+    def _tidy(self) -> None:
+        """Removes from the site what has been kept long enough."""
+        days = self._around.settings.limits.keep_days
+        now = self._around.now()
+        if days is None or now < self._next_tidying:
+            return
+        self._next_tidying = now + _TIDY_EVERY
+        due = [
+            (ticket, execution_id)
+            for ticket, execution_id in Spool.tickets(self._account.kept)
+            if now - (self._account.kept / ticket).stat().st_mtime > days * _DAY
+        ]
+        for first in range(0, len(due), _BATCH):
+            batch = due[first : first + _BATCH]
+            body = {"ids": [execution_id for _, execution_id in batch], "content_days": days}
+            answer = self._ask("remove", body, batch[0][1], 600.0)
+            removed = set(answer.get("removed") or ())
+            for ticket, execution_id in batch:
+                if execution_id in removed:
+                    if self._mirror.execution(execution_id).is_dir():
+                        self._mirror.mark(execution_id, REMOVED)
+                    (self._account.kept / ticket).unlink(missing_ok=True)
+
+    def _ask(self, command: str, body: Mapping[str, JSON], execution_id: str, timeout: float = 60.0) -> dict[str, Any]:
+        with self._way.connection(f"execution {execution_id}") as connection:
+            return self._way.call(connection, command, body, timeout)
+
+    def _ended(self, execution_id: str, state: ExecutionState) -> None:
+        """Takes the end that the site told."""
+        intent = self._mirror.intent(execution_id)
+        if intent is not None:
+            self._mirror.finish(self._account, intent.ticket, execution_id, state, kept=True)
+
+    def _end(self, execution_id: str, status: Status, reason: str) -> None:
+        """Ends an execution here."""
+        intent = self._mirror.intent(execution_id)
+        ticket = intent.ticket if intent else ""
+        self._finish(ticket, execution_id, status, reason)
+
+    def _finish(self, ticket: str, execution_id: str, status: Status, reason: str) -> None:
+        state, now = self._mirror.state(execution_id), datetime.now(UTC)
+        log = LogWriter(self._mirror.execution(execution_id) / spool.LOG, self._around.log)
+        log.end(Level.WARN if status is Status.CANCELLED else Level.ERROR, reason)
+        log.close()
+        end = replace(state, status=status, reason=reason, ended_at=now, steps=finish(state.steps, status, now))
+        kept = self._mirror.has(execution_id, SENT)
+        self._mirror.finish(self._account, ticket, execution_id, end, kept=kept)

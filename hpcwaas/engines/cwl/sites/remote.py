@@ -1,0 +1,297 @@
+"""A site that is reached by SSH: its executions as the engine sees them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from hpcwaas.common import durable
+from hpcwaas.core.models import ExecutionState, Status
+from hpcwaas.core.site_models import Placement
+from hpcwaas.engines.cwl.inputs.job import Job, dump_order
+from hpcwaas.engines.cwl.sites import words
+from hpcwaas.engines.cwl.sites.agency import Agency
+from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, place, read_part, stamp_of
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
+from hpcwaas.engines.cwl.sites.courier import Couriers
+from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
+from hpcwaas.engines.cwl.sites.moves import Surroundings
+from hpcwaas.engines.cwl.sites.starting import kind_of
+from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.outputs import OutsideError
+from hpcwaas.engines.cwl.storage.spool import Spool
+from hpcwaas.engines.cwl.workflows.metadata import Slurm
+from hpcwaas.engines.cwl.workflows.snapshot import root_of
+from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_FOLLOW_AGAIN = 20.0
+"""Seconds after which it is noted again that somebody follows an execution."""
+
+
+class RemoteSite:
+    """One site. What it tells of executions it reads from its mirror; a courier keeps that up to date."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._mirror = around.mirror
+        self._couriers = Couriers(around)
+        self._following: dict[str, float] = {}
+
+    @property
+    def settings_name(self) -> str:
+        """Its title for people."""
+        return self._around.settings.title or self._around.site
+
+    def look(self) -> None:
+        """Takes up what has no courier. To be called every second or so."""
+        self._couriers.look()
+
+    def submit(self, execution_id: str, job: Job, owner: str) -> None:
+        placement = job.placement
+        assert placement is not None  # noqa: S101  (whoever calls has looked)
+        root = root_of(job.document)
+        staged = tuple(
+            Staged(f"{spool.UPLOADS}/{number}", each.sha256, each.target, each.unpack)
+            for number, each in enumerate(job.staged)
+        )
+        intent = Intent(
+            id=execution_id,
+            ticket=Spool.new_ticket(execution_id),
+            owner=owner,
+            placement=placement,
+            root=str(root),
+            document=str(job.document.relative_to(root)),
+            fragment=job.fragment,
+            steps=job.steps,
+            staged=staged,
+            downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
+            slurm=job.slurm or Slurm(),
+            time=job.time,
+            remarks=job.remarks,
+        )
+
+        def fill(draft: Path) -> None:
+            durable.write(draft / spool.ORDER, dump_order(job.order).encode())
+            if staged:
+                (draft / spool.UPLOADS).mkdir()
+            for each, given in zip(staged, job.staged, strict=True):
+                if not given.source.exists():
+                    name = Path(given.target).name
+                    raise Conflict(
+                        f"The file {name}, an input of the execution, was deleted in the meantime. Upload it again."
+                    )
+                place(given.source, draft / each.place)
+
+        try:
+            self._mirror.submit(intent, fill)
+        except OSError as error:
+            full = error.errno in spool.FULL
+            detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
+            if self.stamp(execution_id, spool.STATE):
+                raise UncertainStart(detail) from error
+            raise Unavailable(detail, retry_after=60) from error
+        self._couriers.wake(self._mirror.account(placement))
+
+    def cancel(self, execution_id: str) -> None:
+        self._mirror.mark(execution_id, spool.CANCEL)
+        self._mirror.enqueue(execution_id)  # in case that its start broke off before
+        self._poke(execution_id)
+
+    def resume(self, execution_id: str) -> None:
+        if kind_of(self._around.settings.runner.command) != "toil":
+            raise Conflict(
+                f"The runner of the site {self.settings_name} can't go on where an execution failed. Trigger a new one."
+            )
+        if not self._mirror.has(execution_id, SENT):
+            raise Conflict("The execution failed before it began. Trigger a new one.")
+        if self._mirror.has(execution_id, REMOVED):
+            raise Conflict(f"The execution's files on the site {self.settings_name} were removed. Trigger a new one.")
+        self._mirror.reopen(execution_id)
+        self._poke(execution_id)
+
+    def _account(self, execution_id: str) -> Account | None:
+        intent = self._mirror.intent(execution_id)
+        return self._mirror.account(intent.placement) if intent else None
+
+    def _poke(self, execution_id: str) -> None:
+        if account := self._account(execution_id):
+            account.poke()
+            self._couriers.wake(account)
+
+    def unbegun(self, execution_id: str) -> ExecutionState | None:
+        return None
+
+    def told(self, execution_id: str, state: ExecutionState) -> ExecutionState:
+        intent = self._mirror.intent(execution_id)
+        if intent is None:
+            return state
+        account = self._mirror.account(intent.placement)
+        sent = self._mirror.has(execution_id, SENT)
+        if silence := account.silence():
+            since = datetime.fromtimestamp(silence.since, UTC)
+            state = replace(state, stale_since=since)
+            if said := self._silence_words(silence, sent=sent):
+                return replace(state, reason=said)
+        if state.status is Status.PENDING and not sent and (account.queue / intent.ticket).exists():
+            return replace(state, reason=self._turn_words(account))
+        return state
+
+    def _silence_words(self, silence: Silence, *, sent: bool) -> str | None:
+        after = "The jobs go on." if sent else "The execution begins when that is over."
+        if silence.lasting:
+            return f"{silence.detail} {after}"
+        now = datetime.fromtimestamp(self._around.now(), UTC)
+        said = words.silence(self.settings_name, datetime.fromtimestamp(silence.since, UTC), now, sent=sent)
+        return f"{said} {silence.detail}" if said else None
+
+    def _turn_words(self, account: Account) -> str | None:
+        most = self._around.settings.limits.executions
+        if len(Spool.tickets(account.active)) < most:
+            return None
+        return (
+            f"The execution waits for its turn: no more than {most} executions of an account are on the site "
+            f"{self.settings_name} at the same time."
+        )
+
+    def stamp(self, execution_id: str, name: str) -> Stamp | None:
+        return stamp_of(self._mirror.execution(execution_id) / name)
+
+    def read(self, execution_id: str, name: str, offset: int = 0, size: int = -1) -> bytes:
+        return read_part(self._mirror.execution(execution_id) / name, offset, size)
+
+    def follow(self, execution_id: str) -> None:
+        now = time.monotonic()
+        if now - self._following.get(execution_id, -_FOLLOW_AGAIN) < _FOLLOW_AGAIN:
+            return
+        self._following = {each: at for each, at in self._following.items() if now - at < _FOLLOW_AGAIN}
+        self._following[execution_id] = now
+        if not self._mirror.execution(execution_id).is_dir() or self._mirror.state(execution_id).status.over:
+            return
+        self._mirror.mark(execution_id, FOLLOWED)
+        self._poke(execution_id)
+
+    def open_output(self, execution_id: str, path: str) -> OpenOutput | None:
+        with contextlib.ExitStack() as stack, self._said(execution_id, path):
+            agency, connection, directory = self._reach(stack, execution_id)
+            found = agency.call(connection, "stat", {"id": execution_id, "path": path}, 60.0)
+            if found["kind"] == "directory":
+                return None
+            if found["kind"] == "outside":
+                raise OutsideError(path)
+            if found["kind"] == "missing":
+                raise RemoteFileError("missing", path, "")
+            stream = connection.open(f"{directory}/outputs/{path}")
+            modified = datetime.fromtimestamp(float(found["mtime"]), UTC)
+            return OpenOutput(_Kept(stream, stack.pop_all()), int(found["size"]), modified)
+
+    def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
+        with contextlib.ExitStack() as stack, self._said(execution_id, path):
+            agency, connection, _ = self._reach(stack, execution_id)
+            body = {"id": execution_id, "path": path, "kind": kind}
+            pieces = agency.stream(connection, "pack", body)
+            first = next(pieces, b"")
+            return _rest(first, pieces, stack.pop_all())
+
+    def _reach(self, stack: contextlib.ExitStack, execution_id: str) -> tuple[Agency, Connection, str]:
+        intent = self._mirror.intent(execution_id)
+        if intent is None or self._mirror.has(execution_id, REMOVED):
+            raise NotFound(
+                f"The execution's files on the site {self.settings_name} were removed: they are kept for "
+                f"{self._around.settings.limits.keep_days} days after its end."
+            )
+        connection = stack.enter_context(self._around.connections.of(intent.placement, f"execution {execution_id}"))
+        agency = Agency(self._around.site, self._around.settings, self._mirror.account(intent.placement))
+        directory = self._mirror.state(execution_id).directory
+        return agency, connection, directory or f"{agency.work_dir}/executions/{execution_id}"
+
+    @contextlib.contextmanager
+    def _said(self, execution_id: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except RemoteFileError as error:
+            name = f"The file {path} of the outputs"
+            if error.kind == "missing":
+                raise NotFound(
+                    f"{name} is gone: it was removed on the site {self.settings_name}, or its file system was purged."
+                ) from error
+            raise Conflict(f"{name} can't be read on the site {self.settings_name}: {error.detail}") from error
+
+    def problems(self) -> Sequence[str]:
+        found = []
+        for account in self._mirror.unfinished():
+            with contextlib.suppress(FileNotFoundError):
+                user = account.placement().user
+                if silence := account.silence():
+                    minutes = words.duration(max(0.0, self._around.now() - silence.since))
+                    found.append(
+                        f"The site {self._around.site} couldn't be used for the account {user} for {minutes}: "
+                        f"{silence.detail}"
+                    )
+        return found
+
+    def silent_since(self) -> datetime | None:
+        """Since when it hasn't answered to anybody; None when it does, or nobody has asked."""
+        silences = [account.silence() for account in self._mirror.unfinished()]
+        if not silences or any(silence is None or silence.lasting for silence in silences):
+            return None
+        return datetime.fromtimestamp(min(silence.since for silence in silences if silence), UTC)
+
+    def heard(self, placement: Placement) -> None:
+        """Says that an account can be used after all: whoever waits tries again."""
+        account = self._mirror.account(placement)
+        if account.directory.is_dir() and account.unfinished():
+            account.poke()
+            self._couriers.wake(account)
+
+    def close(self) -> None:
+        self._couriers.close()
+
+
+class _Kept(io.RawIOBase, BinaryIO):
+    """A file of a site together with its connection."""
+
+    def __init__(self, stream: BinaryIO, stack: contextlib.ExitStack) -> None:
+        super().__init__()
+        self._stream = stream
+        self._stack = stack
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._stream.read(size)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        content = self._stream.read(memoryview(buffer).nbytes)
+        memoryview(buffer).cast("B")[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._stream.close()
+            self._stack.close()
+
+
+def _rest(first: bytes, pieces: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[bytes]:
+    with stack:
+        yield first
+        yield from pieces

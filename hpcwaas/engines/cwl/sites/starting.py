@@ -1,0 +1,106 @@
+"""What a site is asked to run, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
+from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.site_settings import SiteSettings
+
+COMMENT = "hpcwaas:"
+"""Begins the comment by which jobs are known on the site; the execution's id follows."""
+
+_TOIL, _CWLTOOL = "toil-cwl-runner", "cwltool"
+
+
+def kind_of(command: Sequence[str]) -> str:
+    """Which runner a command is: `toil`, `cwltool` or `other`."""
+    names = [Path(word).name for word in command]
+    if _TOIL in names:
+        return "toil"
+    return "cwltool" if _CWLTOOL in names else "other"
+
+
+def request(
+    settings: SiteSettings,
+    intent: Intent,
+    workflow: str,
+    staged: Sequence[Staged],
+    attempt: int,
+    *,
+    prologue: str | None,
+    log: int,
+) -> dict[str, JSON]:
+    """What the agent is told of an execution.
+
+    Args:
+        workflow: digest of its package.
+        log: most bytes of its log.
+    """
+    slurm = intent.slurm
+    return {
+        "version": 1,
+        "id": intent.id,
+        "attempt": attempt,
+        "document": f"workflows/{workflow}/{intent.document}",
+        "fragment": intent.fragment,
+        "steps": [{"name": step.name, "label": step.label} for step in intent.steps],
+        "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
+        "command": list(settings.runner.command),
+        "arguments": list(settings.runner.arguments),
+        "kind": kind_of(settings.runner.command),
+        "scheduler": settings.scheduler,
+        "leader": settings.leader,
+        "slurm": {
+            "partition": slurm.partition,
+            "account": slurm.account,
+            "time": slurm.time,
+            "cores": slurm.cores,
+            "memory_mib": slurm.memory,
+            "nodes": slurm.nodes,
+        },
+        "comment": f"{COMMENT}{intent.id}",
+        "prologue": prologue,
+        "environment": {},
+        "time": intent.time,
+        "log": log,
+        "resume": attempt > 1,
+    }
+
+
+def job(mirror: Mirror, execution_id: str) -> JSON:
+    """The CWL input object of an execution."""
+    return json.loads((mirror.execution(execution_id) / spool.ORDER).read_bytes())
+
+
+def refused(site: str, error: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
+    """Why something can't be on a site, for the user.
+
+    Args:
+        error: as the agent says it: `kind`, `path`, `detail`.
+        names: what contents are called, by their digests.
+    """
+    kind, detail = str(error.get("kind")), str(error.get("detail") or "").rstrip(".")
+    path = str(error.get("path") or "")
+    path = (names or {}).get(path, path)
+    said = f": {detail}" if detail else ""
+    where = f"{path} on {site}" if path else site
+    match kind:
+        case "full":
+            return (
+                f"There is no room for {where}: the disk is full, or the quota of the account is used up{said}. Make "
+                "room there, then trigger the execution again."
+            )
+        case "denied":
+            return f"The account may not use {where}{said}. Ask the site's support about its permissions."
+        case "read-only":
+            return f"The file system of {where} can only be read at present{said}. Try again later."
+        case "missing":
+            return f"{where} is missing{said}." if path else f"Something is missing on {site}{said}."
+        case _:
+            return f"The execution could not be started on {site}{said}."

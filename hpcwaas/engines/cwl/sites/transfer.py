@@ -1,0 +1,122 @@
+"""Brings to a site what executions need there: contents by their digests, never twice to the same account."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from hpcwaas.common import durable
+from hpcwaas.engines.cwl.inputs.fetch import fetch
+from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.run.runner import FETCH_TIMEOUT
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
+from hpcwaas.engines.cwl.sites.mirror import DOWNLOADS, Intent, Mirror, Staged
+from hpcwaas.errors import Conflict
+
+
+class Packages:
+    """The workflows in the form in which they go to sites: one archive for each version, always with the same bytes.
+
+    Args:
+        directory: where they are kept; made when missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self.of = lru_cache(maxsize=256)(self._of)
+
+    def _of(self, root: str) -> tuple[str, Path]:
+        """The digest and the place of the archive of a workflow's files."""
+        with self._lock:
+            content = _tar(Path(root))
+            digest = hashlib.sha256(content).hexdigest()
+            path = self._directory / f"{digest}.tar"
+            if not path.exists():
+                durable.replace_among_others(path, content)
+            return digest, path
+
+
+def _tar(root: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(root.rglob("*")):
+            info = tarfile.TarInfo(str(path.relative_to(root)))
+            if path.is_dir():
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(info)
+            elif path.is_file():
+                info.size = path.stat().st_size
+                info.mode = 0o555 if os.access(path, os.X_OK) else 0o444
+                with path.open("rb") as file:
+                    archive.addfile(info, file)
+    return buffer.getvalue()
+
+
+def download(mirror: Mirror, intent: Intent, networks: Networks | None, most: int) -> tuple[Staged, ...]:
+    """Fetches what users named by addresses, as far as that isn't done, by the same rules as for executions here.
+
+    Args:
+        most: bytes that one file may have.
+
+    Raises:
+        FetchError: one can't be had, or must not.
+        OSError: the disk of the service is full or broken.
+    """
+    found = []
+    directory = mirror.execution(intent.id)
+    for number, (url, target) in enumerate(intent.downloads):
+        place = f"{DOWNLOADS}/{number}"
+        file = directory / place
+        if not file.exists():
+            if networks is None:
+                raise Conflict("Input files can't be URLs any more (setting cwl.http_inputs).")
+            file.parent.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=file.parent) as draft:
+                fetch(url, Path(draft) / "file", most, FETCH_TIMEOUT, networks.permit)
+                (Path(draft) / "file").replace(file)
+        found.append(Staged(place, _digest(file), target))
+    return tuple(found)
+
+
+def downloaded(mirror: Mirror, intent: Intent) -> tuple[Staged, ...] | None:
+    """What `download` has fetched; None when something is missing."""
+    directory = mirror.execution(intent.id)
+    places = [f"{DOWNLOADS}/{number}" for number in range(len(intent.downloads))]
+    if not all((directory / place).exists() for place in places):
+        return None
+    return tuple(
+        Staged(place, _digest(directory / place), target)
+        for place, (_, target) in zip(places, intent.downloads, strict=True)
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def send(connection: Connection, work_dir: str, missing: Mapping[str, Path]) -> None:
+    """Sends contents, going on with what an earlier attempt left. The agent verifies them afterwards.
+
+    Args:
+        missing: their places here, by their digests.
+
+    Raises:
+        SiteFailed: the connection was cut.
+        RemoteFileError: the site can't take it: its `path` is the name of the file here.
+        FileNotFoundError: somebody removed it here.
+    """
+    for digest, path in missing.items():
+        try:
+            connection.put(path, f"{work_dir}/content/{digest}.part")
+        except RemoteFileError as error:
+            raise RemoteFileError(error.kind, digest, error.detail) from error

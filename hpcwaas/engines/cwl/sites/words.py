@@ -1,0 +1,158 @@
+"""How an execution on a site stands, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from hpcwaas.core.models import ExecutionState, Step, StepStatus
+from hpcwaas.core.site_models import Job
+
+WAITING = frozenset(
+    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+)
+"""States of Slurm's jobs that haven't begun."""
+
+RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
+"""States of those that have, and haven't ended."""
+
+_HELD = {
+    "JobHeldUser": "it is held by the user; `scontrol release {id}` lets it go",
+    "JobHeldAdmin": "the site's administrators hold it",
+    "JobHoldMaxRequeue": "it was started again too often and is held; ask the site's administrators",
+    "launch failed requeued held": "it couldn't be started and is held; ask the site's administrators",
+}
+_SECONDS = 60
+
+
+def state_of(job: Job) -> str:
+    """The one word of a job's state: Slurm adds who cancelled it, or a sign."""
+    return job.state.split()[0].rstrip("+") if job.state.split() else ""
+
+
+def over(job: Job) -> bool:
+    """Whether a job has ended."""
+    return state_of(job) not in WAITING | RUNNING
+
+
+def job_words(job: Job) -> str:
+    """What there is to say of a job that hasn't succeeded: `Slurm job 48213 waits, reason Priority`."""
+    name = f"Slurm job {job.id}"
+    state = state_of(job)
+    reason = job.reason if job.reason not in (None, "", "None") else None
+    if state in ("REQUEUED", "REQUEUE_FED") or (state == "PENDING" and reason == "BeginTime" and job.started_at):
+        return f"{name} was put back into the queue by Slurm and will be started again"
+    if state in ("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"):
+        return f"{name} was put back into the queue and is held; ask the site's administrators"
+    if state == "PENDING" and reason in _HELD:
+        return f"{name} waits: {_HELD[reason].format(id=job.id)}"
+    if state in WAITING:
+        return f"{name} waits" + (f", reason {reason}" if reason else "")
+    if state == "SUSPENDED":
+        return f"{name} is suspended" + (f" on {job.node}" if job.node else "")
+    if state in RUNNING:
+        return f"{name} runs" + (f" on {job.node}" if job.node else "")
+    return f"{name} {end_words(job)}"
+
+
+def end_words(job: Job) -> str:
+    """How a job ended, behind its name: `was ended by the time limit of 1:00:00`."""
+    state = state_of(job)
+    detail = job.reason if job.reason not in (None, "", "None", state) else None
+    by = job.state.partition(" by ")[2]
+    place = f" {job.node}" if job.node else ""
+    words = {
+        "COMPLETED": "has ended",
+        "TIMEOUT": "was ended by the time limit" + (f" of {detail}" if detail and ":" in detail else ""),
+        "DEADLINE": "was ended because its deadline had passed",
+        "OUT_OF_MEMORY": f"used {detail} (OUT_OF_MEMORY)"
+        if detail and " of " in detail
+        else "used more memory than it had asked for (OUT_OF_MEMORY)",
+        "NODE_FAIL": f"was ended by a failure of its node{place} (NODE_FAIL)",
+        "BOOT_FAIL": f"couldn't begin: its node{place} didn't start (BOOT_FAIL)",
+        "PREEMPTED": "had to give way to a job of higher priority (PREEMPTED)",
+        "REVOKED": "was taken back by Slurm (REVOKED)",
+        "LAUNCH_FAILED": "couldn't be started on its node (LAUNCH_FAILED)",
+        "RECONFIG_FAIL": "couldn't be started: its node couldn't be prepared (RECONFIG_FAIL)",
+        "CANCELLED": "was cancelled on the site" + (f" by {by}" if by else ""),
+        "FAILED": "failed" + (f" ({detail})" if detail else ""),
+    }
+    return words.get(state, f"ended as {state or 'unknown'}")
+
+
+def step_words(steps: Sequence[Step], jobs: Mapping[str, Sequence[Job]]) -> str | None:
+    """What the step that matters most does: one whose jobs wait, before one whose jobs run.
+
+    Args:
+        jobs: of each step, by its name; those that have been replaced by others are left out.
+    """
+    found: list[tuple[int, int, str]] = []
+    for number, step in enumerate(steps, 1):
+        unfinished = [job for job in jobs.get(step.name, ()) if not over(job)]
+        if not unfinished or step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED):
+            continue
+        waits = [job for job in unfinished if state_of(job) in WAITING]
+        words = _several(unfinished, waits) if len(unfinished) > 1 else job_words(unfinished[0])
+        place = f"step {number} of {len(steps)} ({step.name}): " if len(steps) > 1 else ""
+        found.append((0 if waits else 1, number, f"{place}{words}"))
+    return min(found)[2] if found else None
+
+
+def _several(unfinished: Sequence[Job], waits: Sequence[Job]) -> str:
+    runs = len(unfinished) - len(waits)
+    if not waits:
+        return f"{runs} Slurm jobs run"
+    reasons = sorted({job.reason for job in waits if job.reason not in (None, "", "None")}, key=str)
+    reason = f", reason {', '.join(str(each) for each in reasons)}" if reasons else ""
+    first = f"{len(waits)} of {len(unfinished)} Slurm jobs wait{reason}"
+    return f"{first}; {runs} run" if runs else first
+
+
+def describe(state: ExecutionState, jobs: Mapping[str, Sequence[Job]], leader: Job | None = None) -> str | None:
+    """Why an execution that isn't over stands as it does; None when there is nothing to say.
+
+    Args:
+        leader: the job in which the runner itself runs.
+    """
+    if words := step_words(state.steps, jobs):
+        return words
+    if leader is not None and not over(leader):
+        return job_words(leader)
+    return None
+
+
+def failure(reason: str | None, jobs: Sequence[Job]) -> str | None:
+    """Why an execution failed, with what Slurm did to its jobs: that says more than a runner's exit status.
+
+    Args:
+        reason: as it is known without.
+        jobs: of the execution.
+    """
+    ended = [job for job in jobs if over(job) and state_of(job) not in ("COMPLETED", "FAILED")]
+    told = [job_words(job) for job in ended if not reason or job.id not in reason or state_of(job) not in reason]
+    if not told:
+        return reason
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    return f"{told[0]}{more}." + (f" {reason}" if reason else "")
+
+
+def silence(site: str, since: datetime, now: datetime, *, sent: bool) -> str | None:
+    """That a login node doesn't answer; None for the first moments.
+
+    Args:
+        sent: whether the execution is there already.
+    """
+    seconds = (now - since).total_seconds()
+    if seconds < _SECONDS:
+        return None
+    after = "the jobs go on" if sent else "the execution begins when it does"
+    return f"The login node of {site} hasn't answered for {duration(seconds)}; {after}."
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size * (2 if unit != "minute" else 1):
+            number = int(seconds // size)
+            return f"{number} {unit}{'' if number == 1 else 's'}"
+    return f"{int(seconds)} seconds"
