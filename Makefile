@@ -32,7 +32,7 @@ help: ## show this list
 demo: $(VENV)/.installed ## set up, and show the whole job: key, workflows, trigger, follow, outputs
 	@bash examples/demo.sh
 
-demo-site: $(VENV)/.installed ## the same on a site: a Slurm of one node behind an SSH server, started for it; as root, with packages of Debian
+demo-site: $(VENV)/.installed $(TOIL)/.installed ## the same on a site: a Slurm of one node behind an SSH server, started for it; as root, with packages of Debian
 	@$(VENV)/bin/python -m examples.slurm.one_node bash examples/slurm/demo.sh
 
 run: $(VENV)/.installed ## set up, and start the service for yourself on this machine
@@ -95,8 +95,10 @@ clean: ## remove everything that make has made
 	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What runs on a site is started by other accounts, too: its Python has to be one that everybody may start.
+$(TOIL)/bin/python: FIRST := /usr/bin/python3
 $(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(TOOLS)/bin/python:
-	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
+	@for python in $(or $(PYTHON),$(FIRST) python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
 	    "$$python" -m venv --clear $(@D:/bin=) && exit; \

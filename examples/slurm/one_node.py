@@ -71,7 +71,7 @@ class OneNode:
             raise CannotStartError("This needs root: it makes accounts, and starts servers that run jobs for them.")
         self.directory = directory
         self.port, controller, node, database = free_ports(4)
-        self.sshd_options: dict[str, str] = {}
+        self.sshd_options = {"Subsystem": "sftp /usr/lib/openssh/sftp-server"}
         self.environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "SLURM_CONF": str(directory / "slurm.conf")}
         self.environment["MYSQL_UNIX_PORT"] = str(directory / "database.sock")
         self._names = names

@@ -109,7 +109,7 @@ class EngineConformance:
         reference = world.start(world.quick, world.quick_inputs)
         assert world.engine.state(reference).status in (Status.PENDING, Status.RUNNING, Status.SUCCEEDED)
         state = world.ended(reference)
-        assert state.status is Status.SUCCEEDED
+        assert state.status is Status.SUCCEEDED, (state.reason, world.engine.log(reference, ALL, 0, None).entries)
         assert state.started_at is not None
         assert state.ended_at is not None
         assert state.started_at <= state.ended_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 import secrets
 import shutil
@@ -16,7 +17,8 @@ import yaml
 
 from examples.slurm.logins import Login
 from examples.slurm.one_node import OneNode
-from tests.e2e.processes import BIN, Service
+from hpcwaas.vault.keyring import Keyring
+from tests.e2e.processes import Service
 from tests.service import PASSWORDS, Client, as_user
 
 ROOT = Path(__file__).parents[2]
@@ -41,21 +43,20 @@ class Site(OneNode):
         """The account of another."""
         return self.logins[1]
 
-    def settings(self, runner: str = "cwltool", **changes: Any) -> dict[str, Any]:
+    def settings(self, kind: str = "cwltool", /, **changes: Any) -> dict[str, Any]:
         """What an operator writes of it.
 
         Args:
-            runner: `cwltool` or `toil`; both are found by the prologue, as are the tools of the examples.
+            kind: of the runner, `cwltool` or `toil`. Both are found by the prologue: Toil brings cwltool along.
         """
-        prologue = self.directory / f"{runner}.sh"
-        places = [TOIL, BIN] if runner == "toil" else [BIN]
-        prologue.write_text(f"export PATH={':'.join(map(str, places))}:$PATH\n")
+        prologue = self.directory / "prologue.sh"
+        prologue.write_text(f"export PATH={TOIL}:$PATH\n")
         return {
             "title": "Laptop",
             "host": self.host,
             "host_keys": [self.host_key],
             "prologue": str(prologue),
-            "runner": RUNNERS[runner],
+            "runner": RUNNERS[kind],
             "slurm": {"partition": "main", "time": "00:10:00"},
             **changes,
         }
@@ -133,6 +134,19 @@ class SiteService(Service):
     def as_user(self, name: str) -> Client:
         """A user of it."""
         return as_user(self.url, name)
+
+    def start_on(self, client: Client, site: str, workflow: str, **inputs: Any) -> str:
+        """Starts an execution on a site, and gives its path."""
+        answer = client("POST", f"/workflows/{workflow}", json={"inputs": inputs, "site": site})
+        assert answer.status_code == 201, answer.text
+        return answer.headers["Location"]
+
+    def private_key(self, key: str) -> str:
+        """What only the vault knows."""
+        keyring = Keyring([base64.b64decode(self.settings["vault"]["key"])])
+        with self.database() as database:
+            (sealed,) = database.execute("SELECT ciphertext FROM secrets WHERE key_id = ?", (key,)).fetchone()
+        return str(json.loads(keyring.open(key, sealed))["privateKey"])
 
     def connect(self, user: str, site: str, login: Login) -> str:
         """Lets a user use an account: makes a key, and lets it in there. Gives the key's id."""
