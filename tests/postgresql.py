@@ -90,10 +90,10 @@ class PostgreSQL:
                 stderr=log,
                 **self._as(),
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
-                psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=2).close()
+                psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=10).close()
                 return
             except psycopg.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -104,7 +104,7 @@ class PostgreSQL:
         """Ends the server; by default at once, with all its connections."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(90)
             self._process = None
 
     def _run(self, program: str, *arguments: str | Path) -> None:

@@ -38,7 +38,7 @@ class Replay:
 
     def send(self, row: Row) -> Answer:
         """Sends a row; where the recording shows a log or a status that takes time to come, as soon as it is there."""
-        recorded, deadline = row["response"], time.monotonic() + 20
+        recorded, deadline = row["response"], time.monotonic() + 60
         while True:
             answer = self._send(row["request"])
             if self._arrived(row, answer) or time.monotonic() > deadline:
@@ -63,7 +63,7 @@ class Replay:
         path: str = request["path"]
         for recorded, ours in self._ids.items():
             path = path.replace(recorded, ours)
-        connection = http.client.HTTPConnection(self._host, timeout=30)
+        connection = http.client.HTTPConnection(self._host, timeout=90)
         began = time.monotonic()
         try:
             connection.putrequest(request["method"], path, skip_accept_encoding=True)

@@ -51,7 +51,7 @@ class Client:
         assert answer.status_code == 201, answer.text
         return answer.headers["Location"]
 
-    def finished(self, path: str, within: float = 30) -> Any:
+    def finished(self, path: str, within: float = 90) -> Any:
         """Waits for the end of an execution and returns it."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -97,7 +97,7 @@ def serving(settings: Settings, connections: Connections | None = None, **option
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(timeout=30)
+            thread.join(timeout=90)
             assert not thread.is_alive(), "the service didn't stop"
 
 

@@ -10,17 +10,17 @@ from typing import Any
 from hpcwaas.core.models import Level
 
 
-def wait(watched: Any, reference: str, levels: Level, start: int, timeout: float) -> None:
-    """Waits until `watched.watch` calls, or time has run out."""
+def wait(watched: Any, reference: str, levels: Level, start: int, timeout: float) -> bool:
+    """Waits until `watched.watch` calls, or time has run out; whether it called."""
     news = threading.Event()
     end = watched.watch(reference, levels, start, news.set)
     try:
-        news.wait(timeout)
+        return news.wait(timeout)
     finally:
         end()
 
 
-def until(condition: Callable[[], bool], within: float = 20) -> None:
+def until(condition: Callable[[], bool], within: float = 60) -> None:
     """Waits until something is so."""
     deadline = time.monotonic() + within
     while not condition():

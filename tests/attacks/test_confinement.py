@@ -19,7 +19,6 @@ from tests.attacks.ordinary import ACCOUNT
 from tests.attacks.shared_service import SECRETS, SharedService, alices, attack, attacks, serving, text
 from tests.e2e.processes import eventually
 
-pytestmark = pytest.mark.timeout(120)
 PROBE = Path(__file__).with_name("probe.py")
 
 
@@ -86,7 +85,7 @@ class Scene:
 def scene() -> Iterator[Scene]:
     with serving() as service:
         scene = Scene(service, alices(service))
-        eventually(lambda: len(scene.processes()) == 6, 30)
+        eventually(lambda: len(scene.processes()) == 6)
         yield scene
 
 

@@ -8,8 +8,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from hpcwaas.engines.cwl.confinement import landlock
 from tests.attacks.ordinary import give, ordinary
 from tests.attacks.shared_service import SharedService, alices, serving
@@ -26,8 +24,6 @@ from tests.attacks.test_confinement import (
 )
 from tests.e2e.processes import BIN, eventually
 
-pytestmark = pytest.mark.timeout(180)
-
 LANDLOCK = "444,445,446"
 NAMESPACES = {"x86_64": "272,435", "aarch64": "97,435"}[platform.machine()]
 
@@ -39,7 +35,7 @@ def lesser(missing: str) -> tuple[str, ...]:
 
 def in_use(service: SharedService) -> Scene:
     scene = Scene(service, alices(service))
-    eventually(lambda: "tool of alice" in scene.processes(), 30)
+    eventually(lambda: "tool of alice" in scene.processes())
     return scene
 
 
@@ -81,7 +77,7 @@ def test_without_landlock_a_shared_service_does_not_start(tmp_path: Path) -> Non
 def test_without_confinement_it_says_so_and_everything_is_open() -> None:
     with serving({"cwl": {"confinement": "none"}}, before=lesser(LANDLOCK)) as service:
         ready = partial(service.operator, "GET", "/health/ready")
-        eventually(lambda: "Executions are not confined" in ready().text, 30)
+        eventually(lambda: "Executions are not confined" in ready().text)
         assert (ready().status_code, ready().json()["status"]) == (200, "degraded")
         found = probe(in_use(service))
     assert {"read vault.key", "write database", "read upload of alice"} <= set(

@@ -10,8 +10,6 @@ import pytest
 from tests.e2e.processes import Service, eventually
 from tests.service import Client
 
-pytestmark = pytest.mark.timeout(120)
-
 STORED = 2_000_000
 INPUTS = 20_000
 TOO_MUCH = STORED + 100_000

@@ -13,8 +13,6 @@ import requests
 from tests.e2e.processes import Service, eventually
 from tests.service import PASSWORDS, Client, as_user
 
-pytestmark = pytest.mark.timeout(120)
-
 TOOL = "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: 'true'\ninputs: {}\noutputs: []\n"
 KEYS = """\
 cwlVersion: v1.2

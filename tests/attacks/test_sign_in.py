@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -257,7 +256,7 @@ def test_time_does_not_tell_who_there_is(here: Place) -> None:
             answer = requests.get(f"{here.service.url}/whoami", headers={"Authorization": f"Basic {given}"}, timeout=30)
             taken.append(time.monotonic() - started)
             assert (answer.status_code, answer.json()["detail"]) == (401, "Credentials are missing or wrong.")
-        return statistics.median(taken)
+        return min(taken)  # what a busy machine adds isn't theirs
 
     known, sso, unknown = (seconds(name) for name in ("root", "alice", "nobody-of-this-name"))
     assert max(known, sso, unknown) < 5 * min(known, sso, unknown)
@@ -275,19 +274,18 @@ def test_suspending_ends_everything_in_the_running_service(here: Place) -> None:
     tokens = (session, robot, bearer)
     assert [here.service.whoami(token).status_code for token in tokens] == [200, 200, 200]
     execution = here.call(session, "POST", "/workflows/sleeper", json={"inputs": {}}).headers["Location"]
-    eventually(lambda: here.call(session, "GET", execution).json()["status"] == "RUNNING", 30)
+    eventually(lambda: here.call(session, "GET", execution).json()["status"] == "RUNNING")
 
     done = here.process.command("user", "suspend", claims["preferred_username"])
     assert done.returncode == 0, done.stderr
     assert "the service ends 1 execution" in done.stdout
-    eventually(lambda: [here.service.whoami(token).status_code for token in tokens] == [401] * 3, 5)
+    eventually(lambda: [here.service.whoami(token).status_code for token in tokens] == [401] * 3)
     with here.process.database() as database:
         eventually(
             lambda: (
                 database.execute("SELECT status FROM executions WHERE id = ?", [execution.split("/")[-1]]).fetchone()
                 == ("CANCELLED",)
-            ),
-            20,
+            )
         )
     assert not [each for each in here.process.strangers() if "sleep" in each.name()]
     browser = here.service.browser(HTML)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -193,26 +193,33 @@ def test_ctrl_c_stops_following_and_not_the_execution(alice: Any, service: Any) 
     assert service.sent("DELETE", "/") == []
 
 
+AT_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+)
+
+
+@contextlib.contextmanager
+def at_terminal(*arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Starts the command at a terminal of its own; gives our end of that."""
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-c", AT_TERMINAL, *WAAS, *arguments]
+    with subprocess.Popen(
+        line, env=os.environ | variables, start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            os.close(ours)
+
+
 def terminal(*arguments: str, columns: int = 100) -> tuple[int, str]:
     """Runs the command at a terminal; the exit code and all that appears on it."""
-    child, descriptor = pty.fork()
-    if child == 0:
-        os.environ.update(TERM="xterm", COLUMNS=str(columns), NO_COLOR="1")
-        os.execv(WAAS[0], [*WAAS, *arguments])  # noqa: S606
     shown = b""
-    limit = time.monotonic() + 30
-    while time.monotonic() < limit:
-        if not select.select([descriptor], [], [], 0.5)[0]:
-            continue
-        try:
-            chunk = os.read(descriptor, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        shown += chunk
-    os.close(descriptor)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+    with at_terminal(*arguments, TERM="xterm", COLUMNS=str(columns), NO_COLOR="1") as (process, descriptor):
+        while chunk := _read(descriptor):
+            shown += chunk
+        return process.wait(60), shown.decode()
 
 
 def test_at_a_terminal_the_steps_are_drawn(alice: Any, service: Any) -> None:
@@ -275,17 +282,14 @@ def test_at_a_terminal_an_answer_of_another_form_is_no_trace(alice: Any, service
 
 
 def test_at_a_terminal_the_password_is_asked_for(home: Any, service: Any) -> None:
-    child, descriptor = pty.fork()
-    if child == 0:
-        os.execv(WAAS[0], [*WAAS, "workflows", "list", "-u", "alice", "--api_url", service.url])  # noqa: S606
     shown = b""
-    while b"Password of alice: " not in shown:
-        shown += os.read(descriptor, 1000)
-    os.write(descriptor, b"alicepw\n")
-    while chunk := _read(descriptor):
-        shown += chunk
-    os.close(descriptor)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with at_terminal("workflows", "list", "-u", "alice", "--api_url", service.url) as (process, descriptor):
+        while b"Password of alice: " not in shown:
+            shown += os.read(descriptor, 1000)
+        os.write(descriptor, b"alicepw\n")
+        while chunk := _read(descriptor):
+            shown += chunk
+        assert process.wait(60) == 0
     assert b"alicepw" not in shown
     assert b"AliceOnly" in shown
 

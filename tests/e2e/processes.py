@@ -74,7 +74,7 @@ class Service:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
 
     def start(self) -> Service:
@@ -97,7 +97,7 @@ class Service:
     def wait_until_ready(self) -> Service:
         """Waits until the service that was started last is ready."""
         seen = self._seen
-        eventually(lambda: b"Ready at" in self.log.read_bytes()[seen:] or self._died(), 30)
+        eventually(lambda: b"Ready at" in self.log.read_bytes()[seen:] or self._died(), 90)
         found = re.search(r"Ready at (http://([^\s\"]+))", self.log.read_bytes()[seen:].decode())
         assert found, self.log.read_text()
         self.url, self.address = found[1], found[2]
@@ -110,7 +110,7 @@ class Service:
         """Stops the service in order, and waits until everything that it started without being asked is gone."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
         if not list((self.data / "cwl").glob("active/*")) + list((self.data / "cwl").glob("queue/*")):
             eventually(lambda: not self.processes())
 
@@ -121,7 +121,7 @@ class Service:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             if self.process is not None:
-                self.process.wait(20)
+                self.process.wait(60)
             time.sleep(0.05)
 
     def strangers(self) -> list[psutil.Process]:
@@ -165,7 +165,7 @@ class Service:
             with contextlib.suppress(psutil.Error):
                 victim.send_signal(signal.SIGKILL)
         if "master" in kinds and self.process is not None:
-            self.process.wait(10)
+            self.process.wait(60)
 
     @property
     def token(self) -> str:
@@ -180,7 +180,7 @@ class Service:
     def waas(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs `waas` to its end."""
         with self.waas_started(*arguments, **variables) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def waas_started(self, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
@@ -204,7 +204,7 @@ class Service:
             yield connection
 
 
-def eventually(condition: Callable[[], object], seconds: float = 15, pause: float = 0.02) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60, pause: float = 0.02) -> None:
     """Waits for something to become true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -18,8 +18,6 @@ DATA = EXAMPLES / "data"
 BIN = Path(sys.executable).parent
 SVG = "{http://www.w3.org/2000/svg}"
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def cwltool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     # A tool is started as `python3`: the one that runs the tests.

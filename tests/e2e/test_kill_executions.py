@@ -30,8 +30,6 @@ DATA = Path(__file__).parent.parent / "data" / "run"
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 SETTINGS = CWLSettings.model_validate({"max_running": 2, "limits": {"cores": 1}})
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def job(script: str) -> Job:
     return Job(DATA / "script.cwl", None, {"script": script}, (), (), (StepDeclaration("shell"),))

@@ -10,8 +10,6 @@ import pytest
 
 from tests.e2e.processes import SCRIPT, Service, eventually, log_text
 
-pytestmark = pytest.mark.timeout(90)
-
 SAYS = """\
 cwlVersion: v1.2
 class: CommandLineTool

@@ -15,7 +15,6 @@ import pytest
 from tests.e2e.processes import Service
 from tests.service import PASSWORDS, as_user
 
-pytestmark = pytest.mark.timeout(150)
 EACH = 50
 AT_ONCE = 2
 

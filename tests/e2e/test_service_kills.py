@@ -18,8 +18,6 @@ import requests
 from tests.e2e.processes import Service, eventually, log_text
 from tests.service import Client
 
-pytestmark = pytest.mark.timeout(120)
-
 ROUNDS = (("worker",), ("launcher",), ("master",), ("worker", "master"), ("worker", "master", "launcher"))
 
 

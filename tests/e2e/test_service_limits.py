@@ -16,8 +16,6 @@ from hpcwaas.engines.cwl.storage.trees import disk_use
 from tests.e2e.processes import Service, eventually, log_text
 from tests.service import PASSWORDS, Client, as_user
 
-pytestmark = pytest.mark.timeout(120)
-
 MIB = 1 << 20
 LIMITS = {"log": 8 * MIB, "disk": 128 * MIB, "memory": 256 * MIB}
 

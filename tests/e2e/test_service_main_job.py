@@ -12,7 +12,6 @@ import yaml
 
 from tests.e2e.processes import Service, eventually
 
-pytestmark = pytest.mark.timeout(90)
 DATA = Path(__file__).parents[2] / "examples" / "data"
 
 

@@ -19,8 +19,6 @@ from hpcwaas.vault.keyring import Keyring
 from tests.e2e.processes import Service, eventually, log_text
 from tests.service import Client
 
-pytestmark = pytest.mark.timeout(120)
-
 PASSWORDS = {"alice": "Wolkenkuckucksheim 42", "bob": "n0t:even/this+one"}
 WRONG = "Rumpelstilzchen-0815"
 SHOW = "env >&2; for p in self $PPID; do tr '\\0' '\\n' < /proc/$p/environ >&2; done; echo shown >&2"

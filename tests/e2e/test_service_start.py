@@ -14,7 +14,6 @@ import pytest
 
 from tests.e2e.processes import Service
 
-pytestmark = pytest.mark.timeout(60)
 LOCAL = ("-l", "127.0.0.1:0")
 
 

@@ -13,8 +13,6 @@ import requests
 from tests.e2e.processes import Service, eventually
 from tests.simulators.vault import Fault, Vault, vault_server
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def vault() -> Iterator[Vault]:

@@ -19,7 +19,6 @@ from tests.key_marks import marks
 from tests.service import Client
 from tests.simulators.vault import Fault, Vault, vault_server
 
-pytestmark = pytest.mark.timeout(120)
 KINDS: tuple[dict[str, str], ...] = ({}, {"type": "rsa"}, {"type": "ecdsa"})
 
 

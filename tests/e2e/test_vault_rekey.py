@@ -13,8 +13,6 @@ import pytest
 
 from tests.e2e.processes import Service
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:

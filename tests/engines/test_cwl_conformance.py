@@ -29,8 +29,6 @@ DATA = Path(__file__).parent.parent / "data" / "conformance"
 CATALOGUE = DATA / "catalogue"
 CASES: list[dict[str, Any]] = yaml.safe_load((DATA / "cases.yaml").read_text("utf-8"))
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @dataclass(frozen=True)
 class Results:

@@ -36,8 +36,6 @@ from tests.waiting import until
 
 MIB = 1 << 20
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:

@@ -17,8 +17,6 @@ from hpcwaas.errors import Conflict, NotFound
 from tests.engines.cwl_bench import ALL, DATA, Bench
 from tests.waiting import until, wait
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_two_steps_run_with_times_log_and_outputs(bench: Bench) -> None:
     reference = bench.start("two-steps", {"text": "größer"}, "write", "count")

@@ -16,8 +16,6 @@ from hpcwaas.errors import Conflict, NotFound
 from tests.engines.cwl_bench import Bench
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_staged_files_are_read_only_inputs(bench: Bench, tmp_path: Path) -> None:
     source = tmp_path / "upload"

@@ -13,8 +13,6 @@ from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.engines.cwl.storage import spool
 from tests.engines.cwl_bench import Bench
 
-pytestmark = pytest.mark.timeout(120)
-
 FILL = "cat /dev/zero > big.txt 2>/dev/null"
 
 

@@ -19,8 +19,6 @@ from hpcwaas.engines.cwl.run.deliverable import Tidier
 from hpcwaas.engines.cwl.storage.trees import remove_tree
 from tests.engines.cwl_bench import DATA, Bench
 
-pytestmark = pytest.mark.timeout(120)
-
 EVERYTHING = r"""
 mkdir -p out/sub out/deep
 echo plain > out/plain.txt; echo other > other.dat; echo top > a.txt

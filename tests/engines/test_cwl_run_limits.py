@@ -10,8 +10,6 @@ import pytest
 from hpcwaas.core.models import Status
 from tests.engines.cwl_bench import ALL, Bench
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:

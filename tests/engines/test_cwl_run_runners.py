@@ -11,8 +11,6 @@ import pytest
 from hpcwaas.core.models import Level, Status
 from tests.engines.cwl_bench import DATA, Bench
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_javascript_runs_without_node_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = tmp_path / "bin"

@@ -69,13 +69,13 @@ class Simulator(Controls):
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(60):
             raise TimeoutError("the simulator doesn't start")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._loop.call_soon_threadsafe(self._serving.cancel)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def down(self) -> None:
         """Refuses connections until `up`."""
@@ -84,6 +84,10 @@ class Simulator(Controls):
     def up(self) -> None:
         """Serves again after `down`."""
         self._command("up")
+
+    def hurry(self, reference: str) -> None:
+        """Lets an execution do now what it would do later, its end included."""
+        self._loop.call_soon_threadsafe(self.executions.all[reference.rpartition("@")[2]].hurry)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner, contextlib.suppress(asyncio.CancelledError):
@@ -119,7 +123,7 @@ class SimulatorProcess(Controls):
 
     def __exit__(self, *exception: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
     def _command(self, name: str, **arguments: JSON) -> Any:
         request = urllib.request.Request(f"{self.url}/simulator/{name}", dumps(arguments).encode())  # noqa: S310

@@ -38,7 +38,7 @@ pid_file = "{home}/pid"
 work_dir = "{home}"
 """
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def eventually(condition: Callable[[], object], seconds: float) -> float:

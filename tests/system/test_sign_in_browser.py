@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.processes import eventually
 from tests.system.signing_in import OTHERS_REDIRECT, Place, place, query
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 OVER = "isn't known here"
 

@@ -18,7 +18,7 @@ CONTRACT = yaml.safe_load(resource("openapi.yaml").read_text(encoding="utf-8"))
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-browser" / "bin" / "python"
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def test_a_user_tries_an_operation_out(tmp_path: Path) -> None:

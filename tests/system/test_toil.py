@@ -34,7 +34,7 @@ ARGUMENTS = (
     "--logColors=False",
 )
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")

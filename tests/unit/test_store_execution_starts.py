@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.errors import Conflict, NotFound
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
+from tests.at_once import at_once
 from tests.unit.executions import START, execution
 
 
@@ -53,7 +53,7 @@ class TestIdempotency:
         assert len(store.unfinished()) == 1
 
 
-def _add_many(url: str, results: multiprocessing.Queue[list[tuple[str, bool]]]) -> None:
+def add_many(url: str) -> list[tuple[str, bool]]:
     database = Database(url)
     store = ExecutionStore(database)
     added = []
@@ -61,20 +61,12 @@ def _add_many(url: str, results: multiprocessing.Queue[list[tuple[str, bool]]]) 
         found, created = store.add(execution(created_at=datetime.now(UTC)), (f"key-{number}", "f"))
         store.save_state(found.id, ExecutionState(Status.RUNNING))
         added.append((found.id, created))
-    results.put(added)
     database.close()
+    return added
 
 
 def test_processes_with_the_same_keys_make_each_execution_once(store: ExecutionStore, store_url: str) -> None:
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    processes = [context.Process(target=_add_many, args=(store_url, results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    added = [results.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join(timeout=10)
-    assert [process.exitcode for process in processes] == [0] * 4
+    added = at_once(add_many, [[store_url]] * 4)
     for same_key in zip(*added, strict=True):
         assert len({found for found, _ in same_key}) == 1
         assert sum(created for _, created in same_key) == 1

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import json
-import multiprocessing
 import os
 import stat
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from hpcwaas.store.secrets import SecretStore
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.keyring import Keyring, KeySource, WrongKey, add_key, load_keys
 from hpcwaas.vault.settings import VaultSettings
+from tests.at_once import at_once
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 
@@ -298,45 +298,25 @@ class TestLoadKey:
             load_key(None, tmp_path / "nowhere" / "vault.key")
 
     def test_processes_that_race_get_the_same(self, tmp_path: Path) -> None:
-        context = multiprocessing.get_context("fork")
-        for attempt in range(5):
-            barrier, keys = context.Barrier(6), context.Queue()
-            arguments = (tmp_path / f"{attempt}.key", barrier, keys)
-            processes = [context.Process(target=_load, args=arguments) for _ in range(6)]
-            for process in processes:
-                process.start()
-            assert len({keys.get(timeout=30) for _ in processes}) == 1
-            for process in processes:
-                process.join(timeout=10)
+        found = at_once(first_keys, [[[str(tmp_path / f"{attempt}.key") for attempt in range(5)]]] * 6)
+        assert all(len(set(keys)) == 1 for keys in zip(*found, strict=True))
 
 
-def _load(path: Path, barrier: multiprocessing.synchronize.Barrier, keys: multiprocessing.Queue[str]) -> None:
-    barrier.wait()
-    keys.put(load_key(None, path)[0])
+def first_keys(paths: list[str]) -> list[str]:
+    return [load_key(None, Path(path))[0] for path in paths]
 
 
-def _start(
-    url: str, key: bytes, barrier: multiprocessing.synchronize.Barrier, refused: multiprocessing.Queue[bool]
-) -> None:
+def refuses(url: str, key: str) -> bool:
     database = Database(url)
-    barrier.wait()
     try:
-        EmbeddedVault(SecretStore(database), lambda: Keyring([key]))
-        refused.put(False)
+        EmbeddedVault(SecretStore(database), lambda: Keyring([base64.b64decode(key)]))
+        return False
     except ConfigurationError:
-        refused.put(True)
-    database.close()
+        return True
+    finally:
+        database.close()
 
 
 def test_of_processes_that_first_start_with_different_keys_one_key_wins(database: Database, store_url: str) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier, refused = context.Barrier(4), context.Queue()
-    processes = [
-        context.Process(target=_start, args=(store_url, key, barrier, refused))
-        for key in (KEY, OTHER_KEY, KEY, OTHER_KEY)
-    ]
-    for process in processes:
-        process.start()
-    assert sorted(refused.get(timeout=30) for _ in processes) == [False, False, True, True]
-    for process in processes:
-        process.join(timeout=10)
+    keys = [base64.b64encode(key).decode() for key in (KEY, OTHER_KEY, KEY, OTHER_KEY)]
+    assert sorted(at_once(refuses, [(store_url, key) for key in keys])) == [False, False, True, True]

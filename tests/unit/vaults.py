@@ -45,7 +45,7 @@ class Made:
         return vault
 
 
-def eventually(condition: Callable[[], object], seconds: float = 8) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

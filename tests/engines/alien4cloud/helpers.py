@@ -29,7 +29,7 @@ def start(engine: Alien4CloudEngine, workflow: str = f"{RUN}exec_job", id_: str 
     return engine.start(id_ or str(uuid.uuid4()), details, engine.prepare(details, inputs, lambda _: None))
 
 
-def until(engine: Engine, reference: str, *statuses: Status, timeout: float = 10) -> ExecutionState:
+def until(engine: Engine, reference: str, *statuses: Status, timeout: float = 60) -> ExecutionState:
     deadline = time.monotonic() + timeout
     while (state := engine.state(reference)).status not in statuses:
         assert time.monotonic() < deadline, state
@@ -37,16 +37,17 @@ def until(engine: Engine, reference: str, *statuses: Status, timeout: float = 10
     return state
 
 
-def wait(engine: Engine, reference: str, start: int, timeout: float) -> None:
-    """Waits for a log entry at `start`, or for the end."""
+def wait(engine: Engine, reference: str, start: int, timeout: float) -> bool:
+    """Waits for a log entry at `start`, or for the end; whether it came in time."""
     woken = threading.Event()
     end = engine.watch(reference, ALL, start, woken.set)
-    woken.wait(timeout)
+    came = woken.wait(timeout)
     end()
     end()
+    return came
 
 
-def whole_log(engine: Engine, reference: str, timeout: float = 15) -> LogPage:
+def whole_log(engine: Engine, reference: str, timeout: float = 90) -> LogPage:
     deadline = time.monotonic() + timeout
     while not (page := engine.log(reference, ALL, 0, None)).over:
         assert time.monotonic() < deadline, page

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,9 +11,17 @@ import pytest
 from hpcwaas.core.models import Status, StepStatus
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, made, start, until, wait, whole_log
+from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, made, start, until, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_faults import Fault, Kind
+from tests.waiting import until as eventually
+
+
+def answers(engine: Alien4CloudEngine) -> bool:
+    """Whether it lists the workflows; a failure answers for all for a while."""
+    with contextlib.suppress(ServiceError):
+        return len(engine.workflows()) == 4
+    return False
 
 
 def test_one_login_for_all_when_the_session_expires(engine: Alien4CloudEngine, simulator: Simulator) -> None:
@@ -64,15 +72,14 @@ def test_endless_403(engine: Alien4CloudEngine, simulator: Simulator) -> None:
 def test_no_text_of_the_other_side_reaches_the_user(
     simulator: Simulator, make: Make, kind: Kind, error: type[ServiceError]
 ) -> None:
-    engine = make(simulator, read_timeout=0.3)
+    engine = make(simulator, read_timeout=0.3 if kind == "hang" else 30)
     simulator.fault(Fault(kind, "applications/search", seconds=5))
     with pytest.raises(error) as caught:
         engine.workflows()
     assert "Alien4Cloud" in caught.value.detail
     assert not any(word in caught.value.detail for word in ("html", "nginx", "java", "org.", "\tat"))
     simulator.heal()
-    time.sleep(0.3)  # a failure answers for all for so long
-    assert len(engine.workflows()) == 4
+    eventually(lambda: answers(engine))
 
 
 @pytest.mark.parametrize("kind", ["reset", "cut", "html"])
@@ -91,25 +98,21 @@ def test_lost_events_are_made_up_for(
 
 
 def test_a_restart_during_an_execution(engine: Alien4CloudEngine, simulator: Simulator) -> None:
-    reference = start(engine)
+    reference = start(engine, f"{RUN}slow_job")
     until(engine, reference, Status.RUNNING)
     simulator.restart(0.5)
-    assert until(engine, reference, Status.SUCCEEDED).outputs == {"result": "result-of-exec_job"}
+    simulator.hurry(reference)
+    assert until(engine, reference, Status.SUCCEEDED).outputs == {"result": "result-of-slow_job"}
     assert [entry.index for entry in whole_log(engine, reference).entries] == list(range(5))
-    deadline = time.monotonic() + 10
-    while not simulator.subscriptions():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: simulator.subscriptions() > 0)
 
 
 def test_close_ends_all_threads(simulator: Simulator, make: Make) -> None:
     engine = make(simulator)
     reference = start(engine, f"{RUN}slow_job")
-    follower = threading.Thread(target=wait, args=(engine, reference, 1000, 30))
-    follower.start()
-    time.sleep(0.5)
-    began = time.monotonic()
+    woken = threading.Event()
+    end = engine.watch(reference, ALL, 1000, woken.set)
     engine.close()
-    follower.join(2)
-    assert time.monotonic() - began < 2
+    assert woken.wait(60)
+    end()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("alien4cloud-")] == []

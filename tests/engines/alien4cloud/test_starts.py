@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, made, start, un
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_faults import Fault, Kind
 from tests.simulators.alien4cloud_worlds import recorded
+from tests.waiting import until as eventually
 
 
 def test_a_start_takes_few_calls(engine: Alien4CloudEngine, simulator: Simulator) -> None:
@@ -90,7 +90,7 @@ def test_nothing_is_started_twice_under_one_id(
     simulator.heal()
     first.close()
     second = make(simulator, tmp_path)  # after a crash, say
-    time.sleep(0.3)
+    eventually(lambda: len(simulator.executions.known()) == 2)
     found = start(second, id_="two")
     assert found not in (reference, "")
     assert start(second, id_="two") == found
