@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import pwd
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hpcwaas.command.main import main
 from hpcwaas.configuration.settings import Settings
 from tests.signing_in import DEVICE_GRANT, Command, encoded, query, shown_token, sso_service
 from tests.simulators.oidc import OIDCSimulator
+from tests.waiting import until
 
 pytest_plugins = "tests.signing_in_fixtures"
 
@@ -36,14 +36,18 @@ def recorded(settings: Settings) -> list[Any]:
     return [act for act in lines(settings) if act["operation"] != "strangers"]
 
 
-def strangers(settings: Settings) -> dict[str, int]:
-    """What was counted of whom the service doesn't know, after the last of it has been recorded."""
-    time.sleep(0.5)
-    counts: Counter[str] = Counter()
-    for act in lines(settings):
-        if act["operation"] == "strangers":
-            counts.update(act["requests"])
-    return dict(counts)
+def strangers(settings: Settings, requests: int) -> dict[str, int]:
+    """What was counted of whom the service doesn't know, after so much of it has been recorded."""
+
+    def counted() -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for act in lines(settings):
+            if act["operation"] == "strangers":
+                counts.update(act["requests"])
+        return counts
+
+    until(lambda: counted().total() >= requests)
+    return dict(counted())
 
 
 def test_signing_in_and_out_by_the_provider(idp: OIDCSimulator, tmp_path: Path) -> None:
@@ -65,7 +69,7 @@ def test_signing_in_and_out_by_the_provider(idp: OIDCSimulator, tmp_path: Path) 
             ("alice", session, "logout", 204),
         ]
         assert session.startswith("session ")
-        assert strangers(service.settings) == {"authorize 400": 1, "confirmLogin 303": 1, "issueToken 400": 1}
+        assert strangers(service.settings, 3) == {"authorize 400": 1, "confirmLogin 303": 1, "issueToken 400": 1}
         text = service.settings.audit_file.read_text()
         secrets = [*query(callback).values(), shown_token(page.text), tokens["access_token"], tokens["refresh_token"]]
         assert [secret for secret in secrets if secret in text or encoded(secret) in text] == []
@@ -82,7 +86,7 @@ def test_a_machine_that_waits_is_recorded_when_it_is_let_in(idp: OIDCSimulator, 
         assert [(act["who"], act["operation"], act["result"]) for act in acts] == [
             ("bob-of-the-provider", "authorize", 200)
         ]
-        assert strangers(service.settings) == {"startDevice 200": 1, "activate 303": 1}
+        assert strangers(service.settings, 2) == {"startDevice 200": 1, "activate 303": 1}
         text = service.settings.audit_file.read_text()
         assert device["device_code"] not in text
         assert device["user_code"] not in text
@@ -93,7 +97,7 @@ def test_a_command_that_brings_a_wrong_secret(idp: OIDCSimulator, tmp_path: Path
         command = Command()
         form = command.exchange(service.browser().leave_for(command), code_verifier="w" * 43)
         service.token(**form)
-        assert strangers(service.settings) == {"confirmLogin 303": 1, "issueToken 400": 1}
+        assert strangers(service.settings, 2) == {"confirmLogin 303": 1, "issueToken 400": 1}
         assert form["code"] not in service.settings.audit_file.read_text()
 
 

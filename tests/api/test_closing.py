@@ -120,6 +120,7 @@ def test_an_operator_closes_any_and_others_none(alice: Client, alien4cloud: Simu
 def test_one_without_a_trace_is_closed(alice: Client, alien4cloud: Simulator) -> None:
     path = alice.trigger(f"{RUN}slow_job")
     execution = list(alien4cloud.executions.all.values())[-1]
+    wait_for(lambda: execution.known)
     time.sleep(0.8)
     assert alice("GET", path).json()["started_at"] is not None  # Alien4Cloud has it on record, and then hasn't
     execution.known = False

@@ -56,7 +56,7 @@ def intent(store: ExecutionStore, workflow_id: str, **inputs: object) -> Executi
 
 
 def ended(parts: Services, execution_id: str) -> Execution:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (execution := parts.executions.get(ALICE, execution_id)).state.status.over:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -111,7 +111,7 @@ def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Services,
     catalogue = cwl_section(settings).catalogue
     assert catalogue
     (catalogue / "echo.cwl").unlink()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while "echo" in {each.id for each in parts.catalogue.page(ALICE, None, None, None)[0].workflows}:
         assert time.monotonic() < deadline
         time.sleep(0.1)

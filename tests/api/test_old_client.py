@@ -158,16 +158,17 @@ def test_executions_logs(waas: Old) -> None:
 
 
 def test_executions_logs_follow_gives_the_service_a_rest(waas: Old, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{HANDLERS}._OLD_CLIENT_RESTS", 1.5)
+    monkeypatch.setattr(f"{HANDLERS}._OLD_CLIENT_RESTS", 50)
     execution = waas.trigger(SHORT)
     waas.ended(execution)
     asked = time.monotonic()
     lines = len(waas.logs(execution)["logs"])
-    assert time.monotonic() - asked < 1.4  # what there is comes at once
+    assert time.monotonic() - asked < 40  # what there is comes at once
+    monkeypatch.setattr(f"{HANDLERS}._OLD_CLIENT_RESTS", 1.5)
     for _ in range(2):
         asked = time.monotonic()
         assert waas.logs(execution, start=lines)["logs"] == []
-        assert 1.45 < time.monotonic() - asked < 10
+        assert 1.45 < time.monotonic() - asked < 40
 
 
 def test_executions_logs_follow_is_answered_before_it_gives_up(waas: Old, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +177,7 @@ def test_executions_logs_follow_is_answered_before_it_gives_up(waas: Old, monkey
     asked = time.monotonic()
     page = waas.logs(execution)
     assert (page["logs"], page["total_results"], page["from"]) == ([], 0, 0)
-    assert 0.55 < time.monotonic() - asked < 10
+    assert 0.55 < time.monotonic() - asked < 40
     waas("DELETE", f"/executions/{execution}", status=202)
 
 

@@ -4,14 +4,12 @@ delays nothing of the other."""
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from tests.service import CATALOGUE, Client, as_user, make_settings, serving
 from tests.simulators.alien4cloud import Simulator
@@ -21,8 +19,8 @@ from tests.simulators.alien4cloud_worlds import recorded
 from tests.waiting import until
 
 RUN = "RecApp1@5de4279f-d629-47ca-ac92-586a8cc534fd@"
-PATIENT = 3.5
-"""Seconds that an answer may take: engines are waited for for 2 of them."""
+FROZEN = Fault("hang", seconds=600)
+"""Longer than the engine waits, and that is longer than `Client` does: what comes has not waited for it."""
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def alien4cloud() -> Iterator[Simulator]:
 
 
 def settings(directory: Path, alien4cloud: Simulator | None, *, cwl: bool = True) -> Any:
-    quick = {"connect_timeout": 1, "read_timeout": 20, "cache_seconds": 0.05}
+    quick = {"connect_timeout": 1, "read_timeout": 120, "cache_seconds": 0.05}
     catalogue = directory / "catalogue"
     catalogue.mkdir(exist_ok=True)
     for name in ("echo.cwl", "slow.cwl"):
@@ -49,10 +47,10 @@ def alice(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Client]:
         yield as_user(url, "alice")
 
 
-def timed(user: Client, method: str, path: str, **arguments: Any) -> tuple[requests.Response, float]:
-    began = time.monotonic()
-    answer = user(method, path, **arguments)
-    return answer, time.monotonic() - began
+def thaw(alien4cloud: Simulator) -> None:
+    """Lets go of whoever waits."""
+    alien4cloud.heal()
+    alien4cloud.disconnect()
 
 
 def has_begun(user: Client, path: str) -> bool:
@@ -70,7 +68,7 @@ def listed(user: Client) -> dict[str, str]:
 def test_one_list_and_each_execution_belongs_to_the_engine_that_started_it(
     alice: Client, alien4cloud: Simulator
 ) -> None:
-    until(lambda: "warnings" not in alice("GET", "/workflows").json(), 60)  # a busy machine describes workflows slowly
+    until(lambda: "warnings" not in alice("GET", "/workflows").json())  # a busy machine describes workflows slowly
     workflows = alice("GET", "/workflows").json()
     ids = [each["id"] for each in workflows["workflows"]]
     assert ids == sorted(ids)
@@ -112,24 +110,20 @@ def test_health_shows_each(alice: Client, alien4cloud: Simulator) -> None:
 def test_an_engine_that_never_answered_hides_and_delays_nothing_of_the_other(
     frozen: bool, alien4cloud: Simulator, tmp_path: Path
 ) -> None:
-    alien4cloud.fault(Fault("hang", seconds=60)) if frozen else alien4cloud.down()
+    alien4cloud.fault(FROZEN) if frozen else alien4cloud.down()
     with serving(settings(tmp_path, alien4cloud)) as url:
         alice = as_user(url, "alice")
-        alice("GET", "/workflows")  # while the service is young, it waits a little longer
-        for number in range(3):
-            answer, took = timed(alice, "GET", "/workflows")
+        for _ in range(3):
+            answer = alice("GET", "/workflows")
             assert answer.status_code == 200
             assert {each["engine"] for each in answer.json()["workflows"]} == {"cwl"}
             (missing,) = answer.json()["warnings"]
             assert missing.startswith("The workflows of the engine `alien4cloud` are missing. ")
-            assert took < (PATIENT if number == 0 else 1.5)
-        shown, took = timed(alice, "GET", "/workflows/echo")
-        assert (shown.status_code, took < 1) == (200, True)
-        started, took = timed(alice, "POST", "/workflows/echo", json={"inputs": {"message": "hello"}})
-        assert (started.status_code, took < 2) == (201, True)
-        assert alice.finished(started.headers["Location"])["status"] == "SUCCEEDED"
-        answer, took = timed(alice, "GET", "/executions")
-        assert (len(answer.json()["executions"]), took < PATIENT) == (1, True)
+        assert alice("GET", "/workflows/echo").status_code == 200
+        assert alice.finished(alice.trigger("echo", message="hello"))["status"] == "SUCCEEDED"
+        assert len(alice("GET", "/executions").json()["executions"]) == 1
+        if frozen:
+            thaw(alien4cloud)
 
 
 def test_what_runs_elsewhere_delays_nothing_when_its_engine_freezes(alice: Client, alien4cloud: Simulator) -> None:
@@ -137,15 +131,12 @@ def test_what_runs_elsewhere_delays_nothing_when_its_engine_freezes(alice: Clien
     wait_for(lambda: all(has_begun(alice, path) for path in there))
     assert f"{RUN}slow_job" in listed(alice)
     alien4cloud.disconnect()
-    alien4cloud.fault(Fault("hang", seconds=60))
+    alien4cloud.fault(FROZEN)
     here = alice.trigger("echo", message="hello")
-    answer, took = timed(alice, "GET", "/workflows")
-    assert {each["engine"] for each in answer.json()["workflows"]} == {"cwl", "alien4cloud"}
-    assert took < PATIENT
-    answer, took = timed(alice, "GET", "/executions")
-    assert len(answer.json()["executions"]) == 4
-    assert took < PATIENT
-    assert alice.finished(here, within=10)["status"] == "SUCCEEDED"
+    assert set(listed(alice).values()) == {"cwl", "alien4cloud"}
+    assert len(alice("GET", "/executions").json()["executions"]) == 4
+    assert alice.finished(here)["status"] == "SUCCEEDED"
+    thaw(alien4cloud)
 
 
 def test_an_execution_waits_for_its_engine_whatever_else_is_configured(alien4cloud: Simulator, tmp_path: Path) -> None:

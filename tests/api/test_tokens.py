@@ -232,7 +232,7 @@ def test_its_last_use_is_recorded(alice: Client) -> None:
     assert token["last_used_at"] is None
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert by(alice, f"Bearer {token['token']}")("GET", "/workflows").status_code == 200
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         (shown,) = [item for item in alice("GET", "/tokens").json()["tokens"] if item["id"] == token["id"]]
         if shown["last_used_at"] is not None:

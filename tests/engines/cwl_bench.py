@@ -44,7 +44,7 @@ class Bench:
     def shell(self, script: str) -> str:
         return self.start("shell", {"script": script})
 
-    def end(self, reference: str, timeout: float = 30) -> ExecutionState:
+    def end(self, reference: str, timeout: float = 90) -> ExecutionState:
         wait(self.executions, reference, Level(0), 0, timeout)
         state = self.executions.state(reference)
         assert state.status.over, state

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import login, wait_for
+from tests.simulators.alien4cloud_executions import OVER
 from tests.simulators.alien4cloud_state import Workflow
 from tests.simulators.alien4cloud_worlds import recorded
 
@@ -85,7 +86,7 @@ class Replay:
         body = request["body"]
         text = None if body is None else self.translated(body if isinstance(body, str) else json.dumps(body))
         url = self.simulator.url + self.translated(request["path"])
-        answer = requests.request(request["method"], url, headers=headers, data=text, allow_redirects=False, timeout=10)
+        answer = requests.request(request["method"], url, headers=headers, data=text, allow_redirects=False, timeout=60)
         self.answers[name] = answer
         recorded_body = recording["response"]["body"]
         if "/workflows/" in request["path"] and request["method"] == "POST" and recorded_body["error"] is None:
@@ -130,28 +131,35 @@ def alice_may_deploy(replay: Replay) -> None:
     replay.simulator.world.environments[RUN_1].roles["alice"].append("DEPLOYMENT_MANAGER")
 
 
-OVER = last_is("SUCCEEDED", "FAILED", "CANCELLED")
+def over(replay: Replay) -> None:
+    """Lets all that were launched end."""
+    for execution in list(replay.simulator.executions.all):
+        replay.simulator.hurry(execution)
+    last_is("SUCCEEDED", "FAILED", "CANCELLED")(replay)
+    wait_for(lambda: all(each.status in OVER for each in replay.simulator.executions.all.values()))
+
+
 STORY: tuple[str | Callable[[Replay], None], ...] = (
     *("auth-0", "auth-1", "apps-0", "apps-1[0-2]", "apps-2", "envs-0", "envs-1[0-3]", "envs-2"),
     *("depl-0", "depl-1[0-4]", "depl-2", "depl-30", "depl-31"),
     *("wf-01", "exec-01", last_is("RUNNING"), "exec-02", last_has_task, "tasks-01", "wfexec-01"),
-    *(OVER, "exec-03", "tasks-02", "depl-34", "wf-02", "wfexec-02"),
-    *("wf-0[5-9]", "wf-03", OVER, "exec-04", "tasks-03", "wfexec-03"),
-    *("wf-04", last_is("RUNNING"), "cancel-01", "exec-05", OVER, "cancel-0[2-7]", "exec-06", "exec-07"),
-    *(unrecorded_launch, "cancel-08", "exec-08", OVER),
-    *("wf-10", "wf-1[2-9]", "wf-2", OVER, "exec-09", "exec-2", "exec-30", "exec-31", "logs-", "misc-"),
+    *(over, "exec-03", "tasks-02", "depl-34", "wf-02", "wfexec-02"),
+    *("wf-0[5-9]", "wf-03", over, "exec-04", "tasks-03", "wfexec-03"),
+    *("wf-04", last_is("RUNNING"), "cancel-01", "exec-05", over, "cancel-0[2-7]", "exec-06", "exec-07"),
+    *(unrecorded_launch, "cancel-08", "exec-08", over),
+    *("wf-10", "wf-1[2-9]", "wf-2", over, "exec-09", "exec-2", "exec-30", "exec-31", "logs-", "misc-"),
     *("tasks-04", "wfexec-04", "apps-1[3-7]", "auth-20", "auth-21", Replay.login),
     *(lambda replay: replay.simulator.orchestrator_down(), "cancel-20", "envs-3", "wf-30"),
     *(lambda replay: replay.simulator.heal(), "wf-11"),
     *(lambda replay: replay.simulator.expire_sessions(), "auth-4", Replay.login),
-    *("auth-30", "auth-3[1-6]", OVER, "roles-0[1-5]", alice_may_deploy, "roles-06"),
+    *("auth-30", "auth-3[1-6]", over, "roles-0[1-5]", alice_may_deploy, "roles-06"),
     *(lambda replay: replay.simulator.undeploy(RUN_2), "depl-15", "envs-14", "exec-32"),
 )
 
 
 @pytest.fixture(scope="module")
 def replay() -> Iterator[Replay]:
-    with Simulator(recorded(duration=0.8), lag=0.2, cancel_time=0.4) as simulator:
+    with Simulator(recorded(duration=4), lag=0.2, cancel_time=4) as simulator:
         replay = Replay(simulator)
         for scene in STORY:
             replay.play(scene)
@@ -268,7 +276,7 @@ def stomp(simulator: Simulator, *destinations: str, path: str = "latest/", cooki
     headers = {"Cookie": f"JSESSIONID={cookie}"}
     socket = connect(url, additional_headers=headers, subprotocols=[Subprotocol("v12.stomp")], ping_interval=None)
     socket.send("CONNECT\naccept-version:1.2\nhost:a\nheart-beat:0,0\n\n\0")
-    assert str(socket.recv(5)).startswith("CONNECTED\nversion:1.2\nheart-beat:0,0\n")
+    assert str(socket.recv(60)).startswith("CONNECTED\nversion:1.2\nheart-beat:0,0\n")
     before = simulator.subscriptions()
     for number, destination in enumerate(destinations):
         socket.send(f"SUBSCRIBE\nid:s{number}\ndestination:{destination}\n\n\0")
@@ -280,7 +288,7 @@ def events(socket: ClientConnection, last: str) -> list[str]:
     """Frames up to the one with the last kind of event."""
     frames: list[str] = []
     while not frames or last not in frames[-1]:
-        frames.append(str(socket.recv(5)))
+        frames.append(str(socket.recv(60)))
     return frames
 
 
@@ -306,7 +314,7 @@ def test_events_as_recorded(recording: str, workflow: str, last: str) -> None:
     session = RECORDINGS["ws-02-stomp-more"][recording]
     world = recorded(duration=0.2)
     if workflow == "slow_job":  # long enough to be cancelled in its step
-        slow = Workflow(name="slow_job", duration=2.0)
+        slow = Workflow(name="slow_job", duration=8.0)
         world.applications["RecApp1"].workflows = (slow,)
     deployment = world.active[RUN_1].id
     topic = session["topics"][0].replace("a284d14d-e51e-4355-9bc8-9ad32fb3b030", deployment)
@@ -318,7 +326,7 @@ def test_events_as_recorded(recording: str, workflow: str, last: str) -> None:
                 wait_for(lambda: simulator.executions.all[execution].tasks)
                 request = {"environmentId": RUN_1, "executionId": execution}
                 url = f"{simulator.url}/rest/latest/executions/cancel"
-                requests.post(url, json=request, cookies={"JSESSIONID": cookie}, timeout=5)
+                requests.post(url, json=request, cookies={"JSESSIONID": cookie}, timeout=60)
             frames = events(socket, last)
     expected = [frame for frame in session["frames"] if frame.startswith("MESSAGE")]
     assert [normal(frame) for frame in frames] == [normal(frame) for frame in expected]
@@ -332,7 +340,7 @@ def test_topics_are_open_to_all_and_wrong_ones_silent() -> None:
         with pytest.raises(InvalidStatus, match="401"):
             stomp(simulator, path="")
         stomp(simulator, path="v1/", cookie=login(simulator.url)).close()
-        answer = requests.get(f"{simulator.url}/rest/latest/alienEndPoint/info", timeout=5).json()
+        answer = requests.get(f"{simulator.url}/rest/latest/alienEndPoint/info", timeout=60).json()
         assert answer.keys() == RECORDINGS["ws-01-stomp-session"]["sockjs_info"]["body"].keys()
 
 
@@ -341,7 +349,7 @@ def test_missed_events_are_not_replayed() -> None:
         socket = stomp(simulator, "/topic/**")
         simulator.disconnect()
         with pytest.raises(ConnectionClosed):
-            socket.recv(5)
+            socket.recv(60)
         first = simulator.launch(RUN_1, "exec_job")
         wait_for(lambda: simulator.executions.all[first].status == "SUCCEEDED")
         with stomp(simulator, "/topic/**") as again:

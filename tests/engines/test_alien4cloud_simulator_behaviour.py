@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_pages_are_capped_and_the_rest_is_reachable() -> None:
         for start in (0, 1000):
             url = f"{simulator.url}/rest/latest/applications/search"
             body = {"from": start, "size": 5000, "filters": {"tags.name": ["hpcwaas-workflows"]}}
-            page = requests.post(url, json=body, cookies=cookies, timeout=5).json()["data"]
+            page = requests.post(url, json=body, cookies=cookies, timeout=60).json()["data"]
             assert page["totalResults"] == 1200
             seen += [one["id"] for one in page["data"]]
         assert len(set(seen)) == len(seen) == 1200
@@ -134,17 +135,18 @@ def test_failed_executions_resume_and_others_do_not(simulator: Simulator, api: A
 
 
 def test_sessions_end_when_idle_and_at_a_restart() -> None:
-    with Simulator(original(duration=0.1), session_life=0.1, lag=0.01) as simulator:
+    with Simulator(original(duration=0.1), session_life=600, lag=0.01) as simulator:
+        sessions = simulator._inner.sessions
 
         def code(cookie: str) -> Any:
             url = f"{simulator.url}/rest/latest/executions/search"
-            return (requests.get(url, cookies={"JSESSIONID": cookie}, timeout=5).json()["error"] or {}).get("code")
+            return (requests.get(url, cookies={"JSESSIONID": cookie}, timeout=60).json()["error"] or {}).get("code")
 
         cookie = login(simulator.url)
         for _ in range(5):
-            time.sleep(0.04)
+            sessions.age(400)
             assert code(cookie) is None
-        time.sleep(0.15)
+        sessions.age(601)
         assert code(cookie) == 100
         execution = simulator.launch("env-pub", "exec_job")
         cookie = login(simulator.url)
@@ -156,9 +158,9 @@ def test_sessions_end_when_idle_and_at_a_restart() -> None:
 def test_refuses_connections_while_down(simulator: Simulator) -> None:
     simulator.down()
     with pytest.raises(requests.ConnectionError, match="refused"):
-        requests.get(f"{simulator.url}/rest/auth/status", timeout=5)
+        requests.get(f"{simulator.url}/rest/auth/status", timeout=60)
     simulator.up()
-    assert requests.get(f"{simulator.url}/rest/auth/status", timeout=5).ok
+    assert requests.get(f"{simulator.url}/rest/auth/status", timeout=60).ok
 
 
 @pytest.mark.parametrize(
@@ -209,9 +211,9 @@ def test_dates_are_skewed_and_raw_ones_are_not() -> None:
         cookies = {"JSESSIONID": login(simulator.url)}
         url = f"{simulator.url}/rest/latest{LOGS}"
         body = {"filters": {"executionId": [execution]}}
-        line = requests.post(url, json=body, cookies=cookies, timeout=5).json()["data"]["data"][0]
-    assert 3590 < line["timestamp"] / 1000 - time.time() < 3610
-    assert line["rawtimestamp"].startswith(time.strftime("%Y-%m-%dT%H:", time.gmtime()))
+        line = requests.post(url, json=body, cookies=cookies, timeout=60).json()["data"]["data"][0]
+    assert 3400 < line["timestamp"] / 1000 - time.time() < 3610
+    assert abs((datetime.fromisoformat(line["rawtimestamp"]) - datetime.now(UTC)).total_seconds()) < 200
 
 
 def test_deleted_applications_fail_bulk_calls_whole(simulator: Simulator, api: Api) -> None:
@@ -229,19 +231,19 @@ def test_counts_calls_with_their_bodies(simulator: Simulator, api: Api) -> None:
     (call,) = simulator.calls()
     assert (call.method, call.path) == ("POST", f"/rest/latest{LAUNCH}")
     assert json.loads(call.body) == {"inputs": {"n": 3}}
-    assert abs(call.at - time.time()) < 5
+    assert abs(call.at - time.time()) < 200
 
 
 def test_runs_as_a_process() -> None:
     with SimulatorProcess("--port", "0", "--applications", "3", "--duration", "0.1", "--delay", "0.05") as simulator:
         form = {"username": "admin", "password": "admin"}
         session = requests.Session()
-        session.post(f"{simulator.url}/login", data=form, timeout=5)
+        session.post(f"{simulator.url}/login", data=form, timeout=60)
         started = time.monotonic()
-        answer = session.post(f"{simulator.url}/rest/latest/applications/search", json={}, timeout=5)
+        answer = session.post(f"{simulator.url}/rest/latest/applications/search", json={}, timeout=60)
         assert time.monotonic() - started >= 0.05
         assert [one["id"] for one in answer.json()["data"]["data"]] == ["App0000", "App0001", "App0002"]
         assert simulator.call_count() == 3
         simulator.restart(down=0.05)
-        assert session.get(f"{simulator.url}/rest/latest/executions/x", timeout=5).json()["error"]["code"] == 100
+        assert session.get(f"{simulator.url}/rest/latest/executions/x", timeout=60).json()["error"]["code"] == 100
     assert simulator.process.returncode is not None

@@ -62,7 +62,7 @@ def ended(bench: Bench) -> tuple[str, Path]:
 
 
 def eventually(condition: Any) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -314,7 +314,7 @@ def test_an_execution_meets_its_limit_of_time(bench: Bench) -> None:
             "time_limit."
         ),
     )
-    assert 5 < time.monotonic() - begin < 15
+    assert 5 < time.monotonic() - begin < 90
 
 
 DISK = "The execution wrote more than 8 MiB of files; the limit is the setting cwl.limits.disk."

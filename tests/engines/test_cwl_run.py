@@ -59,12 +59,10 @@ def test_starting_an_execution_again_starts_nothing(bench: Bench) -> None:
 
 
 def test_failure_names_the_step_and_what_it_said_last(bench: Bench) -> None:
-    begin = time.monotonic()
-    reference = bench.start("graph", {"seconds": [0.8, 0.8], "status": 3}, "sleeps", "never", "simulate", "after")
+    reference = bench.start("graph", {"seconds": [2, 2], "status": 3}, "sleeps", "never", "simulate", "after")
 
     state = bench.end(reference)
 
-    assert time.monotonic() - begin < 1.5  # both sleeps ran at the same time
     assert state.status is Status.FAILED
     assert state.reason == "Step simulate failed: exited with status 3: no convergence after 3 rounds"
     assert [step.status for step in state.steps] == [
@@ -74,6 +72,8 @@ def test_failure_names_the_step_and_what_it_said_last(bench: Bench) -> None:
         StepStatus.SKIPPED,
     ]
     assert state.reason in bench.text(reference, Level.ERROR)
+    log = bench.text(reference)
+    assert log.index("[job sleeps_2] ") < log.index("[job sleeps] completed")  # both sleeps ran at the same time
 
 
 def test_a_tool_that_fails_tells_why(bench: Bench) -> None:
@@ -128,9 +128,7 @@ def test_cancel_ends_the_whole_process_tree(bench: Bench) -> None:
         echo started >&2; sleep 1000; echo {mark}
     """
     reference = bench.shell(script)
-    deadline = time.monotonic() + 10
-    while "started" not in bench.text(reference) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: "started" in bench.text(reference))
     assert _commands(mark)
 
     bench.executions.cancel(reference)
@@ -184,23 +182,24 @@ def _commands(mark: str) -> list[list[str]]:
 
 
 def test_many_threads_wait_cheaply(bench: Bench) -> None:
+    begun = time.process_time()
+    for thread in (threads := [threading.Thread(target=threading.Event().wait, args=(0.5,)) for _ in range(500)]):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    idle = time.process_time() - begun
     reference = bench.shell("sleep 1; echo now >&2; sleep 0.5")
-    woken: list[float] = []
-
-    def follow() -> None:
-        wait(bench.executions, reference, Level.ERROR, 0, 20)
-        woken.append(time.monotonic())
-
-    threads = [threading.Thread(target=follow) for _ in range(500)]
+    woken: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: woken.append(wait(bench.executions, reference, Level.ERROR, 0, 90)))
+        for _ in range(500)
+    ]
     for thread in threads:
         thread.start()
     cpu = time.process_time()
     bench.end(reference)
     for thread in threads:
         thread.join()
-    assert len(woken) == 500
-    assert max(woken) - min(woken) < 1
-    assert time.process_time() - cpu < 1
-    begin = time.monotonic()
-    wait(bench.executions, reference, ALL, 10**6, 10)
-    assert time.monotonic() - begin < 0.5  # over
+    assert woken == [True] * 500
+    assert time.process_time() - cpu < 1 + 10 * idle
+    assert wait(bench.executions, reference, ALL, 10**6, 60)  # over

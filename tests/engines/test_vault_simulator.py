@@ -54,7 +54,7 @@ class Player:
             self.vault.url + request["path"],
             headers={name: self.replaced(value, self.names) for name, value in request["headers"].items()},
             data=None if request["body"] is None else self.replaced(json.dumps(request["body"]), self.names),
-            timeout=10,
+            timeout=60,
         )
         back = {value: name for name, value in self.names.items()}
         body: Any = json.loads(self.replaced(answer.text, back)) if answer.content else ""
@@ -90,7 +90,7 @@ class Player:
         self.names["b0c85bfa-ba92-8a37-7b1e-687b0a278f83"] = role.role_id
         self.names["SECRET-ID-ONCE"] = self.secret_id("once")
         login = {"role_id": role.role_id, "secret_id": self.names["SECRET-ID-ONCE"]}
-        assert requests.post(f"{self.vault.url}/v1/auth/approle/login", json=login, timeout=10).status_code == 200
+        assert requests.post(f"{self.vault.url}/v1/auth/approle/login", json=login, timeout=60).status_code == 200
 
 
 def test_it_answers_as_the_real_one(vault: Vault) -> None:

@@ -11,12 +11,12 @@ import requests
 def login(url: str, user: str = "admin") -> str:
     """The cookie of a new session of a user, whose password is their name."""
     form = {"username": user, "password": user}
-    answer = requests.post(f"{url}/login", data=form, allow_redirects=False, timeout=10)
+    answer = requests.post(f"{url}/login", data=form, allow_redirects=False, timeout=60)
     assert answer.headers["Location"] == f"{url}/rest/auth/status"
     return answer.cookies["JSESSIONID"]
 
 
-def wait_for(condition: Callable[[], object], within: float = 5.0) -> None:
+def wait_for(condition: Callable[[], object], within: float = 60.0) -> None:
     """Returns as soon as the condition holds."""
     deadline = time.monotonic() + within
     while not condition():

@@ -267,6 +267,10 @@ class Sessions:
         self._sessions[key] = (user, time.monotonic())
         return key
 
+    def age(self, seconds: float) -> None:
+        """Lets so many seconds pass in which nobody uses them."""
+        self._sessions = {key: (user, used - seconds) for key, (user, used) in self._sessions.items()}
+
     def user(self, key: str | None) -> User | None:
         """Whose session it is, used now; None when it doesn't exist any more."""
         user, used = self._sessions.get(key or "", (None, 0.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,10 @@ from hpcwaas.engines.cwl.inputs import archive_checks
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.archives import ArchiveError
 from hpcwaas.errors import TooManyRequests, Unavailable
+from tests.waiting import until
 
 MIB = 2**20
-SLOW = "import os, time; time.sleep(0.5)"
+SLOW = "import os, time\nopen({begun!r}, 'w').close()\nwhile not os.path.exists({gate!r}): time.sleep(0.02)"
 BUSY = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
 BROKEN = "raise SystemExit(3)"
 CURIOUS = """
@@ -95,15 +95,14 @@ def test_files_that_are_no_archives_start_no_process(
 
 
 def test_a_user_has_a_share_and_waits_for_it(
-    upload: Callable[..., StoredUpload], monkeypatch: pytest.MonkeyPatch
+    upload: Callable[..., StoredUpload], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_looks = ArchiveChecks(MIB)
-    monkeypatch.setattr(archive_checks, "_START", SLOW)
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    monkeypatch.setattr(archive_checks, "_START", SLOW.format(begun=str(begun), gate=str(gate)))
     refusals: list[type[Exception]] = []
-    begun = threading.Barrier(7)
 
     def ask(number: int) -> None:
-        begun.wait()
         with all_looks.session() as look:
             try:
                 look(upload(f"file-{number}"))
@@ -113,12 +112,11 @@ def test_a_user_has_a_share_and_waits_for_it(
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
-    begun.wait()
-    time.sleep(0.1)
-    begin = time.monotonic()
-    with all_looks.session() as look, pytest.raises(Unavailable):  # the slow one says nothing
+    until(lambda: begun.exists() and len(refusals) == 2)
+    monkeypatch.setattr(archive_checks, "_START", "pass")
+    with all_looks.session() as look, pytest.raises(Unavailable):  # it says nothing, and waits for none of the others
         look(upload("other", owner="bob"))
-    assert time.monotonic() - begin < 1.5  # four of the first one's, one after the other, take longer
+    gate.touch()
     for thread in threads:
         thread.join()
     assert refusals.count(TooManyRequests) == 2
