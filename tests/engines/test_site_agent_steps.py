@@ -1,0 +1,154 @@
+"""What the agent of a site makes of what Toil says, as Toil said it in front of a Slurm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcwaas.engines.cwl.sites.agent import Steps, finished, interpret
+
+DATA = Path(__file__).parents[1] / "data" / "sites"
+SWEEP = (
+    {"name": "simulate", "label": "Simulate", "processes": ["simulate.cwl"]},
+    {"name": "tabulate", "label": None, "processes": ["tabulate.cwl"]},
+    {"name": "draw", "label": None, "processes": ["plot.cwl"]},
+)
+OUTER: Sequence[dict[str, Any]] = (
+    {"name": "many", "label": None, "processes": ["inner.cwl", "tool.cwl"]},
+    {"name": "expr", "label": None, "processes": []},
+    {"name": "maybe", "label": None, "processes": ["tool.cwl"]},
+    {"name": "after", "label": None, "processes": ["tool.cwl"]},
+)
+
+
+def follow(steps: Steps, name: str) -> list[dict[str, str]]:
+    """How the steps stand after each message that changes one."""
+    seen: list[dict[str, str]] = []
+    for line in (DATA / name).read_text().splitlines():
+        if steps.toil(line.split("\t")):
+            now = statuses(steps)
+            if not seen or seen[-1] != now:
+                seen.append(now)
+    return seen
+
+
+def statuses(steps: Steps) -> dict[str, str]:
+    return {step["name"]: step["status"] for step in steps.all()}
+
+
+def test_a_scatter_is_one_step_with_many_jobs() -> None:
+    steps = Steps(SWEEP)
+
+    seen = follow(steps, "toil-scatter.messages")
+
+    assert [tuple(each.values()) for each in seen] == [
+        ("RUNNING", "PENDING", "PENDING"),
+        ("SUCCEEDED", "PENDING", "PENDING"),
+        ("SUCCEEDED", "RUNNING", "PENDING"),
+        ("SUCCEEDED", "RUNNING", "RUNNING"),
+        ("SUCCEEDED", "SUCCEEDED", "RUNNING"),
+        ("SUCCEEDED", "SUCCEEDED", "SUCCEEDED"),
+    ]
+    assert [(job["id"], job["step"]) for job in steps.jobs] == [
+        *((str(number), "simulate") for number in range(17, 23)),
+        ("23", "tabulate"),
+        ("24", "draw"),
+    ]
+
+
+def test_what_is_known_of_a_scatter_only_by_its_tool_is_not_guessed() -> None:
+    steps = Steps([{"name": step["name"], "label": None} for step in SWEEP])
+
+    follow(steps, "toil-scatter.messages")
+
+    assert statuses(steps) == {"simulate": "PENDING", "tabulate": "SUCCEEDED", "draw": "SUCCEEDED"}
+    assert {job["step"] for job in steps.jobs} == {None, "tabulate", "draw"}
+    assert {step["status"] for step in finished(steps.all(), "SUCCEEDED")} == {"SUCCEEDED"}
+
+
+def test_inner_workflows_conditions_and_expressions() -> None:
+    steps = Steps(OUTER)
+
+    seen = follow(steps, "toil-inner-workflow.messages")
+
+    assert seen[-1] == {"many": "SUCCEEDED", "expr": "SUCCEEDED", "maybe": "SKIPPED", "after": "SUCCEEDED"}
+    # Until the last of its inner workflows has put its results together.
+    assert [each["many"] for each in seen][-3:] == ["RUNNING", "RUNNING", "SUCCEEDED"]
+    assert [job["step"] for job in steps.jobs] == ["after", "many", "many", "many", "many"]
+
+
+def test_only_the_step_that_failed_failed() -> None:
+    steps = Steps([{"name": name, "label": None} for name in ("normalise", "check", "summarise")])
+
+    follow(steps, "toil-failure.messages")
+
+    assert statuses(steps) == {"normalise": "SUCCEEDED", "check": "FAILED", "summarise": "PENDING"}
+    assert [step["status"] for step in finished(steps.all(), "FAILED")] == ["SUCCEEDED", "FAILED", "SKIPPED"]
+
+
+def test_a_resumed_run_names_no_workflow() -> None:
+    before = Steps([{"name": name, "label": None} for name in ("normalise", "check", "summarise")])
+    follow(before, "toil-failure.messages")
+    done = [step for step in before.all() if step["status"] == "SUCCEEDED"]
+
+    steps = Steps([dict(step) for step in before.all()], done, before.process)
+    follow(steps, "toil-restart.messages")
+
+    assert before.process == "main.cwl"
+    assert statuses(steps) == {"normalise": "SUCCEEDED", "check": "FAILED", "summarise": "PENDING"}
+    assert [job["step"] for job in steps.jobs] == ["check"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [["toil.bus.JobIssuedMessage", "main.cwl", "kind-CWLWorkflow/x", "1"]],
+        [["toil.bus.JobIssuedMessage", "CWLScatter", "kind-CWLScatter/x", "1"]],
+        [["toil.bus.QueueSizeMessage", "1"], ["toil.bus.NewMessage", "a", "b", "c"]],
+    ],
+)
+def test_the_only_step_does_not_begin_with_what_is_about_the_workflow(lines: list[list[str]]) -> None:
+    steps = Steps([{"name": "only", "label": None}])
+
+    assert not any(steps.toil(line) for line in lines)
+    assert statuses(steps) == {"only": "PENDING"}
+
+
+def test_a_lone_tool_is_one_step() -> None:
+    steps = Steps([{"name": "tool", "label": None}])
+    lines = [
+        ("JobIssuedMessage", "tool.cwl", "kind-CWLJob/x", "1"),
+        ("ExternalBatchIdMessage", "1", "77", "SlurmBatchSystem"),
+    ]
+
+    assert all(steps.toil([f"toil.bus.{line[0]}", *line[1:]]) for line in lines)
+    assert steps.jobs == [{"id": "77", "step": "tool", "name": "tool.cwl"}]
+    assert steps.toil(["toil.bus.JobCompletedMessage", "tool.cwl", "kind-CWLJob/x", "0"])
+    assert statuses(steps) == {"tool": "SUCCEEDED"}
+
+
+def test_what_is_tried_again_fails_when_it_is_given_up() -> None:
+    steps = Steps([{"name": name, "label": None} for name in ("a", "b")])
+    job = ("w.a.t", "kind-CWLJob/x")
+
+    def say(kind: str, *values: Any) -> str:
+        steps.toil([f"toil.bus.{kind}", *values])
+        return statuses(steps)["a"]
+
+    say("JobIssuedMessage", "w", "kind-CWLWorkflow/w", "1")
+    assert say("JobIssuedMessage", *job, "2") == "RUNNING"
+    assert say("JobCompletedMessage", *job, "1") == "RUNNING"
+    assert say("JobIssuedMessage", *job, "3") == "RUNNING"
+    assert say("JobCompletedMessage", *job, "1") == "RUNNING"
+    assert say("JobFailedMessage", *job) == "FAILED"
+
+
+def test_levels_of_what_toil_logs() -> None:
+    levels = [interpret(line)[0] for line in (DATA / "toil-failure.log").read_text().splitlines()]
+
+    assert set(levels) == {2, 4, 8}
+    text = "[2026-11-27T20:38:33+0000] [MainThread] [W] [toil.leader] Job failed with exit value 1: 'CWLJob' x"
+    assert interpret(text) == (4, "[toil.leader] Job failed with exit value 1: 'CWLJob' x", True)
