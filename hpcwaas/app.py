@@ -25,7 +25,9 @@ from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.vault import Vault
 from hpcwaas.core.shares import Sharing
+from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
+from hpcwaas.core.start_requests import StartRequests
 from hpcwaas.core.suspended import SuspendedUsers
 from hpcwaas.core.tokens import Tokens
 from hpcwaas.core.uploads import Uploads
@@ -106,9 +108,11 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     keys = SSHKeys(stores.ssh_keys, vault, accept_unrecorded=old_keys)
     uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     catalogue = Catalogue(engines)
-    executions = Executions(
-        engines, catalogue, stores.executions, uploads.lookup, keys.used_by, signing_in.users.find, settings.limits
+    sites = Sites(engines, stores.accounts, stores.ssh_keys)
+    requests = StartRequests(
+        engines, catalogue, sites, uploads.lookup, keys.used_by, signing_in.users.find, settings.limits.inputs
     )
+    executions = Executions(engines, stores.executions, requests, sites, settings.limits)
     logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
     keeper = Keeper(executions, stores.executions, [uploads.sweep, keys.sweep, stores.sweep], engines=engines.names)
     suspended = SuspendedUsers(engines, stores.executions, executions.refresh)
@@ -148,6 +152,7 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         sharing=Sharing(executions, stores.shares),
         uploads=uploads,
         keys=keys,
+        sites=sites,
         health=health,
         identity=signing_in.identity,
         tokens=Tokens(stores.sign_in.tokens, _max_token_days(settings), signing_in.identity.forget),

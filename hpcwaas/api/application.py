@@ -33,6 +33,7 @@ from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
 from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.api.shares import ShareHandlers
+from hpcwaas.api.sites import SiteHandlers
 from hpcwaas.api.ssh_keys import SSHKeyHandlers
 from hpcwaas.api.strictness import Strictness
 from hpcwaas.api.validation import URIParser, validators
@@ -46,6 +47,7 @@ from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.identity import AcceptedTerms, Identity, SignIn
 from hpcwaas.core.shares import Sharing
+from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
 from hpcwaas.core.tokens import Tokens
 from hpcwaas.core.uploads import Uploads
@@ -73,6 +75,7 @@ class Services:
     sharing: Sharing
     uploads: Uploads
     keys: SSHKeys
+    sites: Sites
     health: Health
     identity: Identity
     tokens: Tokens
@@ -171,7 +174,8 @@ def _handlers(services: Services, longest_poll: int, operations: Iterable[contra
     The method for `listWorkflows` is called `list_workflows`.
     """
     objects = (
-        WorkflowHandlers(services.catalogue, services.executions),
+        WorkflowHandlers(services.catalogue, services.executions, services.sites),
+        SiteHandlers(services.sites),
         ExecutionHandlers(services.executions, services.logs, longest_poll),
         ShareHandlers(services.sharing),
         FileHandlers(services.uploads),

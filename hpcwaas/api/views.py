@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Any
@@ -27,7 +27,7 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
-from hpcwaas.core.site_models import Job
+from hpcwaas.core.site_models import Account, AccountCheck, Job, Site
 
 
 def answer(
@@ -60,8 +60,12 @@ def moment(value: datetime | None) -> str | None:
     return rfc3339(value) if value else None
 
 
-def workflow(value: Workflow) -> dict[str, Any]:
-    """A workflow as listed."""
+def workflow(value: Workflow, sites: Sequence[str] | None) -> dict[str, Any]:
+    """A workflow as listed.
+
+    Args:
+        sites: ids of those where the user may run it; None where its engine has none.
+    """
     return {
         "id": value.id,
         "name": value.name,
@@ -71,13 +75,14 @@ def workflow(value: Workflow) -> dict[str, Any]:
         "engine": value.engine,
         "label": value.label,
         "description": value.description,
+        "sites": sites,
     }
 
 
-def workflow_details(value: WorkflowDetails) -> dict[str, Any]:
-    """A workflow with all its details."""
+def workflow_details(value: WorkflowDetails, sites: Sequence[str] | None) -> dict[str, Any]:
+    """A workflow with all its details; see `workflow`."""
     return {
-        **workflow(value.workflow),
+        **workflow(value.workflow, sites),
         "version": value.version,
         "inputs": value.inputs,
         "outputs": [
@@ -246,6 +251,54 @@ def ssh_key(value: SSHKey) -> dict[str, Any]:
         "replaced": [
             {"public_key": half.public_key, "fingerprint": half.fingerprint, "replaced_at": moment(half.replaced_at)}
             for half in value.replaced
+        ],
+    }
+
+
+def site(value: Site, own: Account | None) -> dict[str, Any]:
+    """A site, with the user's account there."""
+    return {
+        "id": value.id,
+        "title": value.title,
+        "description": value.description,
+        "host": value.host,
+        "scheduler": value.scheduler,
+        "state": value.state,
+        "maintenance": value.maintenance,
+        "silent_since": moment(value.silent_since),
+        "accounts": value.accounts,
+        "keyless": value.keyless,
+        "account": own and account(own),
+    }
+
+
+def account(value: Account) -> dict[str, Any]:
+    """An account on a site."""
+    return {
+        "site": value.site,
+        "user": value.user,
+        "ssh_key": value.ssh_key,
+        "created_at": moment(value.created_at),
+        "checked_at": moment(value.checked_at),
+        "usable": value.usable,
+    }
+
+
+def account_check(value: AccountCheck) -> dict[str, Any]:
+    """What a check has found of an account."""
+    return {
+        "site": value.account.site,
+        "account": value.account.user,
+        "usable": value.usable,
+        "points": [
+            {
+                "id": point.id,
+                "title": point.title,
+                "status": point.status.value,
+                "detail": point.detail,
+                "advice": point.advice,
+            }
+            for point in value.points
         ],
     }
 

@@ -11,14 +11,16 @@ from hpcwaas.api import views
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.people import Principal
+from hpcwaas.core.sites import Sites
 
 
 class WorkflowHandlers:
     """Handlers of the operations on workflows."""
 
-    def __init__(self, catalogue: Catalogue, executions: Executions) -> None:
+    def __init__(self, catalogue: Catalogue, executions: Executions, sites: Sites) -> None:
         self._catalogue = catalogue
         self._executions = executions
+        self._sites = sites
 
     def list_workflows(
         self, principal: Principal, q: str | None = None, limit: int | None = None, cursor: str | None = None
@@ -26,7 +28,8 @@ class WorkflowHandlers:
         """Lists workflows."""
         found, following = self._catalogue.page(principal, q, limit, cursor)
         headers = views.staleness(found.stale_since)
-        listed = [views.workflow(item) for item in found.workflows]
+        where = self._sites.where(principal)
+        listed = [views.workflow(item, where(item)) for item in found.workflows]
         document: dict[str, Any] = {"workflows": listed, "next_cursor": following}
         if found.missing:
             document["warnings"] = found.missing
@@ -35,17 +38,25 @@ class WorkflowHandlers:
     def get_workflow(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""
         details = self._catalogue.details(principal, workflow_id)
-        return views.answer(views.workflow_details(details), as_written=True)
+        sites = self._sites.where(principal)(details.workflow)
+        return views.answer(views.workflow_details(details, sites), as_written=True)
 
     def trigger_workflow(
         self, principal: Principal, workflow_id: str, body: Any = None, dry_run: bool = False
     ) -> Response:
         """Starts an execution, or with `dry_run` only checks that it could be started."""
-        inputs = (body or {}).get("inputs") or {}
+        asked = body or {}
+        inputs, site = asked.get("inputs") or {}, asked.get("site")
         if dry_run:
-            self._executions.check(principal, workflow_id, inputs)
-            document = {"valid": True, "workflow_id": workflow_id, "inputs": inputs}
+            placement, check = self._executions.dry_run(principal, workflow_id, inputs, site)
+            document = {
+                "valid": True,
+                "workflow_id": workflow_id,
+                "inputs": inputs,
+                "site": placement and placement.site,
+                "check": check and views.account_check(check),
+            }
             return views.answer(document, as_written=True)
         key = flask.request.headers.get("Idempotency-Key")
-        execution = self._executions.trigger(principal, workflow_id, inputs, key)
+        execution = self._executions.trigger(principal, workflow_id, inputs, key, site)
         return views.empty(201, {"Location": f"/executions/{execution.id}"})

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.common import calls, written
+from hpcwaas.common import calls
 from hpcwaas.core import acts, closing, policy
-from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.engines import Engines, inactive
-from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status, WorkflowDetails
+from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.outputs import Output, OutputValue
 from hpcwaas.core.people import Principal
-from hpcwaas.core.ports.engine import Engine, Prepared, UploadLookup
 from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.core.settings import LimitsPerUser
+from hpcwaas.core.site_models import AccountCheck, Placement
+from hpcwaas.core.sites import Sites
+from hpcwaas.core.start_requests import Checked, StartRequests, fingerprint
 from hpcwaas.core.starts_under_way import StartsUnderWay
 from hpcwaas.errors import (
     BadRequest,
@@ -41,71 +41,41 @@ _UNCERTAIN = timedelta(minutes=10)
 _SILENT = (Unavailable, UpstreamFailed, UpstreamTimeout)
 """What an engine raises that can't say anything just now."""
 
-_MASK = "********"
-"""Stands in the records for an input that the workflow declares secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A request to start an execution that has passed every check.
-
-    Attributes:
-        inputs: as the user gave them.
-        engine: which will run it.
-        prepared: the engine's own form of them.
-        ssh_keys: ids of the SSH keys that they name.
-    """
-
-    details: WorkflowDetails
-    inputs: Mapping[str, JSON]
-    engine: Engine
-    prepared: Prepared
-    ssh_keys: Collection[str]
-
 
 class Executions:
     """The executions of all engines as those see them who may.
 
     Args:
-        uploads: finds an owner's uploads.
-        keys: finds the user's SSH keys that inputs name; see `SSHKeys.used_by`.
-        who: finds a user by their subject; None for who is none any more.
+        requests: checks what is to be started.
         limits: of each user.
     """
 
     def __init__(
-        self,
-        engines: Engines,
-        catalogue: Catalogue,
-        records: ExecutionRecords,
-        uploads: Callable[[str], UploadLookup],
-        keys: Callable[[Principal, WorkflowDetails, Mapping[str, JSON]], Collection[str]],
-        who: Callable[[str], Principal | None],
-        limits: LimitsPerUser,
+        self, engines: Engines, records: ExecutionRecords, requests: StartRequests, sites: Sites, limits: LimitsPerUser
     ) -> None:
         self._engines = engines
-        self._catalogue = catalogue
         self._records = records
-        self._uploads = uploads
-        self._keys = keys
-        self._who = who
+        self._requests = requests
+        self._sites = sites
         self._limits = limits
         self._recent = RecentExecutions()
         self.under_way = StartsUnderWay(records)
 
-    def check(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Checked:
+    def dry_run(
+        self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON], site: str | None = None
+    ) -> tuple[Placement | None, AccountCheck | None]:
         """Checks everything that starting an execution needs, and starts nothing.
 
+        Returns:
+            where it would run, if its engine has sites, and what a check of the user's account there has found, if one
+            is needed.
+
         Raises:
-            NotFound: no such workflow for this user.
-            TooLarge: the inputs are too much for a record.
-            InvalidInputs: all that is wrong with the inputs.
+            TooManyRequests: the user has several accounts checked at this moment.
+            ServiceError: as `trigger`.
         """
-        details = self._catalogue.details(principal, workflow_id, current=True)
-        _check_size(inputs, self._limits.inputs)
-        engine, own = self._engines.behind(details)
-        prepared = engine.prepare(own, inputs, self._uploads(principal.subject))
-        return Checked(details, inputs, engine, prepared, self._keys(principal, details, inputs))
+        checked = self._requests.check(principal, workflow_id, inputs, site)
+        return checked.placement, self._sites.check_placement(principal, checked.engine, checked.placement)
 
     def _start(self, execution: Execution, checked: Checked) -> str:
         engine, own = self._engines.behind(checked.details)
@@ -113,22 +83,33 @@ class Executions:
 
     @calls.one()
     def trigger(
-        self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON], idempotency_key: str | None
+        self,
+        principal: Principal,
+        workflow_id: str,
+        inputs: Mapping[str, JSON],
+        idempotency_key: str | None,
+        site: str | None = None,
     ) -> Execution:
         """Starts an execution, or finds the one that was started with this key.
 
+        Args:
+            site: where it is to run; None for the only place that is possible.
+
         Raises:
             NotFound: no such workflow for this user.
-            InvalidInputs: all that is wrong with the inputs.
-            Conflict: the key was used for another request.
+            BadRequest: all that is wrong with the inputs, or with the site.
+            Conflict: the key was used for another request, or nothing opens the user's account on the site.
+            Unavailable: nothing new starts on the site for now.
             TooManyRequests: the user has as many that haven't ended, or as much stored, as they may.
         """
-        idempotency = (idempotency_key, _fingerprint(workflow_id, inputs)) if idempotency_key else None
+        idempotency = (idempotency_key, fingerprint(workflow_id, inputs, site)) if idempotency_key else None
         # Before the checks: what it was started with may have changed since.
         if idempotency and (earlier := self._records.of_key(principal.subject, *idempotency, datetime.now(UTC))):
             return earlier
-        checked = self.check(principal, workflow_id, inputs)
-        workflow = checked.details.workflow
+        checked = self._requests.check(principal, workflow_id, inputs, site)
+        workflow, placement = checked.details.workflow, checked.placement
+        if placement is not None and placement.user is not None:
+            acts.note(site=placement.site, account=placement.user)
         execution, new = self._records.add(
             Execution(
                 id=str(uuid.uuid4()),
@@ -136,9 +117,10 @@ class Executions:
                 workflow_id=workflow.id,
                 workflow_name=workflow.name,
                 engine=checked.engine.name,
-                inputs=_masked(checked.details, inputs),
+                inputs=checked.masked,
                 created_at=datetime.now(UTC),
                 state=ExecutionState(Status.PENDING),
+                placement=placement,
             ),
             idempotency,
             checked.ssh_keys,
@@ -336,17 +318,6 @@ class Executions:
         self._recent.forget(execution.id)
         return stored
 
-    def _check_again(self, execution: Execution) -> Checked:
-        principal = self._who(execution.owner)
-        if principal is None:
-            raise NotFound(f"its owner, {execution.owner}, isn't a user of this service any more.")
-        if _MASK in execution.inputs.values():
-            raise Conflict("its secret inputs aren't kept. Trigger it again.")
-        checked = self.check(principal, execution.workflow_id, execution.inputs)
-        if checked.engine.name != execution.engine:
-            raise Conflict(f"its workflow now belongs to another engine, {checked.engine.name}. Trigger it again.")
-        return checked
-
     @calls.one()
     def recover(self, execution: Execution) -> None:
         """Starts an execution of which only the intent is stored, as a crash between the two leaves it.
@@ -361,7 +332,7 @@ class Executions:
         if self._engines.get(execution.engine) is None:
             return
         try:
-            reference = self._start(execution, self._check_again(execution))
+            reference = self._start(execution, self._requests.check_again(execution))
             self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
@@ -373,21 +344,3 @@ class Executions:
             _LOGGER.info("started execution %s, which an earlier process had left behind", execution.id)
             return
         self._records.save_state(execution.id, ExecutionState(Status.FAILED, ended_at=datetime.now(UTC), reason=reason))
-
-
-def _check_size(inputs: Mapping[str, JSON], largest: int) -> None:
-    size = len(written.dumps(inputs, ensure_ascii=False).encode(errors="replace"))
-    if size > largest:
-        raise TooLarge(
-            f"The inputs have {size} bytes as JSON; at most {largest} are accepted. Upload what is large as a file, "
-            "and name the file's id in the inputs."
-        )
-
-
-def _masked(details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Mapping[str, JSON]:
-    secret = details.secret_inputs
-    return {name: _MASK if name in secret else value for name, value in inputs.items()}
-
-
-def _fingerprint(workflow_id: str, inputs: Mapping[str, JSON]) -> str:
-    return hashlib.sha256(written.dumps([workflow_id, inputs], sort_keys=True).encode()).hexdigest()

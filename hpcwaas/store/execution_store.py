@@ -251,7 +251,7 @@ def _use_keys(session: Session, execution: Execution, key_ids: Collection[str]) 
     query = query.order_by(SSHKeyRow.id).with_for_update()
     keys = list(session.scalars(query)) if key_ids else []
     if len(keys) < len(key_ids) or any(key.change == "delete" for key in keys):
-        raise NotFound("An SSH key that the inputs name has just been deleted.")
+        raise NotFound("An SSH key that the execution needs has just been deleted.")
     for key in keys:
         key.last_used_at = execution.created_at
         session.add(ExecutionKeyRow(execution_id=execution.id, key_id=key.id))

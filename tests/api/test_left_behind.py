@@ -116,5 +116,5 @@ def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Services,
         assert time.monotonic() < deadline
         time.sleep(0.1)
     with pytest.raises(NotFound):
-        parts.executions.check(ALICE, "echo", {"message": "hello"})
+        parts.executions.dry_run(ALICE, "echo", {"message": "hello"})
     assert parts.executions.trigger(ALICE, "echo", {"message": "hello"}, "key").id == first.id
