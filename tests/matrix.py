@@ -1,7 +1,8 @@
 """Everybody who may call, and what there is to be asked about: for the matrix of permissions.
 
-Alice comes by single sign-on and owns everything. Erin is somebody she shares her executions with, Carol is of a group
-she shares them with, Bob is anybody else, Root is an operator. Dave and Mallory were users whose accounts are disabled.
+Alice comes by single sign-on and owns everything, and she alone may use a site. Erin is somebody she shares her
+executions with, Carol is of a group she shares them with, Bob is anybody else, Root is an operator. Dave and Mallory
+were users whose accounts are disabled.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import requests
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.people import AccessToken, User, UserSession
 from hpcwaas.core.policy import SCOPES
+from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.identity.passwords import hash_password
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
@@ -41,6 +43,7 @@ from tests.simulators.oidc import OIDCSimulator
 
 Headers = Mapping[str, str]
 _PASSWORDS = {name: f"the password of {name}" for name in ("bob", "carol", "erin", "root", "dave")}
+_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 _PLAIN = frozenset(SCOPES) - {"admin"}
 
 
@@ -209,11 +212,19 @@ class World:
     def _new_key(self) -> str:
         return str(self._as_alice("POST", "/ssh_keys", json={}).json()["id"])
 
+    def _new_login_key(self) -> str:
+        return self._new_key()
+
+    def _new_site(self) -> str:
+        self._as_alice("PUT", "/sites/mare/account", json={"user": "u1", "ssh_key": self.thing("login_key")})
+        return "mare"
+
     def _new_token(self) -> str:
         return self._token("alice", _PLAIN)[0]
 
     def _execution(self, workflow: str, wait: tuple[str, ...] = ("SUCCEEDED",), **inputs: object) -> str:
-        path = self._as_alice("POST", f"/workflows/{workflow}", json={"inputs": inputs}).headers["Location"]
+        body = {"inputs": inputs, "site": "local"}
+        path = self._as_alice("POST", f"/workflows/{workflow}", json=body).headers["Location"]
         deadline = time.monotonic() + 60
         while self._as_alice("GET", path).json()["status"] not in wait:
             assert time.monotonic() < deadline, path
@@ -312,7 +323,9 @@ def _settings(idp: OIDCSimulator, data_dir: Path, catalogue: Path) -> Settings:
         if name != "dave"  # who is in the store
     ]
     settings = sso_settings(idp, data_dir, runs=True, basic_auth={"accounts": accounts}, operators=["root"])
-    return settings.model_copy(update={"cwl": cwl_section(settings).model_copy(update={"catalogue": catalogue})})
+    nowhere = SiteSettings(host="127.0.0.1:1", host_keys=(_HOST_KEY,), users=("alice",))
+    cwl = cwl_section(settings).model_copy(update={"catalogue": catalogue})
+    return settings.model_copy(update={"cwl": cwl, "sites": {"mare": nowhere}})
 
 
 def _forged(idp: OIDCSimulator) -> Iterator[tuple[str, str]]:

@@ -19,11 +19,11 @@ class SiteHandlers:
 
     def list_sites(self, principal: Principal) -> Response:
         """Lists sites."""
-        return views.answer({"sites": [views.site(*found) for found in self._sites.list(principal)]})
+        return views.answer({"sites": [views.site(found) for found in self._sites.list(principal)]})
 
     def get_site(self, principal: Principal, site_id: str) -> Response:
         """Shows a site."""
-        return views.answer(views.site(*self._sites.get(principal, site_id)))
+        return views.answer(views.site(self._sites.get(principal, site_id)))
 
     def get_site_account(self, principal: Principal, site_id: str) -> Response:
         """Shows the user's account on a site."""
@@ -31,7 +31,7 @@ class SiteHandlers:
 
     def put_site_account(self, principal: Principal, site_id: str, body: dict[str, Any]) -> Response:
         """Stores the user's account on a site."""
-        account, new = self._sites.put_account(principal, site_id, body["user"], body.get("ssh_key"))
+        account, new = self._sites.put_account(principal, site_id, body.get("user"), body.get("ssh_key"))
         return views.answer(views.account(account), 201 if new else 200)
 
     def delete_site_account(self, principal: Principal, site_id: str) -> Response:

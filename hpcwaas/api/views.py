@@ -27,7 +27,8 @@ from hpcwaas.core.models import (
     Workflow,
     WorkflowDetails,
 )
-from hpcwaas.core.site_models import Account, AccountCheck, Job, Site
+from hpcwaas.core.site_models import Account, AccountCheck, Job
+from hpcwaas.core.sites import UsersSite
 
 
 def answer(
@@ -255,8 +256,9 @@ def ssh_key(value: SSHKey) -> dict[str, Any]:
     }
 
 
-def site(value: Site, own: Account | None) -> dict[str, Any]:
+def site(seen: UsersSite) -> dict[str, Any]:
     """A site, with the user's account there."""
+    value = seen.site
     return {
         "id": value.id,
         "title": value.title,
@@ -268,7 +270,8 @@ def site(value: Site, own: Account | None) -> dict[str, Any]:
         "silent_since": moment(value.silent_since),
         "accounts": value.accounts,
         "keyless": value.keyless,
-        "account": own and account(own),
+        "login": seen.login,
+        "account": seen.account and account(seen.account),
     }
 
 

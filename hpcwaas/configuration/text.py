@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,7 +33,7 @@ def _section(found: Effective, path: tuple[str, ...], section: BaseModel) -> Ite
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:\n"
             yield from _section(found, here, value)
-        elif isinstance(value, Mapping) and value:
+        elif Leaf(here, info).member is not None and value:
             yield f"{indent}{name}:\n"
             for own, member in value.items():
                 yield f"{indent}  {own}:\n"

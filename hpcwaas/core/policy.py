@@ -9,7 +9,7 @@ from enum import Enum
 
 from hpcwaas.core.models import Workflow
 from hpcwaas.core.people import Demand, Principal
-from hpcwaas.core.site_models import Site
+from hpcwaas.core.site_models import LOGIN, Site
 from hpcwaas.errors import Forbidden, StepUp
 
 SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
@@ -119,6 +119,12 @@ def may_run(principal: Principal, workflow: Workflow) -> bool:
 def may_use(principal: Principal, site: Site) -> bool:
     """Whether the user sees the site and may run something there."""
     return _is_among(principal, site.users, site.groups)
+
+
+def vouched_login(principal: Principal, site: Site) -> str | None:
+    """The user's login name on a keyless site, for which the operators vouch; None when they don't."""
+    login = principal.subject if site.logins is None else site.logins.get(principal.subject)
+    return login if login is not None and LOGIN.fullmatch(login) and login != "root" else None
 
 
 def _is_among(principal: Principal, users: Collection[str] | None, groups: Collection[str] | None) -> bool:

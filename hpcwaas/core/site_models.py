@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
+"""Login names that are taken. Nothing in one can be an option, a path or a word of a shell."""
 
 LOCAL = "local"
 """Id of the site that is the service's own machine. Nobody needs an account there."""
@@ -34,6 +39,8 @@ class Site:
         groups: groups whose members may use it. Both None means everybody.
         accounts: whether an account is needed to run something there.
         keyless: whether an account needs no SSH key, since certificates are signed for it.
+        logins: whose login names are whose where it is keyless, by subjects; None means that each is called there as
+            here. A key proves whose account it opens; who gets a certificate needs somebody who vouches for them.
     """
 
     id: str
@@ -48,6 +55,7 @@ class Site:
     groups: frozenset[str] | None = None
     accounts: bool = True
     keyless: bool = False
+    logins: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

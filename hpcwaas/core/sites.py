@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hpcwaas.core import acts, policy
@@ -13,15 +13,26 @@ from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import Engine, Prepared
 from hpcwaas.core.ports.records import AccountRecords, SSHKeyRecords
 from hpcwaas.core.ports.sites import SiteEngine
-from hpcwaas.core.site_models import Account, AccountCheck, Placement, Site
+from hpcwaas.core.site_models import LOGIN, Account, AccountCheck, Placement, Site
 from hpcwaas.core.slots import Slots
-from hpcwaas.errors import BadRequest, Conflict, NotFound
-
-_LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
-"""Login names that are taken. Nothing in one can be an option, a path or a word of a shell."""
+from hpcwaas.errors import BadRequest, Conflict, Forbidden, NotFound
 
 _CHECKS, _CHECKS_EACH = 16, 2
 """Checks of accounts in one process, and of one user in it, at the same time: each may wait for a silent site."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsersSite:
+    """A site as a user sees it.
+
+    Attributes:
+        account: theirs there, if they have one.
+        login: their login name there, where the operators vouch for it and it isn't theirs to choose.
+    """
+
+    site: Site
+    account: Account | None
+    login: str | None
 
 
 class Sites:
@@ -40,20 +51,20 @@ class Sites:
         self._keys = keys
         self._checks = Slots(_CHECKS, _CHECKS_EACH, "checks of accounts")
 
-    def list(self, principal: Principal) -> Sequence[tuple[Site, Account | None]]:
-        """The sites that the user may use, each with their account there."""
+    def list(self, principal: Principal) -> Sequence[UsersSite]:
+        """The sites that the user may use."""
         own = self._own(principal)
         sites = {site.id: site for site, _ in self._permitted(principal)}
-        return [(site, own.get(id_)) for id_, site in sites.items()]
+        return [_as_seen(principal, site, own) for site in sites.values()]
 
-    def get(self, principal: Principal, site_id: str) -> tuple[Site, Account | None]:
-        """A site, and the user's account there.
+    def get(self, principal: Principal, site_id: str) -> UsersSite:
+        """A site.
 
         Raises:
             NotFound: there is no such site for this user.
         """
         site, _ = self._find(principal, site_id)
-        return site, self._own(principal).get(site_id)
+        return _as_seen(principal, site, self._own(principal))
 
     def account(self, principal: Principal, site_id: str) -> Account:
         """The user's account on a site, even if the site isn't there any more.
@@ -67,11 +78,13 @@ class Sites:
             raise NotFound(f"You have no account on the site `{site_id}`.")
         return account
 
-    def put_account(self, principal: Principal, site_id: str, user: str, ssh_key: str | None) -> tuple[Account, bool]:
+    def put_account(
+        self, principal: Principal, site_id: str, user: str | None, ssh_key: str | None
+    ) -> tuple[Account, bool]:
         """Stores by which account the user's executions run on a site. What runs already goes on by the one it has.
 
         Args:
-            user: login name there.
+            user: login name there; None for the one that the operators vouch for.
             ssh_key: id of a key of theirs that opens it; None where certificates are signed.
 
         Returns:
@@ -80,25 +93,16 @@ class Sites:
         Raises:
             NotFound: there is no such site for this user.
             BadRequest: a value can't be one of an account on this site.
+            Forbidden: nobody vouches for an account of theirs there.
             Conflict: nobody needs an account there.
         """
         site, _ = self._find(principal, site_id)
         if not site.accounts:
             raise Conflict(f"Nobody needs an account on the site `{site_id}`: start workflows there without one.")
-        if not _LOGIN.fullmatch(user):
-            raise BadRequest(
-                f"`user` is {user[:64]!r}; expected the login name of your account there: at most 64 letters, digits "
-                "and the characters _ . @ + -, the first a letter, a digit or _."
-            )
-        if site.keyless and ssh_key is not None:
-            raise BadRequest(
-                f"`ssh_key` isn't used on the site `{site_id}`, where certificates open accounts: leave it out."
-            )
-        if not site.keyless and ssh_key is None:
-            raise BadRequest(f"`ssh_key` is missing: name the SSH key of yours that opens the account on `{site_id}`.")
-        acts.note(account=user, **({} if ssh_key is None else {"ssh_key": ssh_key[:64]}))
+        login = _vouched(principal, site, user, ssh_key) if site.keyless else _claimed(site, user, ssh_key)
+        acts.note(account=login, **({} if ssh_key is None else {"ssh_key": ssh_key[:64]}))
         try:
-            return self._accounts.put(Account(principal.subject, site_id, user, ssh_key, datetime.now(UTC)))
+            return self._accounts.put(Account(principal.subject, site_id, login, ssh_key, datetime.now(UTC)))
         except NotFound:
             raise BadRequest(
                 f"`ssh_key` is {(ssh_key or '')[:64]!r}, which isn't an SSH key of yours; expected the id of one."
@@ -119,12 +123,12 @@ class Sites:
 
         Raises:
             NotFound: they have none, or there is no such site for them.
-            Conflict: it names no SSH key, and the site demands one.
+            Conflict: the site is opened in another way now than it was.
             TooManyRequests: they have several checked at this moment.
         """
         account = self.account(principal, site_id)
         site, engine = self._find(principal, site_id)
-        return self._check(engine, account, _placement(site, account))
+        return self._check(engine, account, _placement(principal, site, account))
 
     def check_placement(self, principal: Principal, engine: Engine, placement: Placement | None) -> AccountCheck | None:
         """As `check_account`, of where an execution would run; None where no account is needed."""
@@ -174,7 +178,7 @@ class Sites:
             raise BadRequest(
                 f"`site` is `{wanted}`, where you have no account: connect yours first (`waas sites connect {wanted}`)."
             )
-        placement = _placement(site, account)
+        placement = _placement(principal, site, account)
         if placement.ssh_key is not None:
             try:
                 self._keys.find_key(placement.ssh_key, principal.subject)
@@ -195,10 +199,12 @@ class Sites:
             Unavailable: nothing new starts there for now.
         """
         sited = self._engines.with_sites.get(engine.name)
-        if sited is None or not any(
-            site.id == placement.site and policy.may_use(principal, site) for site in sited.sites()
-        ):
+        sites = [] if sited is None else [site for site in sited.sites() if site.id == placement.site]
+        if sited is None or not sites or not policy.may_use(principal, sites[0]):
             raise BadRequest(f"There is no site `{placement.site}`.")
+        by_certificate = placement.user is not None and placement.ssh_key is None
+        if by_certificate and policy.vouched_login(principal, sites[0]) != placement.user:
+            raise BadRequest(f"Nobody vouches any more for your account `{placement.user}` on `{placement.site}`.")
         return sited.place(prepared, details, placement)
 
     def where(self, principal: Principal) -> Callable[[Workflow], Sequence[str] | None]:
@@ -237,6 +243,10 @@ class Sites:
         return found
 
 
+def _as_seen(principal: Principal, site: Site, own: Mapping[str, Account]) -> UsersSite:
+    return UsersSite(site, own.get(site.id), policy.vouched_login(principal, site) if site.keyless else None)
+
+
 def _takes(site: Site, workflow: Workflow) -> bool:
     return workflow.sites is None or site.id in workflow.sites
 
@@ -260,8 +270,45 @@ def _listed(ids: Mapping[str, object] | Sequence[str]) -> str:
     return ", ".join(f"`{id_}`" for id_ in ids)
 
 
-def _placement(site: Site, account: Account) -> Placement:
+def _claimed(site: Site, user: str | None, ssh_key: str | None) -> str:
+    """The login name of an account that proves itself by its key."""
+    if user is None or not LOGIN.fullmatch(user):
+        given = "missing" if user is None else repr(user[:64])
+        raise BadRequest(
+            f"`user` is {given}; expected the login name of your account there: at most 64 letters, digits and the "
+            "characters _ . @ + -, the first a letter, a digit or _."
+        )
+    if ssh_key is None:
+        raise BadRequest(f"`ssh_key` is missing: name the SSH key of yours that opens the account on `{site.id}`.")
+    return user
+
+
+def _vouched(principal: Principal, site: Site, user: str | None, ssh_key: str | None) -> str:
+    """The login name of an account that certificates open."""
+    login = policy.vouched_login(principal, site)
+    if login is None:
+        raise Forbidden(
+            f"Certificates open accounts on the site `{site.id}`, and its operators haven't said which one is yours. "
+            "Ask the operators of this service."
+        )
+    if user not in (None, login):
+        raise BadRequest(f"`user` is {user[:64]!r}; your login name on the site `{site.id}` is `{login}`.")
+    if ssh_key is not None:
+        raise BadRequest(
+            f"`ssh_key` isn't used on the site `{site.id}`, where certificates open accounts: leave it out."
+        )
+    return login
+
+
+def _placement(principal: Principal, site: Site, account: Account) -> Placement:
+    """Where an account is, as it is opened now: the settings may have changed since it was stored."""
     if site.keyless:
+        login = policy.vouched_login(principal, site)
+        if login != account.user:
+            raise Conflict(
+                f"Your account on the site `{site.id}` is `{account.user}`, and its operators don't say that this one "
+                f"is yours: connect it anew (`waas sites connect {site.id}`)."
+            )
         return Placement(site.id, account.user)
     if account.ssh_key is None:
         raise Conflict(

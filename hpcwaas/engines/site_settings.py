@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from hpcwaas.common.setting_types import Section
-from hpcwaas.core.site_models import LOCAL
+from hpcwaas.core.site_models import LOCAL, LOGIN
 
 _HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -84,6 +84,16 @@ def _directory(value: str) -> str:
     return value
 
 
+def _logins(value: object) -> object:
+    if value != "subject" and not isinstance(value, dict):
+        raise ValueError("expected `subject`, or login names by subjects: `{alice: u1234}`")
+    for subject, login in value.items() if isinstance(value, dict) else ():
+        if not isinstance(subject, str) or not isinstance(login, str) or not LOGIN.fullmatch(login) or login == "root":
+            raise ValueError(f"has no login name for {subject!r}; expected text of letters and digits, and not `root`")
+    return value
+
+
+Logins = Annotated[dict[str, str] | str, BeforeValidator(_logins)]
 SiteId = Annotated[str, AfterValidator(_site_id)]
 SlurmTime = Annotated[str, BeforeValidator(_time)]
 SlurmName = Annotated[str, AfterValidator(_word)]
@@ -165,13 +175,19 @@ class SiteSettings(Section):
     groups: tuple[str, ...] | None = Field(
         None, description="Groups whose members may use it. Without `users` and `groups`: everybody."
     )
+    logins: Logins | None = Field(
+        None,
+        description="Whose account is whose, where certificates (`ssh_ca`) open accounts: login names by "
+        "subjects, `{alice: u1234}`, or `subject` if every user is called there as here. Say that only if nobody can "
+        "choose their subject. Default: SSH keys open accounts.",
+    )
 
-    @field_validator("users", "groups", mode="before")
+    @field_validator("users", "groups", "logins", mode="before")
     @classmethod
     def _told(cls, value: object) -> object:
         """Nothing after the colon might be meant as nobody, and would let everybody in."""
         if value is None:
-            raise ValueError("is empty: name some, write `[]` for nobody, or remove it")
+            raise ValueError("is empty: name some, write `[]` (of `logins`: `{}`) for nobody, or remove it")
         return value
 
     @model_validator(mode="after")

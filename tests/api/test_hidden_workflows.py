@@ -55,14 +55,14 @@ def test_alien4cloud_is_asked_the_same_when_either_is_to_be_started(
     parts: Services, alien4cloud: Simulator, listed: bool
 ) -> None:
     hidden = "RecApp2@eaf6541e-fc9a-4de2-8911-9daa95490038@exec_job"
-    parts.executions.check(ALICE, hidden, {"user_id": "alice"})  # what it needs is at hand
+    parts.executions.dry_run(ALICE, hidden, {"user_id": "alice"})  # what it needs is at hand
     if not listed:
         alien4cloud.world.applications["RecApp2"].tags = ()
     calls = []
     for workflow_id in (hidden, hidden.replace("RecApp2", "NonApp2")):
         alien4cloud.forget_calls()
         with pytest.raises(NotFound, match=r"^There is no such workflow\.$"):
-            parts.executions.check(EVE, workflow_id, {"user_id": "eve"})
+            parts.executions.dry_run(EVE, workflow_id, {"user_id": "eve"})
         calls.append(sorted((call.method, call.path.replace("NonApp2", "RecApp2")) for call in alien4cloud.calls()))
     assert calls[0] == calls[1]
     assert len(calls[0]) == 2

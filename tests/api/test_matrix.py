@@ -87,7 +87,9 @@ class Public:
 WORKFLOW, EXECUTION = {"workflow_id": "workflow"}, {"execution_id": "execution"}
 OUTPUT = {"execution_id": "execution", "output_name": "output"}
 RUNNING, FAILED = {"execution_id": "running"}, {"execution_id": "failed"}
-FILE, KEY, TOKEN = {"file_id": "file"}, {"key_id": "key"}, {"token_id": "token"}
+FILE, KEY, TOKEN, SITE = {"file_id": "file"}, {"key_id": "key"}, {"token_id": "token"}, {"site_id": "site"}
+TRIGGER = {"inputs": {"message": "x"}, "site": "local"}
+NEW_ACCOUNT = {"user": "u2", "ssh_key": "?"}
 NEW_TOKEN = {"name": "?", "scopes": ["workflows:read"]}
 
 COMMAND = {
@@ -101,9 +103,7 @@ COMMAND = {
 ROWS: dict[str, Row | Public] = {
     "listWorkflows": Row("workflows:read", 200, 200, 200, 200, {}),
     "getWorkflow": Row("workflows:read", 200, 404, 404, 404, WORKFLOW),
-    "triggerWorkflow": Row(
-        "executions:write", 201, 404, 404, 404, WORKFLOW, arguments={"json": {"inputs": {"message": "x"}}}
-    ),
+    "triggerWorkflow": Row("executions:write", 201, 404, 404, 404, WORKFLOW, arguments={"json": TRIGGER}),
     "listExecutions": Row("executions:read", 200, 200, 200, 200, {}),
     "getExecution": Row("executions:read", 200, 404, 200, 200, EXECUTION),
     "cancelExecution": Row("executions:write", 202, 404, 403, 202, RUNNING, "running"),
@@ -128,6 +128,12 @@ ROWS: dict[str, Row | Public] = {
     "deleteSshKey": Row("keys:write", 204, 404, 404, 403, KEY, "key"),
     "rotateSshKey": Row("keys:write", 200, 404, 404, 403, KEY, "key"),
     "confirmSshKey": Row("keys:write", 200, 404, 404, 403, KEY),
+    "listSites": Row("workflows:read", 200, 200, 200, 200, {}),
+    "getSite": Row("workflows:read", 200, 404, 404, 404, SITE),
+    "getSiteAccount": Row("keys:write", 200, 404, 404, 404, SITE),
+    "putSiteAccount": Row("keys:write", 200, 404, 404, 404, SITE, arguments={"json": NEW_ACCOUNT}),
+    "deleteSiteAccount": Row("keys:write", 204, 404, 404, 404, SITE, "site"),
+    "checkSiteAccount": Row("executions:write", 200, 404, 404, 404, SITE),
     "getTerms": Row("any", 200, 200, 200, 200, {}),
     "acceptTerms": Row("own", 409, 409, 409, 409, {}, arguments={"json": {"version": "1"}}),
     "whoami": Row("any", 200, 200, 200, 200, {}),
@@ -189,6 +195,8 @@ class Asked:
         arguments = dict(self._arguments)
         if arguments.get("json") is NEW_TOKEN:
             arguments["json"] = {**NEW_TOKEN, "name": str(uuid.uuid4())}
+        if arguments.get("json") is NEW_ACCOUNT:
+            arguments["json"] = {**NEW_ACCOUNT, "ssh_key": self._matrix.thing("login_key")}
         path = fill(self.operation.path, things)
         answer, request_id = self._matrix.ask(method or self.operation.method, path, headers, **arguments)
         if answer.ok and self._spends is not None:

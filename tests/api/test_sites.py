@@ -130,6 +130,7 @@ def test_sites_are_listed_with_the_users_own_account(alice: Client, service: Cal
         "silent_since": None,
         "accounts": True,
         "keyless": False,
+        "login": None,
         "account": alice("GET", ACCOUNT).json(),
     }
     assert (mare["account"]["user"], mare["account"]["ssh_key"], mare["account"]["usable"]) == ("u1", key, None)
@@ -162,7 +163,7 @@ def test_what_is_wrong_with_an_account_is_said(alice: Client, bob: Client) -> No
     assert "`user`" in detail(put({"user": "-x", "ssh_key": mine}), 400)
     assert "`user`" in detail(put({"user": 7, "ssh_key": mine}), 400)
     assert "`user`" in detail(put({"user": "x" * 65, "ssh_key": mine}), 400)
-    assert "'user' is a required property" in detail(put({"ssh_key": mine}), 400)
+    assert "`user` is missing" in detail(put({"ssh_key": mine}), 400)
     assert "`ssh_key` is missing" in detail(put({"user": "u1"}), 400)
     assert "`ssh_key` is missing" in detail(put({"user": "u1", "ssh_key": None}), 400)
     said = detail(put({"user": "u1", "ssh_key": foreign}), 400).replace(foreign, "KEY")
@@ -176,13 +177,21 @@ def test_what_is_wrong_with_an_account_is_said(alice: Client, bob: Client) -> No
     assert alice("GET", ACCOUNT).status_code == 404
 
 
-def test_a_keyless_site_takes_no_key(alice: Client, there: There) -> None:
-    there.sites.append(KEYLESS)
+def test_certificates_open_no_account_but_that_which_the_operators_say_is_ones_own(
+    alice: Client, bob: Client, there: There
+) -> None:
+    there.sites.append(replace(KEYLESS, logins={"alice": "u1"}))
     swan = "/sites/swan/account"
     assert "`ssh_key` isn't used" in detail(alice("PUT", swan, json={"user": "u1", "ssh_key": new_key(alice)}), 400)
-    assert alice("PUT", swan, json={"user": "u1"}).json()["ssh_key"] is None
+    assert "your login name on the site `swan` is `u1`" in detail(alice("PUT", swan, json={"user": "bob"}), 400)
+    assert "haven't said which one is yours" in detail(bob("PUT", swan, json={"user": "u1"}), 403)
+    assert [user("GET", "/sites/swan").json()["login"] for user in (alice, bob)] == ["u1", None]
+    account = alice("PUT", swan, json={}).json()
+    assert (account["user"], account["ssh_key"]) == ("u1", None)
     path = started(alice, site="swan")
     assert (alice("GET", path).json()["account"], there.started[path[12:]][1]) == ("u1", Placement("swan", "u1"))
+    there.change("swan", logins={})
+    assert "connect it anew" in detail(trigger(alice, site="swan"), 409)
 
 
 def test_a_check_tells_point_by_point(alice: Client, bob: Client, there: There) -> None:

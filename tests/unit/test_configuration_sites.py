@@ -87,7 +87,13 @@ def test_no_site_is_no_mistake(tmp_path: Path, text: str) -> None:
         ({"slurm": {"partion": "main"}}, "sites.mare.slurm.partion", "did you mean sites.mare.slurm.partition?"),
         ({"hots": "x"}, "sites.mare.hots", "no such setting; did you mean sites.mare.host?"),
         ({"limits": {"executions": 0}}, "sites.mare.limits.executions", "greater than 0"),
-        ({"users": None}, "sites.mare.users", "write `[]` for nobody"),
+        ({"users": None}, "sites.mare.users", "write `[]` (of `logins`: `{}`) for nobody"),
+        ({"logins": None}, "sites.mare.logins", "is empty"),
+        ({"logins": "subjects"}, "sites.mare.logins", "expected `subject`, or login names by subjects"),
+        ({"logins": {"alice": "root"}}, "sites.mare.logins", "and not `root`"),
+        ({"logins": {"alice": "-x"}}, "sites.mare.logins", "has no login name for 'alice'"),
+        ({"logins": {7: "x"}}, "sites.mare.logins", "has no login name for 7"),
+        ({"logins": {"alice": 1234}}, "sites.mare.logins", "has no login name for 'alice'"),
         ({"groups": "climate"}, "sites.mare.groups", "expected a list"),
         ({"prologue": "none.sh"}, "sites.mare.prologue", "none.sh can't be read: No such file or directory"),
     ],
@@ -137,7 +143,8 @@ def test_sites_without_the_engine_that_runs_there_are_refused(tmp_path: Path) ->
 
 
 def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
-    file = written(tmp_path, one(title="MareNostrum 5", slurm={"time": "01:00:00"}, groups=["climate"]))
+    logins = {"alice": "u1234"}
+    file = written(tmp_path, one(title="MareNostrum 5", slurm={"time": "01:00:00"}, groups=["climate"], logins=logins))
     found = read(file, {}, {})
     shown = effective(found)
     assert f"title: MareNostrum 5  # {file}:" in shown

@@ -13,8 +13,8 @@ from hpcwaas.core.engines import Engines
 from hpcwaas.core.models import SSHKey
 from hpcwaas.core.people import Principal
 from hpcwaas.core.site_models import LOCAL, Account, Placement
-from hpcwaas.core.sites import Sites
-from hpcwaas.errors import BadRequest, Conflict, KeyInUse, NotFound, ServiceError, TooManyRequests
+from hpcwaas.core.sites import Sites, UsersSite
+from hpcwaas.errors import BadRequest, Conflict, Forbidden, KeyInUse, NotFound, ServiceError, TooManyRequests
 from hpcwaas.store.accounts import AccountStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.ssh_keys import SSHKeyStore
@@ -51,7 +51,7 @@ def sites(there: There, accounts: AccountStore, keys: SSHKeyStore) -> Sites:
 
 
 def ids(sites: Sites, principal: Principal) -> list[str]:
-    return [site.id for site, _ in sites.list(principal)]
+    return [seen.site.id for seen in sites.list(principal)]
 
 
 def test_users_see_the_sites_that_they_may_use_in_the_order_of_the_settings(sites: Sites, there: There) -> None:
@@ -85,11 +85,11 @@ def test_an_account_is_its_owners_alone(sites: Sites) -> None:
     account, new = sites.put_account(ALICE, "mare", "u1", "key-1")
     assert (new, account.user, account.ssh_key, account.usable) == (True, "u1", "key-1", None)
     assert sites.account(ALICE, "mare") == account
-    assert sites.get(ALICE, "mare") == (MARE, account)
-    assert sites.list(ALICE) == [(MACHINE, None), (MARE, account)]
+    assert sites.get(ALICE, "mare") == UsersSite(MARE, account, None)
+    assert sites.list(ALICE) == [UsersSite(MACHINE, None, None), UsersSite(MARE, account, None)]
     operator = Principal("root", "Root", roles=frozenset({"user", "operator"}))
     for other in (BOB, CAROL, operator):
-        assert sites.get(other, "mare") == (MARE, None)
+        assert sites.get(other, "mare") == UsersSite(MARE, None, None)
         for ask in (sites.account, sites.delete_account, sites.check_account):
             with pytest.raises(NotFound, match="You have no account on the site `mare`"):
                 ask(other, "mare")
@@ -155,18 +155,67 @@ def test_a_key_is_needed_unless_certificates_open_accounts(sites: Sites, there: 
     there.sites.append(KEYLESS)
     with pytest.raises(BadRequest, match="`ssh_key` is missing"):
         sites.put_account(ALICE, "mare", "u1", None)
+    with pytest.raises(BadRequest, match="`user` is missing"):
+        sites.put_account(ALICE, "mare", None, "key-1")
     with pytest.raises(BadRequest, match="`ssh_key` isn't used"):
-        sites.put_account(ALICE, "swan", "u1", "key-1")
-    sites.put_account(ALICE, "swan", "u1", None)
+        sites.put_account(ALICE, "swan", "alice", "key-1")
+    assert sites.put_account(ALICE, "swan", None, None)[0].user == "alice"
     sites.check_account(ALICE, "swan")
-    assert there.checked == [Placement("swan", "u1", None)]
+    assert there.checked == [Placement("swan", "alice", None)]
     there.change("swan", keyless=False)
     for ask in (lambda: sites.check_account(ALICE, "swan"), lambda: chosen(sites, there, "anywhere", "swan")):
         with pytest.raises(Conflict, match="names no SSH key"):
             ask()
-    sites.put_account(ALICE, "swan", "u1", "key-1")
+    sites.put_account(ALICE, "swan", "alice", "key-1")
     there.change("swan", keyless=True)
-    assert chosen(sites, there, "anywhere", "swan") == Placement("swan", "u1", None)
+    assert chosen(sites, there, "anywhere", "swan") == Placement("swan", "alice", None)
+
+
+@pytest.mark.parametrize("user", ["bob", "root", "Alice", "alice ", ""])
+def test_where_certificates_open_accounts_nobody_chooses_whose(sites: Sites, there: There, user: str) -> None:
+    there.sites.append(KEYLESS)
+    with pytest.raises(BadRequest, match="your login name on the site `swan` is `alice`"):
+        sites.put_account(ALICE, "swan", user, None)
+    assert (sites.get(ALICE, "swan").login, sites.get(ALICE, "mare").login) == ("alice", None)
+
+
+@pytest.mark.parametrize("subject", ["root", "-alice", "Alice Smith", "alice/../bob"])
+def test_a_subject_that_is_no_login_name_has_no_account_by_certificate(
+    sites: Sites, there: There, subject: str
+) -> None:
+    there.sites.append(KEYLESS)
+    for user in (None, subject, "alice"):
+        with pytest.raises(Forbidden, match="haven't said which one is yours"):
+            sites.put_account(Principal(subject, subject), "swan", user, None)
+
+
+def test_operators_vouch_for_accounts_by_a_table(sites: Sites, there: There) -> None:
+    there.sites.append(replace(KEYLESS, logins={"alice": "u1234"}))
+    assert sites.put_account(ALICE, "swan", "u1234", None)[0].user == "u1234"
+    assert sites.get(BOB, "swan").login is None
+    for user in (None, "bob", "u1234"):
+        with pytest.raises(Forbidden):
+            sites.put_account(BOB, "swan", user, None)
+    there.change("swan", logins={"alice": "u9"})
+    workflow = SiteEngine(there).workflow("anywhere")
+    for refusal, ask in (
+        (Conflict, lambda: sites.check_account(ALICE, "swan")),
+        (Conflict, lambda: chosen(sites, there, "anywhere", "swan")),
+        (BadRequest, lambda: sites.place(ALICE, SiteEngine(there), workflow, {}, Placement("swan", "u1234"))),
+    ):
+        with pytest.raises(refusal):
+            ask()
+    assert sites.put_account(ALICE, "swan", None, None) == (sites.account(ALICE, "swan"), False)
+    assert chosen(sites, there, "anywhere", "swan") == Placement("swan", "u9")
+
+
+def test_an_account_that_was_claimed_with_a_key_is_not_opened_by_a_certificate(sites: Sites, there: There) -> None:
+    sites.put_account(ALICE, "mare", "bob", "key-1")
+    there.change("mare", keyless=True)
+    for ask in (lambda: sites.check_account(ALICE, "mare"), lambda: chosen(sites, there, "anywhere", "mare")):
+        with pytest.raises(Conflict, match="is `bob`, and its operators don't say that this one is yours"):
+            ask()
+    assert there.checked == []
 
 
 def test_nobody_has_an_account_on_the_services_own_machine(sites: Sites) -> None:

@@ -130,6 +130,8 @@ class SiteDirectory:
                     silent_since=silent_since,
                     users=None if given.users is None else frozenset(given.users),
                     groups=None if given.groups is None else frozenset(given.groups),
+                    keyless=given.logins is not None,
+                    logins=given.logins if isinstance(given.logins, dict) else None,
                 )
             )
         return found
