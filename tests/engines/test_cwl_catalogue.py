@@ -18,6 +18,7 @@ from hpcwaas.engines.cwl.inputs.archives import unpack
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import dump_order
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
 from hpcwaas.errors import NotFound
 from tests.engines.cwl_documents import DATA, ids
 from tests.unit.cwl_world import look_here
@@ -208,3 +209,59 @@ def test_cwltool_runs_an_order_with_a_value_of_every_type(examples: Catalogue, t
     assert files[1] == "own.txt+own.txt.idx"
     assert [item["reads"] for item in files[2]] == ["s1+s1.idx", "s2+s2.idx"]
     assert files[3:] == ["a_directory", "packed", ["u.txt"]]
+
+
+NEEDS = """cwlVersion: v1.2
+$namespaces: {cwltool: "http://commonwl.org/cwltool#"}
+$graph:
+- class: CommandLineTool
+  id: small
+  baseCommand: echo
+  inputs: {n: {type: int?}}
+  outputs: []
+  requirements: {ResourceRequirement: {coresMin: 2, ramMin: 1024}, ToolTimeLimit: {timelimit: 600}}
+- class: CommandLineTool
+  id: parallel
+  baseCommand: echo
+  inputs: {n: {type: int?}}
+  outputs: []
+  hints:
+    cwltool:MPIRequirement: {processes: 8}
+    ResourceRequirement: {ramMin: $(inputs.n)}
+- class: Workflow
+  id: inner
+  inputs: {n: int?}
+  outputs: []
+  steps:
+    first: {run: "#small", in: {n: n}, out: []}
+    second: {run: "#small", in: {n: n}, out: []}
+- class: Workflow
+  id: main
+  inputs: {n: int?, many: "int[]"}
+  outputs: []
+  requirements: {SubworkflowFeatureRequirement: {}, ScatterFeatureRequirement: {}, InlineJavascriptRequirement: {}}
+  steps:
+    one: {run: "#inner", in: {n: n}, out: []}
+    two: {run: "#parallel", in: {n: n}, out: []}
+    each: {run: "#small", scatter: n, in: {n: many}, out: []}
+"""
+
+
+def test_what_steps_need_is_known_before_they_run(directory: Path, make: Callable[[], Catalogue]) -> None:
+    (directory / "a.cwl").write_text(NEEDS)
+    catalogue = make()
+    needs = {step.name: step for step in catalogue.snapshot(catalogue.details("a")).needs}
+    assert needs["one"] == StepNeeds("one", 2, 1024, 1200, (), ("inner", "small"))
+    assert needs["two"] == StepNeeds("two", 8, None, None, ("ResourceRequirement",), ("parallel",))
+    # How often a scatter runs is known only when it does.
+    assert needs["each"] == StepNeeds("each", 2, 1024, None, (), ("small",))
+
+
+def test_a_site_that_there_is_not_is_told_to_operators(directory: Path, tmp_path: Path) -> None:
+    (directory / "a.cwl").write_text(tool())
+    (directory / "a.meta.yaml").write_text("sites: [local, mre]")
+    catalogue = Catalogue(directory, tmp_path / "state", sites=("local", "mare"))
+    assert catalogue.details("a").workflow.sites == {"local", "mre"}
+    assert list(catalogue.check().problems) == [
+        "a: its metadata name the site mre, which isn't in the settings; did they mean mare?"
+    ]

@@ -17,6 +17,9 @@ from typing import BinaryIO, NoReturn
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
 
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvwm0n2l2O0bqUwbOeA0B3n9uGmY6wQ3K3m9dVQq1zH"
+"""What settings of a site need."""
+
 _CHUNK = 1 << 16
 _KINDS = {
     errno.ENOENT: "missing",

@@ -8,6 +8,7 @@ import pytest
 
 from hpcwaas.engines.cwl.workflows.entries import find_entries, permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.metadata import Entry
+from hpcwaas.engines.cwl.workflows.slurm import Slurm
 
 
 def look(directory: Path, *names: str, **contents: str) -> tuple[list[Entry], list[str]]:
@@ -136,6 +137,21 @@ def test_metadata(tmp_path: Path) -> None:
         ("time_limit: true", "time_limit must be a number of seconds above 0"),
         ("time_limit: .inf", "time_limit must be a number of seconds above 0"),
         ("time_limit: 1d", "time_limit must be a number of seconds above 0"),
+        ("sites: mare", "sites must be a list of ids of sites"),
+        ("sites: []", "sites is empty"),
+        ("sites:", "sites is empty"),
+        ("site: [mare]", "did you mean sites?"),
+        ("slurm: main", "slurm must be a map with any of account, cores, memory, nodes, partition, time"),
+        ("slurm: {partion: main}", "slurm: unknown key 'partion', expected any of account"),
+        ("slurm: {partion: main}", "did you mean partition?"),
+        ("slurm: {time: 1:00:00}", "slurm: time must be a time as Slurm writes it, in quotes"),
+        ("slurm: {time: 60}", "in quotes"),
+        ("slurm: {cores: 0}", "slurm: cores must be a whole number above 0"),
+        ("slurm: {cores: true}", "slurm: cores must be"),
+        ("slurm: {memory: 8}\nname: A\nslurm: {memory: 9}", "a.meta.yaml:3: the key slurm"),
+        ("slurm: {cores: 8, cores: 9}", "a.meta.yaml:1: the key cores"),
+        ("slurm: {memory: 8 GB}", "slurm: memory must be a number of MiB"),
+        ("slurm: {partition: main --uid=0}", "slurm: partition must be a name"),
         ("authorized_users:", "list of user ids"),
         ("authorized_users: [1]", "list of user ids"),
         ("authorized_users: ['']", "list of user ids"),
@@ -270,3 +286,14 @@ def test_unreadable_metadata_close_the_workflow(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_stamps(tmp_path / "gone")
+
+
+def test_sites_and_what_jobs_ask_for(tmp_path: Path) -> None:
+    content = (
+        "sites: [mare, local, mare]\nslurm: {partition: main, time: '1-00:00:00', cores: 4, memory: 8 GiB, nodes: 2}"
+    )
+    [entry], problems = look(tmp_path, "a.cwl", a_meta_yaml=content)
+    assert problems == []
+    assert entry.sites == ("mare", "local")
+    assert entry.slurm == Slurm("main", None, "1-00:00:00", 4, 8192, 2)
+    assert entry.notices == ("a.meta.yaml: sites has mare more than once",)

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
-from hpcwaas.core.site_models import Placement, Point, Site
+from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job
@@ -69,7 +69,9 @@ class CWLEngine:
         self._sites = SiteDirectory(
             directory, settings, sites or {}, connections, lambda: LocalSite(directory, settings, [data_dir, *secrets])
         )
-        self._catalogue = Catalogue(settings.catalogue, directory / "catalogue", settings.without_metadata)
+        self._catalogue = Catalogue(
+            settings.catalogue, directory / "catalogue", settings.without_metadata, {LOCAL, *(sites or {})}
+        )
         self._logs = LogIndexes(lambda reference, offset, size: self._read(reference, spool.LOG, offset, size))
         self._watcher = Watcher(self._watched, self._news)
         self._states: LRUCache[str, tuple[Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
@@ -93,7 +95,8 @@ class CWLEngine:
         """Checks inputs against the workflow completely, without side effects."""
         with self._archives.session() as look:
             job = prepare_job(self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
-        return replace(job, time=self._catalogue.time_limit(details.workflow.id))
+        entry = self._catalogue.entry(details.workflow.id)
+        return replace(job, time=entry.time_limit, slurm=entry.slurm) if entry else job
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
         """Starts an execution, or leaves alone what has been started under this id."""

@@ -72,6 +72,7 @@ def prepare_job(
         staged=tuple(checker.files.staged),
         fetched=tuple(checker.files.fetched),
         steps=snapshot.steps,
+        needs=snapshot.needs,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON, StepDeclaration
 from hpcwaas.core.site_models import Placement
-from hpcwaas.engines.cwl.workflows.metadata import Slurm
+from hpcwaas.engines.cwl.workflows.slurm import NOTHING, Slurm, StepNeeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,10 @@ class Job:
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
         steps: the steps of the workflow; a lone tool is one step.
         time: seconds that it may run; None for the setting's.
+        needs: what its steps declare to need.
+        slurm: what its jobs ask for: what metadata say, until it is placed.
         placement: where it is to run; None for this machine.
-        slurm: what its jobs ask for there.
-        remarks: what the log says of that.
+        remarks: what the log says of all that.
     """
 
     document: Path
@@ -65,8 +66,9 @@ class Job:
     fetched: tuple[FetchedFile, ...]
     steps: tuple[StepDeclaration, ...]
     time: float | None = None
+    needs: tuple[StepNeeds, ...] = ()
+    slurm: Slurm = NOTHING
     placement: Placement | None = None
-    slurm: Slurm | None = None
     remarks: tuple[str, ...] = ()
 
 

@@ -20,6 +20,7 @@ from hpcwaas.engines.cwl.sites.looking import Scheduler
 from hpcwaas.engines.cwl.sites.mirror import Mirror
 from hpcwaas.engines.cwl.sites.moves import Surroundings
 from hpcwaas.engines.cwl.sites.remote import RemoteSite
+from hpcwaas.engines.cwl.sites.resources import resources
 from hpcwaas.engines.cwl.sites.transfer import Packages
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest, Unavailable
@@ -154,7 +155,8 @@ class SiteDirectory:
             raise BadRequest(f"There is no site {name}.")
         if given.maintenance:
             raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
-        return replace(job, placement=placement)
+        slurm, remarks = resources(given, given.title or name, job.slurm, job.needs)
+        return replace(job, placement=placement, slurm=slurm, remarks=remarks)
 
     def check_account(self, placement: Placement) -> Sequence[Point]:
         """See `SiteEngine.check_account`."""

@@ -39,7 +39,7 @@ from hpcwaas.engines.cwl.sites.base import pending
 from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.trees import remove_tree
-from hpcwaas.engines.cwl.workflows.metadata import Slurm
+from hpcwaas.engines.cwl.workflows.slurm import Slurm
 from hpcwaas.errors import ServiceError
 
 INTENT = "intent.json"
@@ -80,6 +80,7 @@ class Intent:
         downloads: (URL, target) of each file to fetch before.
         time: seconds that it may run; None for no limit.
         remarks: what the log says before anything else.
+        processes: of steps, by their names; see `StepNeeds`.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Intent:
     slurm: Slurm
     time: float | None
     remarks: tuple[str, ...] = ()
+    processes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 _INTENT = TypeAdapter(Intent)

@@ -26,7 +26,6 @@ from hpcwaas.engines.cwl.sites.starting import kind_of
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import OutsideError
 from hpcwaas.engines.cwl.storage.spool import Spool
-from hpcwaas.engines.cwl.workflows.metadata import Slurm
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
 from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
 
@@ -74,7 +73,8 @@ class RemoteSite:
             steps=job.steps,
             staged=staged,
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
-            slurm=job.slurm or Slurm(),
+            slurm=job.slurm,
+            processes=tuple((step.name, step.processes) for step in job.needs),
             time=job.time,
             remarks=job.remarks,
         )

@@ -42,14 +42,18 @@ def request(
         workflow: digest of its package.
         log: most bytes of its log.
     """
-    slurm = intent.slurm
+    slurm, processes = intent.slurm, dict(intent.processes)
     return {
         "version": 1,
         "id": intent.id,
         "attempt": attempt,
         "document": f"workflows/{workflow}/{intent.document}",
         "fragment": intent.fragment,
-        "steps": [{"name": step.name, "label": step.label} for step in intent.steps],
+        "steps": [
+            {"name": step.name, "label": step.label, "processes": list(processes.get(step.name, ()))}
+            for step in intent.steps
+        ],
+        "remarks": list(intent.remarks),
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
         "command": list(settings.runner.command),
         "arguments": list(settings.runner.arguments),

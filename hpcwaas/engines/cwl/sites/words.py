@@ -75,6 +75,7 @@ def end_words(job: Job) -> str:
         "LAUNCH_FAILED": "couldn't be started on its node (LAUNCH_FAILED)",
         "RECONFIG_FAIL": "couldn't be started: its node couldn't be prepared (RECONFIG_FAIL)",
         "CANCELLED": "was cancelled on the site" + (f" by {by}" if by else ""),
+        "UNKNOWN": "has an unknown end" + (f": {detail}" if detail else ""),
         "FAILED": "failed" + (f" ({detail})" if detail else ""),
     }
     return words.get(state, f"ended as {state or 'unknown'}")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
 from hpcwaas.core.models import Check, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
+from hpcwaas.core.site_models import LOCAL
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed
 from hpcwaas.engines.cwl.workflows.entries import Stamps, permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.index import PATIENCE, Busy, Index, IndexFile, Published, fingerprint_of, made_by
-from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY
+from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry
 from hpcwaas.engines.cwl.workflows.reading import Reading
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, output_declaration
 from hpcwaas.engines.cwl.workflows.snapshot import Snapshot, SnapshotStore
@@ -37,11 +40,19 @@ class Catalogue:
         directory: of the documents.
         state_dir: where descriptions and snapshots are kept; made when missing.
         without_metadata: who may run what doesn't say who: `everybody` or `nobody`.
+        sites: ids of all sites.
     """
 
-    def __init__(self, directory: Path, state_dir: Path, without_metadata: str = EVERYBODY) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        state_dir: Path,
+        without_metadata: str = EVERYBODY,
+        sites: Collection[str] = frozenset({LOCAL}),
+    ) -> None:
         self._directory = directory.absolute()
         self._without_metadata = without_metadata
+        self._sites = sites
         self._file = IndexFile(state_dir)
         self._snapshots = SnapshotStore(state_dir / "snapshots")
         self._load = lru_cache(maxsize=256)(self._snapshots.load)
@@ -88,10 +99,10 @@ class Catalogue:
         except FileNotFoundError as error:
             raise Unavailable("The workflow was changed while the request was checked. Try again.") from error
 
-    def time_limit(self, workflow_id: str) -> float | None:
-        """Seconds that an execution of a workflow may run, where its metadata say so."""
+    def entry(self, workflow_id: str) -> Entry | None:
+        """What the metadata of a workflow say; None when it isn't published any more."""
         item = self._current().by_id.get(workflow_id)
-        return item.entry.time_limit if item else None
+        return item.entry if item else None
 
     def check(self) -> Check:
         """State of the catalogue: `degraded` with a problem for each broken file, `failed` when nothing can be read."""
@@ -101,9 +112,17 @@ class Catalogue:
         except Unavailable as error:
             status, problems = "failed", [self._failure or error.detail]
         else:
-            problems = [*([self._failure] if self._failure else []), *index.problems]
+            problems = [*([self._failure] if self._failure else []), *index.problems, *self._unknown_sites(index)]
             status = "failed" if self._failure else "degraded" if problems else "ok"
         return Check("catalogue", status, time.perf_counter() - start, problems)
+
+    def _unknown_sites(self, index: Index) -> Iterator[str]:
+        """What metadata name as a site that isn't one."""
+        for item in index.published:
+            for site in sorted({*(item.entry.sites or ())} - {*self._sites}):
+                near = get_close_matches(site, self._sites, n=1)
+                meant = f"; did they mean {near[0]}?" if near else ""
+                yield f"{item.entry.id}: its metadata name the site {site}, which isn't in the settings{meant}"
 
     def _workflow(self, item: Published) -> Workflow:
         snapshot, entry = self._load(item.version), item.entry
@@ -119,6 +138,7 @@ class Catalogue:
             description=snapshot.doc,
             authorized_users=users,
             authorized_groups=groups,
+            sites=None if entry.sites is None else frozenset(entry.sites),
         )
 
     def _current(self) -> Index:

@@ -37,6 +37,7 @@ from hpcwaas.engines.cwl.workflows.declare import (
     steps,
     text,
 )
+from hpcwaas.engines.cwl.workflows.needs import step_needs
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
 
 DOCUMENT_LIMIT = 16 * 2**20
@@ -193,7 +194,8 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "label": process.get("label"),
         "doc": text(process.get("doc")),
         **described,
-        "steps": steps(process, written["steps"], entry["id"]),
+        "steps": (declared := steps(process, written["steps"], entry["id"])),
+        "needs": step_needs(tool, [step["name"] for step in declared]),
         "files": _relative(files.files, root),
         "directories": _relative(files.directories, root),
         "missing": _relative(files.missing, root),

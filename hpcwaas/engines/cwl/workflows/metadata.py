@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from hpcwaas.engines.cwl.workflows.slurm import NOTHING, Slurm, read_slurm
+
 EVERYBODY = "everybody"
 """In place of a list: whoever has signed in."""
 
@@ -22,11 +24,16 @@ MARK = ".meta.yaml"
 FOLDER_META = "meta.yaml"
 """A folder has its metadata in this file of its own."""
 
-_LISTS = {"authorized_groups": "groups", "authorized_users": "user ids", "ssh_keys": "names of inputs"}
+_LISTS = {
+    "authorized_groups": "groups",
+    "authorized_users": "user ids",
+    "sites": "ids of sites",
+    "ssh_keys": "names of inputs",
+}
 """Keys whose values are lists, and of what."""
 
 _RIGHTS = ("authorized_users", "authorized_groups")
-_KEYS = (*sorted(_LISTS), "main", "name", "time_limit")
+_KEYS = tuple(sorted((*_LISTS, "main", "name", "slurm", "time_limit")))
 _MERGE = "tag:yaml.org,2002:merge"
 
 _WORD = re.compile(r"[^._\-\s]+")
@@ -46,18 +53,6 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Slurm:
-    """What a job asks for; None where nothing is said."""
-
-    partition: str | None = None
-    account: str | None = None
-    time: str | None = None
-    cores: int | None = None
-    memory: int | None = None
-    nodes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """One workflow to publish.
 
@@ -69,6 +64,8 @@ class Entry:
         ssh_keys: names of the inputs that take ids of SSH keys, and ways to members of records (`server.key`).
         everybody: the metadata say that everybody may run it.
         time_limit: seconds that an execution may run; None for the setting's.
+        sites: ids of those that it may run on; None for all.
+        slurm: what its jobs ask for, where the site's settings say something else or nothing.
         notices: what is odd in its metadata, and harmless.
     """
 
@@ -81,6 +78,8 @@ class Entry:
     authorized_groups: tuple[str, ...] | None = None
     everybody: bool = False
     time_limit: float | None = None
+    sites: tuple[str, ...] | None = None
+    slurm: Slurm = NOTHING
     notices: tuple[str, ...] = ()
 
     @property
@@ -125,7 +124,8 @@ def _refuse_doubles(meta: str, root: yaml.Node | None) -> None:
     if not isinstance(root, yaml.MappingNode):
         return
     lines: dict[str, int] = {}
-    for key, _ in root.value:
+    for key, value in root.value:
+        _refuse_doubles(meta, value)
         here = key.start_mark.line + 1
         if key.tag == _MERGE:
             raise Unreadable(
@@ -147,6 +147,13 @@ def _checked(meta: str, key: Any, value: Any) -> Any:
             return float(value)
         case (("authorized_users" | "authorized_groups"), "everybody"):
             return EVERYBODY
+        case "sites", [] | None:
+            raise Unreadable(f"{meta}: sites is empty: name the sites that it may run on, or remove the key")
+        case "slurm", _:
+            try:
+                return read_slurm(value)
+            except ValueError as error:
+                raise Unreadable(f"{meta}: {error}") from error
         case str(), list() if key in _LISTS and all(isinstance(item, str) and _plain(item) for item in value):
             return value
         case str(), _ if key in _LISTS:
@@ -189,6 +196,8 @@ def _entry(workflow_id: str, meta: str, content: Mapping[str, Any]) -> Entry:
         everybody=everybody,
         ssh_keys=tuple(dict.fromkeys(content.get("ssh_keys", ()))),
         time_limit=content.get("time_limit"),
+        sites=tuple(dict.fromkeys(content["sites"])) if "sites" in content else None,
+        slurm=content.get("slurm", NOTHING),
         notices=tuple(notices),
     )
 

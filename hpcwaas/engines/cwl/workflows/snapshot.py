@@ -13,6 +13,7 @@ from pathlib import Path
 from hpcwaas.common import durable
 from hpcwaas.core.models import JSON, StepDeclaration
 from hpcwaas.engines.cwl.workflows.parameters import Parameter, load_parameter
+from hpcwaas.engines.cwl.workflows.slurm import StepNeeds, load_needs
 
 _DESCRIPTION = "description.json"
 _FILES = "files"
@@ -26,6 +27,7 @@ class Snapshot:
         version: digest of the content.
         path: main document of the copy.
         fragment: process to run inside it, without `#`; None for the only one or `main`.
+        needs: what its steps declare to need.
     """
 
     version: str
@@ -36,6 +38,7 @@ class Snapshot:
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...]
     steps: tuple[StepDeclaration, ...]
+    needs: tuple[StepNeeds, ...] = ()
 
 
 def root_of(document: Path) -> Path:
@@ -105,6 +108,7 @@ class SnapshotStore:
                 StepDeclaration(item["name"], item["label"], item["doc"], tuple(item["after"]))
                 for item in description["steps"]
             ),
+            needs=tuple(load_needs(item) for item in description["needs"]),
         )
 
 

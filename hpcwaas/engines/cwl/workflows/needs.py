@@ -1,0 +1,83 @@
+"""What the steps of a loaded workflow declare to need, as JSON that `slurm.py` reads back. A part of `describe.py`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.workflows.declare import short
+
+_MPI = "http://commonwl.org/cwltool#MPIRequirement"
+_DEPTH = 20
+
+
+def step_needs(tool: Any, names: Sequence[str]) -> list[JSON]:
+    """The needs of each step, in the order of the names; of a lone tool, of itself.
+
+    Args:
+        tool: a process as cwltool has loaded it.
+    """
+    if tool.tool["class"] != "Workflow":
+        return [_needs(names[0], tool, scattered=False)]
+    steps = {short(step.tool["id"]): step for step in tool.steps}
+    return [_needs(name, steps[name].embedded_tool, scattered="scatter" in steps[name].tool) for name in names]
+
+
+def _needs(name: str, process: Any, *, scattered: bool) -> JSON:
+    most: dict[str, int | None] = {"cores": None, "memory": None}
+    unknown: set[str] = set()
+    times: list[int | None] = []
+    processes: list[str] = []
+    for inner, repeated in _inside(process, repeated=scattered):
+        processes.append(short(inner.tool["id"]))
+        if inner.tool["class"] == "Workflow":
+            continue
+        declared = _declared(inner)
+        for key, value in declared.items():
+            if isinstance(value, str):
+                unknown.add(value)
+            elif key in most and value is not None:
+                most[key] = max(most[key] or 0, value)
+        if inner.tool["class"] == "CommandLineTool":
+            time = declared["time"]
+            # How often a scatter runs it is known only when it does.
+            times.append(time if isinstance(time, int) and not repeated else None)
+    time = sum(each for each in times if each is not None) if times and None not in times else None
+    return {"name": name, **most, "time": time, "unknown": sorted(unknown), "processes": sorted({*processes})}
+
+
+def _inside(process: Any, *, repeated: bool, depth: int = 0) -> Iterator[tuple[Any, bool]]:
+    """A process and all those that it runs, each with whether it may run more than once."""
+    yield process, repeated
+    if process.tool["class"] == "Workflow" and depth < _DEPTH:
+        for step in process.steps:
+            again = repeated or "scatter" in step.tool
+            yield from _inside(step.embedded_tool, repeated=again, depth=depth + 1)
+
+
+def _declared(tool: Any) -> dict[str, int | str | None]:
+    """What one tool declares; the words of CWL for what is an expression."""
+    resources = tool.get_requirement("ResourceRequirement")[0] or {}
+    limit = (tool.get_requirement("ToolTimeLimit")[0] or {}).get("timelimit")
+    mpi = (tool.get_requirement(_MPI)[0] or {}).get("processes")
+    cores = _number(resources.get("coresMin", resources.get("coresMax")), "ResourceRequirement")
+    processes = _number(mpi, "MPIRequirement")
+    if isinstance(processes, int):
+        # A core for each, unless each has several.
+        cores = processes * cores if isinstance(cores, int) else processes
+    return {
+        "cores": cores,
+        "memory": _number(resources.get("ramMin", resources.get("ramMax")), "ResourceRequirement"),
+        "time": _number(limit, "ToolTimeLimit") or None,
+        "mpi": processes if isinstance(processes, str) else None,
+    }
+
+
+def _number(value: Any, word: str) -> int | str | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+        return math.ceil(value)
+    return word

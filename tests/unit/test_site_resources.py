@@ -1,0 +1,89 @@
+"""What jobs on a site ask for, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hpcwaas.engines.cwl.sites.resources import resources
+from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds, slurm_time
+from hpcwaas.engines.site_settings import SiteSettings
+from hpcwaas.errors import BadRequest
+from tests.simulators.logins import HOST_KEY
+
+
+def settings(slurm: dict[str, Any], **more: Any) -> SiteSettings:
+    values = {"host": "login.example.org", "host_keys": [HOST_KEY], "slurm": slurm}
+    return SiteSettings.model_validate(values | more)
+
+
+CWLTOOL = {"leader": "job", "runner": {"command": ["cwltool"]}}
+
+
+def test_metadata_come_before_the_settings_of_the_site() -> None:
+    site = settings({"partition": "main", "partitions": ["gpu"], "account": "bsc01", "time": "01:00:00"})
+    assert resources(site, "Mare", Slurm(), ())[0] == Slurm("main", "bsc01", "01:00:00")
+    wanted = Slurm("gpu", "mine", "00:10:00", 4, 2048, 2)
+    assert resources(site, "Mare", wanted, ())[0] == wanted
+
+
+def test_one_job_has_room_for_the_largest_step_and_time_for_all() -> None:
+    needs = (StepNeeds("a", cores=4, memory=100, time=600), StepNeeds("b", cores=2, memory=8000, time=3000))
+    found, remarks = resources(settings({"time": "00:05:00"}, **CWLTOOL), "Mare", Slurm(cores=1), needs)
+    assert found == Slurm(cores=4, memory=8000, time="01:00:00")
+    assert remarks == ()
+
+
+def test_what_is_known_only_when_it_runs_gets_what_is_usual_and_is_told() -> None:
+    needs = (StepNeeds("a", time=600), StepNeeds("b", unknown=("ResourceRequirement",)))
+    found, remarks = resources(settings({"time": "00:05:00"}, **CWLTOOL), "Mare", Slurm(cores=3), needs)
+    assert found == Slurm(cores=3, time="00:05:00")
+    assert len(remarks) == 1
+    assert "Step b: what it asks for (ResourceRequirement) is known only when it runs" in remarks[0]
+
+
+def test_steps_that_are_jobs_of_their_own_ask_for_themselves() -> None:
+    found, _ = resources(settings({}), "Mare", Slurm(), (StepNeeds("a", cores=4, memory=100, time=600),))
+    assert found == Slurm()
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted", "needs", "words"),
+    [
+        ({"max_time": "01:00:00"}, Slurm(time="02:00:00"), StepNeeds("a"), "metadata of the workflow ask for a time"),
+        ({"max_time": "60"}, Slurm(), StepNeeds("align", time=3601), "The step align asks for a time of 01:00:01"),
+        ({"max_cores": 8}, Slurm(cores=9), StepNeeds("a"), "for 9 cores; the site Mare allows 8 at most"),
+        ({"max_cores": 8}, Slurm(), StepNeeds("a", cores=9), "The step a asks for 9 cores"),
+        ({"max_memory": 100}, Slurm(memory=101), StepNeeds("a"), "for 101 MiB of memory"),
+        ({"max_memory": 100}, Slurm(), StepNeeds("a", memory=101), "(setting slurm.max_memory)"),
+        ({"partition": "main"}, Slurm(partition="gpu"), StepNeeds("a"), "the partition gpu, which the site Mare"),
+        ({}, Slurm(partition="gpu"), StepNeeds("a"), "It names none that workflows may choose."),
+    ],
+)
+@pytest.mark.parametrize("leader", ["login", "job"])
+def test_more_than_is_allowed_is_refused(
+    limits: dict[str, Any], wanted: Slurm, needs: StepNeeds, words: str, leader: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        resources(settings(limits, leader=leader), "Mare", wanted, [needs])
+    assert words in caught.value.detail
+
+
+def test_all_steps_together_may_be_too_long_for_one_job() -> None:
+    needs = (StepNeeds("a", time=2000), StepNeeds("b", time=2000))
+    site = settings({"max_time": "01:00:00"}, **CWLTOOL)
+    with pytest.raises(BadRequest, match="All steps together ask for a time of 01:06:40"):
+        resources(site, "Mare", Slurm(), needs)
+    assert resources(site, "Mare", Slurm(time="00:30:00"), needs)[0].time == "00:30:00"
+
+
+def test_without_a_scheduler_nothing_is_asked_for() -> None:
+    site = settings({"max_cores": 1}, scheduler="none")
+    assert resources(site, "Mare", Slurm(cores=9), [StepNeeds("a", cores=9)]) == (Slurm(), ())
+
+
+def test_times_of_slurm() -> None:
+    for text, number in (("01:02:03", 3723), ("2-00:00:01", 172801), ("90", 5400), ("100:00:00", 360000)):
+        assert seconds(text) == number
+    assert [slurm_time(number) for number in (59, 3600, 90000)] == ["00:00:59", "01:00:00", "1-01:00:00"]
