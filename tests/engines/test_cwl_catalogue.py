@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hpcwaas.engines.cwl.inputs.job import dump_order
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
 from hpcwaas.errors import NotFound
-from tests.engines.cwl_documents import DATA, ids
+from tests.engines.cwl_documents import DATA, ids, tool
 from tests.unit.cwl_world import look_here
 
 
