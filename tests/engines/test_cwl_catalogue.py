@@ -262,7 +262,7 @@ def test_a_site_that_there_is_not_is_told_to_operators(directory: Path, tmp_path
     (directory / "a.cwl").write_text(tool())
     (directory / "a.meta.yaml").write_text("sites: [local, mre]")
     catalogue = Catalogue(directory, tmp_path / "state", sites=("local", "mare"))
-    assert catalogue.details("a").workflow.sites == {"local", "mre"}
+    assert catalogue.details("a").workflow.sites == frozenset({"local", "mre"})
     assert list(catalogue.check().problems) == [
         "a: its metadata name the site mre, which isn't in the settings; did they mean mare?"
     ]
