@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import printing
 from .errors import ExitCode, NotFound, Unreachable, WaasError
 from .state import State
-from .text import one_line
+from .text import one_line, show_time
 from .urls import path
 
 if TYPE_CHECKING:
@@ -47,17 +47,19 @@ def _or_too_old(failure: NotFound) -> WaasError:
     return WaasError("The service is too old to have sites: it runs everything where its operators decided.")
 
 
-def find_open(client: Client, site_id: str) -> dict[str, Any]:
-    """A site where executions can be started now; raises what `find` does.
+def find_open(state: State, site_id: str) -> None:
+    """Finds out, before anything is sent, whether executions can be started on a site; raises what `find` does.
 
     Raises:
         Unreachable: it is in maintenance.
     """
-    site = find(client, site_id)
+    site = find(state.client, site_id)
     if site.get("state") == "maintenance":
         said = one_line(site.get("maintenance")).rstrip(".") or "its operators don't say until when"
         raise Unreachable(f"{site_id} is in maintenance, so nothing can be started there: {said}.")
-    return site
+    if site.get("state") == "silent":
+        since = f" since {show_time(site['silent_since'])}" if site.get("silent_since") else ""
+        state.note(f"{site_id} hasn't answered{since}. What you start there begins when it answers again.")
 
 
 def check(client: Client, site_id: str) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def show_check(state: State, checked: dict[str, Any]) -> ExitCode:
     )
     for point in points:
         if point.get("advice"):
-            state.note(f"{point['title']}: {point['advice']}")
+            state.note(f"{point['title']} ({point['status']}): {point['advice']}")
     where = f"on {checked['site']}"
     user = one_line(checked.get("account"))
     if checked["usable"]:

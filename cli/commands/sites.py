@@ -97,6 +97,7 @@ def show(state: State, site: str) -> None:
         "Because": found.get("maintenance"),
         "Silent": found.get("silent_since") and f"since {show_time(found['silent_since'])}",
         "Account": _user(found),
+        "Login": found.get("login"),
         "SSH key": account.get("ssh_key") or (found.get("keyless") and "not needed: certificates are signed"),
         "Check": " ".join(filter(None, (_usable(found), show_time(account.get("checked_at"))))),
     }
@@ -108,7 +109,10 @@ def show(state: State, site: str) -> None:
 @command.command("connect")
 @_one
 @click.option(
-    "--user", "login_name", metavar="NAME", help="Your login name there. Needed when you connect for the first time."
+    "--user",
+    "login_name",
+    metavar="NAME",
+    help="Your login name there. [default: that of your account so far, or the one that the site knows you by]",
 )
 @click.option(
     "--key",
@@ -125,8 +129,8 @@ def connect(state: State, site: str, login_name: str | None, key_id: str | None)
     waits until you have done so, and then checks the account; elsewhere it checks at once. With `-o json` one object
     is printed: the account, the line, and the check.
 
-    Run it again to change the login name or the key: what you don't name stays. Where a site takes certificates, no
-    key is needed.
+    Run it again to change the login name or the key: what you don't name stays. Where a site takes certificates, the
+    operators say what your login name is, and no key is needed.
 
     The exit code is 0 if workflows can run there now, and 1 if they can't yet.
 
@@ -139,14 +143,14 @@ def connect(state: State, site: str, login_name: str | None, key_id: str | None)
     if not found.get("accounts", True):
         raise UsageError(f"Nobody needs an account on {site}: start workflows there with --site {site}.")
     before = found.get("account") or {}
-    user = login_name or before.get("user")
-    if not user:
-        raise UsageError(f"Give your login name on {site}: --user NAME")
     if found.get("keyless"):
         if key_id is not None:
             raise UsageError(f"{site} takes certificates, which the service signs: leave out --key.")
-        account, line = _put(state, site, {"user": user}), None
+        account, line = _put(state, site, {"user": login_name} if login_name else {}), None
     else:
+        user = login_name or before.get("user")
+        if not user:
+            raise UsageError(f"Give your login name on {site}: --user NAME")
         key = _present_key(state, before, key_id)
         account = _put(state, site, {"user": user, "ssh_key": key}) if key else _put_with_new_key(state, site, user)
         line = _authorized_keys_line(state, account["ssh_key"])

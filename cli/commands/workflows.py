@@ -233,7 +233,7 @@ def trigger(
     if dry_run and schema is None:
         raise WaasError("The service is too old for --dry-run: it would start the workflow. Nothing was started.")
     if site is not None:
-        sites.find_open(state.client, site)  # before anything is uploaded; and an older service would ignore it
+        sites.find_open(state, site)  # before anything is uploaded; and an older service would ignore it
     uploader = Uploader(state.client)
     try:
         values: dict[str, Any] = {}

@@ -18,6 +18,7 @@ LOCAL: dict[str, Any] = {
     "silent_since": None,
     "accounts": False,
     "keyless": False,
+    "login": None,
 }
 MARE: dict[str, Any] = {
     **LOCAL,
@@ -121,7 +122,7 @@ class SitesStub:
     def answer(self, request: Request, rest: list[str]) -> Answer:
         match (request.method, rest):
             case ("GET", []):
-                return 200, {"sites": [self._site(identity) for identity in self.sites]}, {}
+                return 200, check("Sites", {"sites": [self._site(identity) for identity in self.sites]}), {}
             case ("GET", [identity]) if identity in self.sites:
                 return 200, self._site(identity), {}
             case (_, [identity, "account", *more]) if identity in self.sites:
@@ -129,19 +130,29 @@ class SitesStub:
         return NOT_FOUND
 
     def _site(self, identity: str) -> dict[str, Any]:
-        return {**self.sites[identity], "account": self.accounts.get(identity)}
+        found: dict[str, Any] = check("Site", {**self.sites[identity], "account": self.accounts.get(identity)})
+        return found
 
     def _account(self, request: Request, site: str, more: list[str]) -> Answer:
         account = self.accounts.get(site)
         match (request.method, more):
             case ("PUT", []):
-                wanted = request.json
+                wanted = check("NewAccount", request.json)
                 if self.refuse_account is not None:
                     return self.refuse_account
                 if wanted.get("ssh_key") and wanted["ssh_key"] not in self._keyring.keys:
                     return NOT_FOUND
-                made = {"site": site, "ssh_key": None, **wanted, "created_at": NOW, "checked_at": None, "usable": None}
-                self.accounts[site] = made
+                vouched = {"user": self.sites[site]["login"]} if self.sites[site]["keyless"] else {}
+                made = {
+                    "site": site,
+                    "ssh_key": None,
+                    **vouched,
+                    **wanted,
+                    "created_at": NOW,
+                    "checked_at": None,
+                    "usable": None,
+                }
+                self.accounts[site] = check("Account", made)
                 return 200, made, {}
             case ("GET", []) if account:
                 return 200, account, {}
@@ -156,7 +167,10 @@ class SitesStub:
         account = self.accounts[site]
         usable = all(point["status"] != "failed" for point in self.points)
         account |= {"checked_at": NOW, "usable": usable}
-        return {"site": site, "account": account["user"], "usable": usable, "points": self.points}
+        found: dict[str, Any] = check(
+            "AccountCheck", {"site": site, "account": account["user"], "usable": usable, "points": self.points}
+        )
+        return found
 
     def dry_run(self, site: str | None) -> dict[str, Any]:
         where = site or "local"

@@ -74,7 +74,7 @@ def test_connect_tells_by_its_exit_code_whether_the_account_can_be_used(alice: A
     service.sites.points = BAD
     result = alice("sites", "connect", "mare", "--user", "u1234")
     assert (result.code, result.out.splitlines()[0]) == (1, LINE)
-    assert "Key: Add its line to authorized_keys." in result.err
+    assert "Key (failed): Add its line to authorized_keys." in result.err
     result = alice("sites", "connect", "mare", "-o", "json")
     assert (result.code, result.err) == (1, "")
     assert (result.json["authorized_keys"], result.json["account"]["user"]) == (LINE, "u1234")
@@ -122,15 +122,12 @@ def test_an_unknown_end_keeps_the_key_and_names_it(alice: Any, service: Any) -> 
 def test_sites_without_keys_or_accounts(alice: Any, service: Any) -> None:
     result = alice("sites", "connect", "local", "--user", "u1234")
     assert (result.code, "Nobody needs an account on local" in result.err) == (2, True)
-    service.sites.sites["mare"]["keyless"] = True
-    assert alice("sites", "connect", "mare", "--user", "u1234", "--key", "x").code == 2
-    result = alice("sites", "connect", "mare", "--user", "u1234")
-    assert (result.code, result.out.splitlines()[0], service.keys) == (
-        0,
-        "Name\tok\tlogin.example.org is 192.0.2.7.",
-        {},
-    )
-    assert "certificates" in result.err
+    service.sites.sites["mare"] |= {"keyless": True, "login": "a.smith"}
+    assert alice("sites", "connect", "mare", "--key", "x").code == 2
+    result = alice("sites", "connect", "mare")
+    assert (result.code, service.keys) == (0, {})
+    assert result.out.splitlines()[0] == "Name\tok\tlogin.example.org is 192.0.2.7."
+    assert "The service signs certificates for a.smith on mare" in result.err
     assert alice("sites", "connect", "mare", "-o", "json").json["authorized_keys"] is None
 
 
@@ -180,7 +177,7 @@ def test_check(alice: Any, service: Any) -> None:
         "Login is quiet\tskipped\tNot looked at.",
     ]
     assert result.err.splitlines() == [
-        "Key: Add its line to authorized_keys.",
+        "Key (failed): Add its line to authorized_keys.",
         "ERROR: Workflows can't run on mare as u1234 until what failed is put right.",
     ]
     result = alice("sites", "check", "mare", "-o", "json")
@@ -220,6 +217,10 @@ def test_trigger_on_a_site(alice: Any, service: Any) -> None:
     assert service.requests[-1].json == {"inputs": {"texts": []}, "site": "mare"}
     assert alice("workflows", "trigger", "word-statistics", "-i", TEXT).code == 0
     assert "site" not in service.requests[-1].json
+    service.sites.sites["mare"] |= {"state": "silent", "silent_since": NOW}
+    result = alice("workflows", "trigger", "word-statistics", "-i", TEXT, "--site", "mare")
+    assert (result.code, service.requests[-1].json["site"]) == (0, "mare")
+    assert "mare hasn't answered since 2026-11-23 09:25:41Z." in result.err
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])

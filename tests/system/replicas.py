@@ -66,7 +66,7 @@ class Nginx:
     ) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(20)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def start(self, *replicas: str) -> None:
