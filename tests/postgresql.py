@@ -10,7 +10,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,11 @@ from types import TracebackType
 from typing import Any
 
 import psycopg
+
+if __name__ == "__main__":  # a script finds its own folder only
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.ports import free_port
 
 VARIABLE = "HPCWAAS_TEST_DATABASE"
 _ACCOUNTS = ("postgres", "nobody")
@@ -52,8 +56,7 @@ class PostgreSQL:
         self._data = self._directory / "data"
         self.log = self._directory / "log"
         self.password = secrets.token_hex(8)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"postgresql+psycopg://hpcwaas:{self.password}@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
 

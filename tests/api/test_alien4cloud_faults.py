@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.service import Client, as_user, make_settings, serving
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import wait_for
@@ -86,9 +86,7 @@ def executions(user: Client) -> list[dict[str, Any]]:
 
 
 def test_a_refused_connection(serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    user = serve(f"http://127.0.0.1:{port}")
+    user = serve(f"http://127.0.0.1:{free_port()}")
     assert "can't be reached" in problem(user("GET", "/workflows"), 503, "service_unavailable")
     problem(user("POST", f"/workflows/{RUN}slow_job", json={}), 503, "service_unavailable")
     assert executions(user) == []

@@ -23,7 +23,6 @@ import itertools
 import json
 import logging
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -37,6 +36,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.service import PASSWORDS, Client, as_user, make_settings, serving
 from tests.signing_in import Service, header, query, shown_token, sso_service
 from tests.simulators.alien4cloud import Simulator
@@ -324,8 +324,7 @@ def test_10_tokens_of_the_vault_end_and_nobody_notices(serve: Serve) -> None:
 
 
 def test_10_it_starts_while_the_vault_is_down(serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_port()}"
     user = as_user(serve(vault_config={"address": address, "role_id": "r", "secret_id": "s"}), "alice")
     assert user("GET", "/workflows").status_code == 200
     problem(user("POST", "/ssh_keys"), 503)

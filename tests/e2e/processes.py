@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from tests.ports import free_port
 from tests.service import Client
 
 BIN = Path(sys.executable).parent
@@ -52,7 +53,7 @@ class Service:
         self.environment = {"PATH": f"{BIN}{os.pathsep}{os.defpath}", "HOME": str(home), **MEASURED}
         self.environment |= {"XDG_STATE_HOME": str(home / "state")}
         self.variables = {"HWA_DATA_DIR": str(self.data), "HWA_CWL_CATALOGUE": str(self.catalogue), **variables}
-        self.address = "127.0.0.1:0"
+        self.address = f"127.0.0.1:{free_port()}"
         self.arguments: list[str | Path] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._seen = 0

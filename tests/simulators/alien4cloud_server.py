@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import uvicorn
 
+from tests.ports import free_port
 from tests.simulators.alien4cloud_executions import Executions
 from tests.simulators.alien4cloud_faults import Fault
 from tests.simulators.alien4cloud_http import Application, reset
@@ -33,7 +34,7 @@ class Alien4Cloud:
         self.application = Application(
             world, self.routes, self.broker, self.sessions, delay, self.command, self._transport
         )
-        self._socket = _listen(port)
+        self._socket = _listen(port or free_port())  # it may go down and up again
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(

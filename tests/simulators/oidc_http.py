@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.ports import free_port
+
 HTML = b"<!doctype html><title>Sorry</title><p>upstream-secret: the gateway is on holiday"
 
 
@@ -50,7 +52,7 @@ class HTTPServer:
         self.requests: list[Request] = []
         self._faults: dict[str, tuple[str, int]] = {}
         self._lock = threading.RLock()
-        self._port = port
+        self._port = port or free_port()
         self._thread: threading.Thread | None = None
         self.start()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.ports import free_port
 from tests.simulators.vault_routes import respond
 from tests.simulators.vault_state import Role, Secret, State
 
@@ -51,7 +52,7 @@ class Vault:
         self.faults: list[Fault] = []
         self._lock = threading.Lock()
         handler = type("OwnHandler", (_Handler,), {"vault": self})
-        self._server = _Server(("127.0.0.1", port), handler)
+        self._server = _Server(("127.0.0.1", port or free_port()), handler)
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})

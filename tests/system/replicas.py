@@ -21,6 +21,7 @@ import requests
 import yaml
 
 from tests.e2e.processes import Service, eventually
+from tests.ports import free_port
 from tests.postgresql import PostgreSQL
 from tests.service import PASSWORDS, Client, as_user
 from tests.simulators.alien4cloud import Simulator
@@ -226,13 +227,6 @@ def _service(home: Path, directory: Path, engine: str, settings: dict[str, Any])
     configuration.write_text(yaml.safe_dump(settings))
     service.arguments = ["--config", configuration]
     return service
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def patiently(task: Any, seconds: float = 60) -> Any:

