@@ -108,7 +108,8 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     keys = SSHKeys(stores.ssh_keys, vault, accept_unrecorded=old_keys)
     uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     catalogue = Catalogue(engines)
-    sites = Sites(engines, stores.accounts, stores.ssh_keys)
+    checks = Slots(max(2, settings.server.threads // 4), 2, "checks of accounts")
+    sites = Sites(engines, stores.accounts, stores.ssh_keys, checks)
     requests = StartRequests(
         engines, catalogue, sites, uploads.lookup, keys.used_by, signing_in.users.find, settings.limits.inputs
     )

@@ -143,5 +143,5 @@ class AccountCheck:
 
     @property
     def usable(self) -> bool:
-        """Whether nothing was found that keeps executions from running."""
-        return all(point.status is not PointStatus.FAILED for point in self.points)
+        """Whether something was looked at, and nothing was found that keeps executions from running."""
+        return bool(self.points) and all(point.status is not PointStatus.FAILED for point in self.points)

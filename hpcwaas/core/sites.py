@@ -17,9 +17,6 @@ from hpcwaas.core.site_models import LOGIN, Account, AccountCheck, Placement, Si
 from hpcwaas.core.slots import Slots
 from hpcwaas.errors import BadRequest, Conflict, Forbidden, NotFound
 
-_CHECKS, _CHECKS_EACH = 16, 2
-"""Checks of accounts in one process, and of one user in it, at the same time: each may wait for a silent site."""
-
 
 @dataclass(frozen=True, slots=True)
 class UsersSite:
@@ -43,13 +40,14 @@ class Sites:
     Args:
         accounts: the records of accounts.
         keys: the records of the SSH keys that open them.
+        checks: places for checks of accounts, each of which holds a thread and may wait for a silent site.
     """
 
-    def __init__(self, engines: Engines, accounts: AccountRecords, keys: SSHKeyRecords) -> None:
+    def __init__(self, engines: Engines, accounts: AccountRecords, keys: SSHKeyRecords, checks: Slots) -> None:
         self._engines = engines
         self._accounts = accounts
         self._keys = keys
-        self._checks = Slots(_CHECKS, _CHECKS_EACH, "checks of accounts")
+        self._checks = checks
 
     def list(self, principal: Principal) -> Sequence[UsersSite]:
         """The sites that the user may use."""

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -14,6 +15,7 @@ from hpcwaas.core.models import SSHKey
 from hpcwaas.core.people import Principal
 from hpcwaas.core.site_models import LOCAL, Account, Placement
 from hpcwaas.core.sites import Sites, UsersSite
+from hpcwaas.core.slots import Slots
 from hpcwaas.errors import BadRequest, Conflict, Forbidden, KeyInUse, NotFound, ServiceError, TooManyRequests
 from hpcwaas.store.accounts import AccountStore
 from hpcwaas.store.database import Database
@@ -22,6 +24,7 @@ from tests.simulators.site_engine import KEYLESS, LUMI, MACHINE, MARE, REFUSED, 
 from tests.unit.test_engines import Listing
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+CHECKS = partial(Slots, 16, 2, "checks of accounts")
 ALICE, BOB = Principal("alice", "Alice"), Principal("bob", "Bob")
 CAROL = Principal("carol", "Carol", groups=frozenset({"climate"}))
 KEY = SSHKey("key-1", "alice", None, "ed25519", None, "ssh-ed25519 A\n", "SHA256:x", {}, NOW)
@@ -47,7 +50,7 @@ def keys(database: Database) -> SSHKeyStore:
 
 @pytest.fixture
 def sites(there: There, accounts: AccountStore, keys: SSHKeyStore) -> Sites:
-    return Sites(Engines([SiteEngine(there)], {}), accounts, keys)
+    return Sites(Engines([SiteEngine(there)], {}), accounts, keys, CHECKS())
 
 
 def ids(sites: Sites, principal: Principal) -> list[str]:
@@ -251,6 +254,8 @@ def test_a_check_says_whether_the_account_is_usable(sites: Sites, there: There) 
     there.points = REFUSED
     assert not sites.check_account(ALICE, "mare").usable
     assert sites.account(ALICE, "mare").usable is False
+    there.points = ()
+    assert not sites.check_account(ALICE, "mare").usable
 
 
 def test_what_a_check_found_is_not_said_of_an_account_that_was_changed_meanwhile(
@@ -381,7 +386,7 @@ def test_an_account_without_its_key_is_refused(sites: Sites, there: There, keys:
 
 def test_engines_without_sites_take_none(accounts: AccountStore, keys: SSHKeyStore, there: There) -> None:
     plain = Listing("plain", "w")
-    sites = Sites(Engines([plain, SiteEngine(there)], {}), accounts, keys)  # type: ignore[list-item] # it only lists
+    sites = Sites(Engines([plain, SiteEngine(there)], {}), accounts, keys, CHECKS())  # type: ignore[list-item] # it only lists
     assert sites.choose(ALICE, plain, plain.found[0], None) is None  # type: ignore[arg-type]
     with pytest.raises(BadRequest, match="the engine `plain` decides by itself"):
         sites.choose(ALICE, plain, plain.found[0], "mare")  # type: ignore[arg-type]
