@@ -8,14 +8,17 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
 from hpcwaas.core.models import Upload
+from hpcwaas.core.site_models import LOCAL, Placement
 from hpcwaas.errors import BadRequest, ConfigurationError
 from hpcwaas.store.columns import UTCDateTime
-from hpcwaas.store.database import Database
+from hpcwaas.store.database import Database, _alembic
+from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.models import Base, SecretRow
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.uploads import UploadStore
@@ -57,6 +60,24 @@ def test_a_schema_of_a_later_version_is_refused(database: Database, store_url: s
     assert not database.is_current()
     with pytest.raises(ConfigurationError, match=r"store\.url"):
         database.upgrade()
+
+
+def test_executions_of_the_embedded_engine_ran_on_this_machine_before_there_were_sites(store_url: str) -> None:
+    database = Database(store_url)
+    config = _alembic()
+    with database._writing.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+    insert = (
+        "INSERT INTO executions (id, owner, workflow_id, workflow_name, engine, inputs, created_at, status, steps) "
+        "VALUES ('ENGINE', 'alice', 'w', 'w', 'ENGINE', '{}', '2026-11-23 09:25:41', 'SUCCEEDED', '[]')"
+    )
+    execute(store_url, *(insert.replace("ENGINE", engine) for engine in ("cwl", "alien4cloud")))
+    database.upgrade()
+    found = {engine: ExecutionStore(database).find_execution(engine, None) for engine in ("cwl", "alien4cloud")}
+    assert {engine: it.placement for engine, it in found.items()} == {"cwl": Placement(LOCAL), "alien4cloud": None}
+    assert found["cwl"].state.directory is None
+    database.close()
 
 
 UPGRADE = """
