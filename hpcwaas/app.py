@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -34,6 +35,7 @@ from hpcwaas.core.uploads import Uploads
 from hpcwaas.engines.registry import EngineContext, registry
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.assembly import SigningIn
+from hpcwaas.identity.rates import Rate
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings
 from hpcwaas.store.audit import Audit
 from hpcwaas.store.database import Database
@@ -47,6 +49,9 @@ from hpcwaas.vault.secret_id import SecretId
 _FOLLOWERS = 4000
 _FOLLOWERS_EACH = 1000
 """Requests of one process, and of one user in it, that may wait for news of a log. They take some memory, no thread."""
+
+_CHECKS = 30
+"""Checks of accounts of one user in ten minutes; `openapi.yaml` names the number."""
 
 _PATIENCE = Patience()
 
@@ -108,8 +113,10 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     keys = SSHKeys(stores.ssh_keys, vault, accept_unrecorded=old_keys)
     uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
     catalogue = Catalogue(engines)
-    checks = Slots(max(2, settings.server.threads // 4), 2, "checks of accounts")
-    sites = Sites(engines, stores.accounts, stores.ssh_keys, checks)
+    slots = Slots(max(2, settings.server.threads // 4), 2, "checks of accounts")
+    told = f"You have had accounts checked {_CHECKS} times. You can again in {{wait}}."
+    checks = Rate(stores.sign_in.counters, "checks", _CHECKS, timedelta(minutes=10), told)
+    sites = Sites(engines, stores.accounts, stores.ssh_keys, slots, checks.take)
     requests = StartRequests(
         engines, catalogue, sites, uploads.lookup, keys.used_by, signing_in.users.find, settings.limits.inputs
     )

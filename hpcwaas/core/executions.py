@@ -288,13 +288,15 @@ class Executions:
         Raises:
             NotFound: unknown, or none that the user may see.
             Forbidden: it isn't theirs.
-            Conflict: it hasn't failed, or can't go on.
+            Conflict: it hasn't failed, or can't go on, or not where it ran.
             TooManyRequests: as for `trigger`.
         """
         execution = self.refresh(self.changing(principal, execution_id, policy.Act.RESUME))
         if execution.state.status is not Status.FAILED or execution.reference is None:
             raise Conflict(f"The execution is {execution.state.status}; only one that has FAILED can be resumed.")
         engine = self._engines.of(execution)
+        if execution.placement and (problem := self._sites.against(principal, engine, execution.placement)):
+            raise Conflict(problem)
         if self._limits.executions is not None:
             self._records.check_number(execution.owner, self._limits.executions)
         engine.resume(execution.reference)

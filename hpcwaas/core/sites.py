@@ -41,13 +41,23 @@ class Sites:
         accounts: the records of accounts.
         keys: the records of the SSH keys that open them.
         checks: places for checks of accounts, each of which holds a thread and may wait for a silent site.
+        count: counts a check of a user, and raises `TooManyRequests` when there were many: login nodes bar addresses
+            from which signing in fails often.
     """
 
-    def __init__(self, engines: Engines, accounts: AccountRecords, keys: SSHKeyRecords, checks: Slots) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        accounts: AccountRecords,
+        keys: SSHKeyRecords,
+        checks: Slots,
+        count: Callable[[str], None],
+    ) -> None:
         self._engines = engines
         self._accounts = accounts
         self._keys = keys
         self._checks = checks
+        self._count = count
 
     def list(self, principal: Principal) -> Sequence[UsersSite]:
         """The sites that the user may use."""
@@ -122,7 +132,7 @@ class Sites:
         Raises:
             NotFound: they have none, or there is no such site for them.
             Conflict: the site is opened in another way now than it was.
-            TooManyRequests: they have several checked at this moment.
+            TooManyRequests: they have several checked at this moment, or had many.
         """
         account = self.account(principal, site_id)
         site, engine = self._find(principal, site_id)
@@ -160,8 +170,8 @@ class Sites:
                     "runs: leave `site` out."
                 )
             return None
-        own = self._own(principal)
         permitted = {site.id: site for site in sited.sites() if policy.may_use(principal, site)}
+        own = self._own(principal) if any(site.accounts for site in permitted.values()) else {}
         possible = {id_: site for id_, site in permitted.items() if _takes(site, workflow)}
         if wanted is None:
             wanted = _only(possible, own)
@@ -196,14 +206,20 @@ class Sites:
             BadRequest: it can't run there.
             Unavailable: nothing new starts there for now.
         """
+        if problem := self.against(principal, engine, placement):
+            raise BadRequest(problem)
+        return self._engines.with_sites[engine.name].place(prepared, details, placement)
+
+    def against(self, principal: Principal, engine: Engine, placement: Placement) -> str | None:
+        """Why nothing may begin any more where an execution was placed; None when it may."""
         sited = self._engines.with_sites.get(engine.name)
         sites = [] if sited is None else [site for site in sited.sites() if site.id == placement.site]
-        if sited is None or not sites or not policy.may_use(principal, sites[0]):
-            raise BadRequest(f"There is no site `{placement.site}`.")
-        by_certificate = placement.user is not None and placement.ssh_key is None
-        if by_certificate and policy.vouched_login(principal, sites[0]) != placement.user:
-            raise BadRequest(f"Nobody vouches any more for your account `{placement.user}` on `{placement.site}`.")
-        return sited.place(prepared, details, placement)
+        if not sites or not policy.may_use(principal, sites[0]):
+            return f"There is no site `{placement.site}`."
+        by_certificate = sites[0].accounts and placement.ssh_key is None
+        if by_certificate and not (sites[0].keyless and policy.vouched_login(principal, sites[0]) == placement.user):
+            return f"Nobody vouches any more for the account `{placement.user}` on the site `{placement.site}`."
+        return None
 
     def where(self, principal: Principal) -> Callable[[Workflow], Sequence[str] | None]:
         """What tells on which of the sites that the user may use a workflow may run; None where its engine has none."""
@@ -220,6 +236,7 @@ class Sites:
 
     def _check(self, engine: SiteEngine, account: Account, placement: Placement) -> AccountCheck:
         with self._checks.held(account.owner):
+            self._count(account.owner)
             found = AccountCheck(account, tuple(engine.check_account(placement)))
         acts.note(usable=found.usable)
         self._accounts.checked(account, datetime.now(UTC), found.usable)

@@ -290,6 +290,23 @@ def test_a_deletion_that_is_forced_leaves_an_account_that_says_so(alice: Client)
     assert "has been deleted: name another one" in detail(trigger(alice), 409)
 
 
+def test_checks_are_counted(bob: Client) -> None:
+    connect(bob)
+    answers = [bob("POST", f"{ACCOUNT}/check") for _ in range(31)]
+    assert {answer.status_code for answer in answers[:-1]} <= {200, 429}  # other tests check, too
+    assert "You have had accounts checked 30 times" in detail(answers[-1], 429)
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 600
+
+
+def test_what_failed_is_not_resumed_where_its_owner_may_run_nothing_any_more(alice: Client, there: There) -> None:
+    connect(alice)
+    path = started(alice)
+    there.end(path.removeprefix("/executions/"), Status.FAILED)
+    assert detail(alice("POST", f"{path}/resume"), 409) == "Executions of this engine can't be resumed."
+    there.change("mare", users=frozenset({"bob"}))
+    assert detail(alice("POST", f"{path}/resume"), 409) == "There is no site `mare`."
+
+
 @pytest.mark.parametrize("dry", ["", "?dry_run=true"])
 def test_where_it_cannot_run_nothing_is_stored(alice: Client, there: There, dry: str) -> None:
     def ask(workflow: str, site: str | None, **inputs: object) -> Any:

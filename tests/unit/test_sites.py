@@ -50,7 +50,7 @@ def keys(database: Database) -> SSHKeyStore:
 
 @pytest.fixture
 def sites(there: There, accounts: AccountStore, keys: SSHKeyStore) -> Sites:
-    return Sites(Engines([SiteEngine(there)], {}), accounts, keys, CHECKS())
+    return Sites(Engines([SiteEngine(there)], {}), accounts, keys, CHECKS(), lambda _: None)
 
 
 def ids(sites: Sites, principal: Principal) -> list[str]:
@@ -291,6 +291,18 @@ def test_one_user_has_few_checks_at_once(sites: Sites, there: There) -> None:
         assert all(each.result(60).usable for each in running)
 
 
+def test_a_user_who_had_many_checks_waits(there: There, accounts: AccountStore, keys: SSHKeyStore) -> None:
+    def count(owner: str) -> None:
+        raise TooManyRequests(f"{owner} had many.", 60)
+
+    sites = Sites(Engines([SiteEngine(there)], {}), accounts, keys, CHECKS(), count)
+    sites.put_account(ALICE, "mare", "u1", "key-1")
+    for _ in range(3):  # and holds no place
+        with pytest.raises(TooManyRequests, match="alice had many"):
+            sites.check_account(ALICE, "mare")
+    assert there.checked == []
+
+
 def test_a_key_that_opens_accounts_stays_unless_its_deletion_is_forced(sites: Sites, keys: SSHKeyStore) -> None:
     sites.put_account(ALICE, "mare", "u1", "key-1")
     with pytest.raises(KeyInUse, match=r"opens your account on `mare`\. Name another key there") as caught:
@@ -386,7 +398,7 @@ def test_an_account_without_its_key_is_refused(sites: Sites, there: There, keys:
 
 def test_engines_without_sites_take_none(accounts: AccountStore, keys: SSHKeyStore, there: There) -> None:
     plain = Listing("plain", "w")
-    sites = Sites(Engines([plain, SiteEngine(there)], {}), accounts, keys, CHECKS())  # type: ignore[list-item] # it only lists
+    sites = Sites(Engines([plain, SiteEngine(there)], {}), accounts, keys, CHECKS(), lambda _: None)  # type: ignore[list-item] # it only lists
     assert sites.choose(ALICE, plain, plain.found[0], None) is None  # type: ignore[arg-type]
     with pytest.raises(BadRequest, match="the engine `plain` decides by itself"):
         sites.choose(ALICE, plain, plain.found[0], "mare")  # type: ignore[arg-type]
