@@ -90,7 +90,7 @@ class World:
             self._service.url + path,
             headers={"X-Request-ID": request_id, "Accept": "application/json", **headers},
             allow_redirects=False,
-            timeout=30,
+            timeout=60,
             **arguments,
         )
         return answer, answer.headers["X-Request-ID"]  # strangers can't choose one

@@ -22,23 +22,25 @@ VERIFIER = "verifier-of-this-attempt-43-characters-long-"
 
 
 class Clock:
-    """The present, moved by what is added."""
+    """The time at which it was made, moved by what is added and by nothing else."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self._made = time.time()
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return self._made + self.ahead
 
 
 class Relying:
     """A relying party with a bearer method that admits everybody but `outcasts`.
 
     Args:
+        patience: seconds to wait for a connection and for an answer.
         changes: of the settings.
     """
 
-    def __init__(self, idp: OIDCSimulator, *, explicit: bool = False, **changes: Any) -> None:
+    def __init__(self, idp: OIDCSimulator, *, explicit: bool = False, patience: float = 30, **changes: Any) -> None:
         self.idp = idp
         self.clock = Clock()
         self.outcasts: set[str] = set()
@@ -53,7 +55,7 @@ class Relying:
             **changes,
         }
         self.settings = AuthSettings.model_validate(values)
-        self.party = RelyingParty(self.settings, self.clock, self.clock, timeouts=(1.0, 1.0))
+        self.party = RelyingParty(self.settings, self.clock, self.clock, timeouts=(patience, patience))
         self.bearer: OIDCBearer = self.party.method(self.admit)
 
     def admit(self, vouched: Vouched) -> Principal:

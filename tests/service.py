@@ -97,7 +97,7 @@ def serving(settings: Settings, connections: Connections | None = None, **option
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(timeout=90)
+            thread.join(60)
             assert not thread.is_alive(), "the service didn't stop"
 
 

@@ -89,19 +89,19 @@ class Service:
 
     def whoami(self, token: str) -> requests.Response:
         """Asks who a token stands for."""
-        return requests.get(f"{self.url}/whoami", headers=header(token), timeout=30)
+        return requests.get(f"{self.url}/whoami", headers=header(token), timeout=60)
 
     def token(self, **form: str) -> requests.Response:
         """Asks the token endpoint."""
-        return requests.post(f"{self.url}/auth/token", data=form, timeout=30)
+        return requests.post(f"{self.url}/auth/token", data=form, timeout=60)
 
     def logout(self, token: str) -> requests.Response:
         """Signs a token out."""
-        return requests.post(f"{self.url}/auth/logout", headers=header(token), timeout=30)
+        return requests.post(f"{self.url}/auth/logout", headers=header(token), timeout=60)
 
     def device(self) -> Any:
         """Begins to sign in a machine without a browser."""
-        answer = requests.post(f"{self.url}/auth/device", data={"client_id": "waas"}, timeout=30)
+        answer = requests.post(f"{self.url}/auth/device", data={"client_id": "waas"}, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -228,7 +228,7 @@ class Browser:
             self.service.url + url.removeprefix(self.service.public),
             headers={"Accept": self.accept, "Host": urlsplit(url).netloc, **({"Cookie": sent} if sent else {})},
             allow_redirects=False,
-            timeout=30,
+            timeout=60,
             **arguments,
         )
         for line in answer.raw.headers.getlist("Set-Cookie"):

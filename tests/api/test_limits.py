@@ -130,7 +130,7 @@ def test_what_has_no_place_is_not_even_read(small_service: Callable[[str], Clien
         f"POST /files?name=a HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 1001\r\n"
         f"Authorization: {alice.headers['Authorization']}\r\n\r\n"
     )
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(request.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 429 ")
 
@@ -142,7 +142,7 @@ def test_two_uploads_at_once_do_not_slip_under(small_service: Callable[[str], Cl
 
     def content() -> Iterator[bytes]:
         yield b"x" * 300
-        together.wait(timeout=10)  # both have begun, and there seemed to be room for each
+        together.wait(timeout=60)  # both have begun, and there seemed to be room for each
         yield b"y" * 300
 
     def upload(_number: int) -> requests.Response:

@@ -385,4 +385,4 @@ def test_14_the_old_page_of_a_browser_gives_a_token_that_counts(sso: Service) ->
     leaving = sso.browser().get("/auth/login")
     assert (leaving.status_code, leaving.headers["Location"].startswith(sso.idp.issuer)) == (303, True)
     token = shown_token(sso.browser().sign_in("alice").text)
-    assert requests.get(f"{sso.url}/workflows", headers=header(token), timeout=30).status_code == 200
+    assert requests.get(f"{sso.url}/workflows", headers=header(token), timeout=60).status_code == 200

@@ -76,7 +76,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, A
 
 def prepared(row: Row, service: Service) -> Row:
     """A row that comes back from the provider, with the state and the cookie of an attempt that has begun."""
-    leaving = requests.get(f"{service.url}/auth/login", allow_redirects=False, timeout=30)
+    leaving = requests.get(f"{service.url}/auth/login", allow_redirects=False, timeout=60)
     back = query(service.idp.follow(leaving.headers["Location"]))
     recorded = query(row["request"]["path"])["code"]
     if recorded == "bad":

@@ -159,14 +159,14 @@ def test_a_name_that_has_a_password_is_not_the_providers_to_give(sso: Service) -
 
 def test_a_service_without_single_sign_on_says_so(tmp_path: Path) -> None:
     with serving(make_settings(tmp_path, cwl=IDLE)) as url:
-        assert requests.get(f"{url}/auth/methods", timeout=30).json() == {"methods": ["basic"]}
+        assert requests.get(f"{url}/auth/methods", timeout=60).json() == {"methods": ["basic"]}
         answers = [
-            requests.get(f"{url}/auth/login", timeout=30),
-            requests.get(f"{url}/auth/authorize", timeout=30),
-            requests.get(f"{url}/auth/activate", timeout=30),
-            requests.post(f"{url}/auth/activate", data={"user_code": "x", "proof": "x"}, timeout=30),
-            requests.post(f"{url}/auth/device", timeout=30),
-            requests.post(f"{url}/auth/token", data={"grant_type": "refresh_token"}, timeout=30),
+            requests.get(f"{url}/auth/login", timeout=60),
+            requests.get(f"{url}/auth/authorize", timeout=60),
+            requests.get(f"{url}/auth/activate", timeout=60),
+            requests.post(f"{url}/auth/activate", data={"user_code": "x", "proof": "x"}, timeout=60),
+            requests.post(f"{url}/auth/device", timeout=60),
+            requests.post(f"{url}/auth/token", data={"grant_type": "refresh_token"}, timeout=60),
         ]
         for answer in answers:
             assert answer.status_code == 404
@@ -174,7 +174,7 @@ def test_a_service_without_single_sign_on_says_so(tmp_path: Path) -> None:
 
 
 def test_how_to_sign_in(sso: Service) -> None:
-    assert requests.get(f"{sso.url}/auth/methods", timeout=30).json() == {"methods": ["basic", "sso"]}
+    assert requests.get(f"{sso.url}/auth/methods", timeout=60).json() == {"methods": ["basic", "sso"]}
 
 
 # Limits
@@ -187,8 +187,8 @@ def test_one_address_cannot_ask_without_end(idp: OIDCSimulator, tmp_path: Path) 
         refused = sso.browser("application/json").get("/auth/login")
         assert refused.status_code == 429
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
-        assert requests.post(f"{sso.url}/auth/device", timeout=30).status_code == 429
-        assert requests.get(f"{sso.url}/auth/methods", timeout=30).status_code == 200
+        assert requests.post(f"{sso.url}/auth/device", timeout=60).status_code == 429
+        assert requests.get(f"{sso.url}/auth/methods", timeout=60).status_code == 200
         sso.age("counters", "expires_at", seconds=61)
         assert sso.browser().get("/auth/login").status_code == 303
 

@@ -47,7 +47,7 @@ def token_of(service: Service, **claims: Any) -> str:
 
 def personal_token(service: Service, session: str, *scopes: str) -> str:
     answer = requests.post(
-        f"{service.url}/tokens", json={"name": "robot", "scopes": list(scopes)}, headers=header(session), timeout=30
+        f"{service.url}/tokens", json={"name": "robot", "scopes": list(scopes)}, headers=header(session), timeout=60
     )
     assert answer.status_code == 201, answer.text
     token: str = answer.json()["token"]
@@ -106,12 +106,12 @@ def test_a_subject_of_a_federation_is_a_user_like_any_other(idp: OIDCSimulator, 
         token = token_of(service, sub=subject)
         who = service.whoami(token).json()
         assert (who["subject"], who["roles"]) == (subject, ["user", "operator"])
-        listed = requests.get(f"{service.url}/executions", params={"owner": subject}, headers=header(token), timeout=30)
+        listed = requests.get(f"{service.url}/executions", params={"owner": subject}, headers=header(token), timeout=60)
         assert listed.status_code == 200
         robot = personal_token(service, token, "workflows:read")
-        right = requests.get(f"{service.url}/workflows", headers=as_password(subject, robot), timeout=30)
+        right = requests.get(f"{service.url}/workflows", headers=as_password(subject, robot), timeout=60)
         assert right.status_code == 200
-        wrong = requests.get(f"{service.url}/workflows", headers=as_password("https", robot), timeout=30)
+        wrong = requests.get(f"{service.url}/workflows", headers=as_password("https", robot), timeout=60)
         assert wrong.status_code == 401
 
 
@@ -166,7 +166,7 @@ def test_a_demoted_operators_tokens_lose_admin(idp: OIDCSimulator, tmp_path: Pat
         def everybodys() -> int:
             parameters = {"owner": "*"}
             url = f"{service.url}/executions"
-            return requests.get(url, params=parameters, headers=header(robot), timeout=30).status_code
+            return requests.get(url, params=parameters, headers=header(robot), timeout=60).status_code
 
         assert everybodys() == 200
         token_of(service, sub="olga", groups=[])

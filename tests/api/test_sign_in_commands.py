@@ -145,14 +145,14 @@ def test_a_command_is_told_what_went_wrong(sso: Service, idp: OIDCSimulator, tro
     ],
 )
 def test_what_the_token_endpoint_refuses(sso: Service, form: dict[str, str], error: str) -> None:
-    assert refusal(requests.post(f"{sso.url}/auth/token", data=form, timeout=30)) == error
+    assert refusal(requests.post(f"{sso.url}/auth/token", data=form, timeout=60)) == error
 
 
 def test_bodies_of_the_token_endpoint_that_are_no_forms(sso: Service) -> None:
     url = f"{sso.url}/auth/token"
-    assert requests.post(url, json={"grant_type": "x"}, timeout=30).status_code == 415
+    assert requests.post(url, json={"grant_type": "x"}, timeout=60).status_code == 415
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert refusal(requests.post(url, data=b"grant_type=%ff", headers=form, timeout=30)) == "invalid_request"
-    assert refusal(requests.post(url, data=b"\xff", headers=form, timeout=30)) == "invalid_request"
-    assert refusal(requests.post(url, data="a=1&" * 1000, headers=form, timeout=30)) == "invalid_request"
-    assert requests.post(url, data="a" * 20_000, headers=form, timeout=30).status_code == 413
+    assert refusal(requests.post(url, data=b"grant_type=%ff", headers=form, timeout=60)) == "invalid_request"
+    assert refusal(requests.post(url, data=b"\xff", headers=form, timeout=60)) == "invalid_request"
+    assert refusal(requests.post(url, data="a=1&" * 1000, headers=form, timeout=60)) == "invalid_request"
+    assert requests.post(url, data="a" * 20_000, headers=form, timeout=60).status_code == 413

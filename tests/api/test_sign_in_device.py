@@ -46,7 +46,7 @@ def test_a_machine_is_let_in(sso: Service) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"data": {"client_id": "waas", "scope": "all"}}, {"data": {"other": "word"}}])
 def test_what_a_machine_may_send(sso: Service, body: dict[str, Any]) -> None:
-    answer = requests.post(f"{sso.url}/auth/device", timeout=30, **body)
+    answer = requests.post(f"{sso.url}/auth/device", timeout=60, **body)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
 
@@ -259,7 +259,7 @@ def test_forms_that_are_not_the_pages(sso: Service, form: dict[str, str]) -> Non
 
 
 def test_a_machine_whose_request_is_malformed_is_told_in_the_words_of_oauth(sso: Service) -> None:
-    answer = requests.post(f"{sso.url}/auth/device", data={"scope": "x" * 1001}, timeout=30)
+    answer = requests.post(f"{sso.url}/auth/device", data={"scope": "x" * 1001}, timeout=60)
     assert answer.status_code == 400
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["error"] == "invalid_request"

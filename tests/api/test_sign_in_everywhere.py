@@ -30,12 +30,12 @@ def sso(idp: OIDCSimulator, tmp_path: Path) -> Iterator[Service]:
 
 
 def leave(sso: Service, token: str, **parameters: str) -> requests.Response:
-    return requests.post(f"{sso.url}/auth/logout", params=parameters, headers=header(token), timeout=30)
+    return requests.post(f"{sso.url}/auth/logout", params=parameters, headers=header(token), timeout=60)
 
 
 def personal(sso: Service, token: str) -> str:
     wanted = {"name": "robot", "scopes": ["workflows:read"]}
-    made: str = requests.post(f"{sso.url}/tokens", json=wanted, headers=header(token), timeout=30).json()["token"]
+    made: str = requests.post(f"{sso.url}/tokens", json=wanted, headers=header(token), timeout=60).json()["token"]
     return made
 
 

@@ -14,7 +14,7 @@ pytest_plugins = ["tests.signing_in_fixtures"]
 def get(sso: Service, host: str, path: str, **parameters: str) -> requests.Response:
     """Asks as a browser does that knows the service by some name."""
     headers = {"Host": host, "Accept": "text/html"}
-    return requests.get(sso.url + path, parameters, headers=headers, allow_redirects=False, timeout=30)
+    return requests.get(sso.url + path, parameters, headers=headers, allow_redirects=False, timeout=60)
 
 
 def test_another_host_leads_to_the_one_that_browsers_come_back_to(sso: Service) -> None:

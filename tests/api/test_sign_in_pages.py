@@ -204,7 +204,7 @@ def test_the_cookie_of_an_attempt_on_this_machine(idp: OIDCSimulator, tmp_path: 
         page = browser.come_back(browser.at_provider(leaving))
         assert page.status_code == 200
         assert browser.cookies == {}
-        assert requests.get(f"{sso.url}/whoami", headers=header(shown_token(page.text)), timeout=30).status_code == 200
+        assert requests.get(f"{sso.url}/whoami", headers=header(shown_token(page.text)), timeout=60).status_code == 200
         assert sso.browser().let_in(sso.device()["user_code"]).status_code == 200
 
 

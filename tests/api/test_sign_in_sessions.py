@@ -155,7 +155,7 @@ def test_the_token_of_a_page_can_be_signed_out_though_the_provider_goes_on_vouch
     assert sso.logout(token).status_code == 204
     for _ in range(2):
         assert sso.whoami(token).status_code == 401
-    assert requests.get(f"{sso.idp.issuer}/userinfo", headers=header(decoded(token)), timeout=30).status_code == 200
+    assert requests.get(f"{sso.idp.issuer}/userinfo", headers=header(decoded(token)), timeout=60).status_code == 200
     assert sso.whoami(decoded(token)).status_code == 401
 
 

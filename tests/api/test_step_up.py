@@ -48,7 +48,7 @@ def token_of(
 
 
 def call(service: Service, token: str, method: str, path: str, **arguments: Any) -> requests.Response:
-    return requests.request(method, service.url + path, headers=header(token), timeout=30, **arguments)
+    return requests.request(method, service.url + path, headers=header(token), timeout=60, **arguments)
 
 
 def challenged(answer: requests.Response) -> None:
@@ -128,7 +128,7 @@ def test_the_provider_is_asked_for_what_is_demanded(service: Service) -> None:
     assert (asked["acr_values"], asked["max_age"]) == (f"{MFA} strong", "600")
     plain = query(service.browser().get("/auth/login").headers["Location"])
     assert not {"acr_values", "max_age"} & plain.keys()
-    device = requests.post(f"{service.url}/auth/device", data={"acr_values": MFA, "max_age": "60"}, timeout=30).json()
+    device = requests.post(f"{service.url}/auth/device", data={"acr_values": MFA, "max_age": "60"}, timeout=60).json()
     page = browser.get("/auth/activate", user_code=device["user_code"])
     asked = query(browser.press(page).headers["Location"])
     assert (asked["acr_values"], asked["max_age"]) == (MFA, "60")

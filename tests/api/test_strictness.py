@@ -20,7 +20,7 @@ def raw(user: Client, method: str, target: str, version: str, fields: Mapping[st
     """Sends bytes, and reads until the connection ends."""
     lines = [f"{method} {target} HTTP/{version}", "Host: x", *(f"{name}: {value}" for name, value in fields.items())]
     lines += [f"Authorization: {user.headers['Authorization']}", "", ""]
-    with socket.create_connection(("127.0.0.1", urlsplit(user.url).port or 0), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", urlsplit(user.url).port or 0), timeout=60) as connection:
         connection.sendall("\r\n".join(lines).encode() + body)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

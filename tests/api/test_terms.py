@@ -99,27 +99,27 @@ def test_scripts_of_who_has_not_accepted_are_refused_clearly(provider: OIDCSimul
             f"{service.url}/tokens",
             json={"name": "robot", "scopes": ["workflows:read"]},
             headers=header(session),
-            timeout=30,
+            timeout=60,
         )
         robot = made.json()["token"]
     with sso_service(provider, tmp_path, terms=TERMS) as service:
         for token in (robot, session, provider.issue({"sub": "fay"})):
-            assert refused(requests.get(f"{service.url}/workflows", headers=header(token), timeout=30))
+            assert refused(requests.get(f"{service.url}/workflows", headers=header(token), timeout=60))
             assert service.whoami(token).status_code == 200
-            shown = requests.get(f"{service.url}/terms", headers=header(token), timeout=30).json()
+            shown = requests.get(f"{service.url}/terms", headers=header(token), timeout=60).json()
             assert shown == {"terms": TERMS, "accepted_at": None}
         accept = f"{service.url}/terms"
         body = {"version": TERMS["version"]}
-        assert requests.post(accept, json=body, headers=header(robot), timeout=30).status_code == 403
-        assert requests.post(accept, json={"version": "old"}, headers=header(session), timeout=30).status_code == 409
-        answer = requests.post(accept, json=body, headers=header(session), timeout=30)
+        assert requests.post(accept, json=body, headers=header(robot), timeout=60).status_code == 403
+        assert requests.post(accept, json={"version": "old"}, headers=header(session), timeout=60).status_code == 409
+        answer = requests.post(accept, json=body, headers=header(session), timeout=60)
         assert answer.status_code == 200
         assert answer.json()["accepted_at"] is not None
-        assert requests.get(f"{service.url}/workflows", headers=header(robot), timeout=30).status_code == 200
+        assert requests.get(f"{service.url}/workflows", headers=header(robot), timeout=60).status_code == 200
     acts = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert [act["who"] for act in acts if act["operation"] == "acceptTerms" and act["result"] == 200] == ["fay"]
     with sso_service(provider, tmp_path, terms={**TERMS, "version": "2027-01"}) as service:
-        answer = requests.get(f"{service.url}/workflows", headers=header(robot), timeout=30)
+        answer = requests.get(f"{service.url}/workflows", headers=header(robot), timeout=60)
         assert answer.json()["terms"]["version"] == "2027-01"
 
 

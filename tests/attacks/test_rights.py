@@ -84,7 +84,7 @@ def test_misspelt_metadata_open_nothing(service: Service, alice: Client, bob: Cl
     assert listed(bob) == {"script", "keys", "private"}
     for name in (*MISSPELT, "private"):
         assert alice("POST", f"/workflows/{name}", json={}).status_code == 404
-    assert requests.get(f"{service.url}/workflows", timeout=20).status_code == 401
+    assert requests.get(f"{service.url}/workflows", timeout=60).status_code == 401
     found = {item["id"]: item for item in json.loads(service.command("catalogue", "access", "-o", "json").stdout)}
     log = service.log.read_text()
     for name, meta in MISSPELT.items():

@@ -41,7 +41,7 @@ class Place:
 
     def call(self, token: str, method: str, path: str, **arguments: Any) -> requests.Response:
         """Calls the service."""
-        return requests.request(method, self.service.url + path, headers=header(token), timeout=30, **arguments)
+        return requests.request(method, self.service.url + path, headers=header(token), timeout=60, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_forged_cookie_ends_no_attempt(here: Place, forged: str) -> None:
         f"{here.service.url}/auth/authorize",
         params=parameters,
         headers={"Accept": "application/json", "Cookie": f"{name}={forged}", "Host": "waas.example.org"},
-        timeout=30,
+        timeout=60,
     )
     assert answer.status_code == 400
     assert browser.come_back(callback).status_code == 200  # and wastes nothing of who has it
@@ -241,7 +241,7 @@ def test_no_token_gets_more_than_it_has(here: Place) -> None:
     assert here.call(session, "POST", "/tokens", json={"name": "a", "scopes": ["admin"]}).status_code == 403
     assert here.call(session, "POST", "/tokens", json={"name": "a", "scopes": ["*"]}).status_code == 400
     as_other = base64.b64encode(f"mallory:{robot}".encode()).decode()
-    answer = requests.get(f"{here.service.url}/whoami", headers={"Authorization": f"Basic {as_other}"}, timeout=30)
+    answer = requests.get(f"{here.service.url}/whoami", headers={"Authorization": f"Basic {as_other}"}, timeout=60)
     assert answer.status_code == 401
 
 
@@ -253,7 +253,7 @@ def test_time_does_not_tell_who_there_is(here: Place) -> None:
         for number in range(4):
             given = base64.b64encode(f"{name}:wrong{number}".encode()).decode()
             started = time.monotonic()
-            answer = requests.get(f"{here.service.url}/whoami", headers={"Authorization": f"Basic {given}"}, timeout=30)
+            answer = requests.get(f"{here.service.url}/whoami", headers={"Authorization": f"Basic {given}"}, timeout=60)
             taken.append(time.monotonic() - started)
             assert (answer.status_code, answer.json()["detail"]) == (401, "Credentials are missing or wrong.")
         return min(taken)  # what a busy machine adds isn't theirs

@@ -130,7 +130,7 @@ def test_help_is_fast(home: Path, arguments: list[str]) -> None:
         "import sys; from waas_cli.main import main\ntry: main()\nfinally: print(*sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=30, env=os.environ
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=60, env=os.environ
     )
     assert done.stdout
     assert not HEAVY.intersection(done.stderr.split())
@@ -156,6 +156,6 @@ def test_a_module_of_commands_is_a_command(waas: Any, tmp_path: Path, monkeypatc
 def test_the_reader_may_leave(alice: Any, service: Any) -> None:
     execution = service.add(("SUCCEEDED", [("INFO", "x" * 1000)] * 500))
     line = f"{sys.executable} -c 'from waas_cli.main import main; main()' executions logs {execution} | head -n 1"
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     assert done.stdout.startswith("INFO: [")

@@ -200,7 +200,7 @@ def test_no_terminal_to_ask_for_the_password(service: Any, home: Path) -> None:
         text=True,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        timeout=30,
+        timeout=60,
         check=False,
         env=os.environ,
     )

@@ -185,7 +185,7 @@ def test_ctrl_c_stops_following_and_not_the_execution(alice: Any, service: Any) 
     assert process.stdout is not None
     assert process.stdout.readline().startswith("INFO: [")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"You stopped following the execution {execution}, which goes on." in err
     assert f"waas executions logs {execution} -f" in err

@@ -24,6 +24,7 @@ from waas_cli.errors import ExitCode, WaasError
 from waas_cli.oauth import Refused
 
 from tests.cli.identity import keep, kept
+from tests.waiting import until
 
 WAAS = [sys.executable, "-c", "from waas_cli.main import main; main()"]
 
@@ -45,7 +46,7 @@ class Browser:
 
     def open(self, address: str) -> bool:
         self.meddle(parse_qs(urlsplit(address).query)["redirect_uri"][0])
-        self.pages.append(requests.get(address, timeout=10).text)
+        self.pages.append(requests.get(address, timeout=60).text)
         return True
 
 
@@ -87,8 +88,8 @@ def test_what_else_comes_to_the_loopback_address(waas: Any, service: Any, browse
         silent.append(socket.create_connection(("127.0.0.1", port)))
         silent[1].sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         strays = ["", "favicon.ico", "?code=evil&state=wrong", "?code=evil", "?code=evil&state=%C3%A9", "?error=x"]
-        statuses.extend(requests.get(address + stray, timeout=10).status_code for stray in strays)
-        statuses.append(requests.post(address, data={"code": "evil"}, timeout=10).status_code)
+        statuses.extend(requests.get(address + stray, timeout=60).status_code for stray in strays)
+        statuses.append(requests.post(address, data={"code": "evil"}, timeout=60).status_code)
 
     browser.meddle = meddle
     assert waas("login", "--api_url", service.url).code == 0
@@ -105,7 +106,7 @@ def test_the_page_says_nothing_of_the_request(service: Any, home: Path) -> None:
     def show(address: str, _: str) -> None:
         query = parse_qs(urlsplit(address).query)
         back = {"state": query["state"][0], "error": "<script>x</script>", "error_description": "\x1b[31mno"}
-        answers.append(requests.get(query["redirect_uri"][0], params=back, timeout=10))
+        answers.append(requests.get(query["redirect_uri"][0], params=back, timeout=60))
 
     client = Client(config.load({"api_url": service.url}, {}), note=print)
     with pytest.raises(Refused, match="no") as failure:
@@ -140,23 +141,24 @@ def test_a_real_browser_command_and_nothing_secret_in_its_arguments(service: Any
         "import pathlib, sys, time, urllib.request\n"
         "urllib.request.urlopen(sys.argv[1]).read()\n"
         f"pathlib.Path({str(home / 'arguments')!r}).write_text(sys.argv[1])\n"
-        "time.sleep(2)\n"
+        f"while not pathlib.Path({str(home / 'close')!r}).exists(): time.sleep(0.02)\n"
     )
     script.chmod(0o700)
     line = [*WAAS, "login", "-o", "json", "--api_url", service.url]
-    began = time.monotonic()
-    done = subprocess.run(
-        line, capture_output=True, text=True, timeout=30, check=True, env={**os.environ, "BROWSER": str(script)}
-    )
-    assert json.loads(done.stdout)["subject"] == "alice"
-    assert time.monotonic() - began < 10
-    for note in done.stderr.splitlines():
+    with (home / "out").open("w") as out, (home / "err").open("w") as err:
+        environment = {**os.environ, "BROWSER": str(script)}
+        try:
+            subprocess.run(line, stdout=out, stderr=err, timeout=60, check=True, env=environment)
+            until((home / "arguments").exists)
+        finally:
+            (home / "close").touch()
+    assert json.loads((home / "out").read_text())["subject"] == "alice"
+    told = (home / "err").read_text()
+    for note in told.splitlines():
         assert json.loads(note)["note"]
-    while not (home / "arguments").exists():
-        time.sleep(0.05)
     assert "s3cret" not in (home / "arguments").read_text()
     verifier = service.sent("POST", "/auth/token")[0].form["code_verifier"]
-    assert verifier not in (home / "arguments").read_text() + done.stderr
+    assert verifier not in (home / "arguments").read_text() + told
 
 
 @pytest.mark.parametrize(
@@ -191,8 +193,8 @@ def test_without_opening_a_browser(service: Any, home: Path) -> None:
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as running:
         assert running.stderr
         assert "Open this address" in running.stderr.readline()
-        assert "Thank you" in requests.get(running.stderr.readline().strip(), timeout=10).text
-        out, _ = running.communicate(timeout=20)
+        assert "Thank you" in requests.get(running.stderr.readline().strip(), timeout=60).text
+        out, _ = running.communicate(timeout=60)
     assert (running.returncode, "Signed in" in out) == (0, True)
 
 
@@ -251,7 +253,7 @@ def test_giving_up(service: Any, home: Path, words: list[str]) -> None:
         running.stderr.readline()
         time.sleep(0.2)
         running.send_signal(2)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (130, "")
     assert "Error: The command was interrupted." in err
     assert "Traceback" not in err

@@ -39,7 +39,7 @@ class Browser:
     def open(self, address: str) -> bool:
         browser = self.service.browser()
         leaving = browser.press(browser.get("/auth/login", **query(address)))
-        requests.get(browser.come_back(browser.at_provider(leaving, self.user)).headers["Location"], timeout=10)
+        requests.get(browser.come_back(browser.at_provider(leaving, self.user)).headers["Location"], timeout=60)
         return True
 
 
@@ -110,7 +110,7 @@ def test_by_another_device(waas: Any, real: Service, home: Path) -> None:
             seen += running.stderr.readline()
         assert f"{real.public}/auth/activate\n" in seen
         assert real.browser().let_in(code[0]).status_code == 200
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (0, f"SUCCESS: Signed in at {real.url} as Alice Liddell (alice)\n")
     login = kept(home)["logins"][real.url]
     for secret in (login["access_token"], login["refresh_token"]):

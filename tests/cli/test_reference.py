@@ -58,7 +58,7 @@ def test_completion_scripts(waas: Any, shell: str) -> None:
     assert f"{shell}_complete" in result.out
     assert "waas" in result.out
     if shell == "bash" and shutil.which("bash"):
-        subprocess.run(["bash", "-n"], input=result.out, text=True, check=True, timeout=10)
+        subprocess.run(["bash", "-n"], input=result.out, text=True, check=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_completion(alice: Any, service: Any, words: str, incomplete: str, expec
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(line.split()) - 1),
     }
-    done = subprocess.run(WAAS, capture_output=True, text=True, env=environment, timeout=30, check=True)
+    done = subprocess.run(WAAS, capture_output=True, text=True, env=environment, timeout=60, check=True)
     assert {line.split(",")[1] for line in done.stdout.split()} == expected
     assert done.stderr == ""
 
@@ -98,7 +98,7 @@ def test_completion_without_a_service_is_silent(home: Path) -> None:
         "COMP_CWORD": "3",
         "HW_API_URL": "http://127.0.0.1:1",
     }
-    done = subprocess.run(WAAS, capture_output=True, text=True, env=environment, timeout=30, check=True)
+    done = subprocess.run(WAAS, capture_output=True, text=True, env=environment, timeout=60, check=True)
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 

@@ -184,7 +184,7 @@ def test_a_disk_that_is_full(home: Path) -> None:
         "except WaasError as failure: print(failure.message)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, timeout=60, check=True
     )
     assert f"Can't keep your sign-in in {directory}" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr

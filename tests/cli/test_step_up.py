@@ -44,7 +44,7 @@ class Browser:
         self.asked.append(query(leaving.headers["Location"]))
         acr = self.asked[-1].get("acr_values")
         self.service.idp.id_claims = {"acr": acr, "auth_time": int(time.time())}
-        requests.get(browser.come_back(browser.at_provider(leaving, self.user)).headers["Location"], timeout=10)
+        requests.get(browser.come_back(browser.at_provider(leaving, self.user)).headers["Location"], timeout=60)
         return True
 
 

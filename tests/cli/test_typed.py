@@ -388,7 +388,7 @@ atexit.register(lambda: print(pathlib.Path('/proc/self/cmdline').read_text()))
 main()
 """
     command = [sys.executable, "-c", program, "workflows", "list", "--api_url", service.url, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert "\0workflows\0list\0" in done.stdout
     assert "****" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr

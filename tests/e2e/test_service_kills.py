@@ -94,14 +94,14 @@ def test_nothing_is_lost_and_nothing_runs_twice_whatever_is_killed(service: Serv
         assert log_text(service.user, path).count(name) == 1
         assert service.user("GET", f"{path}/outputs/files", params={"path": "0"}).text == f"{name}\n"
     for number, process in enumerate(commands):
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         if process.returncode == 1:  # the service wasn't there when it was to answer for the first time
             assert "Can't connect" in err
             again_typed = service.waas(*typed(number, begun))
             assert again_typed.returncode == 0, again_typed.stderr
         else:
             assert process.returncode == 0, out + err
-    out, err = follower.communicate(timeout=30)
+    out, err = follower.communicate(timeout=60)
     assert follower.returncode == 0, err
     followed = [json.loads(line)["content"] for line in out.splitlines()]
     assert [line for line in followed if line in set(lines)] == lines

@@ -121,7 +121,7 @@ def test_no_process_outlives_a_cancelled_execution(service: Service) -> None:
     script = f"for i in $(seq 200); do setsid sh -c 'trap \"\" TERM; sleep 300; : {mark}' & done; echo all >&2; wait"
     with Bystander(as_user(service.url, "bob")):
         path = alice.trigger("script", script=script)
-        eventually(lambda: "all" in log_text(alice, path), 30)
+        eventually(lambda: "all" in log_text(alice, path))
         assert alive() >= 200
         assert alice("DELETE", path).status_code == 202
         execution = alice.finished(path)

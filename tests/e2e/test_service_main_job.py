@@ -78,7 +78,7 @@ def test_a_cancelled_one_ends_its_followers_with_exit_code_4(service: Service) -
     follower = service.waas_started("executions", "logs", execution_id, "-f")
     eventually(lambda: "RUNNING" in ok(service, "executions", "status", execution_id))
     ok(service, "executions", "cancel", execution_id)
-    out, err = follower.communicate(timeout=30)
+    out, err = follower.communicate(timeout=60)
     assert follower.returncode == 4, out + err
     again = service.waas("executions", "cancel", execution_id)
     assert again.returncode == 0, again.stderr

@@ -164,7 +164,7 @@ def test_the_local_token(service: Service) -> None:
     command = service.waas_started("executions", "logs", running, "-f")
     hunt.take_processes([*service.processes(), *service.strangers(), psutil.Process(command.pid)])
     hunt.take_answer(service.user("DELETE", running))
-    command.communicate(timeout=30)
+    command.communicate(timeout=60)
     service.stop()
     (local,) = service.data.glob("local-token")
     assert local.stat().st_mode & 0o777 == 0o600

@@ -70,7 +70,7 @@ def test_what_was_acknowledged_is_there_and_nothing_else(service: Service, vault
         time.sleep(1.2)
         before = vault.count("POST", "auth/approle/login")
         service.kill("worker")
-        eventually(lambda: vault.count("POST", "auth/approle/login") > before, 20)  # noqa: B023 # called at once
+        eventually(lambda: vault.count("POST", "auth/approle/login") > before)  # noqa: B023 # called at once
     over.set()
     for thread in threads:
         thread.join()
@@ -81,7 +81,7 @@ def test_what_was_acknowledged_is_there_and_nothing_else(service: Service, vault
     age(service)
     with service.database() as database:
         half_done = "SELECT (SELECT count(*) FROM vault_intents), (SELECT count(changing_since) FROM ssh_keys)"
-        eventually(lambda: database.execute(half_done).fetchone() == (0, 0), 20)
+        eventually(lambda: database.execute(half_done).fetchone() == (0, 0))
 
     listed = {key["id"]: key for key in user("GET", "/ssh_keys").json()["ssh_keys"]}
     assert acknowledged.keys() <= listed.keys()
@@ -127,9 +127,8 @@ def test_a_vault_that_comes_later(tmp_path: Path, vault: Vault) -> None:
         answer = service.user("POST", "/ssh_keys")
         assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
         assert service.user("GET", "/workflows").status_code == 200
-        later, came = Vault(port, state), time.monotonic()
-        eventually(lambda: service.user("POST", "/ssh_keys").status_code == 201, 5)
-        assert time.monotonic() - came < 5
+        later = Vault(port, state)
+        eventually(lambda: service.user("POST", "/ssh_keys").status_code == 201)
     finally:
         service.end()
         if later:

@@ -97,7 +97,7 @@ def url(installed: Path, home: Path, environment: dict[str, str]) -> Iterator[st
         yield yaml.safe_load(profile.read_text())["api_url"]
     finally:
         service.terminate()
-        service.wait(30)
+        service.wait(60)
 
 
 @pytest.mark.system
@@ -124,7 +124,7 @@ def test_commands_answer(command: str, says: str, installed: Path, home: Path, e
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/openapi.yaml", "/openapi.json", "/ui/"])
 def test_service_answers(path: str, url: str) -> None:
-    answer = requests.get(url + path, timeout=30)
+    answer = requests.get(url + path, timeout=60)
 
     assert answer.status_code == 200
     assert answer.content

@@ -31,7 +31,7 @@ def api(simulator: Simulator) -> Callable[..., requests.Response]:
 
     def call(method: str, path: str, **arguments: Any) -> requests.Response:
         url = f"{simulator.url}{path if path.startswith('/rest') else f'/rest/latest{path}'}"
-        return session.request(method, url, timeout=5, **arguments)
+        return session.request(method, url, timeout=60, **arguments)
 
     return call
 

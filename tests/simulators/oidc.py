@@ -129,7 +129,7 @@ class OIDCSimulator(HTTPServer):
 
     def follow(self, location: str) -> str:
         """Goes to the authorization URL as a browser does, and returns where it is sent back to."""
-        answer = requests.get(location, allow_redirects=False, timeout=30)
+        answer = requests.get(location, allow_redirects=False, timeout=60)
         assert answer.status_code == 302, answer.text
         return answer.headers["Location"]
 

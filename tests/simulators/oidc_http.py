@@ -51,6 +51,7 @@ class HTTPServer:
         self.calls: Counter[str] = Counter()
         self.requests: list[Request] = []
         self._faults: dict[str, tuple[str, int]] = {}
+        self._healed = threading.Event()
         self._lock = threading.RLock()
         self._port = port or free_port()
         self._thread: threading.Thread | None = None
@@ -66,15 +67,17 @@ class HTTPServer:
 
         Args:
             endpoint: its name; `*` for all.
-            what: `drop` (no answer), `slow 0.5` (seconds late), `html` (status 200), `truncated`, `huge` (20 MB),
-                `list` (JSON, but no object), `redirect http://…`, or a status with the words after it as
-                `Retry-After`: `500`, `429 7`.
+            what: `drop` (no answer), `slow 0.5` (seconds late), `hold` (until `heal`), `html` (status 200),
+                `truncated`, `huge` (20 MB), `list` (JSON, but no object), `redirect http://…`, or a status with the
+                words after it as `Retry-After`: `500`, `429 7`.
         """
         self._faults[endpoint] = (what, times)
 
     def heal(self) -> None:
         """Ends all faults."""
         self._faults.clear()
+        self._healed.set()
+        self._healed = threading.Event()
 
     def start(self) -> None:
         """Goes up, on the same port as before."""
@@ -87,6 +90,7 @@ class HTTPServer:
     def stop(self) -> None:
         """Goes down: connections are refused."""
         if self._thread is not None:
+            self._healed.set()
             self._server.shutdown()
             self._server.server_close()
             self._server.cut()
@@ -114,9 +118,12 @@ class HTTPServer:
                     what, times = self._faults.pop(name)
                     if times > 1:
                         self._faults[name] = (what, times - 1)
-            if what and not what.startswith("slow"):
+            if what and not what.startswith("slow") and what != "hold":
                 return what, Answer()
-        if what:
+            healed = self._healed
+        if what == "hold":
+            healed.wait(120)
+        elif what:
             time.sleep(float(what.split()[1]))
         with self._lock:
             return "", self.answer(request)

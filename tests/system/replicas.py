@@ -67,7 +67,7 @@ class Nginx:
     ) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(60)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def start(self, *replicas: str) -> None:

@@ -72,7 +72,7 @@ class Provider:
     def kill(self) -> None:
         """Goes down at once."""
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
 
 class Browsers:
@@ -106,7 +106,7 @@ class Browsers:
 
     def close(self) -> None:
         """Closes them all."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=60)
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Place:
 
     def whoami(self, token: str) -> requests.Response:
         """Asks who a token stands for."""
-        return requests.get(f"{self.url}/whoami", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        return requests.get(f"{self.url}/whoami", headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
     def token_of(self, client_id: str, login: str) -> str:
         """An access token that the provider gives some client for a user."""
@@ -155,7 +155,7 @@ class Place:
         code = query(self.browsers(whose, "held"))["code"]
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
         own = quote_plus(client_id), quote_plus(secret)
-        answer = requests.post(f"{self.provider.issuer}/token", data=form, auth=own, timeout=30)
+        answer = requests.post(f"{self.provider.issuer}/token", data=form, auth=own, timeout=60)
         assert answer.status_code == 200, answer.text
         return self.keep(f"token of {client_id}", answer.json()["access_token"])
 

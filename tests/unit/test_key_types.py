@@ -55,7 +55,7 @@ def _assert_openssh_agrees(keygen: str, pair: KeyPair, size: int, directory: Pat
     public.write_text(pair.public_key)
 
     def run(*arguments: str | Path) -> str:
-        return subprocess.run([keygen, *arguments], check=True, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run([keygen, *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
     assert run("-y", "-P", "", "-f", private).split()[:2] == pair.public_key.split()[:2]
     listed = run("-l", "-f", public)

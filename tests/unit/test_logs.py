@@ -271,7 +271,7 @@ if {in_thread}:
 else:
     crash()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0 if in_thread else 1, "")
     (entry,) = map(json.loads, done.stderr.splitlines())
     assert entry["level"] == "CRITICAL"

@@ -50,7 +50,7 @@ def at_once(*tasks: Callable[[], T]) -> Sequence[T | Exception]:
     barrier = threading.Barrier(len(tasks))
 
     def run(task: Callable[[], T]) -> T | Exception:
-        barrier.wait(30)
+        barrier.wait(60)
         try:
             return task()
         except Exception as error:

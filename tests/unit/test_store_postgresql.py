@@ -26,6 +26,7 @@ from hpcwaas.store.uploads import UploadStore
 from tests import databases
 from tests.postgresql import PostgreSQL
 from tests.service import as_user, make_settings, serving
+from tests.waiting import until
 
 pytestmark = [pytest.mark.skipif(not databases.POSTGRESQL, reason="runs on PostgreSQL only"), pytest.mark.together]
 
@@ -55,7 +56,7 @@ def fill_pool(database: Database) -> None:
     def connect(_: int) -> None:
         with database.read() as session:
             session.execute(text("SELECT 1"))
-            barrier.wait(30)
+            barrier.wait(120)
 
     with ThreadPoolExecutor(postgresql._CONNECTIONS) as pool:
         list(pool.map(connect, range(postgresql._CONNECTIONS)))
@@ -122,7 +123,7 @@ def test_a_server_that_is_down_is_unavailable(
                 attempt()
             assert caught.value.retry_after > 0
         assert own.check().status == "failed"
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 40
     finally:
         server.start()
     assert own.check().status == "ok"
@@ -140,13 +141,13 @@ def test_under_load_a_restart_makes_nothing_worse_than_unavailable(server: Postg
     def work(_: int) -> None:
         begun.wait()
         while not stop.is_set():
-            name = secrets.token_hex(8)
+            name, began = secrets.token_hex(8), time.monotonic()
             try:
                 store.unfinished()
                 stored.add(name, b"x")
                 confirmed.append(name)
             except Unavailable:
-                refused.append(time.monotonic())
+                refused.append(began)
                 time.sleep(0.01)
             except BaseException as error:
                 unexpected.append(error)
@@ -154,9 +155,9 @@ def test_under_load_a_restart_makes_nothing_worse_than_unavailable(server: Postg
     with ThreadPoolExecutor(8) as pool:
         workers = [pool.submit(work, number) for number in range(8)]
         begun.wait()
-        time.sleep(0.3)
+        until(lambda: len(confirmed) > 8)
         server.stop()
-        time.sleep(0.1)
+        until(lambda: len(refused) > 8)
         server.start()
         serving_again = time.monotonic()
         time.sleep(0.7)
@@ -164,7 +165,7 @@ def test_under_load_a_restart_makes_nothing_worse_than_unavailable(server: Postg
     assert [worker.exception() for worker in workers] == [None] * 8
     assert unexpected == []
     assert refused
-    assert max(refused) < serving_again + 0.2
+    assert max(refused) < serving_again
     assert all(stored.get(name) == b"x" for name in confirmed)
 
 
@@ -249,12 +250,12 @@ class TestPatience:
         def hold(_: int) -> None:
             with hurried.read() as session:
                 session.execute(text("SELECT 1"))
-                barrier.wait(30)
-                done.wait(30)
+                barrier.wait(120)
+                done.wait(120)
 
         with ThreadPoolExecutor(postgresql._CONNECTIONS) as pool:
             holders = [pool.submit(hold, number) for number in range(postgresql._CONNECTIONS)]
-            barrier.wait(30)
+            barrier.wait(120)
             try:
                 with pytest.raises(Unavailable):
                     ExecutionStore(hurried).unfinished()
@@ -274,7 +275,7 @@ def test_a_deadlock_asks_for_another_try(database: Database) -> None:
             for name in names:
                 session.execute(text("UPDATE secrets SET ciphertext = 'y' WHERE key_id = :name"), {"name": name})
                 if name == names[0]:
-                    both.wait(30)
+                    both.wait(120)
 
     with ThreadPoolExecutor(2) as pool:
         errors = [each.exception() for each in [pool.submit(change, "ab"), pool.submit(change, "ba")]]

@@ -97,7 +97,7 @@ def test_with_admin_it_stands_for_an_operator(service: Service) -> None:
 def test_a_use_is_noted_once_a_minute(service: Service) -> None:
     token, secret = service.make()
     assert service.method.bearer(secret, HERE)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not service.records.of("alice")[0].last_used_at:
         assert time.monotonic() < deadline
         time.sleep(0.01)
