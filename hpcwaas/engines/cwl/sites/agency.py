@@ -184,7 +184,8 @@ class Agency:
         raise SiteFailed(
             f"The site {self._site} didn't run the service's program (status {result.status}"
             + (f": {last}" if last else "")
-            + "). A check of the account says more."
+            + "). A check of the account says more.",
+            lasting=True,
         )
 
 

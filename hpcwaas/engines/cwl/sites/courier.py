@@ -119,7 +119,8 @@ class Courier:
                 words = {"kind": error.kind, "path": error.path, "detail": error.detail}
                 detail = refused(self._around.site, words)
             if not self._stop.is_set():
-                self._failed(detail, lasting=bool(getattr(error, "lasting", False)))
+                # What isn't of the connection has words of its own: the vault is sealed, say, or the key was deleted.
+                self._failed(detail, lasting=bool(getattr(error, "lasting", True)))
                 pause.after_failure()
         except OSError as error:  # the disk of the service is full, say
             _LOGGER.warning("site %s: the service's disk fails: %s", self._around.site, error)
@@ -169,7 +170,7 @@ class Courier:
                     return
                 continue
             with self._guarded(pause):
-                wait = _SOON if self._looking.doubtful() else WAIT
+                wait = _SOON if self._looking.soon else WAIT
                 with self.connection(f"execution {executions[0]}") as connection:
                     asked = self._looking.body(executions, wait, self._looking.news)
                     answer = self.call(connection, "look", asked, wait + 60.0)

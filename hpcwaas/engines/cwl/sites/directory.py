@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import ExecutionSite
 from hpcwaas.engines.cwl.sites.connection import Connections
 from hpcwaas.engines.cwl.sites.local import LocalSite
-from hpcwaas.engines.cwl.sites.looking import Scheduler
+from hpcwaas.engines.cwl.sites.looking import NoScheduler, Scheduler
 from hpcwaas.engines.cwl.sites.mirror import Mirror
 from hpcwaas.engines.cwl.sites.moves import Surroundings
 from hpcwaas.engines.cwl.sites.remote import RemoteSite
@@ -27,6 +28,11 @@ from hpcwaas.errors import BadRequest, Unavailable
 
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
+_TIDY_AFTER, _TIDY_EVERY = 60.0, 3600.0
+
+
+def _scheduler(_settings: SiteSettings) -> Callable[[str], Scheduler]:
+    return lambda _user: NoScheduler()
 
 
 class NoSite(Exception):
@@ -64,7 +70,7 @@ class SiteDirectory:
                     mirror=Mirror(directory / "sites" / site),
                     connections=connections,
                     packages=packages,
-                    scheduler=Scheduler(),
+                    scheduler=_scheduler(given),
                     log=settings.limits.log,
                     networks=networks,
                     download=settings.limits.disk,
@@ -76,10 +82,15 @@ class SiteDirectory:
             self._keeper.start()
 
     def _keep(self) -> None:
+        tidying = time.monotonic() + _TIDY_AFTER
         while not self._closed.is_set():
+            tidy = time.monotonic() >= tidying
+            tidying = time.monotonic() + _TIDY_EVERY if tidy else tidying
             for name, site in self.remote.items():
                 try:
                     site.look()
+                    if tidy:
+                        site.tidy()
                 except Exception:
                     _LOGGER.exception("the accounts of the site %s can't be looked after", name)
             self._closed.wait(_KEEPER_TICK)

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Level, Status
 from hpcwaas.core.site_models import Job
 from hpcwaas.engines.cwl.sites import words
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
-from hpcwaas.engines.cwl.sites.mirror import Account, Mirror
+from hpcwaas.engines.cwl.sites.mirror import SENT, Mirror
 from hpcwaas.engines.cwl.storage import spool, stored
 
 LOG_ROOM = 2 << 20
@@ -26,6 +26,8 @@ _CLOCK = 5.0
 """Seconds that a site's clock may be off before its times are corrected."""
 _SURE = 2
 """Looks that have to agree on something that would end an execution."""
+_PATIENT = 10
+"""Looks after which an execution that nobody on the site has taken up is started once more."""
 
 
 @dataclass(slots=True)
@@ -54,40 +56,68 @@ class Ended:
     reason: str
 
 
+class Scheduler(Protocol):
+    """What knows of a site's jobs."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it didn't answer last, in a sentence; None when it did."""
+
+    def commands(self, known: Sequence[str]) -> dict[str, list[str]]:
+        """Commands whose answers `read` takes, by names.
+
+        Args:
+            known: ids of the jobs that are asked for.
+        """
+
+    def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
+        """The jobs that answers tell of."""
+
+
 class Looking:
     """The executions of one account that are on the site.
 
     Args:
         site: its id.
         scheduler: commands that tell of jobs, and what reads their answers.
+        prologue: gives what is sourced before them.
         finish: called with an execution's end, when all of it is in the mirror.
+
+    Attributes:
+        news: how much of them the site has told.
+        soon: whether the next look shouldn't be long in coming.
+        dead: what has to be ended, since nothing on the site does.
     """
 
     def __init__(
         self,
         site: str,
         mirror: Mirror,
-        account: Account,
         scheduler: Scheduler,
+        prologue: Callable[[], str | None],
         finish: Callable[[str, ExecutionState], None],
     ) -> None:
         self._site = site
         self._mirror = mirror
-        self._account = account
         self._scheduler = scheduler
+        self._prologue = prologue
         self._finish = finish
         self._seen: dict[str, _Seen] = {}
         self._boot: str | None = None
+        self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
         self.news: int | None = None
+        self.soon = False
         self.dead: dict[str, Ended] = {}
 
-    def body(self, executions: Sequence[str], wait: float, news: int | None) -> dict[str, Any]:
+    def body(self, executions: Sequence[str], wait: float, news: int | None, *, jobs: bool = True) -> dict[str, Any]:
         """What the agent is asked.
 
         Args:
+            executions: all that are on the site, unless it is not about jobs.
             wait: seconds that it may wait for news.
             news: how much there was before.
+            jobs: whether the scheduler is asked, too.
         """
         with self._lock:
             for gone in self._seen.keys() - set(executions):
@@ -101,10 +131,11 @@ class Looking:
                 wanted[execution_id] = {"log": self._log_size(execution_id) if followed else None, "have": seen.stamp}
                 known += seen.jobs
                 known += [seen.leader] if seen.leader else []
-            commands = self._scheduler.commands(known)
+            commands = self._scheduler.commands(known) if jobs else {}
         return {
             "executions": wanted,
             "commands": commands,
+            "prologue": self._prologue() if commands else None,
             "wait": wait,
             "news": news,
             "settle": 0.3,
@@ -135,7 +166,10 @@ class Looking:
             restarted = self._boot is not None and boot is not None and boot != self._boot
             self._boot = boot or self._boot
             off = _off(answer.get("clock"))
-            jobs = {job.id: _shifted_job(job, off) for job in self._scheduler.read(answer.get("commands") or {})}
+            if asked["commands"]:
+                self._jobs = {job.id: _shifted_job(job, off) for job in self._scheduler.read(answer["commands"])}
+            jobs = self._jobs
+            self.soon = False
             for execution_id, told in (answer.get("executions") or {}).items():
                 if told.get("log") and asked["executions"][execution_id]["log"] == self._log_size(execution_id):
                     self._append(execution_id, base64.b64decode(told["log"]))
@@ -167,9 +201,11 @@ class Looking:
             return
         if told.get("state") is not None:
             seen.state = stored.decode_state(json.dumps(told["state"]).encode())
-            seen.leader = told["state"].get("leader_job") or seen.leader
         seen.stamp = told.get("stamp", seen.stamp)
+        self.soon |= bool(told.get("leader_job")) and seen.leader is None
+        seen.leader = told.get("leader_job") or seen.leader
         for each in told.get("jobs") or ():
+            self.soon |= str(each["id"]) not in seen.jobs
             seen.jobs[str(each["id"])] = each.get("step")
         state = before if seen.state is None else self._complete(execution_id, seen, jobs, off, directory)
         if state.status.over:
@@ -203,7 +239,10 @@ class Looking:
             return replace(state, reason=words.failure(state.reason, own))
         if state.status.over:
             return state
-        return replace(state, reason=words.describe(state, of_step, leader) or state.reason)
+        said = words.describe(state, of_step, leader) or state.reason
+        if self._scheduler.problem and (seen.jobs or seen.leader):
+            said = f"{self._scheduler.problem} {f'Known last: {said}.' if said else ''}".strip()
+        return replace(state, reason=said)
 
     def _alive(
         self, execution_id: str, told: Mapping[str, Any], seen: _Seen, jobs: Mapping[str, Job], *, restarted: bool
@@ -211,6 +250,9 @@ class Looking:
         """Whether something on the site moves an execution on. When not, and that is sure, it has to be ended."""
         alive = told.get("alive", True)
         leader = jobs.get(seen.leader) if seen.leader else None
+        if alive is None and seen.state is None and seen.leader is None:
+            self._unclaimed(execution_id, seen)
+            return False
         if alive or (alive is None and (leader is None or not words.over(leader))):
             return True
         if leader is not None and alive is None:
@@ -227,6 +269,7 @@ class Looking:
 
     def _doubt(self, execution_id: str, seen: _Seen, reason: str) -> None:
         seen.doubts += 1
+        self.soon = True
         if seen.doubts < _SURE:
             return
         if self._mirror.has(execution_id, spool.CANCEL):
@@ -234,9 +277,12 @@ class Looking:
         else:
             self.dead[execution_id] = Ended(Status.FAILED, reason)
 
-    def doubtful(self) -> bool:
-        """Whether the next look should come soon."""
-        return any(seen.doubts for seen in self._seen.values())
+    def _unclaimed(self, execution_id: str, seen: _Seen) -> None:
+        """Lets an execution be started once more that nobody has taken up there. That starts nothing twice."""
+        seen.doubts += 1
+        if seen.doubts >= _PATIENT:
+            (self._mirror.execution(execution_id) / SENT).unlink(missing_ok=True)
+            seen.doubts = 0
 
     def _gone(self, directory: str) -> str:
         return (
@@ -282,19 +328,15 @@ class Looking:
             file.write(content)
 
 
-class Scheduler:
-    """What knows of a site's jobs; this one is of a site that has none."""
+class NoScheduler:
+    """Of a site that has none."""
+
+    problem: str | None = None
 
     def commands(self, known: Sequence[str]) -> dict[str, list[str]]:
-        """Commands whose answers `read` takes, by names.
-
-        Args:
-            known: ids of the jobs that are asked for.
-        """
         return {}
 
     def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
-        """The jobs that answers tell of."""
         return ()
 
 

@@ -21,7 +21,7 @@ from hpcwaas.engines.cwl.run.steps import finish
 from hpcwaas.engines.cwl.run.supervisor import size_text
 from hpcwaas.engines.cwl.run.turns import Turns
 from hpcwaas.engines.cwl.sites import starting, transfer
-from hpcwaas.engines.cwl.sites.connection import Connection, Connections, RemoteFileError
+from hpcwaas.engines.cwl.sites.connection import Connection, Connections, RemoteFileError, SiteFailed
 from hpcwaas.engines.cwl.sites.looking import Looking, Scheduler
 from hpcwaas.engines.cwl.sites.mirror import REMOVED, SENT, Account, Intent, Mirror, Staged
 from hpcwaas.engines.cwl.storage import spool
@@ -34,7 +34,7 @@ _BATCH = 50
 """Executions that one command starts or removes."""
 
 _ASK_AGAIN = 30.0
-"""Seconds after which a cancellation is sent once more."""
+"""Seconds after which what had no effect is sent once more."""
 
 _TRIES = 3
 """Attempts to send a content that doesn't fit its digest."""
@@ -56,6 +56,7 @@ class Surroundings:
 
     Attributes:
         site: its id.
+        scheduler: makes what knows of the jobs of a login name.
         log: most bytes of an execution's log.
         networks: from where inputs may be downloaded; None: from nowhere.
         download: most bytes of a downloaded input.
@@ -67,11 +68,19 @@ class Surroundings:
     mirror: Mirror
     connections: Connections
     packages: transfer.Packages
-    scheduler: Scheduler
+    scheduler: Callable[[str], Scheduler]
     log: int
     networks: Networks | None
     download: int
     now: Callable[[], float] = time.time
+
+
+def age(now: float, marker: Path) -> float:
+    """Days since a marker of an ended execution was put down; 0 when it is gone."""
+    try:
+        return (now - marker.stat().st_mtime) / _DAY
+    except FileNotFoundError:
+        return 0.0
 
 
 class Way(Protocol):
@@ -102,15 +111,32 @@ class Moves:
         self._account = account
         self._way = way
         self._turns = Turns(around.mirror.owner)
-        self.looking = Looking(around.site, around.mirror, account, around.scheduler, self._ended)
+        scheduler = around.scheduler(account.placement().user or "")
+        self.looking = Looking(around.site, around.mirror, scheduler, self.prologue, self._ended)
         self.to_send: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._missing: dict[str, Mapping[str, Path]] = {}
         self._arrived: set[str] = set()
         self._packages: set[str] = set()
         self._tries: Counter[str] = Counter()
         self._asked: dict[str, float] = {}
+        self._later: dict[str, float] = {}
         self._followed: set[str] = set()
         self._next_tidying = 0.0
+
+    def prologue(self) -> str | None:
+        """What is sourced on the site before its programs.
+
+        Raises:
+            SiteFailed: it can't be read here.
+        """
+        path = self._around.settings.prologue
+        try:
+            return path.read_text("utf-8") if path else None
+        except (OSError, ValueError) as error:
+            raise SiteFailed(
+                f"The prologue of the site {self._around.site} can't be read on the service's machine. Ask an operator "
+                "of the service (setting `prologue`)."
+            ) from error
 
     def on_site(self) -> list[str]:
         """Executions that are known to be there, and not known to be over."""
@@ -135,7 +161,7 @@ class Moves:
                 self._mirror.settle(self._account, ticket, execution_id, kept=self._mirror.has(execution_id, SENT))
             elif self._mirror.has(execution_id, SENT):
                 sent.append(execution_id)
-            elif execution_id not in self._missing:
+            elif execution_id not in self._missing and time.monotonic() >= self._later.get(execution_id, 0.0):
                 unsent.append(execution_id)
         self._start(unsent)
         self._cancel(sent)
@@ -200,10 +226,10 @@ class Moves:
             self._take_starts(answer)
 
     def _order(self, intent: Intent, staged: Sequence[Staged]) -> dict[str, JSON]:
-        settings = self._around.settings
-        prologue = settings.prologue.read_text("utf-8") if settings.prologue else None
         workflow, _ = self._around.packages.of(intent.root)
-        asked = starting.request(settings, intent, workflow, staged, 1, prologue=prologue, log=self._around.log)
+        asked = starting.request(
+            self._around.settings, intent, workflow, staged, prologue=self.prologue(), log=self._around.log
+        )
         return {"id": intent.id, "request": asked, "job": starting.job(self._mirror, intent.id)}
 
     def _accept(self, digests: Sequence[str]) -> JSON:
@@ -212,7 +238,12 @@ class Moves:
 
     def _take_starts(self, answer: Mapping[str, Any]) -> None:
         for execution_id, told in (answer.get("executions") or {}).items():
-            if (error := told.get("error")) is not None:
+            error = told.get("error")
+            if error is not None and error.get("path") == "sbatch":  # which refuses nothing, and just isn't there
+                self._postpone(
+                    execution_id, f"Slurm on {self._around.site} takes no jobs at present: {error['detail']}"
+                )
+            elif error is not None:
                 self._end(execution_id, Status.FAILED, starting.refused(self._around.site, error))
             elif "missing" in told and self._mirror.attempt(execution_id) > 1:
                 self._end(
@@ -225,6 +256,10 @@ class Moves:
             else:
                 self._mirror.mark(execution_id, SENT)
                 self._mirror.tidy(execution_id)
+
+    def _postpone(self, execution_id: str, reason: str) -> None:
+        self._later[execution_id] = time.monotonic() + _ASK_AGAIN
+        self._mirror.write_state(execution_id, replace(self._mirror.state(execution_id), reason=reason))
 
     def _bring(self, execution_id: str, missing: Mapping[str, Mapping[str, int]]) -> None:
         """Has sent what an execution lacks on the site."""
@@ -349,7 +384,7 @@ class Moves:
         if not new:
             return
         with self._way.connection(f"execution {new[0]}") as connection:
-            asked = self.looking.body(new, 0, None)
+            asked = self.looking.body(new, 0, None, jobs=False)
             answer = self._way.call(connection, "look", asked)
             self.looking.take(asked, answer, connection, self._way.directory)
 
@@ -363,7 +398,7 @@ class Moves:
         due = [
             (ticket, execution_id)
             for ticket, execution_id in Spool.tickets(self._account.kept)
-            if now - (self._account.kept / ticket).stat().st_mtime > days * _DAY
+            if age(now, self._account.kept / ticket) > days
         ]
         for first in range(0, len(due), _BATCH):
             batch = due[first : first + _BATCH]

@@ -21,7 +21,7 @@ from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, place, read_part, 
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
-from hpcwaas.engines.cwl.sites.moves import Surroundings
+from hpcwaas.engines.cwl.sites.moves import Surroundings, age
 from hpcwaas.engines.cwl.sites.starting import kind_of
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import OutsideError
@@ -53,6 +53,17 @@ class RemoteSite:
     def look(self) -> None:
         """Takes up what has no courier. To be called every second or so."""
         self._couriers.look()
+
+    def tidy(self) -> None:
+        """Wakes the accounts that have files on the site which were kept long enough. To be called now and then."""
+        days = self._around.settings.limits.keep_days
+        if days is None:
+            return
+        for account in self._mirror.accounts():
+            tickets = Spool.tickets(account.kept)
+            if tickets and age(self._around.now(), account.kept / tickets[0][0]) > days:
+                account.poke()
+                self._couriers.wake(account)
 
     def submit(self, execution_id: str, job: Job, owner: str) -> None:
         placement = job.placement

@@ -27,14 +27,7 @@ def kind_of(command: Sequence[str]) -> str:
 
 
 def request(
-    settings: SiteSettings,
-    intent: Intent,
-    workflow: str,
-    staged: Sequence[Staged],
-    attempt: int,
-    *,
-    prologue: str | None,
-    log: int,
+    settings: SiteSettings, intent: Intent, workflow: str, staged: Sequence[Staged], *, prologue: str | None, log: int
 ) -> dict[str, JSON]:
     """What the agent is told of an execution.
 
@@ -46,7 +39,7 @@ def request(
     return {
         "version": 1,
         "id": intent.id,
-        "attempt": attempt,
+        "attempt": 1,
         "document": f"workflows/{workflow}/{intent.document}",
         "fragment": intent.fragment,
         "steps": [
@@ -56,7 +49,7 @@ def request(
         "remarks": list(intent.remarks),
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
         "command": list(settings.runner.command),
-        "arguments": list(settings.runner.arguments),
+        "arguments": [*_bounds(settings), *settings.runner.arguments],
         "kind": kind_of(settings.runner.command),
         "scheduler": settings.scheduler,
         "leader": settings.leader,
@@ -73,8 +66,17 @@ def request(
         "environment": {},
         "time": intent.time,
         "log": log,
-        "resume": attempt > 1,
+        "resume": False,
     }
+
+
+def _bounds(settings: SiteSettings) -> list[str]:
+    """Arguments that make a runner refuse what a step asks for beyond the limits, and only tells when it runs."""
+    if kind_of(settings.runner.command) != "toil":
+        return []
+    limits = settings.slurm
+    words = [f"--maxCores={limits.max_cores}"] if limits.max_cores else []
+    return [*words, f"--maxMemory={limits.max_memory}Mi"] if limits.max_memory else words
 
 
 def job(mirror: Mirror, execution_id: str) -> JSON:
