@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.sites.agent import Steps, finished, interpret
+from hpcwaas.engines.cwl.sites.agent import Diagnosis, Steps, finished, interpret
 
 DATA = Path(__file__).parents[1] / "data" / "sites"
 SWEEP = (
@@ -152,3 +152,61 @@ def test_levels_of_what_toil_logs() -> None:
     assert set(levels) == {2, 4, 8}
     text = "[2026-11-27T20:38:33+0000] [MainThread] [W] [toil.leader] Job failed with exit value 1: 'CWLJob' x"
     assert interpret(text) == (4, "[toil.leader] Job failed with exit value 1: 'CWLJob' x", True)
+
+
+FULL = "The disk of the site was full, or the account's quota was used up."
+
+
+def diagnosis(lines: Sequence[str]) -> Diagnosis:
+    """What the lines of a log say."""
+    found = Diagnosis("00:02:00")
+    for line in lines:
+        found.observe(*interpret(line))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("failure", "Step check failed: exited with status 1: 2 of 18 records are wrong"),
+        ("time-limit", "Step check failed: Slurm job 56 was ended by the time limit of 00:02:00"),
+        ("killed", "Step check failed: Slurm job 54 was cancelled or killed"),
+        ("refused", "Slurm refused a job of the execution: Invalid partition name specified."),
+    ],
+)
+def test_why_a_run_of_toil_failed(name: str, reason: str) -> None:
+    found = diagnosis((DATA / f"toil-{name}.log").read_text().splitlines())
+
+    assert found.reason("check", 1) == reason
+
+
+def test_a_job_that_is_told_of_its_limit_when_it_begins() -> None:
+    told = ["[t] [m] [W] [toil.leader] Job failed with exit value 140: x", "Exit reason: FAILED"]
+    found = diagnosis([*told, "Failed job in backing scheduler: 7"])
+
+    assert found.reason("a", 1) == "Step a failed: Slurm job 7 was ended by the time limit of 00:02:00"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["no good", "WARNING [job a] exited with status: 3", "after"], "Step a failed: exited with status 3: no good"),
+        (["WARNING [job a] was terminated by signal: SIGKILL"], "Step a failed: was terminated by signal SIGKILL"),
+        (["WARNING [job a] exceeded time limit of 3 seconds"], "Step a failed: exceeded time limit of 3 seconds"),
+        (["ERROR [job a] Job error:", "no file out.txt", "more"], "Step a failed: no file out.txt"),
+        (["ERROR Workflow error:", "loops", "more"], "The runner exited with status 1: Workflow error: loops"),
+        (
+            ["ERROR Input object failed validation", "x"],
+            "The runner exited with status 1: Input object failed validation",
+        ),
+        (["first", "last", ""], "The runner exited with status 1: last"),
+        ([], "The runner exited with status 1."),
+        (["cp: Disk quota exceeded"], f"{FULL} The runner exited with status 1: cp: Disk quota exceeded"),
+        (
+            ["sbatch: error: invalid account", "sbatch: error: Batch job submission failed: Invalid account."],
+            "Slurm refused a job of the execution: Invalid account.",
+        ),
+    ],
+)
+def test_why_a_run_failed(lines: list[str], reason: str) -> None:
+    assert diagnosis(lines).reason("a", 1) == reason

@@ -4,7 +4,7 @@ One file for a login node that has nothing but a Python: 3.6 or later, which is 
 and the standard library. The service copies it to WORK_DIR/bin once per version, and runs it by SSH as `PYTHON FILE
 COMMAND` with a JSON object on standard input. The answer is one JSON object behind a line `@@HPCWAAS TOKEN`, so that
 whatever profile files print is passed over; what fails in a way that can be foreseen is `{"error": {"kind", "path",
-"detail"}}`, its kind one of `full`, `denied`, `read-only`, `missing`, `failed`.
+"detail"}}`; see `Trouble`.
 
     bin/                    this file, by its digest
     content/SHA256          uploads, each once; `.part` while they come
@@ -31,6 +31,8 @@ What is known of Toil (9.6.0, with Slurm 22.05), and looked at here:
   processes it runs, and a job that fits several steps belongs to none.
 - By default a job goes on with its successor, and the messages name the first one for both: `--disableChaining`.
 - By default what fails is tried again with more memory: `--retryCount`. Jobs of a failed node are requeued by Slurm.
+- A job is told (SIGUSR2) between 30 and 90 seconds before its time limit, and ends itself: Slurm calls that a failure,
+  and one with a limit of a minute ends when it begins.
 - An sbatch or squeue that fails is tried again for `--statePollingTimeout`, whatever the reason.
 - Tools' standard error comes when their step ends. A leader that is killed leaves its jobs, queued and running ones.
 - `--restart` takes the same job store, document and inputs, and does what isn't done yet. What a killed leader left
@@ -64,7 +66,7 @@ import traceback
 import zipfile
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 from urllib.parse import quote, unquote, urlsplit
 
 GRACE = 5.0
@@ -94,7 +96,6 @@ _ENDED = re.compile("COMPLET|CANCELLED|FAILED|TIMEOUT|NODE_FAIL|PREEMPTED|BOOT_F
 _AWAY = re.compile(r"unable to contact|timed out|connection (refused|reset)|zero bytes|temporar|communication", re.I)
 _LIMITS = re.compile(r"submit limit|violates|(QOS|Assoc)(Max|Grp)", re.I)
 """What Slurm says when it takes no job of this account now, and may later."""
-_REFUSED = re.compile(r"sbatch: error: Batch job submission failed: (.+?)\.?$")
 _OVER = ("SUCCEEDED", "FAILED", "CANCELLED")
 _INFO, _WARN, _ERROR = 2, 4, 8
 
@@ -106,7 +107,7 @@ class Trouble(Exception):
     """Something that can be foreseen.
 
     Args:
-        kind: `full`, `denied`, `read-only`, `missing` or `failed`.
+        kind: `full`, `denied`, `read-only`, `missing` or `failed`; `later`: the scheduler gives no answer now.
     """
 
     def __init__(self, kind: str, path: str, detail: str) -> None:
@@ -336,6 +337,11 @@ class Steps:
         """The steps, in the workflow's order."""
         return list(self._steps.values())
 
+    def failed(self) -> Optional[str]:
+        """The step that failed first."""
+        failed = {step["ended_at"]: name for name, step in self._steps.items() if step["status"] == "FAILED"}
+        return failed[min(failed)] if failed else None
+
     def cwltool(self, text: str) -> bool:
         """Takes a message of cwltool. True when a step changed."""
         match = _STEP.match(text)
@@ -433,6 +439,105 @@ class Steps:
         moment = now()
         self._steps[name].update(status=status, ended_at=moment, started_at=self._steps[name]["started_at"] or moment)
         return True
+
+
+_JOB_END = re.compile(
+    r"\[job [^\]]+\] (?:(?P<exit>exited with status: \d+|was terminated by signal: \w+"
+    r"|exceeded time limit of \d+ seconds)|Job error:\s*(?P<error>.+))"
+)
+_STANDARD_ERROR = "Failed command standard error:"
+_REFUSED = re.compile(r"sbatch: error: Batch job submission failed: (.+?)\.?$")
+
+
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|\bENOSPC\b|\bEDQUOT\b")
+_JOB_FAILED = re.compile(r"Job failed with exit value (\d+)|Exit reason: (\w+)|Failed job in backing scheduler: (\d+)")
+_SIGNALLED = "140"
+"""How a job ends that is told of its time limit before it listens."""
+
+
+class Diagnosis:
+    """Finds in a log why a run failed: the first tool that did, and the last line that it wrote; or what the scheduler
+    did to a job.
+
+    Args:
+        time: limit of a job, as the scheduler writes it.
+    """
+
+    def __init__(self, time: Optional[str] = None) -> None:
+        self._ends = {
+            "TIMELIMIT": f"was ended by {f'the time limit of {time}' if time else 'its time limit'}",
+            "MEMLIMIT": "used more memory than it had asked for (OUT_OF_MEMORY)",
+            "KILLED": "was cancelled or killed",
+            "LOST": "was lost with its node",
+        }
+        self._ended = ["", "", ""]
+        self._full = False
+        self._failure = ""
+        self._tail = ""
+        self._closed = False
+        self._begun = ""
+        self._error = ""
+        self.last = ""
+        self.refused = ""
+
+    def observe(self, level: int, text: str, message: bool) -> None:
+        """Takes a line of the log."""
+        text = text.strip()
+        self.last = text or self.last
+        self._full |= bool(_DISK_FULL.search(text))
+        match = _JOB_FAILED.search(text)
+        if match:
+            self._take_end(match.groups())
+        match = _REFUSED.search(text)
+        if match:
+            self.refused = f"Slurm refused a job of the execution: {match.group(1)}."
+        if self._begun and text and not message:
+            level, text, message = _ERROR, f"{self._begun} {text}", True
+        self._begun = ""
+        if not message:
+            self._tail = self._tail if self._closed else text or self._tail
+            return
+        if level >= _WARN and text.endswith(":") and not text.endswith(_STANDARD_ERROR):
+            self._begun = text  # it goes on in the next line
+            return
+        match = None if self._failure or level < _WARN else _JOB_END.search(text)
+        if match:
+            self._failure = match.group("error") or match.group("exit").replace(": ", " ")
+            self._closed = True
+        elif text.endswith(_STANDARD_ERROR) and "cwltoil" in text:  # Toil gives it afterwards
+            self._tail, self._closed = "", bool(self._tail and not self._failure)
+        elif self._failure:
+            self._closed = True
+        elif level >= _ERROR:
+            self._error = text
+
+    def _take_end(self, found: Sequence[Optional[str]]) -> None:
+        """Takes what Toil says of a job's end, in three lines."""
+        self._ended = [new or old for new, old in zip(found, self._ended if not found[0] else ("", "", ""))]
+        status, word, job = self._ended
+        words = self._ends.get("TIMELIMIT" if status == _SIGNALLED else word)
+        if job and words and not self._failure:
+            self._failure, self._tail, self._closed = f"Slurm job {job} {words}", "", True
+
+    def reason(self, step: Optional[str], status: int) -> str:
+        """Why the run failed.
+
+        Args:
+            step: that failed first, if one did.
+            status: exit status of the runner; negative when a signal ended it.
+        """
+        if self.refused:
+            return self.refused
+        words = self._words(step, status)
+        return f"The disk of the site was full, or the account's quota was used up. {words}" if self._full else words
+
+    def _words(self, step: Optional[str], status: int) -> str:
+        cause = self._failure + (f": {self._tail}" if self._failure and self._tail else "")
+        if cause:
+            return (f"Step {step} failed: {cause}" if step else f"The tool failed: {cause}")[:1000]
+        end = f"exited with status {status}" if status >= 0 else f"was ended by signal {-status}"
+        cause = self._error or self.last
+        return f"The runner {end}" + (f": {cause[:1000]}" if cause else ".")
 
 
 def finished(steps: Iterable[Dict[str, JSON]], status: str) -> List[Dict[str, JSON]]:
@@ -776,7 +881,7 @@ class Execution:
 
     def prologue(self) -> Optional[str]:
         """Its site's prologue, if there is one."""
-        return self.request().get("prologue")
+        return (load(self.path("request.json")) or {}).get("prologue")
 
     def tell(self) -> None:
         """Wakes whoever looks."""
@@ -923,7 +1028,7 @@ class Execution:
             write(self.path("leader.json"), dump({"job": job, "attempt": self.attempt()}))
             return True
         if called.status is None or _AWAY.search(called.stderr.decode(errors="replace")):
-            raise Trouble("failed", "sbatch", f"Slurm took no job: {called.words()}")
+            raise Trouble("later", "sbatch", f"Slurm took no job: {called.words()}")
         reason = f"Slurm refused the job of the runner: {called.words()}"
         if called.status == 127:
             reason = "The program sbatch was not found on the site" + self.after_prologue()
@@ -953,7 +1058,7 @@ class Execution:
         user = pwd.getpwuid(os.getuid()).pw_name
         called = self.call(["squeue", "--noheader", f"--user={user}", f"--format={form}"], 30.0)
         if called.status != 0:
-            raise Trouble("failed", "squeue", called.words())
+            raise Trouble("later", "squeue", called.words())
         lines = [line.strip().split("|") for line in called.stdout.decode(errors="replace").splitlines()]
         return [line[-2] for line in lines if len(line) > 2 and not _ENDED.match(line[-1]) and mine(line)]
 
@@ -1004,6 +1109,14 @@ class Execution:
         state = dict(state, ended_at=now(), steps=finished(state["steps"], state["status"]))
         self.write_state(dict(state, stored=disk_use(self.directory)))
 
+    def close_log(self, status: str, reason: Optional[str], warnings: Sequence[str] = ()) -> None:
+        """Appends to its log what there is to say at its end, if there is room: its state says why it ended."""
+        with contextlib.suppress(OSError):
+            log = Log(self.path("log.jsonl"), self.request().get("log") or 1 << 30)
+            log.write((_WARN, warning) for warning in warnings)
+            if reason:
+                log.end(_WARN if status == "CANCELLED" else _ERROR, reason)
+
     def bury(self, status: str, reason: str) -> Dict[str, JSON]:
         """Ends an execution whose supervisor is dead, or never came."""
         if self.over():
@@ -1015,8 +1128,7 @@ class Execution:
         kill_strays(self)
         left = self.end_jobs(30.0) if self.has_jobs() else []
         request = self.request()
-        log = Log(self.path("log.jsonl"), request.get("log", 1 << 30))
-        log.end(_WARN if status == "CANCELLED" else _ERROR, reason)
+        self.close_log(status, reason)
         state = self.state() or fresh_state(request)
         self.end(dict(state, status=status, reason=reason, jobs_left=left), load(self.path("outputs.json")) or {})
         return {"buried": True, "jobs_left": left}
@@ -1133,9 +1245,7 @@ class Supervisor:
         self._state["leader_job"] = execution.leader_job()
         self._output = bytearray()
         self._line = b""
-        self._last = ""
-        self._error = ""
-        self._refusal = ""
+        self._diagnosis = Diagnosis((self._request.get("slurm") or {}).get("time"))
         self._pid = 0
         self._status: Optional[int] = None
         self._stop: Optional[Tuple[str, str]] = None
@@ -1337,10 +1447,8 @@ class Supervisor:
                 if name in text:
                     text = text.replace(name, short)
             text = clean(text)
-            if level >= _ERROR:
-                self._error = text.strip() or self._error
-            self._last = text.strip() or self._last
-            self._take_refusal(text)
+            self._diagnosis.observe(level, text, message)
+            self._heed_refusal()
             changed |= message and self._request["kind"] == "cwltool" and self._steps.cwltool(text)
             entries += [(level, text[start : start + _MAX_LINE]) for start in range(0, len(text) or 1, _MAX_LINE)]
         self._log.write(entries)
@@ -1354,16 +1462,13 @@ class Supervisor:
         elif self._is_followed():
             self._execution.tell()
 
-    def _take_refusal(self, text: str) -> None:
-        """Looks whether Slurm took no job. Toil tries for as long as it tries to reach a scheduler that is away."""
-        match = _REFUSED.search(text)
-        if not match:
-            return
-        self._refusal = f"Slurm refused a job of the execution: {match.group(1)}."
-        if not (_AWAY.search(text) or _LIMITS.search(text)):
-            self._halt("FAILED", self._refusal, GRACE)
-        elif self._state["reason"] != self._refusal:
-            self._state["reason"] = self._refusal
+    def _heed_refusal(self) -> None:
+        """Ends the execution when Slurm takes no job for good: Toil would try again as it does while Slurm is away."""
+        refused = self._diagnosis.refused
+        if refused and not (_AWAY.search(refused) or _LIMITS.search(refused)):
+            self._halt("FAILED", refused, GRACE)
+        elif refused and self._state["reason"] != refused:
+            self._state["reason"] = refused
             self._execution.write_state(self._state)
 
     def _take_messages(self) -> None:
@@ -1382,7 +1487,7 @@ class Supervisor:
                 changed |= self._steps.toil(line.split("\t"))
         if len(self._steps.jobs) != jobs:
             write(self._execution.path("jobs.json"), dump(self._steps.jobs))
-            self._refusal, self._state["reason"] = "", None
+            self._diagnosis.refused, self._state["reason"] = "", None
         if changed:
             self._write_steps()
 
@@ -1479,10 +1584,7 @@ class Supervisor:
             warnings.append("Slurm gave no answer when the jobs of the execution were to be cancelled: some may go on.")
         elif jobs_left:
             warnings.append(f"These jobs of the execution could not be cancelled: {', '.join(jobs_left)}.")
-        log = Log(execution.path("log.jsonl"), self._request.get("log") or 1 << 30)
-        log.write((_WARN, warning) for warning in warnings)
-        if reason:
-            log.end(_WARN if status == "CANCELLED" else _ERROR, reason)
+        execution.close_log(status, reason, warnings)
         state = dict(self._state, status=status, reason=reason, steps=self._steps.all(), exit=self._status)
         execution.end(dict(state, jobs_left=jobs_left), outputs)
 
@@ -1492,16 +1594,11 @@ class Supervisor:
             stage = file.read()
             program = self._request["command"][0]
             if stage == "prologue":
-                why = f": {self._last}" if self._last else "."
+                why = f": {self._diagnosis.last}" if self._diagnosis.last else "."
                 return "FAILED", f"The site's prologue failed with status {self._status}{why}"
             return "FAILED", f"The runner {program} was not found on the site" + self._execution.after_prologue()
         if self._status is None or self._status:
-            number = self._status or 0
-            end = f"exited with status {number}" if number > 0 else f"was ended by signal {-number}"
-            if self._refusal:
-                return "FAILED", self._refusal
-            cause = self._error or self._last
-            return "FAILED", f"The runner {end}" + (f": {cause[:1000]}" if cause else ".")
+            return "FAILED", self._diagnosis.reason(self._steps.failed(), self._status or 0)
         if self._output_object() is None:
             return "FAILED", "The runner succeeded, but what it wrote to standard output is not a CWL output object."
         return "SUCCEEDED", None
@@ -1771,25 +1868,32 @@ def look(order: Dict[str, JSON]) -> Dict[str, JSON]:
 
 
 def _wait(order: Dict[str, JSON], executions: Dict[str, Execution]) -> None:
-    wanted, last = order["executions"], order.get("news")
-    deadline = time.monotonic() + min(order.get("wait") or 0.0, 60.0)
-    living = {each.id for each in executions.values() if each.alive()}
-    first: Optional[float] = None
-    path = os.path.join(order["work_dir"], "news")
-    next_pulse = time.monotonic() + 1.0
-    while time.monotonic() < deadline:
+    """Waits until there is something new, gathers what comes right after it, and gives up when time has run out."""
+    wanted, path = order.get("executions") or {}, os.path.join(order["work_dir"], "news")
+    begin = time.monotonic()
+    deadline = begin + min(order.get("wait") or 0.0, 60.0)
+    last = -1  # whatever happened since the look before is seen at once
+    gathering = False
+    next_pulse = begin
+    while True:
         status = seen(path)
-        if last is None or (status.st_size if status else 0) != last or first is not None:
-            last = status.st_size if status else 0
+        size = status.st_size if status else 0
+        if size != last or gathering:
             urgent, changed = _changes(executions, wanted)
-            if urgent or (first is not None and time.monotonic() - first > (order.get("settle") or 0.0)):
+            changed = changed and not order.get("quiet")
+            if urgent or order.get("news") is None:
                 return
-            if changed and not order.get("quiet") and first is None:
-                first = time.monotonic()
-        if time.monotonic() > next_pulse:  # one that died tells nobody
-            next_pulse = time.monotonic() + 1.0
-            if any(not executions[identifier].alive() for identifier in living):
-                return
+            if changed and not gathering:
+                gathering = True
+                deadline = min(deadline, time.monotonic() + (order.get("settle") or 0.0))
+        last = size
+        present = time.monotonic()
+        if present >= next_pulse:  # one that died tells nobody
+            next_pulse = present + 1.0
+            if any(each.claimed() and each.alive() is False and not each.over() for each in executions.values()):
+                deadline = min(deadline, begin + 1.0)
+        if present >= deadline:
+            return
         time.sleep(0.05)
 
 
