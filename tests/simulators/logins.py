@@ -89,6 +89,14 @@ class Logins:
                 self.signed_in += 1
         yield _Login(self, placement)
 
+    @contextlib.contextmanager
+    def fresh(self, placement: Placement, purpose: str, reached: Callable[[str], None]) -> Iterator[Connection]:
+        """A connection of its own."""
+        with self.of(placement, purpose) as connection:
+            for point in ("name", "port", "host_key", "sign_in"):
+                reached(point)
+            yield connection
+
     def check(self, placement: Placement) -> None:
         """Raises what the site can't be reached for."""
         if self.failure:

@@ -59,6 +59,24 @@ def variables(template: str) -> list[str]:
     return sorted({name.upper() for name in _VARIABLE.findall(template)} - {"HOME", "USER"})
 
 
+def first_contact(
+    connection: Connection, python: str, body: Mapping[str, JSON], timeout: float = 60.0
+) -> tuple[dict[str, Any] | None, Result]:
+    """What an account and its machine are like, also before there is an agent; and how the command ended that asked.
+
+    Args:
+        body: of the agent's command `probe`.
+
+    Raises:
+        SiteFailed: the site gave no answer.
+    """
+    token = secrets.token_hex(16)
+    program = source()
+    line = f"{quoted(python)} '-c' '{BOOT}' 'probe'"
+    result = connection.run(line, b"%d\n" % len(program) + program + _stdin(token, body), timeout)
+    return _answer(b"\n" + result.stdout, token), result
+
+
 class Agency:
     """The agent of one account.
 
@@ -143,12 +161,8 @@ class Agency:
 
     def _settle(self, connection: Connection) -> str:
         template = self._settings.work_dir
-        token = secrets.token_hex(16)
         body = {"work_dir": template, "variables": variables(template), "commands": {}, "make": True}
-        line = f"{quoted(self._settings.python)} '-c' '{BOOT}' 'probe'"
-        program = source()
-        result = connection.run(line, b"%d\n" % len(program) + program + _stdin(token, body), 60.0)
-        answer = _answer(b"\n" + result.stdout, token)
+        answer, result = first_contact(connection, self._settings.python, body)
         if answer is None:
             self._explain(result)
         _refuse(answer)
@@ -162,7 +176,7 @@ class Agency:
         if answer.get("writable"):
             _refuse({"error": answer["writable"]})
         work_dir = str(answer["work_dir"])
-        connection.write(_agent(work_dir), program)
+        connection.write(_agent(work_dir), source())
         return work_dir
 
     def _line(self, work_dir: str, command: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,22 @@ class SiteFailed(Unavailable):
     def __init__(self, detail: str, *, lasting: bool = False) -> None:
         super().__init__(detail, retry_after=60)
         self.lasting = lasting
+
+
+class NotSignedIn(SiteFailed):
+    """An account can't be opened.
+
+    Attributes:
+        point: of the check, at which it failed: `name`, `port`, `host_key` or `sign_in`.
+        found: what happened.
+        advice: what to do.
+    """
+
+    def __init__(self, point: str, found: str, advice: str, *, lasting: bool = False) -> None:
+        super().__init__(f"{found} {advice}", lasting=lasting)
+        self.point = point
+        self.found = found
+        self.advice = advice
 
 
 class RemoteFileError(Exception):
@@ -79,6 +95,19 @@ class Connections(Protocol):
 
         Raises:
             SiteFailed: there is none now. Meanwhile others aren't tried: after a failure it waits longer and longer.
+            NotFound, Unavailable, UpstreamFailed, UpstreamTimeout: as `Credentials.credential`.
+        """
+
+    def fresh(
+        self, placement: Placement, purpose: str, reached: Callable[[str], None]
+    ) -> AbstractContextManager[Connection]:
+        """A connection of its own, for a check: it is made whatever failed before, and that it works is remembered.
+
+        Args:
+            reached: told what has been passed: `name`, `port`, `host_key`, `sign_in`.
+
+        Raises:
+            NotSignedIn: the account can't be opened.
             NotFound, Unavailable, UpstreamFailed, UpstreamTimeout: as `Credentials.credential`.
         """
 

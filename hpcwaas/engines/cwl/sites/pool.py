@@ -85,6 +85,7 @@ class Pool:
         self._sign_in = sign_in
         self._sessions = Sessions(sessions)
         self._signing_in = threading.Lock()
+        self._opening = threading.Lock()
         self._transport: paramiko.Transport | None = None
         self._used = time.monotonic()
         self._closed = False
@@ -132,7 +133,7 @@ class Pool:
     def alive(self, transport: paramiko.Transport) -> bool:
         """Asks the server for a sign of life. A connection without one is closed."""
         try:
-            transport.open_session(timeout=_PING).close()
+            self._open(transport, _PING).close()
         except ChannelException:  # a refusal is one
             return True
         except (paramiko.SSHException, EOFError, OSError):
@@ -154,6 +155,11 @@ class Pool:
         """Closes it for ever."""
         self._closed = True
         self.drop()
+
+    def _open(self, transport: paramiko.Transport, seconds: float) -> paramiko.Channel:
+        """Opens a session, one after another: Paramiko confuses refusals of several."""
+        with self._opening:
+            return transport.open_session(timeout=seconds)
 
     def _opened(self, purpose: str) -> paramiko.Channel:
         until, alone = time.monotonic() + _WAIT, time.monotonic() + _ALONE
@@ -184,7 +190,7 @@ class Pool:
         for again in (True, False):
             transport = self.connected(purpose)
             try:
-                return transport.open_session(timeout=_ANSWER)
+                return self._open(transport, _ANSWER)
             except ChannelException:
                 raise
             except (paramiko.SSHException, EOFError, OSError):

@@ -20,7 +20,7 @@ from paramiko.ssh_exception import BadAuthenticationType, IncompatiblePeer
 
 from hpcwaas.core.key_types import KEY_TYPES
 from hpcwaas.core.ports.sites import Credential
-from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.connection import NotSignedIn
 from hpcwaas.engines.site_settings import SiteSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,43 +43,38 @@ _DIGESTS = (
 _LONGEST_BANNER = 300
 
 
-class NotSignedIn(SiteFailed):
-    """An account can't be opened.
-
-    Attributes:
-        point: of the check, at which it failed: `name`, `port`, `host_key` or `sign_in`.
-        found: what happened.
-        advice: what to do.
-    """
-
-    def __init__(self, point: str, found: str, advice: str, *, lasting: bool = False) -> None:
-        super().__init__(f"{found} {advice}", lasting=lasting)
-        self.point = point
-        self.found = found
-        self.advice = advice
-
-
 def fingerprint(host_key: str) -> str:
     """Of a public key's line, as `ssh-keygen -l` prints it."""
     return _fingerprint(_blob(host_key))
 
 
-def sign_in(site: str, settings: SiteSettings, user: str, credential: Callable[[], Credential]) -> paramiko.Transport:
+def sign_in(
+    site: str,
+    settings: SiteSettings,
+    user: str,
+    credential: Callable[[], Credential],
+    reached: Callable[[str], None] = lambda _: None,
+) -> paramiko.Transport:
     """Signs in.
 
     Args:
         credential: called once the host key has been verified. What it gives is forgotten at once.
+        reached: told what has been passed: `name`, `port`, `host_key`, `sign_in`.
 
     Raises:
         NotSignedIn: it doesn't work.
         ServiceError: what `credential` raises.
     """
     host, port = settings.host.rsplit(":", 1)
-    connected = _connected(site, _resolved(site, host.strip("[]"), int(port)), settings.host)
+    addresses = _resolved(site, host.strip("[]"), int(port))
+    reached("name")
+    connected = _connected(site, addresses, settings.host)
     transport = paramiko.Transport(connected, default_window_size=_WINDOW)
     try:
-        _greet(transport, site, settings)
+        _greet(transport, site, settings, reached)
+        reached("host_key")
         _authenticate(transport, site, user, credential)
+        reached("sign_in")
     except BaseException:
         hang_up(transport)
         raise
@@ -157,7 +152,7 @@ def _tune(connection: socket.socket) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _greet(transport: paramiko.Transport, site: str, settings: SiteSettings) -> None:
+def _greet(transport: paramiko.Transport, site: str, settings: SiteSettings, reached: Callable[[str], None]) -> None:
     """Agrees on keys with the server and makes sure that it is the one that was pinned."""
     pinned = {_blob(line): line.split(" ", 1)[0] for line in settings.host_keys}
     options = transport.get_security_options()
@@ -177,9 +172,11 @@ def _greet(transport: paramiko.Transport, site: str, settings: SiteSettings) -> 
                 "Its operators have to allow one of today's.",
                 lasting=True,
             ) from None
+        reached("port")
         _refuse(site, settings.host, f"no key of the types {', '.join(dict.fromkeys(pinned.values()))}", known)
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise NotSignedIn("port", *_not_greeted(site, settings.host, error)) from None
+    reached("port")
     if key.asbytes() not in pinned:
         _refuse(site, settings.host, f"the key {key.get_name()} {_fingerprint(key.asbytes())}", known)
 
@@ -200,7 +197,7 @@ def _refuse(site: str, where: str, shown: str, known: str) -> None:
 
 
 def _not_greeted(site: str, where: str, error: Exception) -> tuple[str, str]:
-    if "banner" in str(error) and "timed out" not in str(error):
+    if "banner" in str(error) and not isinstance(error.__context__, TimeoutError):
         advice = "It takes no more sign-ins at this moment (MaxStartups), or refuses the service's address."
         return f"The login node of the site {site} ({where}) closes connections before it greets.", advice
     advice = "It may be overloaded, or something else listens there."

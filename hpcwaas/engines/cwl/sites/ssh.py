@@ -62,15 +62,9 @@ class SSHConnections:
             yield connection
 
     @contextlib.contextmanager
-    def fresh(self, placement: Placement, purpose: str) -> Iterator[Connection]:
-        """A connection of its own, that is made whatever failed before. That it works is remembered.
-
-        Raises:
-            NotSignedIn: the account can't be opened.
-            ServiceError: as `of`.
-        """
+    def fresh(self, placement: Placement, purpose: str, reached: Callable[[str], None]) -> Iterator[Connection]:
         settings = self._settings(placement)
-        pool = Pool(placement.site, settings.limits.sessions, self._opener(placement, settings))
+        pool = Pool(placement.site, settings.limits.sessions, self._opener(placement, settings, reached))
         try:
             pool.connected(purpose)
             self._pool(placement).backoff.succeeded()
@@ -112,7 +106,9 @@ class SSHConnections:
             )
         return settings
 
-    def _opener(self, placement: Placement, settings: SiteSettings) -> Callable[[str], paramiko.Transport]:
+    def _opener(
+        self, placement: Placement, settings: SiteSettings, reached: Callable[[str], None] = lambda _: None
+    ) -> Callable[[str], paramiko.Transport]:
         user = placement.user
         if user is None:
             raise SiteFailed(f"There is no account on the site {placement.site}.", lasting=True)
@@ -121,7 +117,7 @@ class SSHConnections:
             def credential() -> Credential:
                 return self._credentials.credential(placement, purpose)
 
-            return sign_in(placement.site, settings, user, credential)
+            return sign_in(placement.site, settings, user, credential, reached)
 
         return opened
 
