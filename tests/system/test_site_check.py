@@ -1,0 +1,186 @@
+"""The check of an account on a real machine: each thing that may be wrong there is told at its point."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcwaas.core.key_types import KeyPair, generate
+from hpcwaas.core.ports.sites import Credential
+from hpcwaas.core.site_models import Placement, Point, PointStatus
+from hpcwaas.engines.cwl.sites import points as points_module
+from hpcwaas.engines.cwl.sites.point import TITLES
+from hpcwaas.engines.cwl.sites.ssh import SSHConnections
+from hpcwaas.engines.site_settings import SiteSettings
+from hpcwaas.errors import Unavailable
+from tests.system.slurm_site import Site, one_node
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+KEY = generate("ed25519", None, "")
+OK, WARNING, FAILED, SKIPPED = PointStatus
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with one_node(accounting=True) as site:
+        site.alice.authorize(KEY.public_key)
+        yield site
+
+
+class Vault:
+    """Gives the key to whoever asks, unless it is sealed."""
+
+    def __init__(self, key: KeyPair = KEY, *, sealed: bool = False) -> None:
+        self._key = key
+        self._sealed = sealed
+
+    def credential(self, placement: Placement, purpose: str) -> Credential:
+        if self._sealed:
+            raise Unavailable("The vault is sealed or not ready. Tell an operator.")
+        return Credential(self._key.private_key)
+
+
+def check(site: Site, vault: Vault | None = None, **changes: Any) -> dict[str, Point]:
+    """What a check tells, by points. All points are there, in their order, and whatever is wrong has advice."""
+    settings = SiteSettings.model_validate(site.settings(**changes))
+    connections = SSHConnections({"mare": settings}, vault or Vault())
+    try:
+        found = points_module.check(connections.fresh, settings, Placement("mare", site.alice.name, "key"))
+    finally:
+        connections.close()
+    assert [point.id for point in found] == [*TITLES]
+    assert all(bool(point.advice) == (point.status in (WARNING, FAILED)) for point in found)
+    return {point.id: point for point in found}
+
+
+def first_failure(found: dict[str, Point]) -> Point:
+    """The point that failed. Those before it are all right, those behind it weren't looked at."""
+    names = [*found]
+    (bad,) = [name for name in names if found[name].status is FAILED]
+    assert {found[name].status for name in names[: names.index(bad)]} <= {OK}
+    assert {found[name].status for name in names[names.index(bad) + 1 :]} <= {SKIPPED}
+    return found[bad]
+
+
+def test_an_account_where_all_is_well_passes_and_nothing_is_submitted(site: Site) -> None:
+    found = check(site)
+    assert {point.status for point in found.values()} == {OK}, found
+    assert site.submitted() == []
+    assert not (site.alice.home / ".hpcwaas").exists()  # nothing is left there either
+    assert "physics" not in found["project"].detail
+
+
+def test_a_project_of_the_settings_is_tried(site: Site) -> None:
+    slurm = {"partition": "main", "time": "00:10:00"}
+    assert check(site, slurm={**slurm, "account": "physics"})["project"].status is OK
+    bad = first_failure(check(site, slurm={**slurm, "account": "chemistry"}))
+    assert bad.id == "project"
+    assert "It has: physics." in bad.detail
+
+
+@pytest.mark.parametrize(
+    ("slurm", "words"),
+    [
+        ({"partition": "nope"}, "There is no partition nope"),
+        ({"partition": "staff"}, "User's group not permitted to use this partition"),
+        ({"partition": "main", "time": "02:00:00"}, "runs jobs for 1:00:00 at most"),
+    ],
+)
+def test_a_partition_that_takes_no_jobs_is_told(site: Site, slurm: dict[str, str], words: str) -> None:
+    found = check(site, slurm=slurm)
+    assert (found["partition"].status, words in found["partition"].detail) == (FAILED, True), found["partition"]
+    assert found["project"].status is OK
+
+
+def test_a_site_without_scheduler_needs_none(site: Site) -> None:
+    found = check(site, scheduler="none")
+    assert {found[point].status for point in ("scheduler", "partition", "project")} == {SKIPPED}
+    assert found["runner"].status is OK
+
+
+def test_a_runner_that_is_not_found_is_told_with_all_else(site: Site) -> None:
+    found = check(site, runner={"command": ["no-such-runner"]})
+    assert found["runner"].status is FAILED
+    assert "no-such-runner" in found["runner"].detail
+    assert found["partition"].status is OK
+
+
+def test_python_that_is_not_there_or_too_old_is_told(site: Site, tmp_path: Path) -> None:
+    bad = check(site, python="python2.7")["python"]
+    assert (bad.status, "There is no program python2.7" in bad.detail) == (FAILED, True)
+    old = site.alice.home / "old-python"
+    old.write_text(
+        '#!/bin/sh\ncase "$2" in *BOOT*|*exec*) echo SyntaxError: invalid >&2; exit 1;; esac\necho version 3.4.1\n'
+    )
+    old.chmod(0o755)
+    bad = check(site, python=str(old))["python"]
+    assert (bad.status, "Python 3.4.1 can't run" in bad.detail) == (FAILED, True), bad
+    old.unlink()
+
+
+def test_a_work_directory_that_can_t_be_used_is_told(site: Site) -> None:
+    assert "SCRATCH" in check(site, work_dir="{scratch}/x")["work_dir"].detail
+    assert "may not write there" in check(site, work_dir="/root/x")["work_dir"].detail
+
+
+def test_a_login_that_talks_is_told_and_goes_on(site: Site) -> None:
+    profile = site.alice.home / ".bashrc"
+    profile.write_text("echo Welcome to the machine\n")
+    found = check(site)
+    profile.unlink()
+    assert (found["quiet"].status, "Welcome to the machine" in found["quiet"].detail) == (WARNING, True)
+    assert {point.status for name, point in found.items() if name != "quiet"} == {OK}
+
+
+def test_a_login_that_waits_for_an_answer_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points_module, "_QUIET", 1.0)
+    profile = site.alice.home / ".bashrc"
+    profile.write_text("sleep 30\n")
+    bad = first_failure(check(site))
+    profile.unlink()
+    assert (bad.id, "didn't end" in bad.detail) == ("quiet", True)
+
+
+def test_a_forced_command_is_told(site: Site) -> None:
+    site.start_sshd(ForceCommand="echo only sftp here")
+    bad = first_failure(check(site))
+    site.sshd_options.clear()
+    site.start_sshd()
+    assert (bad.id, "only sftp here" in bad.detail) == ("quiet", True)
+
+
+def test_another_key_another_host_key_and_a_sealed_vault_are_told(site: Site) -> None:
+    bad = first_failure(check(site, Vault(generate("ed25519", None, ""))))
+    assert (bad.id, "refuses the key" in bad.detail) == ("sign_in", True)
+    other = " ".join(generate("ed25519", None, "").public_key.split()[:2])
+    bad = first_failure(check(site, host_keys=[other]))
+    assert (bad.id, "has changed" in bad.detail) == ("host_key", True)
+    bad = first_failure(check(site, Vault(sealed=True)))
+    assert (bad.id, "sealed" in bad.detail) == ("sign_in", True)
+
+
+def test_a_scheduler_that_is_down_is_told(site: Site) -> None:
+    site.slurmctld.stop()
+    found = check(site)
+    site.slurmctld.start()
+    assert (found["scheduler"].status, "Slurm doesn't answer" in found["scheduler"].detail) == (FAILED, True)
+    assert {found[point].status for point in ("partition", "project")} == {SKIPPED}
+
+
+def test_a_site_that_does_not_answer_keeps_nobody_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points_module, "_SECONDS", 1.0)
+    site.sshd.freeze()
+    begun = time.monotonic()
+    bad = first_failure(check(site))
+    site.sshd.thaw()
+    assert (bad.id, "no answer within the 1 seconds" in bad.detail) == ("port", True)
+    assert time.monotonic() - begun < 60
+    deadline = time.monotonic() + 60
+    while any(thread.name == "site check" for thread in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.1)
