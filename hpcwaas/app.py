@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import make_url
 from starlette.types import ASGIApp
@@ -24,7 +25,7 @@ from hpcwaas.core.keys import SSHKeys
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
-from hpcwaas.core.ports.vault import Vault
+from hpcwaas.core.ports.sites import Credentials
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
@@ -40,7 +41,7 @@ from hpcwaas.identity.settings import AuthSettings, StepUpSettings
 from hpcwaas.store.audit import Audit
 from hpcwaas.store.database import Database
 from hpcwaas.store.stores import Stores
-from hpcwaas.vault import login
+from hpcwaas.vault import accounts, login
 from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.keyring import KeySource
@@ -59,37 +60,49 @@ _PATIENCE = Patience()
 def create_app(
     settings: Settings,
     *,
-    secret_id: SecretId | None = None,
+    secret_ids: SecretIds | None = None,
     patience: Patience = _PATIENCE,
     validate_responses: bool = False,
 ) -> ASGIApp:
     """Builds the application. It begins its background work when the server starts it and ends it at shutdown.
 
     Args:
-        secret_id: what `prepare_vault` returned, when it was called before processes were forked.
+        secret_ids: what `prepare_vault` returned, when it was called before processes were forked.
         patience: with bodies that come slowly.
         validate_responses: also check answers against the contract; for tests.
 
     Raises:
         ConfigurationError: it can't run with these settings.
     """
-    services = assemble(settings, secret_id)
+    services = assemble(settings, secret_ids)
     return asgi_app(services, settings.server, _FOLLOWERS, patience, validate_responses=validate_responses)
 
 
-def prepare_vault(settings: Settings) -> SecretId | None:
-    """Does what only one of several processes can: opens the wrapping of the vault's secret id, if there is one.
+class SecretIds(NamedTuple):
+    """Of the vault's identities that log in by AppRole: of the service's own, and of that which reads keys."""
+
+    service: SecretId | None = None
+    reader: SecretId | None = None
+
+
+def prepare_vault(settings: Settings) -> SecretIds:
+    """Does what only one of several processes can: opens the wrappings of the vault's secret ids, if there are any.
 
     Raises:
-        ConfigurationError: it isn't valid.
+        ConfigurationError: one isn't valid.
     """
-    if settings.vault_config is None:
-        return None
+    vault = settings.vault_config
+    if vault is None:
+        return SecretIds()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return login.prepare(settings.vault_config, settings.data_dir / "vault.lock")
+    service = login.prepare(vault, settings.data_dir / "vault.lock")
+    if vault.key_reader is None:
+        return SecretIds(service)
+    lock = settings.data_dir / "vault-reader.lock"
+    return SecretIds(service, login.prepare(vault, lock, vault.key_reader, accounts.READER))
 
 
-def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
+def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Services:
     """Makes the parts and connects them.
 
     Raises:
@@ -104,8 +117,10 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         public = PublicAddress(settings.auth.redirect_url or "") if settings.auth else None
         cookie_prefix = public.cookie_prefix if public else ""
         signing_in = SigningIn(settings.auth, stores.sign_in, settings.local_token_file, cookie_prefix)
-        vault = _vault(settings, stores, secret_id)
-        engines = _engines(settings, stores)
+        secret_ids = secret_ids or prepare_vault(settings)
+        vault = _vault(settings, stores, secret_ids.service)
+        account_keys = accounts.make(settings.vault_config, vault, secret_ids.reader)
+        engines = _engines(settings, stores, account_keys)
     except ConfigurationError:
         database.close()
         raise
@@ -136,6 +151,8 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
 
     def start() -> None:
         vault.start()
+        if account_keys is not None:
+            account_keys.start()
         signing_in.start()
         engines.start()
         keeper.start()
@@ -146,6 +163,8 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
         logs.close()
         keeper.close()
         engines.close()
+        if account_keys is not None:
+            account_keys.close()
         vault.close()
         signing_in.close()
         database.close()
@@ -178,13 +197,13 @@ def assemble(settings: Settings, secret_id: SecretId | None = None) -> Services:
     )
 
 
-def _engines(settings: Settings, stores: Stores) -> Engines:
+def _engines(settings: Settings, stores: Stores, account_keys: Credentials | None) -> Engines:
     token = settings.vault_config.token_file if settings.vault_config else None
     secrets = [settings.audit_file, *([token] if token else [])]
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         secrets.append(Path(url.database))
-    context = EngineContext(settings.data_dir, secrets, stores.starts, stores.listings, settings.sites)
+    context = EngineContext(settings.data_dir, secrets, stores.starts, stores.listings, settings.sites, account_keys)
     with ExitStack() as stack:
         made = []
         for name, section in settings.engines.items():
@@ -205,10 +224,10 @@ def _database(settings: Settings) -> Database:
     return database
 
 
-def _vault(settings: Settings, stores: Stores, secret_id: SecretId | None) -> Vault:
+def _vault(settings: Settings, stores: Stores, secret_id: SecretId | None) -> EmbeddedVault | HashiCorpVault:
     if settings.vault_config is None:
         return EmbeddedVault(stores.secrets, KeySource(settings.vault, settings.vault_key_file))
-    return HashiCorpVault(settings.vault_config, stores.intents, secret_id or prepare_vault(settings))
+    return HashiCorpVault(settings.vault_config, stores.intents, secret_id)
 
 
 def _max_token_days(settings: Settings) -> int:

@@ -53,7 +53,7 @@ def _run(settings: Settings) -> None:
     from hpcwaas.server.gunicorn import serve
 
     preflight(settings)
-    serve(settings, partial(create_app, secret_id=prepare_vault(settings)))
+    serve(settings, partial(create_app, secret_ids=prepare_vault(settings)))
 
 
 def _advise(effective: Effective) -> None:

@@ -15,8 +15,11 @@ from hpcwaas.engines.registry import registry
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.identity.passwords import is_hash
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings, TermsSettings
-from hpcwaas.vault.settings import HashiCorpSettings
+from hpcwaas.vault.settings import HashiCorpSettings, VaultLogin
 
+READER = "vault_config.key_reader"
+_IDENTITY = {"approle": ("role_id",), "token": ("token", "token_file"), "kubernetes": ("role",), "jwt": ("role",)}
+"""Settings that tell identities apart, for each way to log in."""
 OUTDATED = "the database has the schema of another version: run `hpcwaas-api db upgrade`"
 
 _SSO_URLS = ("auth_url", "token_url", "user_info_url")
@@ -204,7 +207,18 @@ def _sites(settings: Settings) -> Iterator[ConfigurationError]:
     if "cwl" not in settings.engines:
         detail = "aren't used: the engine `cwl` runs workflows there, and isn't active; add a section `cwl`"
         yield ConfigurationError("sites", detail)
+    vault = settings.vault_config
     for name, site in settings.sites.items():
+        if site.logins is not None and (vault is None or vault.ssh_ca is None):
+            detail = f"is required by `sites.{name}.logins`: certificates open accounts there"
+            yield ConfigurationError("vault_config.ssh_ca", detail)
+        if site.logins is None and vault is not None and vault.key_reader is None:
+            detail = (
+                f"is required by the site `{name}`, whose accounts are opened by keys that the service itself can't "
+                "read: give it an identity that may, or use certificates (`vault_config.ssh_ca`, and `logins` of the "
+                "site)"
+            )
+            yield ConfigurationError(READER, detail)
         if site.prologue is not None and (problem := _text(site.prologue)):
             yield ConfigurationError(f"sites.{name}.prologue", problem)
 
@@ -220,8 +234,21 @@ def _text(path: Path) -> str | None:
 
 
 def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:
-    """What the chosen way to log in lacks, and what it doesn't use."""
-    method = vault.auth_method
+    """What the chosen ways to log in lack, and what they don't use."""
+    yield from _login(vault, "vault_config")
+    if vault.ca_file is not None and not os.access(vault.ca_file, os.R_OK):
+        yield ConfigurationError("vault_config.ca_file", f"{vault.ca_file} can't be read")
+    if (reader := vault.key_reader) is not None:
+        yield from _login(reader, READER)
+        for name in _IDENTITY[reader.auth_method]:
+            mine = getattr(vault, name)
+            if mine is not None and mine == getattr(reader, name):
+                detail = f"is the service's own identity (`vault_config.{name}`), which can't read keys: make another"
+                yield ConfigurationError(f"{READER}.{name}", detail)
+
+
+def _login(login: VaultLogin, key: str) -> Iterator[ConfigurationError]:
+    method = login.auth_method
     uses = {
         "approle": ("role_id", "secret_id"),
         "token": ("token", "token_file"),
@@ -229,22 +256,21 @@ def _vault(vault: HashiCorpSettings) -> Iterator[ConfigurationError]:
         "jwt": ("role", "token_file"),
     }
     given = {
-        name for name in ("role_id", "secret_id", "role", "token", "token_file") if getattr(vault, name) is not None
+        name for name in ("role_id", "secret_id", "role", "token", "token_file") if getattr(login, name) is not None
     }
     for name in sorted(given - {*uses[method]}):
-        yield ConfigurationError(f"vault_config.{name}", f"isn't used by `auth_method: {method}`: remove it")
+        yield ConfigurationError(f"{key}.{name}", f"isn't used by `auth_method: {method}`: remove it")
     missing = [name for name in uses[method] if name not in given]
     if method == "token":
         if len(missing) != 1:
-            yield ConfigurationError("vault_config.token", "give either this or `vault_config.token_file`")
+            yield ConfigurationError(f"{key}.token", f"give either this or `{key}.token_file`")
     else:
         for name in missing:
-            yield ConfigurationError(f"vault_config.{name}", f"is required by `auth_method: {method}`")
-    if vault.is_secret_wrapped and method != "approle":
-        yield ConfigurationError("vault_config.is_secret_wrapped", f"isn't used by `auth_method: {method}`: remove it")
-    for name, path in (("ca_file", vault.ca_file), ("token_file", vault.token_file)):
-        if path is not None and not os.access(path, os.R_OK):
-            yield ConfigurationError(f"vault_config.{name}", f"{path} can't be read")
+            yield ConfigurationError(f"{key}.{name}", f"is required by `auth_method: {method}`")
+    if login.is_secret_wrapped and method != "approle":
+        yield ConfigurationError(f"{key}.is_secret_wrapped", f"isn't used by `auth_method: {method}`: remove it")
+    if login.token_file is not None and not os.access(login.token_file, os.R_OK):
+        yield ConfigurationError(f"{key}.token_file", f"{login.token_file} can't be read")
 
 
 def make_data_dir(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hpcwaas.core.models import Check, SSHKey
-from hpcwaas.errors import ConfigurationError, Conflict, Unavailable
+from hpcwaas.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from hpcwaas.vault.keyring import Keyring, WrongKey
 
 _PROBE = "*probe*"
@@ -91,6 +91,25 @@ class EmbeddedVault:
     def delete(self, key_id: str) -> None:
         """Destroys a key pair; see `Vault`."""
         self._secrets.delete(key_id)
+
+    def private_key(self, key_id: str) -> str:
+        """Opens a private key. For what signs in to sites, and for nothing else: no part of `Vault`, so that the
+        service's API can't reach it.
+
+        Raises:
+            NotFound: there is none.
+            Unavailable: it can't be opened.
+        """
+        sealed = self._secrets.get(key_id)
+        if sealed is None or key_id == _PROBE:
+            raise NotFound("The vault has no such key any more.")
+        try:
+            record = json.loads(self._keys().open(key_id, sealed))
+        except WrongKey:
+            raise Unavailable(
+                "The vault can't open the SSH key: its own key isn't the one. Tell an operator."
+            ) from None
+        return str(record["privateKey"])
 
     def unowned(self, before: datetime) -> Sequence[str]:
         """What a crash left behind; see `Vault`."""

@@ -53,6 +53,9 @@ class HashiCorpVault:
     Args:
         intents: where it notes what it is about to write, to find it again after a crash.
         secret_id: of the AppRole, if that is the login.
+
+    Attributes:
+        token: of the service's own identity.
     """
 
     name = "hashicorp"
@@ -61,12 +64,12 @@ class HashiCorpVault:
         self._settings = settings
         self._intents = intents
         self._clients = Clients(settings)
-        self._token = VaultToken(self._clients, make_login(settings, secret_id))
+        self.token = VaultToken(self._clients, make_login(settings, secret_id))
         self._engine: kv.KeyValue | None = None
 
     def start(self) -> None:
         """Logs in and keeps logged in."""
-        self._token.start()
+        self.token.start()
 
     def write(self, key: SSHKey, private_key: str) -> None:
         """Stores a new key pair; see `Vault`."""
@@ -111,7 +114,7 @@ class HashiCorpVault:
 
     def close(self) -> None:
         """Ends the background work."""
-        self._token.close()
+        self.token.close()
         self._clients.close()
 
     def _describe(self, key: SSHKey) -> None:
@@ -125,7 +128,7 @@ class HashiCorpVault:
 
     def _call(self, task: Callable[[hvac.Client, kv.KeyValue], _T]) -> _T:
         with final():
-            return self._token.call(lambda client: task(client, self._found(client)))
+            return self.token.call(lambda client: task(client, self._found(client)))
 
     def _found(self, client: hvac.Client) -> kv.KeyValue:
         if self._engine is None:
@@ -147,8 +150,8 @@ class HashiCorpVault:
         status = 200 if isinstance(answer, dict) else answer.status_code
         if status in _STATES:
             return (_no_changes(f"the vault {_STATES[status]}."),)
-        if self._token.problem:
-            return (_no_changes(f"{self._token.problem.rstrip('.')}."),)
+        if self.token.problem:
+            return (_no_changes(f"{self.token.problem.rstrip('.')}."),)
         try:
             engine = self._call(lambda client, _: self._probe(client, healthy=status != _NO_HEALTH))
         except Forbidding:

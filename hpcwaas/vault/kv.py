@@ -12,6 +12,7 @@ from hvac.exceptions import InvalidPath, InvalidRequest
 from hpcwaas.errors import Conflict, NotFound, UpstreamFailed
 
 _UNCONFIRMED = "The vault didn't confirm that it stored the key."
+_GONE = "The vault has no such key any more."
 _LONGEST = 512
 _ANY = "00000000-0000-4000-8000-000000000000"
 """Stands for the id of any key."""
@@ -47,6 +48,13 @@ class KeyValue(Protocol):
             NotFound: there is none.
         """
 
+    def read(self, client: hvac.Client, key_id: str) -> Mapping[str, str]:
+        """A record. The policy of the service itself doesn't let it.
+
+        Raises:
+            NotFound: there is none.
+        """
+
     def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
         """Stores what may be read without the secret, where that is possible."""
 
@@ -72,8 +80,18 @@ class Versioned:
         try:
             found = client.secrets.kv.v2.read_secret_metadata(self._at(key_id), mount_point=self._mount)
         except InvalidPath:
-            raise NotFound("The vault has no such key any more.") from None
+            raise NotFound(_GONE) from None
         self._write(client, key_id, record, found["data"]["current_version"])
+
+    def read(self, client: hvac.Client, key_id: str) -> Mapping[str, str]:
+        try:
+            answer = client.secrets.kv.v2.read_secret_version(
+                self._at(key_id), mount_point=self._mount, raise_on_deleted_version=True
+            )
+        except InvalidPath:
+            raise NotFound(_GONE) from None
+        found: Mapping[str, str] = answer["data"]["data"]
+        return found
 
     def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
         fitting = {name: text for name, text in notes.items() if 0 < len(text.encode()) <= _LONGEST}
@@ -124,6 +142,14 @@ class Plain:
 
     def replace(self, client: hvac.Client, key_id: str, record: Mapping[str, str]) -> None:
         self.create(client, key_id, record)
+
+    def read(self, client: hvac.Client, key_id: str) -> Mapping[str, str]:
+        try:
+            answer = client.secrets.kv.v1.read_secret(f"{self._path}/{key_id}", mount_point=self._mount)
+        except InvalidPath:
+            raise NotFound(_GONE) from None
+        found: Mapping[str, str] = answer["data"]
+        return found
 
     def describe(self, client: hvac.Client, key_id: str, notes: Mapping[str, str]) -> None:
         """Nothing to do."""

@@ -17,14 +17,16 @@ from hpcwaas.core.models import JSON
 from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.vault.failures import Refused, final, translated
 from hpcwaas.vault.secret_id import SecretId
-from hpcwaas.vault.settings import HashiCorpSettings
+from hpcwaas.vault.settings import HashiCorpSettings, VaultLogin
 
+SERVICE = "vault_config"
+"""Name of the settings of the service's own identity."""
 _TIMEOUTS = (3.0, 10.0)
 """Seconds to wait for a connection and for an answer."""
 _LARGEST_ANSWER = 2**20
 _CONNECTIONS = 64
 _USED_UP = (
-    "the wrapping token in vault_config.secret_id isn't valid: it has expired, or somebody else has unwrapped it. "
+    "the wrapping token in {key}.secret_id isn't valid: it has expired, or somebody else has unwrapped it. "
     "Unless you know that it expired, treat the secret id as stolen: destroy it, find out who had it, and make a new "
     "one"
 )
@@ -100,16 +102,17 @@ class Login(Protocol):
         """
 
 
-def make_login(settings: HashiCorpSettings, secret_id: SecretId | None) -> Login:
+def make_login(settings: VaultLogin, secret_id: SecretId | None, key: str = SERVICE) -> Login:
     """The way that the settings choose.
 
     Args:
         secret_id: for AppRole.
+        key: the settings' own name.
     """
     mount = settings.auth_mount or settings.auth_method
 
     def log_in(clients: Clients) -> Lease:
-        secret = secret_id.get(lambda token: _unwrap(clients, token)) if secret_id else None
+        secret = secret_id.get(lambda token: _unwrap(clients, token, key)) if secret_id else None
         client = clients.client()
         try:
             with translated():
@@ -141,28 +144,33 @@ def lease_of(auth: Mapping[str, JSON], full: float | None = None) -> Lease:
     return Lease(str(auth["client_token"]), seconds, seconds if full is None else full, bool(auth["renewable"]))
 
 
-def prepare(settings: HashiCorpSettings, lock: Path) -> SecretId | None:
+def prepare(
+    settings: HashiCorpSettings, lock: Path, login: VaultLogin | None = None, key: str = SERVICE
+) -> SecretId | None:
     """The AppRole's secret id, if that is the way; a wrapped one is unwrapped now, if the vault is there.
 
     To be called before processes are forked: what one of them unwraps later, all of them get.
 
     Args:
         lock: a file that this makes sure of who unwraps with.
+        login: of another identity than the service's own.
+        key: the name of its settings.
 
     Raises:
         ConfigurationError: the wrapping token is no longer valid.
     """
-    if settings.auth_method != "approle" or settings.secret_id is None:
+    login = login or settings
+    if login.auth_method != "approle" or login.secret_id is None:
         return None
-    text = settings.secret_id.get_secret_value()
-    if not settings.is_secret_wrapped:
+    text = login.secret_id.get_secret_value()
+    if not login.is_secret_wrapped:
         return SecretId(text)
     secret_id, clients = SecretId(text, lock), Clients(settings)
     try:
         with final():
-            secret_id.get(lambda token: _unwrap(clients, token))
+            secret_id.get(lambda token: _unwrap(clients, token, key))
     except Refused as error:
-        raise ConfigurationError("vault_config.secret_id", error.reason) from None
+        raise ConfigurationError(f"{key}.secret_id", error.reason) from None
     except Unavailable:
         pass  # whoever logs in first will unwrap it
     finally:
@@ -170,15 +178,15 @@ def prepare(settings: HashiCorpSettings, lock: Path) -> SecretId | None:
     return secret_id
 
 
-def _unwrap(clients: Clients, token: str) -> str:
+def _unwrap(clients: Clients, token: str, key: str) -> str:
     try:
         with translated():
             return str(clients.client(token).sys.unwrap()["data"]["secret_id"])
     except (InvalidRequest, Forbidden):
-        raise Refused(_USED_UP) from None
+        raise Refused(_USED_UP.format(key=key)) from None
 
 
-def _given_token(clients: Clients, settings: HashiCorpSettings) -> Lease:
+def _given_token(clients: Clients, settings: VaultLogin) -> Lease:
     token = settings.token.get_secret_value() if settings.token else _read(settings.token_file, "token")
     data: Mapping[str, Any] = clients.client(token).auth.token.lookup_self()["data"]
     seconds = float(data["ttl"])

@@ -17,9 +17,13 @@ from urllib.parse import unquote, urlsplit
 
 from tests.ports import free_port
 from tests.simulators.vault_routes import respond
+from tests.simulators.vault_ssh import Authority
 from tests.simulators.vault_state import Role, Secret, State
 
-SERVICE_POLICY = (Path(__file__).parents[2] / "deploy" / "vault" / "hpcwaas-service.hcl").read_text(encoding="utf-8")
+_SHIPPED = Path(__file__).parents[2] / "deploy" / "vault"
+SERVICE_POLICY = (_SHIPPED / "hpcwaas-service.hcl").read_text(encoding="utf-8")
+READER_POLICY = (_SHIPPED / "hpcwaas-reader.hcl").read_text(encoding="utf-8")
+SIGNER_POLICY = (_SHIPPED / "hpcwaas-signer.hcl").read_text(encoding="utf-8")
 
 
 @dataclass
@@ -65,6 +69,21 @@ class Vault:
         role = Role(("service",), **members)
         self.state.roles.setdefault(mount, {})[kind] = role
         return role
+
+    def reader(self, **members: Any) -> Role:
+        """Makes a role that reads keys, with the policy that we ship."""
+        self.state.policies["reader"] = READER_POLICY
+        role = Role(("reader",), **members)
+        self.state.roles["approle"]["reader"] = role
+        return role
+
+    def authority(self, service: Role, **role: Any) -> Authority:
+        """Makes an authority for certificates, and lets a role have them signed, with the policy that we ship."""
+        self.state.policies["signer"] = SIGNER_POLICY
+        service.policies = (*service.policies, "signer")
+        self.state.mount("ssh", "ssh")
+        self.state.ssh["ssh"].roles["hpcwaas"] = {"allowed_users": "*", "allow_user_key_ids": True, **role}
+        return self.state.ssh["ssh"]
 
     def secret_id(self, role: Role) -> str:
         """Makes a secret id."""

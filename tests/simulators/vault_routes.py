@@ -62,6 +62,9 @@ def authenticated(state: State, method: str, path: str, name: str, token: Token,
         return administer(state, method, path, body)
     mount, _, rest = path.partition("/")
     known = state.mounts.get(mount)
+    if mount in state.ssh:
+        status, told = state.ssh[mount].respond(method, rest, body)
+        return status, envelope(data=told) if status == 200 else {"errors": told} if told is not None else None
     if known is None or known["type"] != "kv":
         return 404, {"errors": [f'no handler for route "{path}". route entry not found.']}
     return kv2(state, method, mount, rest, body) if known["version"] == "2" else kv1(state, method, mount, rest, body)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulators.vault_policy import DEFAULT
+from tests.simulators.vault_ssh import Authority
 
 POLICIES = {"default": DEFAULT, "root": "root"}
 
@@ -63,6 +64,7 @@ class State:
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     kv2: dict[str, dict[str, Secret]] = field(default_factory=dict)
     kv1: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    ssh: dict[str, Authority] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tokens[self.root] = Token(("root",), 0, 0, 0, renewable=False, path="auth/token/root")
@@ -94,5 +96,7 @@ class State:
 
     def mount(self, name: str, kind: str = "kv", version: str | None = "2") -> None:
         self.mounts[name] = {"type": kind, "version": version, "accessor": f"{kind}_{secrets.token_hex(4)}"}
+        if kind == "ssh":
+            self.ssh[name] = Authority()
         if kind == "kv":
             (self.kv2 if version == "2" else self.kv1)[name] = {}
