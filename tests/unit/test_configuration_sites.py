@@ -142,9 +142,51 @@ def test_sites_without_the_engine_that_runs_there_are_refused(tmp_path: Path) ->
     assert "add a section `cwl`" in problem
 
 
+VAULT = "vault_config:\n  role_id: service\n  secret_id: s\n"
+
+
+@pytest.mark.parametrize(
+    ("vault", "settings", "key", "words"),
+    [
+        ("", {"logins": "subject"}, "vault_config.ssh_ca", "is required by `sites.mare.logins`"),
+        (VAULT, {"logins": "subject"}, "vault_config.ssh_ca", "is required by `sites.mare.logins`"),
+        (VAULT, {}, "vault_config.key_reader", "is required by the site `mare`"),
+        (f"{VAULT}  ssh_ca: {{role: hpcwaas}}\n", {}, "vault_config.key_reader", "is required by the site `mare`"),
+        (
+            f"{VAULT}  key_reader: {{}}\n",
+            {},
+            "vault_config.key_reader.role_id",
+            "is required by `auth_method: approle`",
+        ),
+        (
+            f"{VAULT}  key_reader: {{role_id: service, secret_id: other}}\n",
+            *({}, "vault_config.key_reader.role_id", "is the service's own identity (`vault_config.role_id`)"),
+        ),
+        (
+            f"{VAULT}  key_reader: {{role_id: reader, secret_id: s, token: t}}\n",
+            *({}, "vault_config.key_reader.token", "isn't used by `auth_method: approle`"),
+        ),
+        (f"{VAULT}  ssh_ca: {{}}\n", {"logins": "subject"}, "vault_config.ssh_ca.role", "required"),
+        (f"{VAULT}  ssh_ca: {{role: r, ttl: 5}}\n", {"logins": "subject"}, "vault_config.ssh_ca.ttl", "60"),
+    ],
+)
+def test_sites_that_nothing_opens_are_refused_with_the_setting_that_is_missing(
+    tmp_path: Path, vault: str, settings: dict[str, object], key: str, words: str
+) -> None:
+    problem = refused(written(tmp_path, vault + one(**settings)))
+    assert problem.startswith(f"{key}: ")
+    assert words in problem
+
+
+@pytest.mark.parametrize("vault", ["", f"{VAULT}  key_reader: {{role_id: reader, secret_id: s}}\n"])
+def test_sites_are_opened_by_the_embedded_vault_or_by_an_identity_that_reads(tmp_path: Path, vault: str) -> None:
+    assert "mare" in read(written(tmp_path, vault + one()), {}, {}).settings.sites
+
+
 def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
     logins = {"alice": "u1234"}
-    file = written(tmp_path, one(title="MareNostrum 5", slurm={"time": "01:00:00"}, groups=["climate"], logins=logins))
+    text = one(title="MareNostrum 5", slurm={"time": "01:00:00"}, groups=["climate"], logins=logins)
+    file = written(tmp_path, f"{VAULT}  ssh_ca: {{role: hpcwaas}}\n{text}")
     found = read(file, {}, {})
     shown = effective(found)
     assert f"title: MareNostrum 5  # {file}:" in shown

@@ -54,7 +54,7 @@ def test_an_id_is_used_once_and_only_what_is_there_is_replaced(
 def test_the_service_cannot_read_a_key_back(vault: HashiCorpVault) -> None:
     vault.write(key(), "PEM")
     with pytest.raises(UpstreamFailed, match="policy"):
-        vault._token.call(lambda client: client.secrets.kv.v2.read_secret_version("ssh-credentials/key-1"))
+        vault.token.call(lambda client: client.secrets.kv.v2.read_secret_version("ssh-credentials/key-1"))
 
 
 def test_the_reader_can_read_and_nothing_else(server: Vault) -> None:

@@ -14,6 +14,7 @@ from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.engines.cwl.sites import points
 from hpcwaas.engines.cwl.sites.base import ExecutionSite
 from hpcwaas.engines.cwl.sites.connection import Connections
 from hpcwaas.engines.cwl.sites.local import LocalSite
@@ -171,7 +172,10 @@ class SiteDirectory:
 
     def check_account(self, placement: Placement) -> Sequence[Point]:
         """See `SiteEngine.check_account`."""
-        return []
+        given = self._configured.get(placement.site)
+        if given is None or self._connections is None:
+            return []
+        return points.check(self._connections.fresh, given, placement)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What keeps sites from executing: their ids, and a sentence each."""
