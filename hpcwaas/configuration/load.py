@@ -68,13 +68,20 @@ def read(
             if not (error.key == "listen_address" and any(key.startswith("auth") for key, _ in sources.problems)):
                 sources.refuse((*error.key.split("."),), error.detail)
     warnings: tuple[str, ...] = ()
-    if settings is not None and path:
-        found = tuple(trust.problems(path, settings))
-        warnings = tuple(trust.warnings(path, settings))
+    if settings is not None:
+        found: list[tuple[Way, str]] = []
+        if path:
+            found += [(("--config",), text) for text in trust.problems(path, settings)]
+        for name, site in settings.sites.items():
+            if site.prologue is not None and os.access(site.prologue, os.R_OK):
+                ways = trust.others_write(site.prologue, settings)
+                found += [(("sites", name, "prologue"), text) for text in ways]
+        warnings = tuple(trust.warnings(path, settings)) if path else ()
         if settings.local:  # for the one who started it
-            warnings += tuple(text.replace("isn't read: ", "shouldn't be read: ") for text in found)
+            warnings += tuple(text.replace("isn't read: ", "shouldn't be read: ") for _, text in found)
         else:
-            sources.problems.extend(("--config", text) for text in found)
+            for way, text in found:
+                sources.refuse(way, text)
     if settings is None or sources.problems:
         # One error whose text has a line for each problem: "key: what is wrong (where it came from)".
         (key, detail), *others = sources.problems

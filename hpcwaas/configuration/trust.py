@@ -1,4 +1,5 @@
-"""Whether a configuration file is the operator's own: who writes it decides who is let in."""
+"""Whether a configuration file is the operator's own: who writes it decides who is let in. Who writes the prologue of a
+site decides what runs by its users' accounts."""
 
 from __future__ import annotations
 
@@ -15,11 +16,19 @@ _EXECUTIONS_READ = ("/usr", sys.prefix, sys.base_prefix)
 
 
 def problems(path: Path, settings: Settings) -> Iterator[str]:
-    """What of a file, or of the directories that it is in, gives it into the hands of others.
+    """What of a configuration file, or of the directories that it is in, gives it into the hands of others.
 
     Args:
         settings: that were made of it.
     """
+    yield from others_write(path, settings)
+    for place in _EXECUTIONS_READ:
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place)):
+            yield f"{path} isn't read: executions can read all of {place}; move it to /etc/hpcwaas-api"
+
+
+def others_write(path: Path, settings: Settings) -> Iterator[str]:
+    """What of a file, or of the directories that it is in, lets others decide what it says."""
     real = Path(os.path.realpath(path))
     for part in (real, *real.parents):
         status = part.stat()
@@ -36,9 +45,6 @@ def problems(path: Path, settings: Settings) -> Iterator[str]:
     for name, holder in (("data_dir", settings.data_dir), *of_engines):
         if real.is_relative_to(os.path.realpath(holder)):
             yield f"{path} isn't read: it is in {name}, where executions may write; move it to /etc/hpcwaas-api"
-    for place in _EXECUTIONS_READ:
-        if real.is_relative_to(os.path.realpath(place)):
-            yield f"{path} isn't read: executions can read all of {place}; move it to /etc/hpcwaas-api"
 
 
 def warnings(path: Path, settings: Settings) -> Iterator[str]:

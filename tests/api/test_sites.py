@@ -264,6 +264,14 @@ def test_an_account_that_is_changed_or_deleted_changes_nothing_of_what_runs(alic
     assert alice("GET", path).json()["status"] == "CANCELLED"
 
 
+def test_an_account_that_goes_while_an_execution_starts_lets_it_go_on(alice: Client, there: There) -> None:
+    connect(alice, "u1")
+    there.before_start = lambda _: alice("DELETE", ACCOUNT)
+    path = started(alice)
+    assert alice("GET", ACCOUNT).status_code == 404
+    assert (alice("GET", path).json()["account"], alice("GET", path).json()["status"]) == ("u1", "RUNNING")
+
+
 def test_the_key_of_an_account_is_told_by_what_runs_by_it(alice: Client, there: There) -> None:
     key = connect(alice)
     assert alice("GET", f"/ssh_keys/{key}").json()["last_used_at"] is None

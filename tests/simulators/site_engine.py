@@ -62,7 +62,7 @@ class There:
     states: dict[str, ExecutionState] = field(default_factory=dict)
     points: Sequence[Point] = FINE
     checked: list[Placement] = field(default_factory=list)
-    before_start: Callable[[str], None] = lambda _execution_id: None
+    before_start: Callable[[str], object] = lambda _execution_id: None
 
     def change(self, site_id: str, **changes: Any) -> None:
         """Changes a site."""

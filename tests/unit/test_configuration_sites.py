@@ -135,6 +135,24 @@ def test_a_prologue_that_is_no_script_is_refused(tmp_path: Path, content: bytes,
     assert words in refused(written(tmp_path, one(prologue="p.sh")))
 
 
+USERS = "auth: {auth_type: basic, basic_auth: {accounts: [{username: alice, password: geheim}]}}\n"
+
+
+def test_a_prologue_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    prologue = tmp_path / "p.sh"
+    prologue.touch()
+    prologue.chmod(0o664)
+    file = written(tmp_path, one(prologue="p.sh"))
+    (warning,) = read(file, {}, {}).warnings
+    assert warning.startswith(f"{prologue} shouldn't be read: others can write it")
+    file.write_text(USERS + one(prologue="p.sh"))
+    file.chmod(0o600)
+    problem = refused(file)
+    assert problem.startswith(f"sites.mare.prologue: {prologue} isn't read: others can write it; `chmod go-w")
+    prologue.chmod(0o644)
+    assert read(file, {}, {}).warnings == ()
+
+
 def test_sites_without_the_engine_that_runs_there_are_refused(tmp_path: Path) -> None:
     text = "alien_config: {address: 'http://localhost:8088'}\n" + one()
     problem = refused(written(tmp_path, text))
