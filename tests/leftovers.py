@@ -15,7 +15,7 @@ import psutil
 from hpcwaas.common import kernel
 from hpcwaas.engines.cwl.run import launcher
 
-_PATIENCE = 5.0
+_PATIENCE = 60.0
 """Seconds in which what is ending anyway may end."""
 
 

@@ -84,7 +84,7 @@ class Known:
         wait_for(lambda: alice("GET", f"{self.path}/logs?timeout=0").json()["total_results"] > 0)
         self._lines = alice("GET", f"{self.path}/logs?timeout=0").json()["logs"]
         self._workflows = alice("GET", "/workflows").json()
-        assert alice("GET", self.path).json()["stale_since"] is None
+        wait_for(lambda: alice("GET", self.path).json()["stale_since"] is None)
         freeze(alien4cloud)
         time.sleep(0.5)
 

@@ -141,6 +141,6 @@ class TestTwoEngines(EngineConformance):
             }
             engines = Engines([known.make(name, it, context) for name, it in sections.items()], known.forms)
             mine: Any = {"cwl": CWL, "alien4cloud": ALIEN4CLOUD}[request.param]
-            world = World(engine=Among(engines, request.param), others=others, within=30, **mine)
+            world = World(engine=Among(engines, request.param), others=others, within=90, **mine)
             yield world
             engines.close()

@@ -92,7 +92,7 @@ def test_documents_that_hang_or_crash_take_no_other_with_them(directory: Path, m
     for name in ("first", "last"):
         (directory / f"{name}.cwl").write_text(tool())
     entries = [Entry(name, f"{name}.cwl") for name in ("first", "bomb", "fifo", "large", "last")]
-    answers = {entry.id: answer for entry, answer in describe_entries(directory, entries, entry_timeout=2)}
+    answers = {entry.id: answer for entry, answer in describe_entries(directory, entries, entry_timeout=5)}
     assert answers["first"]["description"]["label"] == "Echo"
     assert answers["last"]["description"]["label"] == "Echo"
     assert answers["bomb"]["error"].startswith("bomb.cwl: ")

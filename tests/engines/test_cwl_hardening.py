@@ -39,7 +39,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    limits = {"cores": 2, "memory": "1 GiB", "disk": "8 MiB", "time": 6}
+    limits = {"cores": 2, "memory": "1 GiB", "disk": "8 MiB"}
     bench = Bench.open(tmp_path_factory.mktemp("hardening") / "cwl", limits=limits)
     yield bench
     bench.executions.close()
@@ -55,10 +55,13 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 def ended(bench: Bench) -> tuple[str, Path]:
-    """An execution that is over, and its directory."""
+    """An execution that is over, and with which nobody has to do any more; and its directory."""
     reference = bench.shell("echo a > a.txt")
     assert bench.end(reference).status is Status.SUCCEEDED
-    return reference, bench.directory / "executions" / reference
+    directory = bench.directory / "executions" / reference
+    ticket = stored.REQUEST.validate_json((directory / spool.REQUEST).read_bytes()).ticket
+    eventually(lambda: not (bench.directory / "active" / ticket).exists())
+    return reference, directory
 
 
 def eventually(condition: Any) -> None:
@@ -303,10 +306,12 @@ def test_outputs_are_kept_and_packed_to_a_limited_depth(place: Path) -> None:
     os.close(open_inside(place, "out/" + "folder/" * 1500 + "file"))
 
 
-def test_an_execution_meets_its_limit_of_time(bench: Bench) -> None:
+def test_an_execution_meets_its_limit_of_time(place: Path) -> None:
+    bench = Bench.open(place / "cwl", limits={"time": 6})
     begin = time.monotonic()
     reference = bench.shell("ln -s . loop; sleep 1000")
     state = bench.end(reference)
+    bench.executions.close()
     assert (state.status, state.reason) == (
         Status.FAILED,
         (

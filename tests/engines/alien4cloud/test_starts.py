@@ -55,10 +55,10 @@ def test_a_start_whose_answer_is_lost_is_found(
     simulator: Simulator, make: Make, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{ENGINE}.starting._SEARCH_EVERY", 0.1)
-    engine = make(simulator, read_timeout=0.4)
+    engine = make(simulator, read_timeout=2 if kind == "hang" else 30)
     engine.workflows()
     simulator.remember("5de4279f-d629-47ca-ac92-586a8cc534fd", "exec_job", ago=60)
-    simulator.fault(Fault(kind, "POST .*workflows/exec_job", after=True, seconds=2))
+    simulator.fault(Fault(kind, "POST .*workflows/exec_job", after=True, seconds=10))
     reference = start(engine)
     assert made(simulator, "workflows/exec_job") == 1
     simulator.heal()
