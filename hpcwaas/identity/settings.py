@@ -87,8 +87,8 @@ class StepUpSettings(Section):
         ("keys", "tokens", "operator"),
         min_length=1,
         description=(
-            "Acts that need it. `keys`: making, rotating and deleting SSH keys. `tokens`: making personal access "
-            "tokens. `operator`: whatever operators do with the objects of others."
+            "Acts that need it. `keys`: making, rotating and deleting SSH keys, and connecting accounts on sites. "
+            "`tokens`: making personal access tokens. `operator`: whatever operators do with the objects of others."
         ),
     )
 
