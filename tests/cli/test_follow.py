@@ -217,7 +217,7 @@ def terminal(*arguments: str, columns: int = 100) -> tuple[int, str]:
     """Runs the command at a terminal; the exit code and all that appears on it."""
     shown = b""
     with at_terminal(*arguments, TERM="xterm", COLUMNS=str(columns), NO_COLOR="1") as (process, descriptor):
-        while chunk := _read(descriptor):
+        while chunk := read(descriptor):
             shown += chunk
         return process.wait(60), shown.decode()
 
@@ -287,14 +287,15 @@ def test_at_a_terminal_the_password_is_asked_for(home: Any, service: Any) -> Non
         while b"Password of alice: " not in shown:
             shown += os.read(descriptor, 1000)
         os.write(descriptor, b"alicepw\n")
-        while chunk := _read(descriptor):
+        while chunk := read(descriptor):
             shown += chunk
         assert process.wait(60) == 0
     assert b"alicepw" not in shown
     assert b"AliceOnly" in shown
 
 
-def _read(descriptor: int) -> bytes:
+def read(descriptor: int) -> bytes:
+    """What a terminal shows next; nothing when nobody is there any more."""
     try:
         return os.read(descriptor, 65536)
     except OSError:

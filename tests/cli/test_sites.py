@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import pty
 from typing import Any
 
 import pytest
 
 from tests.cli.places import BAD, NOW
-from tests.cli.test_follow import WAAS, terminal
+from tests.cli.test_follow import at_terminal, read, terminal
 from tests.cli.wire import problem
 
 KEY = "9f1d1c36-0"
@@ -133,20 +132,14 @@ def test_sites_without_keys_or_accounts(alice: Any, service: Any) -> None:
 
 def connect_at_a_terminal(answer: bytes) -> tuple[int, str]:
     """Exit code of the command and what it shows; the answer is typed when it asks."""
-    child, descriptor = pty.fork()
-    if child == 0:
-        os.execv(WAAS[0], [*WAAS, "sites", "connect", "mare", "--user", "u1234"])  # noqa: S606
     shown = b""
-    while b"Press Enter" not in shown:
-        shown += os.read(descriptor, 1000)
-    os.write(descriptor, answer)
-    try:
-        while chunk := os.read(descriptor, 65536):
+    with at_terminal("sites", "connect", "mare", "--user", "u1234") as (process, descriptor):
+        while b"Press Enter" not in shown:
+            shown += os.read(descriptor, 1000)
+        os.write(descriptor, answer)
+        while chunk := read(descriptor):
             shown += chunk
-    except OSError:
-        pass  # how a terminal says that nobody is there any more
-    os.close(descriptor)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+        return process.wait(60), shown.decode()
 
 
 def test_at_a_terminal_it_waits_until_the_line_is_installed(alice: Any, service: Any) -> None:
