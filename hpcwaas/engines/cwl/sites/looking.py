@@ -26,6 +26,8 @@ _CLOCK = 5.0
 """Seconds that a site's clock may be off before its times are corrected."""
 _SURE = 2
 """Looks that have to agree on something that would end an execution."""
+_LATE, _LATE_FAILURE = 2, 6
+"""Looks for which an end waits until it is known how jobs ended."""
 _PATIENT = 10
 """Looks after which an execution that nobody on the site has taken up is started once more."""
 
@@ -39,13 +41,16 @@ class _Seen:
         state: that state, as the site wrote it.
         jobs: its jobs by their ids, with the names of their steps.
         doubts: looks in a row that found its supervisor dead, or no trace of it.
+        lateness: looks since its end that didn't tell how its jobs ended.
     """
 
     stamp: Any = None
     state: ExecutionState | None = None
     leader: str | None = None
     jobs: dict[str, str | None] = field(default_factory=dict)
+    outputs: Any = None
     doubts: int = 0
+    lateness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +212,15 @@ class Looking:
         for each in told.get("jobs") or ():
             self.soon |= str(each["id"]) not in seen.jobs
             seen.jobs[str(each["id"])] = each.get("step")
-        state = before if seen.state is None else self._complete(execution_id, seen, jobs, off, directory)
+        if told.get("outputs") is not None:
+            seen.outputs = told["outputs"]
+        state = self._complete(before, seen, jobs, off, directory)
         if state.status.over:
-            self._end(execution_id, state, told, connection, directory)
+            if self._late(seen, jobs, state.status):
+                self.soon = True
+                seen.lateness += 1
+            else:
+                self._end(execution_id, state, seen.outputs, connection, directory)
             return
         if not self._alive(execution_id, told, seen, jobs, restarted=restarted):
             return
@@ -217,17 +228,27 @@ class Looking:
         if state != before:
             self._mirror.write_state(execution_id, state)
 
+    def _late(self, seen: _Seen, jobs: Mapping[str, Job], status: Status) -> bool:
+        """Whether the scheduler is to tell first how jobs ended: of that it knows some seconds late."""
+        failed = status is Status.FAILED
+        wanted = [*seen.jobs, *([seen.leader] if failed and seen.leader else [])]
+        open_ends = any(job_id not in jobs or not words.over(jobs[job_id]) for job_id in wanted)
+        return open_ends and seen.lateness < (_LATE_FAILURE if failed else _LATE)
+
     def _complete(
-        self, execution_id: str, seen: _Seen, jobs: Mapping[str, Job], off: timedelta, directory: str
+        self, last: ExecutionState, seen: _Seen, jobs: Mapping[str, Job], off: timedelta, directory: str
     ) -> ExecutionState:
-        """The state as the mirror keeps it: by the service's clock, with jobs and in plain words."""
-        assert seen.state is not None  # noqa: S101  (whoever calls has looked)
-        state = _shifted(seen.state, off)
+        """The state as the mirror keeps it: by the service's clock, with jobs and in plain words.
+
+        Args:
+            last: the state before.
+        """
+        state = _shifted(seen.state, off) if seen.state else replace(last, reason=None)
         of_step: dict[str, list[Job]] = {}
         for job_id, step in seen.jobs.items():
             if step is not None and job_id in jobs:
                 of_step.setdefault(step, []).append(jobs[job_id])
-        before = {step.name: step.job for step in self._mirror.state(execution_id).steps}
+        before = {step.name: step.job for step in last.steps}
         steps = tuple(
             replace(step, job=of_step[step.name][-1] if step.name in of_step else before.get(step.name))
             for step in state.steps
@@ -291,11 +312,10 @@ class Looking:
         )
 
     def _end(
-        self, execution_id: str, state: ExecutionState, told: Mapping[str, Any], connection: Connection, directory: str
+        self, execution_id: str, state: ExecutionState, outputs: Any, connection: Connection, directory: str
     ) -> None:
         """Brings the rest of an execution that has ended, and then its end."""
         self._rest_of_log(execution_id, connection, directory)
-        outputs = told.get("outputs")
         durable.replace(self._mirror.execution(execution_id) / spool.OUTPUT_OBJECT, json.dumps(outputs or {}).encode())
         self._finish(execution_id, state)
         self._seen.pop(execution_id, None)
