@@ -48,6 +48,7 @@ class ExecutionSite(Protocol):
 
         Raises:
             Conflict: it can't.
+            Unavailable: it can't at present.
         """
 
     def unbegun(self, execution_id: str) -> ExecutionState | None:

@@ -15,10 +15,11 @@ from typing import Any
 from hpcwaas.common import durable
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.agency import Agency
+from hpcwaas.engines.cwl.sites.around import Surroundings
 from hpcwaas.engines.cwl.sites.bucket import Bucket
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import Account
-from hpcwaas.engines.cwl.sites.moves import Moves, Surroundings
+from hpcwaas.engines.cwl.sites.moves import Moves
 from hpcwaas.engines.cwl.sites.starting import refused
 from hpcwaas.errors import ServiceError
 
@@ -74,7 +75,7 @@ class Courier:
         """Asks it to end; `join` waits for that."""
         self._stop.set()
         self._news.set()
-        self._moves.to_send.put(None)
+        self._moves.sending.waiting.put(None)
 
     def join(self) -> None:
         """Waits until its threads have ended, and lets go of the lock."""
@@ -180,10 +181,10 @@ class Courier:
 
     def _send(self) -> None:
         pause = _Pause()
-        while (execution_id := self._moves.to_send.get()) is not None:
+        while (execution_id := self._moves.sending.waiting.get()) is not None:
             while not self._stop.wait(pause.seconds or 0.0):
                 with self._guarded(pause):
-                    self._moves.send(execution_id)
+                    self._moves.sending.send(execution_id)
                 if not pause.seconds:
                     break
             self._news.set()

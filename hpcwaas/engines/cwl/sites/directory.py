@@ -10,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpcwaas.core.models import WorkflowDetails
-from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
+from hpcwaas.core.site_models import LOCAL, Placement, Point, PointStatus, Site
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites import points
+from hpcwaas.engines.cwl.sites.around import Surroundings
 from hpcwaas.engines.cwl.sites.base import ExecutionSite
 from hpcwaas.engines.cwl.sites.connection import Connections
 from hpcwaas.engines.cwl.sites.local import LocalSite
 from hpcwaas.engines.cwl.sites.looking import NoScheduler, Scheduler
 from hpcwaas.engines.cwl.sites.mirror import Mirror
-from hpcwaas.engines.cwl.sites.moves import Surroundings
 from hpcwaas.engines.cwl.sites.remote import RemoteSite
 from hpcwaas.engines.cwl.sites.resources import resources
+from hpcwaas.engines.cwl.sites.slurm import Slurm
 from hpcwaas.engines.cwl.sites.transfer import Packages
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest, Unavailable
@@ -32,8 +33,12 @@ _KEEPER_TICK = 1.0
 _TIDY_AFTER, _TIDY_EVERY = 60.0, 3600.0
 
 
-def _scheduler(_settings: SiteSettings) -> Callable[[str], Scheduler]:
-    return lambda _user: NoScheduler()
+def _scheduler(settings: SiteSettings) -> Callable[[str], Scheduler]:
+    return Slurm if settings.scheduler == "slurm" else lambda _user: NoScheduler()
+
+
+def _failed(found: Sequence[Point]) -> bool:
+    return any(point.status is PointStatus.FAILED for point in found)
 
 
 class NoSite(Exception):
@@ -175,7 +180,10 @@ class SiteDirectory:
         given = self._configured.get(placement.site)
         if given is None or self._connections is None:
             return []
-        return points.check(self._connections.fresh, given, placement)
+        found = points.check(self._connections.fresh, given, placement)
+        if (remote := self.remote.get(placement.site)) and not _failed(found):
+            remote.heard(placement)
+        return found
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What keeps sites from executing: their ids, and a sentence each."""

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import queue
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from hpcwaas.common import durable
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
-from hpcwaas.engines.cwl.inputs.fetch import FetchError
-from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.run.steps import finish
-from hpcwaas.engines.cwl.run.supervisor import size_text
 from hpcwaas.engines.cwl.run.turns import Turns
 from hpcwaas.engines.cwl.sites import starting, transfer
-from hpcwaas.engines.cwl.sites.connection import Connection, Connections, RemoteFileError, SiteFailed
-from hpcwaas.engines.cwl.sites.looking import Looking, Scheduler
-from hpcwaas.engines.cwl.sites.mirror import REMOVED, SENT, Account, Intent, Mirror, Staged
+from hpcwaas.engines.cwl.sites.around import Surroundings, Way
+from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.looking import Looking
+from hpcwaas.engines.cwl.sites.mirror import REMOVED, SENT, Account, Intent, Staged
+from hpcwaas.engines.cwl.sites.sending import Sending
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.log import LogWriter
 from hpcwaas.engines.cwl.storage.spool import Spool
-from hpcwaas.engines.site_settings import SiteSettings
-from hpcwaas.errors import Conflict
 
 _BATCH = 50
 """Executions that one command starts or removes."""
 
 _ASK_AGAIN = 30.0
 """Seconds after which what had no effect is sent once more."""
-
-_TRIES = 3
-"""Attempts to send a content that doesn't fit its digest."""
 
 _TIDY_EVERY = 600.0
 _DAY = 86400.0
@@ -50,31 +39,6 @@ _UNREADABLE = (
 )
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What the accounts of a site share.
-
-    Attributes:
-        site: its id.
-        scheduler: makes what knows of the jobs of a login name.
-        log: most bytes of an execution's log.
-        networks: from where inputs may be downloaded; None: from nowhere.
-        download: most bytes of a downloaded input.
-        now: the time in seconds since the epoch.
-    """
-
-    site: str
-    settings: SiteSettings
-    mirror: Mirror
-    connections: Connections
-    packages: transfer.Packages
-    scheduler: Callable[[str], Scheduler]
-    log: int
-    networks: Networks | None
-    download: int
-    now: Callable[[], float] = time.time
-
-
 def age(now: float, marker: Path) -> float:
     """Days since a marker of an ended execution was put down; 0 when it is gone."""
     try:
@@ -83,27 +47,8 @@ def age(now: float, marker: Path) -> float:
         return 0.0
 
 
-class Way(Protocol):
-    """The way to an account's agent. Its methods raise `SiteFailed` and the like."""
-
-    def connection(self, purpose: str) -> AbstractContextManager[Connection]:
-        """A connection to the account."""
-
-    def call(
-        self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float = 60.0
-    ) -> dict[str, Any]:
-        """Asks the agent something, when it is the account's turn."""
-
-    def directory(self, execution_id: str) -> str:
-        """The directory of an execution on the site."""
-
-
 class Moves:
-    """The executions of one account.
-
-    Attributes:
-        to_send: ids of executions whose inputs are to be sent; None ends who sends.
-    """
+    """The executions of one account."""
 
     def __init__(self, around: Surroundings, account: Account, way: Way) -> None:
         self._around = around
@@ -113,11 +58,7 @@ class Moves:
         self._turns = Turns(around.mirror.owner)
         scheduler = around.scheduler(account.placement().user or "")
         self.looking = Looking(around.site, around.mirror, scheduler, self.prologue, self._ended)
-        self.to_send: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._missing: dict[str, Mapping[str, Path]] = {}
-        self._arrived: set[str] = set()
-        self._packages: set[str] = set()
-        self._tries: Counter[str] = Counter()
+        self.sending = Sending(around, way, lambda execution_id, why: self._end(execution_id, Status.FAILED, why))
         self._asked: dict[str, float] = {}
         self._later: dict[str, float] = {}
         self._followed: set[str] = set()
@@ -161,7 +102,7 @@ class Moves:
                 self._mirror.settle(self._account, ticket, execution_id, kept=self._mirror.has(execution_id, SENT))
             elif self._mirror.has(execution_id, SENT):
                 sent.append(execution_id)
-            elif execution_id not in self._missing and time.monotonic() >= self._later.get(execution_id, 0.0):
+            elif not self.sending.busy_with(execution_id) and time.monotonic() >= self._later.get(execution_id, 0.0):
                 unsent.append(execution_id)
         self._start(unsent)
         self._cancel(sent)
@@ -198,25 +139,24 @@ class Moves:
         doubtful = []
         for execution_id in unsent:
             intent = self._mirror.intent(execution_id)
-            if intent is None:
+            if intent is None or not self._mirror.has(execution_id, spool.ORDER):
                 self._end(execution_id, Status.FAILED, _UNREADABLE)
             elif self._mirror.has(execution_id, spool.CANCEL):
                 doubtful.append(execution_id)
             elif (attempt := self._mirror.attempt(execution_id)) > 1:
                 orders["resume"].append({"id": execution_id, "attempt": attempt})
             elif (staged := transfer.downloaded(self._mirror, intent)) is None:
-                self._hand_over(execution_id, {}, "Its input files are being downloaded.")
+                self.sending.fetch(execution_id)
             else:
                 orders["start"].append(self._order(intent, (*intent.staged, *staged)))
         if doubtful:
             self._find(doubtful)
         for first in range(0, len(orders["start"]), _BATCH):
             batch = orders["start"][first : first + _BATCH]
-            accept = sorted(self._arrived)
-            body = {"accept": self._accept(accept), "executions": batch}
+            accept = self.sending.arrived()
+            body = {"accept": accept, "executions": batch}
             answer = self._ask("start", body, str(batch[0]["id"]), _START_TIMEOUT)
-            self._arrived.difference_update(accept)
-            self._wrong(answer.get("wrong") or ())
+            self.sending.accepted(accept, answer.get("wrong") or ())
             self._take_starts(answer)
         if orders["resume"]:
             attempts = {str(each["id"]): each["attempt"] for each in orders["resume"]}
@@ -231,10 +171,6 @@ class Moves:
             self._around.settings, intent, workflow, staged, prologue=self.prologue(), log=self._around.log
         )
         return {"id": intent.id, "request": asked, "job": starting.job(self._mirror, intent.id)}
-
-    def _accept(self, digests: Sequence[str]) -> JSON:
-        packages = {digest for digest in digests if digest in self._packages}
-        return {"content": [each for each in digests if each not in packages], "workflows": sorted(packages)}
 
     def _take_starts(self, answer: Mapping[str, Any]) -> None:
         for execution_id, told in (answer.get("executions") or {}).items():
@@ -252,7 +188,7 @@ class Moves:
                     f"The execution can't go on: its files on {self._around.site} are gone. Trigger a new one.",
                 )
             elif "missing" in told:
-                self._bring(execution_id, told["missing"])
+                self.sending.bring(execution_id, told["missing"])
             else:
                 self._mirror.mark(execution_id, SENT)
                 self._mirror.tidy(execution_id)
@@ -260,79 +196,6 @@ class Moves:
     def _postpone(self, execution_id: str, reason: str) -> None:
         self._later[execution_id] = time.monotonic() + _ASK_AGAIN
         self._mirror.write_state(execution_id, replace(self._mirror.state(execution_id), reason=reason))
-
-    def _bring(self, execution_id: str, missing: Mapping[str, Mapping[str, int]]) -> None:
-        """Has sent what an execution lacks on the site."""
-        intent = self._mirror.intent(execution_id)
-        if intent is None:
-            return
-        staged = (*intent.staged, *(transfer.downloaded(self._mirror, intent) or ()))
-        places = {each.sha256: self._mirror.execution(execution_id) / each.place for each in staged}
-        workflow, path = self._around.packages.of(intent.root)
-        self._packages.add(workflow)
-        places[workflow] = path
-        wanted = {digest: places[digest] for part in missing.values() for digest in part if digest in places}
-        for digest in wanted:
-            if self._tries[digest] >= _TRIES:
-                name = self._names(intent).get(digest, digest)
-                self._end(
-                    execution_id,
-                    Status.FAILED,
-                    f"{name} was sent to {self._around.site} {_TRIES} times and never arrived as it was sent.",
-                )
-                return
-        size = sum(path.stat().st_size for path in wanted.values())
-        self._hand_over(execution_id, wanted, f"Its inputs are being sent to {self._around.site} ({size_text(size)}).")
-
-    def _hand_over(self, execution_id: str, wanted: Mapping[str, Path], reason: str) -> None:
-        self._missing[execution_id] = wanted
-        self._mirror.write_state(execution_id, replace(self._mirror.state(execution_id), reason=reason))
-        self.to_send.put(execution_id)
-
-    def send(self, execution_id: str) -> None:
-        """Fetches and sends what an execution lacks; for a thread of its own, as it may take long.
-
-        Raises:
-            SiteFailed: it couldn't be sent just now.
-        """
-        intent = self._mirror.intent(execution_id)
-        if intent is None or self._mirror.has(execution_id, spool.CANCEL):
-            self._missing.pop(execution_id, None)
-            return
-        try:
-            transfer.download(self._mirror, intent, self._around.networks, self._around.download)
-            wanted = {
-                digest: path for digest, path in self._missing[execution_id].items() if digest not in self._arrived
-            }
-            if wanted:
-                self._send(intent, wanted)
-            self._arrived |= wanted.keys()
-        except FetchError as error:
-            self._end(execution_id, Status.FAILED, f"An input could not be downloaded. {error}")
-        except (Conflict, FileNotFoundError) as error:
-            self._end(execution_id, Status.FAILED, f"The execution could not be started: {error}")
-        except RemoteFileError as error:
-            words = {"kind": error.kind, "path": error.path, "detail": error.detail}
-            self._end(execution_id, Status.FAILED, starting.refused(self._around.site, words, self._names(intent)))
-        self._missing.pop(execution_id, None)
-
-    def _send(self, intent: Intent, wanted: Mapping[str, Path]) -> None:
-        # Accounts that share a login name share its directory, too.
-        lock = None
-        while lock is None:
-            lock = durable.lock(self._mirror.login_lock(intent.placement), 1.0)
-        try:
-            with self._way.connection(f"execution {intent.id}") as connection:
-                transfer.send(connection, self._way.directory("").removesuffix("/executions/"), wanted)
-        finally:
-            os.close(lock)
-
-    def _wrong(self, digests: Sequence[str]) -> None:
-        self._tries.update(digests)
-
-    def _names(self, intent: Intent) -> dict[str, str]:
-        names = {each.sha256: Path(each.target).name for each in intent.staged}
-        return names | {self._around.packages.of(intent.root)[0]: "The workflow"}
 
     def _find(self, doubtful: Sequence[str]) -> None:
         """Finds out whether executions that are to be cancelled were started: an answer may have been lost."""

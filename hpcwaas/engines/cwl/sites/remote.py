@@ -17,11 +17,12 @@ from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.inputs.job import Job, dump_order
 from hpcwaas.engines.cwl.sites import words
 from hpcwaas.engines.cwl.sites.agency import Agency
+from hpcwaas.engines.cwl.sites.around import Surroundings
 from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
-from hpcwaas.engines.cwl.sites.moves import Surroundings, age
+from hpcwaas.engines.cwl.sites.moves import age
 from hpcwaas.engines.cwl.sites.starting import kind_of
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import OutsideError
@@ -46,7 +47,7 @@ class RemoteSite:
         self._following: dict[str, float] = {}
 
     @property
-    def settings_name(self) -> str:
+    def title(self) -> str:
         """Its title for people."""
         return self._around.settings.title or self._around.site
 
@@ -118,14 +119,18 @@ class RemoteSite:
         self._poke(execution_id)
 
     def resume(self, execution_id: str) -> None:
+        if self._around.settings.maintenance:
+            raise Unavailable(
+                f"The site {self.title} is in maintenance: {self._around.settings.maintenance}", retry_after=600
+            )
         if kind_of(self._around.settings.runner.command) != "toil":
             raise Conflict(
-                f"The runner of the site {self.settings_name} can't go on where an execution failed. Trigger a new one."
+                f"The runner of the site {self.title} can't go on where an execution failed. Trigger a new one."
             )
         if not self._mirror.has(execution_id, SENT):
             raise Conflict("The execution failed before it began. Trigger a new one.")
         if self._mirror.has(execution_id, REMOVED):
-            raise Conflict(f"The execution's files on the site {self.settings_name} were removed. Trigger a new one.")
+            raise Conflict(f"The execution's files on the site {self.title} were removed. Trigger a new one.")
         self._mirror.reopen(execution_id)
         self._poke(execution_id)
 
@@ -161,7 +166,7 @@ class RemoteSite:
         if silence.lasting:
             return f"{silence.detail} {after}"
         now = datetime.fromtimestamp(self._around.now(), UTC)
-        said = words.silence(self.settings_name, datetime.fromtimestamp(silence.since, UTC), now, sent=sent)
+        said = words.silence(self.title, datetime.fromtimestamp(silence.since, UTC), now, sent=sent)
         return f"{said} {silence.detail}" if said else None
 
     def _turn_words(self, account: Account) -> str | None:
@@ -170,7 +175,7 @@ class RemoteSite:
             return None
         return (
             f"The execution waits for its turn: no more than {most} executions of an account are on the site "
-            f"{self.settings_name} at the same time."
+            f"{self.title} at the same time."
         )
 
     def stamp(self, execution_id: str, name: str) -> Stamp | None:
@@ -216,7 +221,7 @@ class RemoteSite:
         intent = self._mirror.intent(execution_id)
         if intent is None or self._mirror.has(execution_id, REMOVED):
             raise NotFound(
-                f"The execution's files on the site {self.settings_name} were removed: they are kept for "
+                f"The execution's files on the site {self.title} were removed: they are kept for "
                 f"{self._around.settings.limits.keep_days} days after its end."
             )
         connection = stack.enter_context(self._around.connections.of(intent.placement, f"execution {execution_id}"))
@@ -232,9 +237,9 @@ class RemoteSite:
             name = f"The file {path} of the outputs"
             if error.kind == "missing":
                 raise NotFound(
-                    f"{name} is gone: it was removed on the site {self.settings_name}, or its file system was purged."
+                    f"{name} is gone: it was removed on the site {self.title}, or its file system was purged."
                 ) from error
-            raise Conflict(f"{name} can't be read on the site {self.settings_name}: {error.detail}") from error
+            raise Conflict(f"{name} can't be read on the site {self.title}: {error.detail}") from error
 
     def problems(self) -> Sequence[str]:
         found = []
