@@ -73,6 +73,7 @@ def test_what_falls_short_is_challenged(service: Service, acr: str | None, ago: 
     challenged(call(service, token, "POST", "/ssh_keys", **KEY))
     challenged(call(service, token, "DELETE", "/ssh_keys/any"))
     challenged(call(service, token, "POST", "/ssh_keys/any/rotate"))
+    challenged(call(service, token, "PUT", "/sites/any/account", json={"user": "u1"}))
     challenged(call(service, token, "POST", "/tokens", **TOKEN))
     for path in ("/workflows", "/executions", "/ssh_keys", "/tokens", "/whoami"):
         assert call(service, token, "GET", path).status_code == 200
