@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,15 +163,18 @@ class Site:
 
     def finished(self, identifier: str) -> dict[str, Any]:
         """Waits for the end of an execution and of its supervisor; its state and outputs."""
-        news: int | None = None
-        for _ in range(20):
-            found = self.look(identifier, wait=10, news=news)
-            news = found["news"]
-            if found["state"]["status"] in ("SUCCEEDED", "FAILED", "CANCELLED"):
-                break
-        claim = json.loads((self.directory(identifier) / "supervisor.json").read_bytes())
-        until(lambda: gone(claim["pid"]), 60)
+        found = self.look(identifier)
+        deadline = time.monotonic() + 90
+        while not found["state"] or found["state"]["status"] not in ("SUCCEEDED", "FAILED", "CANCELLED"):
+            assert time.monotonic() < deadline, found
+            news = self.look(identifier, have=found["stamp"], news=found["news"], wait=10)
+            found = self.look(identifier) if news["state"] else found | {"news": news["news"]}
+        until(lambda: gone(self.claim(identifier)["pid"]), 60)
         return dict(found["state"], outputs=found["outputs"])
+
+    def claim(self, identifier: str) -> dict[str, Any]:
+        """Who supervises an execution."""
+        return dict(json.loads((self.directory(identifier) / "supervisor.json").read_bytes()))
 
     def log(self, identifier: str) -> Sequence[str]:
         """The lines of an execution's log."""
