@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import Service
+from tests.e2e.processes import Service, eventually
 from tests.service import Client
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-an-engine.md"
@@ -66,9 +65,8 @@ def test_the_engine_of_the_page(service: Service, packages: Path, tmp_path: Path
     service.start()
     token = (service.data / "local-token").read_text().strip()
     user = Client(service.url, {"Authorization": f"Bearer {token}"})
-    deadline = time.monotonic() + 60
-    while {"script", "greet:hello"} - (ids := {each["id"] for each in user("GET", "/workflows").json()["workflows"]}):
-        assert time.monotonic() < deadline, ids
+    wanted = {"script", "greet:hello"}
+    eventually(lambda: wanted <= {each["id"] for each in user("GET", "/workflows").json()["workflows"]}, 90, pause=0.2)
     details = user("GET", "/workflows/greet:hello").json()
     assert (details["id"], details["engine"], details["label"]) == ("greet:hello", "greet", "Say hello")
     refused = user("POST", "/workflows/greet:hello", json={"inputs": {}})
