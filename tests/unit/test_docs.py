@@ -79,7 +79,9 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def wrong_in(line: str) -> Iterator[str]:
     """Of the commands in a line, words and options that there aren't."""
     for program, rest in re.findall(r"(?<![\w./-])(hpcwaas-api|waas)(?! on HOST)((?: [\w=.@/'\"-]+)*)", line):
-        command, context = COMMANDS[program], click.Context(COMMANDS[program])
+        command = COMMANDS[program]
+        # Commands keep the option --help that they make first: it has to be theirs.
+        context = click.Context(command, **command.context_settings)
         for word in rest.split():
             if word.startswith("-") and word.strip("-"):
                 option = word.partition("=")[0].replace("_", "-")
