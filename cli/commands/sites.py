@@ -220,13 +220,15 @@ def _tell(state: State, site: dict[str, Any], account: dict[str, Any], line: str
     there = shlex.quote(f"{user}@{host.strip('[]')}")
     ssh = f"ssh {there}" if port == "22" else f"ssh -p {port} {there}"
     prepare, append, protect = "mkdir -p -m 700 ~/.ssh", ">> ~/.ssh/authorized_keys", "chmod 600 ~/.ssh/authorized_keys"
+    show = f"waas ssh_keys show {account['ssh_key']} --restrict"
     state.note(f"This line lets the service into the account {user} on {site['id']} ({one_line(site.get('host'))}):")
     printing.line(line)
+    # In the words that every shell knows, and behind a last line that may lack its end.
     state.note(
         "Add it to the file ~/.ssh/authorized_keys there. When you are signed in there:\n"
-        f"  {prepare} && echo {shlex.quote(line)} {append} && {protect}\n"
+        f"  {prepare} && printf '\\n%s\\n' {shlex.quote(line)} {append} && {protect}\n"
         "Or from here, if you can sign in there by ssh:\n"
-        f"  waas ssh_keys show {account['ssh_key']} --restrict | {ssh} '{prepare} && cat {append} && {protect}'"
+        f"  printf '\\n%s\\n' \"$({show})\" | {ssh} '{prepare} && cat {append} && {protect}'"
     )
 
 

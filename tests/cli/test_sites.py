@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,9 +66,18 @@ def test_connect_makes_a_key_and_says_how_to_install_it(alice: Any, service: Any
     ]
     assert service.keys[KEY]["name"] == "mare"
     assert (service.sites.accounts["mare"]["user"], service.sites.accounts["mare"]["ssh_key"]) == ("u1234", KEY)
-    assert f"echo '{LINE}' >> ~/.ssh/authorized_keys" in result.err
-    assert f"waas ssh_keys show {KEY} --restrict | ssh -p 2222 u1234@login.example.org " in result.err
+    assert f'"$(waas ssh_keys show {KEY} --restrict)" | ssh -p 2222 u1234@login.example.org ' in result.err
     assert result.err.splitlines()[-1] == "SUCCESS: Workflows can run on mare as u1234."
+
+
+def test_the_printed_command_adds_the_line(alice: Any, home: Path) -> None:
+    (home / ".ssh").mkdir()
+    (home / ".ssh/authorized_keys").write_text("a line without its end")
+    result = alice("sites", "connect", "mare", "--user", "u1234")
+    (command,) = [line for line in result.err.splitlines() if line.startswith("  mkdir")]
+    for _ in range(2):
+        subprocess.run(command, shell=True, check=True, timeout=30)  # noqa: S602
+    assert (home / ".ssh/authorized_keys").read_text().split("\n") == ["a line without its end", LINE, "", LINE, ""]
 
 
 def test_connect_tells_by_its_exit_code_whether_the_account_can_be_used(alice: Any, service: Any) -> None:
