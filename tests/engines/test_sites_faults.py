@@ -163,12 +163,25 @@ def test_what_never_began_is_cancelled_at_once(bench: SiteBench) -> None:
     bench.site["limits"] = {"executions": 1}
     bench.again()
     first, second = bench.start("echo '{}'"), bench.start("echo '{}'")
-    bench.until(first, lambda state: state.stale_since is not None)
-    bench.engine.cancel(second)
-    state = bench.end(second)
-    assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request before it began.")
+    state = bench.until(first, lambda state: state.stale_since is not None)
+    assert state.reason == "The site mare can't be reached. The execution begins when that is over."
+    for reference in (second, first):  # one waits for its turn, and nothing of the other has gone out
+        bench.engine.cancel(reference)
+        state = bench.end(reference)
+        assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request before it began.")
     bench.logins.failure = None
-    assert bench.end(first).status is Status.SUCCEEDED
+    assert bench.end(bench.start("echo '{}'")).status is Status.SUCCEEDED
+    assert bench.began() == 1
+
+
+def test_what_may_have_begun_is_looked_for_before_it_is_cancelled(bench: SiteBench) -> None:
+    bench.logins.lose_answer = nth("start", 2)
+    reference = bench.start(WAITING)
+    until(lambda: bench.began() == 1)
+    bench.logins.failure = SiteFailed("The site mare can't be reached.")
+    bench.engine.cancel(reference)
+    bench.logins.failure = None
+    assert bench.end(reference).status is Status.CANCELLED
     assert bench.began() == 1
 
 

@@ -127,6 +127,8 @@ def test_a_failure_says_what_slurm_did() -> None:
     assert words.failure(None, [killed, Job("6", "NODE_FAIL")]) == (
         "Slurm job 5 was ended by the time limit of 1:00:00 (and 1 more)."
     )
+    told = "Step align failed: Slurm job 5 was ended by the time limit of 1:00:00"
+    assert words.failure(told, [killed]) == told
     assert words.failure("It failed.", [Job("6", "FAILED", "exit status 1"), Job("7", "RUNNING")]) == "It failed."
 
 

@@ -1,6 +1,7 @@
 """What the service keeps of the executions on one site, on its own disk.
 
     executions/ID/          intent.json job.json uploads/ downloads/ state.json log.jsonl outputs.json cancel
+                            asked           the site may have been asked to start it
                             sent            it is known that the site has it
                             attempt         number of the attempt, once it was resumed
                             followed        somebody waits for its log
@@ -44,6 +45,7 @@ from hpcwaas.errors import ServiceError
 
 INTENT = "intent.json"
 DOWNLOADS = "downloads"
+ASKED = "asked"
 SENT = "sent"
 ATTEMPT = "attempt"
 FOLLOWED = "followed"
@@ -351,7 +353,7 @@ class Mirror:
         account = self.account(intent.placement)
         account.mark.touch(mode=0o600)  # should this break off, `recover` goes on
         durable.replace(directory / ATTEMPT, str(self.attempt(execution_id) + 1).encode())
-        for name in (spool.CANCEL, SENT):
+        for name in (spool.CANCEL, SENT, ASKED):
             (directory / name).unlink(missing_ok=True)
         state = self.state(execution_id)
         self.write_state(execution_id, replace(state, status=Status.PENDING, reason=None, ended_at=None))

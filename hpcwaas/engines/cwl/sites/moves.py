@@ -16,7 +16,7 @@ from hpcwaas.engines.cwl.sites import starting, transfer
 from hpcwaas.engines.cwl.sites.around import Surroundings, Way
 from hpcwaas.engines.cwl.sites.connection import SiteFailed
 from hpcwaas.engines.cwl.sites.looking import Looking
-from hpcwaas.engines.cwl.sites.mirror import REMOVED, SENT, Account, Intent, Staged
+from hpcwaas.engines.cwl.sites.mirror import ASKED, REMOVED, SENT, Account, Intent, Staged
 from hpcwaas.engines.cwl.sites.sending import Sending
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.log import LogWriter
@@ -33,6 +33,7 @@ _DAY = 86400.0
 _START_TIMEOUT = 600.0
 """Contents are verified before executions start, and sbatch may be slow."""
 
+_UNBEGUN = "Cancelled on request before it began."
 _UNREADABLE = (
     "The execution could not be started: another version of the service queued it, or its files were damaged. Trigger "
     "it again."
@@ -115,7 +116,7 @@ class Moves:
     def _cancel_waiting(self) -> None:
         for _, execution_id in Spool.tickets(self._account.queue):
             if self._mirror.has(execution_id, spool.CANCEL):
-                self._end(execution_id, Status.CANCELLED, "Cancelled on request before it began.")
+                self._end(execution_id, Status.CANCELLED, _UNBEGUN)
 
     def _claim(self) -> None:
         active = Spool.tickets(self._account.active)
@@ -142,7 +143,10 @@ class Moves:
             if intent is None or not self._mirror.has(execution_id, spool.ORDER):
                 self._end(execution_id, Status.FAILED, _UNREADABLE)
             elif self._mirror.has(execution_id, spool.CANCEL):
-                doubtful.append(execution_id)
+                if self._mirror.has(execution_id, ASKED):
+                    doubtful.append(execution_id)
+                else:
+                    self._end(execution_id, Status.CANCELLED, _UNBEGUN)
             elif (attempt := self._mirror.attempt(execution_id)) > 1:
                 orders["resume"].append({"id": execution_id, "attempt": attempt})
             elif (staged := transfer.downloaded(self._mirror, intent)) is None:
@@ -155,12 +159,14 @@ class Moves:
             batch = orders["start"][first : first + _BATCH]
             accept = self.sending.arrived()
             body = {"accept": accept, "executions": batch}
-            answer = self._ask("start", body, str(batch[0]["id"]), _START_TIMEOUT)
+            starts = [str(each["id"]) for each in batch]
+            answer = self._ask("start", body, starts[0], _START_TIMEOUT, starts)
             self.sending.accepted(accept, answer.get("wrong") or ())
             self._take_starts(answer)
         if orders["resume"]:
             attempts = {str(each["id"]): each["attempt"] for each in orders["resume"]}
-            answer = self._ask("resume", {"executions": attempts}, next(iter(attempts)), _START_TIMEOUT)
+            starts = list(attempts)
+            answer = self._ask("resume", {"executions": attempts}, starts[0], _START_TIMEOUT, starts)
             for execution_id in attempts:
                 self.looking.forget(execution_id)
             self._take_starts(answer)
@@ -175,7 +181,7 @@ class Moves:
     def _take_starts(self, answer: Mapping[str, Any]) -> None:
         for execution_id, told in (answer.get("executions") or {}).items():
             error = told.get("error")
-            if error is not None and error.get("path") == "sbatch":  # which refuses nothing, and just isn't there
+            if error is not None and error.get("kind") == "later":  # nothing was refused
                 self._postpone(
                     execution_id, f"Slurm on {self._around.site} takes no jobs at present: {error['detail']}"
                 )
@@ -214,7 +220,7 @@ class Moves:
             if told.get("exists", True):
                 self._mirror.mark(execution_id, SENT)
             else:
-                self._end(execution_id, Status.CANCELLED, "Cancelled on request before it began.")
+                self._end(execution_id, Status.CANCELLED, _UNBEGUN)
 
     def _cancel(self, sent: Sequence[str]) -> None:
         now = time.monotonic()
@@ -274,8 +280,22 @@ class Moves:
                         self._mirror.mark(execution_id, REMOVED)
                     (self._account.kept / ticket).unlink(missing_ok=True)
 
-    def _ask(self, command: str, body: Mapping[str, JSON], execution_id: str, timeout: float = 60.0) -> dict[str, Any]:
+    def _ask(
+        self,
+        command: str,
+        body: Mapping[str, JSON],
+        execution_id: str,
+        timeout: float = 60.0,
+        starts: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Asks the agent something.
+
+        Args:
+            starts: executions that may have begun from now on.
+        """
         with self._way.connection(f"execution {execution_id}") as connection:
+            for each in starts:
+                self._mirror.mark(each, ASKED)
             return self._way.call(connection, command, body, timeout)
 
     def _ended(self, execution_id: str, state: ExecutionState) -> None:
@@ -296,5 +316,5 @@ class Moves:
         log.end(Level.WARN if status is Status.CANCELLED else Level.ERROR, reason)
         log.close()
         end = replace(state, status=status, reason=reason, ended_at=now, steps=finish(state.steps, status, now))
-        kept = self._mirror.has(execution_id, SENT)
+        kept = self._mirror.has(execution_id, SENT) or self._mirror.attempt(execution_id) > 1
         self._mirror.finish(self._account, ticket, execution_id, end, kept=kept)

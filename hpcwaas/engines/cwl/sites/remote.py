@@ -167,6 +167,8 @@ class RemoteSite:
             return f"{silence.detail} {after}"
         now = datetime.fromtimestamp(self._around.now(), UTC)
         said = words.silence(self.title, datetime.fromtimestamp(silence.since, UTC), now, sent=sent)
+        if said is None and not sent:
+            return f"{silence.detail} {after}"
         return f"{said} {silence.detail}" if said else None
 
     def _turn_words(self, account: Account) -> str | None:

@@ -130,7 +130,7 @@ def failure(reason: str | None, jobs: Sequence[Job]) -> str | None:
         jobs: of the execution.
     """
     ended = [job for job in jobs if over(job) and state_of(job) not in ("COMPLETED", "FAILED")]
-    told = [job_words(job) for job in ended if not reason or job.id not in reason or state_of(job) not in reason]
+    told = [job_words(job) for job in ended if not reason or f"job {job.id} " not in reason]
     if not told:
         return reason
     more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
