@@ -255,7 +255,7 @@ def test_what_steps_need_is_known_before_they_run(directory: Path, make: Callabl
     assert needs["one"] == StepNeeds("one", 2, 1024, 1200, (), ("inner", "small"))
     assert needs["two"] == StepNeeds("two", 8, None, None, ("ResourceRequirement",), ("parallel",))
     # How often a scatter runs is known only when it does.
-    assert needs["each"] == StepNeeds("each", 2, 1024, None, (), ("small",))
+    assert needs["each"] == StepNeeds("each", 2, 1024, None, (), ("small",), scatter=True)
 
 
 def test_a_site_that_there_is_not_is_told_to_operators(directory: Path, tmp_path: Path) -> None:

@@ -238,3 +238,14 @@ def test_an_end_waits_for_no_more_than_some_looks(site: Site) -> None:
     for _ in range(10):
         site.look(state=state(align="FAILED", status="FAILED", reason="It failed."))
     assert site.ends[ID].reason == "It failed."
+
+
+def test_steps_that_are_no_jobs_run_in_that_of_the_runner(site: Site) -> None:
+    site.scheduler.jobs = [Job("9", "RUNNING", None, "n1")]
+    began = state(index="RUNNING", align="PENDING")
+    began["steps"][0]["started_at"] = "2026-01-01T10:00:00Z"
+    site.look(state=began, alive=None, leader_job="9")
+    told = site.look(alive=None)
+    assert told.steps[0].job == Job("9", "RUNNING", None, "n1")
+    assert told.steps[1].job is None
+    assert told.reason == "Slurm job 9 runs on n1"

@@ -149,3 +149,14 @@ def test_silence(seconds: int, expected: str | None) -> None:
 def test_silence_before_an_execution_is_there() -> None:
     said = words.silence("Mare", NOW, NOW + timedelta(minutes=5), sent=False)
     assert said == "The login node of Mare hasn't answered for 5 minutes; the execution begins when it does."
+
+
+def test_jobs_of_which_the_step_is_not_known() -> None:
+    state = ExecutionState(Status.RUNNING, steps=steps())
+    others = [Job("1", "PENDING", "Priority"), Job("2", "RUNNING", None, "n1")]
+    assert words.describe(state, {}, None, others) == "1 of 2 Slurm jobs wait, reason Priority; 1 run"
+    assert words.describe(state, {}, None, others[1:]) == "Slurm job 2 runs on n1"
+
+
+def test_what_slurm_killed_is_told() -> None:
+    assert words.failure("It failed.", [Job("5", "FAILED", "signal 9")]) == "Slurm job 5 failed (signal 9). It failed."

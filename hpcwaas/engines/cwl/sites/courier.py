@@ -25,14 +25,14 @@ from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 
-RATE, BURST = 0.5, 5
+RATE, BURST = 0.45, 4
 """Commands in a second that one account causes on average, however many executions it has, and at once."""
 
 WAIT = 10.0
 """Seconds for which the agent waits for news. Of jobs no news come: what is known of them is as old at most."""
 
 _TICK = 0.2
-_SOON = 1.0
+_SOON = 0.5
 _PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LINGER = 30.0
 """Seconds for which an account is kept that has nothing to do."""
@@ -165,12 +165,11 @@ class Courier:
     def _look(self) -> None:
         pause = _Pause()
         while not self._stop.wait(pause.seconds or 0.0):
-            executions = self._moves.on_site()
-            if not executions:
-                if self._stop.wait(_TICK):
-                    return
-                continue
             with self._guarded(pause):
+                executions = self._moves.on_site()
+                if not executions:
+                    self._stop.wait(_TICK)
+                    continue
                 wait = _SOON if self._looking.soon else WAIT
                 with self.connection(f"execution {executions[0]}") as connection:
                     asked = self._looking.body(executions, wait, self._looking.news)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Level, Status
 from hpcwaas.core.site_models import Job
-from hpcwaas.engines.cwl.sites import words
+from hpcwaas.engines.cwl.sites import clocks, words
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import SENT, Mirror
 from hpcwaas.engines.cwl.storage import spool, stored
@@ -22,11 +22,9 @@ LOG_ROOM = 2 << 20
 """Bytes of logs that one look brings."""
 
 _CHUNK = 1 << 20
-_CLOCK = 5.0
-"""Seconds that a site's clock may be off before its times are corrected."""
 _SURE = 2
 """Looks that have to agree on something that would end an execution."""
-_LATE, _LATE_FAILURE = 2, 6
+_LATE, _LATE_FAILURE = 1, 6
 """Looks for which an end waits until it is known how jobs ended."""
 _PATIENT = 10
 """Looks after which an execution that nobody on the site has taken up is started once more."""
@@ -170,9 +168,9 @@ class Looking:
             boot = answer.get("boot_id")
             restarted = self._boot is not None and boot is not None and boot != self._boot
             self._boot = boot or self._boot
-            off = _off(answer.get("clock"))
+            off = clocks.off(answer.get("clock"))
             if asked["commands"]:
-                self._jobs = {job.id: _shifted_job(job, off) for job in self._scheduler.read(answer["commands"])}
+                self._jobs = {job.id: clocks.shifted_job(job, off) for job in self._scheduler.read(answer["commands"])}
             jobs = self._jobs
             self.soon = False
             for execution_id, told in (answer.get("executions") or {}).items():
@@ -231,7 +229,7 @@ class Looking:
     def _late(self, seen: _Seen, jobs: Mapping[str, Job], status: Status) -> bool:
         """Whether the scheduler is to tell first how jobs ended: of that it knows some seconds late."""
         failed = status is Status.FAILED
-        wanted = [*seen.jobs, *([seen.leader] if failed and seen.leader else [])]
+        wanted = [*seen.jobs, *([seen.leader] if seen.leader and (failed or not seen.jobs) else [])]
         open_ends = any(job_id not in jobs or not words.over(jobs[job_id]) for job_id in wanted)
         return open_ends and seen.lateness < (_LATE_FAILURE if failed else _LATE)
 
@@ -243,24 +241,32 @@ class Looking:
         Args:
             last: the state before.
         """
-        state = _shifted(seen.state, off) if seen.state else replace(last, reason=None)
+        state = clocks.shifted(seen.state, off) if seen.state else replace(last, reason=None)
         of_step: dict[str, list[Job]] = {}
         for job_id, step in seen.jobs.items():
             if step is not None and job_id in jobs:
                 of_step.setdefault(step, []).append(jobs[job_id])
+        leader = jobs.get(seen.leader) if seen.leader else None
         before = {step.name: step.job for step in last.steps}
+        # Steps that aren't jobs of their own run in that of the runner.
+        shared = leader if not seen.jobs else None
         steps = tuple(
-            replace(step, job=of_step[step.name][-1] if step.name in of_step else before.get(step.name))
+            replace(
+                step,
+                job=of_step[step.name][-1]
+                if step.name in of_step
+                else (shared if step.started_at else None) or before.get(step.name),
+            )
             for step in state.steps
         )
         state = replace(state, steps=steps, directory=directory)
-        leader = jobs.get(seen.leader) if seen.leader else None
         if state.status is Status.FAILED:
             own = [job for job_id, job in jobs.items() if job_id in seen.jobs or job_id == seen.leader]
             return replace(state, reason=words.failure(state.reason, own))
         if state.status.over:
             return state
-        said = words.describe(state, of_step, leader) or state.reason
+        others = [jobs[job_id] for job_id, step in seen.jobs.items() if step is None and job_id in jobs]
+        said = words.describe(state, of_step, leader, others) or state.reason
         if self._scheduler.problem and (seen.jobs or seen.leader):
             said = f"{self._scheduler.problem} {f'Known last: {said}.' if said else ''}".strip()
         return replace(state, reason=said)
@@ -358,36 +364,3 @@ class NoScheduler:
 
     def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
         return ()
-
-
-def _off(clock: Any) -> timedelta:
-    """What has to be added to a site's times."""
-    if not isinstance(clock, int | float):
-        return timedelta(0)
-    seconds = datetime.now(UTC).timestamp() - clock
-    return timedelta(seconds=round(seconds)) if abs(seconds) > _CLOCK else timedelta(0)
-
-
-def _moved(moment: datetime | None, off: timedelta) -> datetime | None:
-    return moment + off if moment else None
-
-
-def _shifted(state: ExecutionState, off: timedelta) -> ExecutionState:
-    if not off:
-        return state
-    steps = tuple(
-        replace(step, started_at=_moved(step.started_at, off), ended_at=_moved(step.ended_at, off))
-        for step in state.steps
-    )
-    return replace(state, started_at=_moved(state.started_at, off), ended_at=_moved(state.ended_at, off), steps=steps)
-
-
-def _shifted_job(job: Job, off: timedelta) -> Job:
-    if not off:
-        return job
-    return replace(
-        job,
-        submitted_at=_moved(job.submitted_at, off),
-        started_at=_moved(job.started_at, off),
-        ended_at=_moved(job.ended_at, off),
-    )

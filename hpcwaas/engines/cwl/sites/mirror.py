@@ -40,7 +40,7 @@ from hpcwaas.engines.cwl.sites.base import pending
 from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.trees import remove_tree
-from hpcwaas.engines.cwl.workflows.slurm import Slurm
+from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds
 from hpcwaas.errors import ServiceError
 
 INTENT = "intent.json"
@@ -82,7 +82,7 @@ class Intent:
         downloads: (URL, target) of each file to fetch before.
         time: seconds that it may run; None for no limit.
         remarks: what the log says before anything else.
-        processes: of steps, by their names; see `StepNeeds`.
+        needs: of its steps, by which their jobs are known.
     """
 
     id: str
@@ -98,7 +98,7 @@ class Intent:
     slurm: Slurm
     time: float | None
     remarks: tuple[str, ...] = ()
-    processes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    needs: tuple[StepNeeds, ...] = ()
 
 
 _INTENT = TypeAdapter(Intent)

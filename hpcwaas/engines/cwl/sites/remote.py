@@ -86,7 +86,7 @@ class RemoteSite:
             staged=staged,
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
             slurm=job.slurm,
-            processes=tuple((step.name, step.processes) for step in job.needs),
+            needs=job.needs,
             time=job.time,
             remarks=job.remarks,
         )

@@ -10,6 +10,7 @@ from typing import Any
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
 from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
 from hpcwaas.engines.site_settings import SiteSettings
 
 COMMENT = "hpcwaas:"
@@ -35,7 +36,7 @@ def request(
         workflow: digest of its package.
         log: most bytes of its log.
     """
-    slurm, processes = intent.slurm, dict(intent.processes)
+    slurm, needs = intent.slurm, {step.name: step for step in intent.needs}
     return {
         "version": 1,
         "id": intent.id,
@@ -43,8 +44,9 @@ def request(
         "document": f"workflows/{workflow}/{intent.document}",
         "fragment": intent.fragment,
         "steps": [
-            {"name": step.name, "label": step.label, "processes": list(processes.get(step.name, ()))}
+            {"name": step.name, "label": step.label, "processes": list(known.processes), "scatter": known.scatter}
             for step in intent.steps
+            for known in [needs.get(step.name) or StepNeeds(step.name)]
         ],
         "remarks": list(intent.remarks),
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],

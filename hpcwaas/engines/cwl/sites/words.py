@@ -89,17 +89,21 @@ def step_words(steps: Sequence[Step], jobs: Mapping[str, Sequence[Job]]) -> str 
     """
     found: list[tuple[int, int, str]] = []
     for number, step in enumerate(steps, 1):
-        unfinished = [job for job in jobs.get(step.name, ()) if not over(job)]
-        if not unfinished or step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED):
+        words = _jobs_words(jobs.get(step.name, ()))
+        if words is None or step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.CANCELLED):
             continue
-        waits = [job for job in unfinished if state_of(job) in WAITING]
-        words = _several(unfinished, waits) if len(unfinished) > 1 else job_words(unfinished[0])
         place = f"step {number} of {len(steps)} ({step.name}): " if len(steps) > 1 else ""
+        waits = any(state_of(job) in WAITING for job in jobs[step.name])
         found.append((0 if waits else 1, number, f"{place}{words}"))
     return min(found)[2] if found else None
 
 
-def _several(unfinished: Sequence[Job], waits: Sequence[Job]) -> str:
+def _jobs_words(jobs: Sequence[Job]) -> str | None:
+    """What several jobs do; None when none of them goes on."""
+    unfinished = [job for job in jobs if not over(job)]
+    if len(unfinished) < 2:
+        return job_words(unfinished[0]) if unfinished else None
+    waits = [job for job in unfinished if state_of(job) in WAITING]
     runs = len(unfinished) - len(waits)
     if not waits:
         return f"{runs} Slurm jobs run"
@@ -109,13 +113,17 @@ def _several(unfinished: Sequence[Job], waits: Sequence[Job]) -> str:
     return f"{first}; {runs} run" if runs else first
 
 
-def describe(state: ExecutionState, jobs: Mapping[str, Sequence[Job]], leader: Job | None = None) -> str | None:
+def describe(
+    state: ExecutionState, jobs: Mapping[str, Sequence[Job]], leader: Job | None = None, others: Sequence[Job] = ()
+) -> str | None:
     """Why an execution that isn't over stands as it does; None when there is nothing to say.
 
     Args:
+        jobs: of each step, by its name; those that have been replaced by others are left out.
         leader: the job in which the runner itself runs.
+        others: jobs of which it isn't known to which step they belong.
     """
-    if words := step_words(state.steps, jobs):
+    if words := step_words(state.steps, jobs) or _jobs_words(others):
         return words
     if leader is not None and not over(leader):
         return job_words(leader)
@@ -129,12 +137,17 @@ def failure(reason: str | None, jobs: Sequence[Job]) -> str | None:
         reason: as it is known without.
         jobs: of the execution.
     """
-    ended = [job for job in jobs if over(job) and state_of(job) not in ("COMPLETED", "FAILED")]
+    ended = [job for job in jobs if over(job) and state_of(job) != "COMPLETED" and not _by_itself(job)]
     told = [job_words(job) for job in ended if not reason or f"job {job.id} " not in reason]
     if not told:
         return reason
     more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
     return f"{told[0]}{more}." + (f" {reason}" if reason else "")
+
+
+def _by_itself(job: Job) -> bool:
+    """Whether a job failed because what ran in it did, of which its runner says more."""
+    return state_of(job) == "FAILED" and not (job.reason or "").startswith("signal")
 
 
 def silence(site: str, since: datetime, now: datetime, *, sent: bool) -> str | None:

@@ -45,7 +45,8 @@ def _needs(name: str, process: Any, *, scattered: bool) -> JSON:
             # How often a scatter runs it is known only when it does.
             times.append(time if isinstance(time, int) and not repeated else None)
     time = sum(each for each in times if each is not None) if times and None not in times else None
-    return {"name": name, **most, "time": time, "unknown": sorted(unknown), "processes": sorted({*processes})}
+    told = {"name": name, **most, "time": time, "unknown": sorted(unknown)}
+    return told | {"processes": sorted({*processes}), "scatter": scattered}
 
 
 def _inside(process: Any, *, repeated: bool, depth: int = 0) -> Iterator[tuple[Any, bool]]:

@@ -47,6 +47,7 @@ class StepNeeds:
         time: seconds of all of them, one after the other.
         unknown: what can't be told before it runs, in the words of CWL.
         processes: short names of the process that it runs, and of all inside it.
+        scatter: whether it runs it for each of several values.
     """
 
     name: str
@@ -55,6 +56,7 @@ class StepNeeds:
     time: int | None = None
     unknown: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
+    scatter: bool = False
 
 
 def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
@@ -66,6 +68,7 @@ def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
         declared["time"],
         tuple(declared["unknown"]),
         tuple(declared["processes"]),
+        declared["scatter"],
     )
 
 
