@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from hpcwaas.engines.cwl.sites.agent import source
 from tests.waiting import until
-
-SOURCE = Path(__file__).parents[2] / "hpcwaas" / "engines" / "cwl" / "sites" / "agent.py"
 
 RUNNER = """\
 #!/bin/bash
@@ -58,15 +56,15 @@ class Site:
         self.root = self.home / "work dir"
         self.path = f"{self.home}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
         (self.home / "bin").mkdir(exist_ok=True)
+        self.agent = self.home / "agent.py"
+        self.agent.write_bytes(source())
         self.do("probe", make=True)
-        self.agent = self.root / "bin" / "agent.py"
-        shutil.copy(SOURCE, self.agent)
+        self.agent = self.agent.rename(self.root / "bin" / "agent.py")
 
     def popen(self, command: str, **order: Any) -> subprocess.Popen[bytes]:
         """Begins a command of the agent."""
-        program = [str(getattr(self, "agent", SOURCE)), command]
         process = subprocess.Popen(
-            [self.python, *program],
+            [self.python, self.agent, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -108,8 +106,8 @@ class Site:
             changes: of the request.
         """
         identifier = uuid4().hex
-        if runner is not None:
-            self.program("runner", RUNNER + runner)
+        if runner is not None:  # a name of its own: another one may be about to begin
+            self.program(f"runner-{identifier}", RUNNER + runner)
         if "document" not in changes:
             digest = self.send(tar_of({"main.cwl": b"cwlVersion: v1.2\n"}))
             self.do("start", accept={"workflows": [digest]})
@@ -120,7 +118,7 @@ class Site:
             "fragment": None,
             "steps": [{"name": "one", "label": None}, {"name": "two", "label": "Second"}],
             "inputs": [],
-            "command": ["runner"],
+            "command": [f"runner-{identifier}" if runner is not None else "runner"],
             "arguments": [],
             "kind": "other",
             "scheduler": "none",

@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.engines.agents import SOURCE, Site, answer_in, tar_of
+from hpcwaas.engines.cwl.sites import agent
+from hpcwaas.engines.cwl.sites.agent import source
+from tests.engines.agents import Site, answer_in, tar_of
 from tests.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -31,19 +34,31 @@ def workflow(site: Site, folder: Path) -> str:
     return f"workflows/{digest}"
 
 
-def test_needs_no_newer_python_and_nothing_else() -> None:
-    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 6))
+def test_is_one_file_that_needs_no_newer_python_and_nothing_else(tmp_path: Path) -> None:
+    program = tmp_path / "agent.py"
+    program.write_bytes(source())
+    tree = ast.parse(program.read_bytes(), feature_version=(3, 6))
 
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
-    done = subprocess.run(
-        [Path(sys.executable).with_name("vermin"), "-t=3.6-", "--no-tips", SOURCE],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    vermin = Path(sys.executable).with_name("vermin")
+    done = subprocess.run([vermin, "-t=3.6-", "--no-tips", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_its_parts_give_one_name_to_one_thing_and_are_all_there() -> None:
+    folder = Path(agent.__file__).parent
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(agent.PARTS)
+    defined: Counter[str] = Counter()
+    for part in agent.PARTS:
+        for node in ast.parse((folder / f"{part}.py").read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined[node.name] += 1
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                names = [name for name in ast.walk(node) if isinstance(name, ast.Name)]
+                defined.update({name.id for name in names if isinstance(name.ctx, ast.Store)})
+    assert [name for name, times in defined.items() if times > 1] == []
 
 
 def test_runs_a_workflow_with_cwltool(site: Site) -> None:

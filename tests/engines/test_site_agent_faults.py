@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl.sites import agent
+from hpcwaas.engines.cwl.sites.agent.answers import trouble
+from hpcwaas.engines.cwl.sites.agent.execution import Execution
+from hpcwaas.engines.cwl.sites.agent.starting import make
+from hpcwaas.engines.cwl.sites.agent.supervisor import FULL, PURGED
 from tests.engines.agents import Site, answer_in, gone, tar_of
 from tests.waiting import until
 
@@ -40,14 +43,9 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def claim(site: Site, identifier: str) -> dict[str, object]:
-    """Who supervises an execution."""
-    return dict(json.loads((site.directory(identifier) / "supervisor.json").read_bytes()))
-
-
 def kill_supervisor(site: Site, identifier: str) -> None:
     """Kills who supervises an execution, and waits until that is seen."""
-    pid = claim(site, identifier)["pid"]
+    pid = site.claim(identifier)["pid"]
     assert isinstance(pid, int)
     os.kill(pid, signal.SIGKILL)
     until(lambda: gone(pid))
@@ -89,7 +87,7 @@ def test_a_machine_that_was_restarted(site: Site) -> None:
     identifier = site.start(WAIT)
     site.running(identifier, "up")
     path = site.directory(identifier) / "supervisor.json"
-    found = claim(site, identifier)
+    found = site.claim(identifier)
     assert site.look(identifier)["alive"] is True
 
     path.write_text(json.dumps({**found, "boot_id": "another"}))
@@ -139,7 +137,7 @@ def test_one_that_lives_is_not_buried(site: Site) -> None:
 
 def test_one_that_was_buried_before_it_began_never_begins(site: Site) -> None:
     order = site.order(DONE)
-    agent._make(agent.Execution(str(site.root), order["id"]), order["request"], order["job"])
+    make(Execution(str(site.root), order["id"]), order["request"], order["job"])
 
     site.do("cancel", ids=[order["id"]])
 
@@ -151,14 +149,14 @@ def test_one_that_was_buried_before_it_began_never_begins(site: Site) -> None:
 def test_files_that_vanish_in_mid_run(site: Site) -> None:
     identifier = site.start(WAIT)
     site.running(identifier, "up")
-    pid = claim(site, identifier)["pid"]
+    pid = site.claim(identifier)["pid"]
     assert isinstance(pid, int)
 
     shutil.rmtree(site.directory(identifier))
     until(lambda: gone(pid), 60)
 
     state = site.look(identifier)["state"]
-    assert (state["status"], state["reason"]) == ("FAILED", agent.PURGED)
+    assert (state["status"], state["reason"]) == ("FAILED", PURGED)
     assert [step["status"] for step in state["steps"]] == ["SKIPPED", "SKIPPED"]
 
 
@@ -210,7 +208,7 @@ def test_a_quota_of_a_kind(site: Site) -> None:
 
     state = site.finished(identifier)
 
-    assert (state["status"], state["reason"]) == ("FAILED", agent.FULL)
+    assert (state["status"], state["reason"]) == ("FAILED", FULL)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +223,7 @@ def test_a_quota_of_a_kind(site: Site) -> None:
     ],
 )
 def test_what_errors_of_the_system_are_called(number: int, kind: str) -> None:
-    told = agent.trouble(OSError(number, os.strerror(number), "/x")).answer["error"]
+    told = trouble(OSError(number, os.strerror(number), "/x")).answer["error"]
     assert told == {"kind": kind, "path": "/x", "detail": os.strerror(number)}
 
 

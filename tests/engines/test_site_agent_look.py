@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.agents import SOURCE, Site, answer_in, text_of
+from hpcwaas.engines.cwl.sites.agent import source
+from tests.engines.agents import Site, answer_in, text_of
 
 WAIT = "touch ../up; until [ -e ../go ]; do sleep 0.05; done; echo '{}'\n"
 DEADLINE = 55.0
@@ -158,11 +159,10 @@ def test_probe(site: Site) -> None:
 
 def test_before_it_is_there_it_comes_by_standard_input(site: Site) -> None:
     boot = 'import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),"agent","exec"))'
-    source = SOURCE.read_bytes()
     order = json.dumps({"work_dir": "{home}/first", "make": True, "token": "t0k"}).encode()
     done = subprocess.run(
         [sys.executable, "-c", boot, "probe"],
-        input=b"%d\n" % len(source) + source + order,
+        input=b"%d\n" % len(source()) + source() + order,
         env={"HOME": str(site.home), "PATH": site.path},
         capture_output=True,
         check=True,

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.sites.agent import Diagnosis, Steps, finished, interpret
+from hpcwaas.engines.cwl.sites.agent.diagnosis import Diagnosis
+from hpcwaas.engines.cwl.sites.agent.log import interpret
+from hpcwaas.engines.cwl.sites.agent.steps import Steps, finished
 
 DATA = Path(__file__).parents[1] / "data" / "sites"
 SWEEP = (

@@ -9,10 +9,10 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.sites.agent import source
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
 from hpcwaas.engines.cwl.sites.mirror import Account
 from hpcwaas.engines.site_settings import SiteSettings
@@ -26,12 +26,6 @@ _VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 class AgentGone(Exception):
     """There is no agent where there was one."""
-
-
-@cache
-def source() -> bytes:
-    """The agent's program."""
-    return Path(__file__).with_name("agent.py").read_bytes()
 
 
 @cache

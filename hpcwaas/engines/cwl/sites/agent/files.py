@@ -1,0 +1,105 @@
+"""Files that are on the disk whole or not at all, and trees of them."""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+from datetime import datetime, timezone
+from typing import Any, Callable, Optional
+
+from hpcwaas.engines.cwl.sites.agent.answers import JSON
+
+
+def write(path: str, content: bytes) -> None:
+    """Replaces a file at once, and has it on the disk."""
+    draft = f"{path}.{os.getpid()}.new"
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(draft, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        error.filename = path  # errors of writing name no file
+        raise
+
+
+def dump(value: JSON) -> bytes:
+    """JSON in ASCII: halves of surrogates, which names of files may hold, stay what they are."""
+    return json.dumps(value).encode("ascii")
+
+
+def load(path: str) -> JSON:
+    """A JSON object; None when there is no such file, or the disk did not keep it whole."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read().decode())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, (dict, list)) else None
+
+
+def touch(path: str) -> None:
+    """Makes a file, or sets its time by the clock of the file system."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    os.utime(path)
+
+
+def seen(path: str) -> Optional[os.stat_result]:
+    """The present status of a file. A network file system asks its server only for what is opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def remove_tree(path: str) -> None:
+    """Removes what can be removed of a directory, whatever rights a tool took away."""
+
+    def again(function: Callable[..., Any], name: str, _: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(name), stat.S_IRWXU)
+            os.chmod(name, stat.S_IRWXU)
+            if function in (os.unlink, os.remove, os.rmdir):
+                function(name)
+            else:
+                shutil.rmtree(name, ignore_errors=True)
+
+    if os.path.islink(path) or os.path.isfile(path):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    else:
+        shutil.rmtree(path, onerror=again)
+
+
+def disk_use(path: str) -> int:
+    """Bytes that a directory occupies."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += max(4096, os.lstat(os.path.join(folder, name)).st_blocks * 512)
+    return total
+
+
+def now() -> str:
+    """The present time."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as people write it."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.4g} {unit}"
+    return f"{size} bytes"
+
+
+RESERVE = 64 << 10
+CHUNK = 1 << 18

@@ -1,0 +1,121 @@
+"""Tells how executions stand, as soon as there is something new."""
+
+import base64
+import contextlib
+import os
+import time
+from typing import Dict, Tuple
+
+from hpcwaas.engines.cwl.sites.agent.answers import JSON
+from hpcwaas.engines.cwl.sites.agent.execution import Execution
+from hpcwaas.engines.cwl.sites.agent.files import load, seen, touch
+from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE
+from hpcwaas.engines.cwl.sites.agent.processes import boot_id
+from hpcwaas.engines.cwl.sites.agent.programs import commands
+
+
+def look(order: Dict[str, JSON]) -> Dict[str, JSON]:
+    """How executions stand; waits until there is something new."""
+    root, wanted = order["work_dir"], order.get("executions") or {}
+    executions = {identifier: Execution(root, identifier) for identifier in wanted}
+    for identifier, execution in executions.items():
+        if wanted[identifier].get("log") is not None:
+            with contextlib.suppress(OSError):
+                touch(execution.path("followed"))
+    _wait(order, executions)
+    news = seen(os.path.join(root, "news"))
+    answers, room = {}, order.get("log_room") or 1 << 20
+    for identifier, execution in executions.items():
+        answers[identifier], room = _tell(execution, wanted[identifier], room)
+    answer = {"clock": time.time(), "boot_id": boot_id(), "news": news.st_size if news else 0, "executions": answers}
+    with contextlib.suppress(OSError):
+        status = os.statvfs(root)
+        answer["free_bytes"] = status.f_bavail * status.f_frsize
+    return dict(answer, commands=commands(order, order.get("prologue"), always=False))
+
+
+def _wait(order: Dict[str, JSON], executions: Dict[str, Execution]) -> None:
+    """Waits until there is something new, gathers what comes right after it, and gives up when time has run out."""
+    wanted, path = order.get("executions") or {}, os.path.join(order["work_dir"], "news")
+    begin = time.monotonic()
+    deadline = begin + min(order.get("wait") or 0.0, 60.0)
+    last = -1  # whatever happened since the look before is seen at once
+    gathering = False
+    next_pulse = begin
+    while True:
+        status = seen(path)
+        size = status.st_size if status else 0
+        if size != last or gathering:
+            urgent, changed = _changes(executions, wanted)
+            changed = changed and not order.get("quiet")
+            if urgent or order.get("news") is None:
+                return
+            if changed and not gathering:
+                gathering = True
+                deadline = min(deadline, time.monotonic() + (order.get("settle") or 0.0))
+        last = size
+        present = time.monotonic()
+        if present >= next_pulse:  # one that died tells nobody
+            next_pulse = present + 1.0
+            if any(each.claimed() and each.alive() is False and not each.over() for each in executions.values()):
+                deadline = min(deadline, begin + 1.0)
+        if present >= deadline:
+            return
+        time.sleep(0.05)
+
+
+def _changes(executions: Dict[str, Execution], wanted: Dict[str, JSON]) -> Tuple[bool, bool]:
+    """Whether there is something that can't wait (an end, or more of a log), and whether there is anything."""
+    changed = False
+    for identifier, execution in executions.items():
+        asked = wanted[identifier]
+        if asked.get("log") is not None:
+            status = seen(execution.path("log.jsonl"))
+            if status and status.st_size > asked["log"]:
+                return True, True
+        if _stamp(execution) != asked.get("have"):
+            changed = True
+            if execution.over():
+                return True, True
+    return False, changed
+
+
+def _stamp(execution: Execution) -> str:
+    """What is another one when the state or the jobs are."""
+    statuses = [seen(execution.path(name)) for name in ("state.json", "jobs.json", "leader.json")]
+    return " ".join(f"{status.st_mtime_ns}.{status.st_ino}" if status else "-" for status in statuses)
+
+
+def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict[str, JSON], int]:
+    if not execution.exists():
+        return {"exists": False}, room
+    stamp = _stamp(execution)
+    answer = {"exists": True, "stamp": stamp, "state": None, "jobs": None, "alive": None, "log": None}
+    over = execution.over()
+    if stamp != asked.get("have"):
+        answer["state"] = execution.state() or None
+        answer["jobs"] = load(execution.path("jobs.json")) or []
+        answer["outputs"] = load(execution.path("outputs.json")) if over else None
+    answer["leader_job"] = execution.leader_job()
+    if not over:
+        answer["alive"] = execution.alive()
+    status = seen(execution.path("log.jsonl"))
+    answer["log_size"] = status.st_size if status else 0
+    offset = asked.get("log")
+    if offset is not None and answer["log_size"] > offset and room > 0:
+        piece = _piece(execution.path("log.jsonl"), offset, room)
+        answer["log"] = base64.b64encode(piece).decode("ascii")
+        room -= len(piece)
+    return answer, room
+
+
+def _piece(path: str, offset: int, room: int) -> bytes:
+    """Whole lines of a log: as many as there is room for, and one at least."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            piece = file.read(max(room, 8 * MAX_LINE))
+    except OSError:
+        return b""
+    end = piece.rfind(b"\n", 0, room) + 1 or piece.find(b"\n") + 1
+    return piece[:end]

@@ -1,0 +1,50 @@
+"""The commands of the agent."""
+
+import json
+import os
+import sys
+from typing import Callable, Dict, List, Optional
+
+from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, mark, trouble
+from hpcwaas.engines.cwl.sites.agent.ending import bury, cancel, remove
+from hpcwaas.engines.cwl.sites.agent.files import dump
+from hpcwaas.engines.cwl.sites.agent.giving import pack, status
+from hpcwaas.engines.cwl.sites.agent.looking import look
+from hpcwaas.engines.cwl.sites.agent.probing import probe
+from hpcwaas.engines.cwl.sites.agent.starting import resume, start
+from hpcwaas.engines.cwl.sites.agent.supervisor import supervise
+
+COMMANDS: Dict[str, Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]]] = {
+    "probe": probe,
+    "start": start,
+    "resume": resume,
+    "look": look,
+    "cancel": cancel,
+    "bury": bury,
+    "remove": remove,
+    "stat": status,
+    "pack": pack,
+}
+
+
+def main(arguments: List[str]) -> None:
+    """Does what the command line says: a command, whose order is on standard input, or `supervise WORK_DIR ID`."""
+    os.umask(0o077)
+    if arguments[0] == "supervise":
+        supervise(arguments[1], arguments[2])
+        return
+    order = json.loads(sys.stdin.buffer.read().decode())
+    try:
+        answer = COMMANDS[arguments[0]](order)
+    except Trouble as error:
+        answer = error.answer
+    except OSError as error:
+        answer = trouble(error).answer
+    if answer is not None:
+        mark(order)
+        sys.stdout.buffer.write(dump(answer) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,96 @@
+"""Runs programs, after the prologue of the site where that is wanted."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from typing import Dict, List, Optional
+
+from hpcwaas.engines.cwl.sites.agent.answers import JSON
+from hpcwaas.engines.cwl.sites.agent.log import clean
+
+_UNDER_PROLOGUE = r"""
+_hpcwaas=("$@")
+set --
+printf prologue > "${_hpcwaas[0]}"
+. <(printf '%s\n' "${_hpcwaas[1]}") >&2 </dev/null || exit
+case ${_hpcwaas[2]} in */*) PATH=${_hpcwaas[2]%/*}:$PATH;; esac
+printf missing > "${_hpcwaas[0]}"
+command -v -- "${_hpcwaas[2]}" >/dev/null || exit 127
+[ -f "${_hpcwaas[0]}" ] && rm -f "${_hpcwaas[0]}"
+exec "${_hpcwaas[@]:2}"
+"""
+"""Runs a program in the environment that a prologue makes. The file of its first argument says `prologue` or `missing`
+when it doesn't come to that. A program that is named by its path may start others that lie beside it (Toil does)."""
+
+
+def prologued(argv: List[str], stage: str, prologue: str) -> List[str]:
+    """The command that runs another one after a prologue.
+
+    Args:
+        stage: a file that says what went wrong before that.
+        prologue: text for bash.
+    """
+    return ["bash", "-c", _UNDER_PROLOGUE, "bash", stage, prologue, *argv]
+
+
+class Called:
+    """How a short command ended: status (None when it didn't in time or couldn't be started), stdout, stderr."""
+
+    def __init__(self, argv: List[str], prologue: Optional[str] = None, timeout: float = 10.0) -> None:
+        self.status: Optional[int] = None
+        self.stdout = self.stderr = b""
+        try:
+            process = subprocess.Popen(
+                argv if not prologue else prologued(argv, os.devnull, prologue),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.status = 127
+            self.stderr = f"{argv[0]}: {error.strerror}".encode()
+            return
+        try:
+            self.stdout, self.stderr = process.communicate(timeout=timeout)
+            self.status = process.returncode
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.stderr = f"{argv[0]} gave no answer within {timeout:g} seconds".encode()
+
+    def words(self) -> str:
+        """The first line of what it wrote to standard error, without the program's own name before it."""
+        for line in self.stderr.decode(errors="replace").splitlines():
+            line = re.sub(r"^\w+: (?:error: )?", "", clean(line)).strip()
+            if line:
+                return line[:500]
+        return f"it ended with status {self.status}"
+
+
+def commands(order: Dict[str, JSON], prologue: Optional[str], always: bool) -> Dict[str, JSON]:
+    """Runs commands side by side, each for ten seconds at most.
+
+    Args:
+        prologue: text of the site's.
+        always: whether the prologue is for all of them, or for those that aren't found without it.
+    """
+    answers: Dict[str, JSON] = {}
+
+    def run(name: str, argv: List[str]) -> None:
+        wanted = prologue if always or not shutil.which(argv[0]) else None
+        called = Called(argv, wanted)
+        texts = {"stdout": called.stdout.decode(errors="replace"), "stderr": called.stderr.decode(errors="replace")}
+        answers[name] = dict(texts, status=called.status)
+
+    threads = [threading.Thread(target=run, args=item) for item in (order.get("commands") or {}).items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
