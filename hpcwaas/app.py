@@ -143,7 +143,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
     health = Health(
         {"store": lambda: [database.check()]},
         {
-            "vault": lambda: [vault.check()],
+            "vault": lambda: [vault.check(), *(account_keys.checks() if account_keys else ())],
             **engines.sources(),
             **({"identity provider": sso.party.checks} if sso is not None else {}),
         },

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import hvac
 from hvac.exceptions import InvalidPath, InvalidRequest
 
 from hpcwaas.core.key_types import generate
+from hpcwaas.core.models import Check
 from hpcwaas.core.ports.sites import Credential
 from hpcwaas.core.site_models import Placement
 from hpcwaas.errors import Unavailable, UpstreamFailed
@@ -55,6 +56,12 @@ class KeyReader:
         """
         with final():
             return self._token.call(lambda client: self._read(client, key_id))
+
+    def check(self) -> Check:
+        """Whether it is logged in."""
+        problem = self._token.problem
+        told = () if problem is None else (f"Sites can't be reached ({READER}): {problem.rstrip('.')}.",)
+        return Check("vault-key-reader", "degraded" if told else "ok", 0.0, told)
 
     def close(self) -> None:
         """Ends the background work."""
@@ -142,6 +149,10 @@ class AccountKeys:
             "Tell an operator.",
             retry_after=600,
         )
+
+    def checks(self) -> Sequence[Check]:
+        """State of what it needs besides the vault itself."""
+        return [] if self._reader is None else [self._reader.check()]
 
     def close(self) -> None:
         """Releases what this process holds."""

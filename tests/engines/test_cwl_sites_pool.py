@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from hpcwaas.engines.cwl.sites.backoff import Backoff
 from hpcwaas.engines.cwl.sites.connection import SiteFailed
 from hpcwaas.engines.cwl.sites.pool import Sessions
 from hpcwaas.errors import NotFound
+from tests.waiting import until
 
 
 class Clock:
@@ -57,7 +59,7 @@ def test_what_lasts_is_not_tried_again_soon() -> None:
     with pytest.raises(SiteFailed, match="The key is refused") as caught:
         backoff.check()
     assert caught.value.lasting
-    assert pause(backoff, clock) == 300
+    assert pause(backoff, clock) == 120
 
 
 def test_pauses_of_many_differ() -> None:
@@ -67,7 +69,7 @@ def test_pauses_of_many_differ() -> None:
         backoff = Backoff(clock)
         backoff.failed(SiteFailed("The key is refused.", lasting=True))
         pauses.add(pause(backoff, clock))
-    assert 225 <= min(pauses) < max(pauses) <= 376
+    assert 90 <= min(pauses) < max(pauses) <= 151
 
 
 def test_a_failure_of_the_vault_is_told_again_as_what_it_was() -> None:
@@ -89,8 +91,42 @@ def test_a_server_that_refuses_sessions_gets_fewer_until_the_next_connection() -
     assert sessions.take(soon)
 
 
-def test_the_only_session_that_is_refused_is_told() -> None:
+def test_the_only_session_that_is_refused_is_kept_for_another_try() -> None:
     sessions = Sessions(2)
     assert sessions.take(time.monotonic())
     assert not sessions.refused()
+    assert not sessions.take(time.monotonic())
+    sessions.give_back()
     assert sessions.take(time.monotonic())
+
+
+def test_who_may_be_slow_leaves_a_session_to_others_if_there_are_several() -> None:
+    sessions = Sessions(2)
+    soon = time.monotonic()
+    assert sessions.take(soon, spare=1)
+    assert not sessions.take(soon, spare=1)
+    assert sessions.take(soon)
+    alone = Sessions(1)
+    assert alone.take(soon, spare=1)
+
+
+def test_who_has_waited_longest_comes_next() -> None:
+    sessions = Sessions(1)
+    assert sessions.take(time.monotonic())
+    came: list[int] = []
+
+    def wait(number: int) -> None:
+        assert sessions.take(time.monotonic() + 60)
+        came.append(number)
+        sessions.give_back()
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        until(lambda number=number: len(sessions._queue) == number)  # type: ignore[misc] # a default binds it
+    assert sessions.wanted
+    sessions.give_back()
+    for thread in threads:
+        thread.join()
+    assert came == [0, 1, 2, 3, 4]
+    assert not sessions.wanted

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpcwaas.core.key_types import KeyPair, generate
-from hpcwaas.core.ports.sites import Credential
+from hpcwaas.core.ports.sites import Credential, Credentials
 from hpcwaas.core.site_models import Placement, Point, PointStatus
 from hpcwaas.engines.cwl.sites import points as points_module
 from hpcwaas.engines.cwl.sites.point import TITLES
 from hpcwaas.engines.cwl.sites.ssh import SSHConnections
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import Unavailable
+from hpcwaas.vault import accounts
+from hpcwaas.vault.hashicorp import HashiCorpVault
+from hpcwaas.vault.secret_id import SecretId
+from hpcwaas.vault.settings import HashiCorpSettings
+from tests.simulators.vault import vault_server
 from tests.system.slurm_site import Site, one_node
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
@@ -46,12 +53,23 @@ class Vault:
         return Credential(self._key.private_key)
 
 
-def check(site: Site, vault: Vault | None = None, **changes: Any) -> dict[str, Point]:
+class Intents:
+    """Of a vault in which nothing is written."""
+
+    def add(self, key_id: str) -> None: ...
+
+    def remove(self, key_id: str) -> None: ...
+
+    def before(self, moment: datetime) -> Sequence[str]:
+        return ()
+
+
+def check(site: Site, vault: Credentials | None = None, *, key: str | None = "key", **changes: Any) -> dict[str, Point]:
     """What a check tells, by points. All points are there, in their order, and whatever is wrong has advice."""
     settings = SiteSettings.model_validate(site.settings(**changes))
     connections = SSHConnections({"mare": settings}, vault or Vault())
     try:
-        found = points_module.check(connections.fresh, settings, Placement("mare", site.alice.name, "key"))
+        found = points_module.check(connections.fresh, settings, Placement("mare", site.alice.name, key))
     finally:
         connections.close()
     assert [point.id for point in found] == [*TITLES]
@@ -132,10 +150,29 @@ def test_a_work_directory_that_can_t_be_used_is_told(site: Site) -> None:
 def test_a_login_that_talks_is_told_and_goes_on(site: Site) -> None:
     profile = site.alice.home / ".bashrc"
     profile.write_text("echo Welcome to the machine\n")
-    found = check(site)
+    found = check(site)  # SFTP, too: a shell starts its server there
     profile.unlink()
     assert (found["quiet"].status, "Welcome to the machine" in found["quiet"].detail) == (WARNING, True)
     assert {point.status for name, point in found.items() if name != "quiet"} == {OK}
+
+
+def test_a_site_without_transfers_of_files_is_told(site: Site) -> None:
+    before = dict(site.sshd_options)
+    site.start_sshd(Subsystem="sftp /bin/false")
+    bad = first_failure(check(site))
+    site.start_sshd(**before)
+    assert (bad.id, "no file transfer" in bad.detail) == ("quiet", True)
+
+
+@pytest.mark.parametrize("shell", ["/usr/bin/tcsh", "/bin/dash"])
+def test_every_login_shell_will_do(site: Site, shell: str) -> None:
+    def use(program: str) -> None:
+        subprocess.run(["usermod", "-s", program, site.alice.name], check=True, stderr=subprocess.DEVNULL)
+
+    use(shell)
+    found = check(site)
+    use("/bin/bash")
+    assert {point.status for point in found.values()} == {OK}, found
 
 
 def test_a_login_that_waits_for_an_answer_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +187,7 @@ def test_a_login_that_waits_for_an_answer_is_told(site: Site, monkeypatch: pytes
 def test_a_forced_command_is_told(site: Site) -> None:
     site.start_sshd(ForceCommand="echo only sftp here")
     bad = first_failure(check(site))
-    site.sshd_options.clear()
+    del site.sshd_options["ForceCommand"]
     site.start_sshd()
     assert (bad.id, "only sftp here" in bad.detail) == ("quiet", True)
 
@@ -163,6 +200,27 @@ def test_another_key_another_host_key_and_a_sealed_vault_are_told(site: Site) ->
     assert (bad.id, "has changed" in bad.detail) == ("host_key", True)
     bad = first_failure(check(site, Vault(sealed=True)))
     assert (bad.id, "sealed" in bad.detail) == ("sign_in", True)
+
+
+def test_certificates_of_the_vault_open_the_account_and_name_the_purpose(site: Site) -> None:
+    with vault_server() as server:
+        service = server.role()
+        authority = server.authority(service, default_extensions={})
+        ca = {"role": "hpcwaas"}
+        login = {"role_id": service.role_id, "secret_id": server.secret_id(service)}
+        settings = HashiCorpSettings.model_validate({"address": server.url, **login, "ssh_ca": ca})
+        vault = HashiCorpVault(settings, Intents(), SecretId(login["secret_id"]))
+        vault.start()
+        opens = accounts.make(settings, vault, None)
+        assert opens is not None
+        bad = first_failure(check(site, opens, key=None))
+        assert (bad.id, "refuses the certificate" in bad.detail) == ("sign_in", True)
+        (site.directory / "ssh" / "authorities").write_text(authority.public_key)
+        found = check(site, opens, key=None)
+        (site.directory / "ssh" / "authorities").write_text("")
+        vault.close()
+    assert {point.status for point in found.values()} == {OK}, found
+    assert f"ID hpcwaas check as {site.alice.name}" in site.log("sshd")
 
 
 def test_a_scheduler_that_is_down_is_told(site: Site) -> None:

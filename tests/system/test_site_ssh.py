@@ -269,7 +269,7 @@ def test_a_certificate_opens_the_account_for_whoever_it_names(restored: Server, 
                 with connections.of(PLACEMENT, EXECUTION) as connection:
                     assert connection.run("true").status == 0
             else:
-                assert "refuses the key" in refusal(connections).found
+                assert "refuses the certificate" in refusal(connections).found
         finally:
             connections.close()
         assert given.purposes == [EXECUTION]
@@ -422,6 +422,41 @@ def test_a_server_that_allows_few_sessions_gets_few(restored: Server, sessions: 
             thread.join()
     assert sorted(found) == [f"{number}\n".encode() for number in range(6)]
     assert restored.signed_in == before + 1
+
+
+def test_files_make_way_for_commands_where_there_is_one_session(
+    restored: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ssh_module, "_SHARE", 1 << 20)
+    restored.start("MaxSessions 1")
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(40 << 20))
+    target = str(restored.home / "sent")
+    ran: list[int] = []
+    sending = threading.Event()
+
+    def commands(connections: SSHConnections) -> None:
+        while sending.is_set():
+            with connections.of(PLACEMENT, EXECUTION) as connection:
+                ran.append(connection.run("true").status)
+
+    with restored.connections() as connections:
+        for transfer in ("up", "down"):
+            before = len(ran)
+            sending.set()
+            thread = threading.Thread(target=commands, args=(connections,))
+            thread.start()
+            with connections.of(PLACEMENT, EXECUTION) as connection:
+                if transfer == "up":
+                    connection.put(source, target)
+                else:
+                    file = connection.open(target)
+                    assert file.read() == source.read_bytes()
+                    file.close()
+            sending.clear()
+            thread.join()
+            assert len(ran) > before + 1
+    assert set(ran) == {0}
 
 
 def test_a_server_that_allows_no_session_is_told(restored: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,7 @@ def test_an_identity_of_its_own_reads_keys_and_that_of_the_service_can_t(
 ) -> None:
     opens = opened(reader=reading(server))
     assert opens.credential(STORED, "execution 1") == Credential(PAIR.private_key)
+    assert [check.status for check in opens.checks()] == ["ok"]
     with pytest.raises(ServiceError):
         made.vaults[0].token.call(lambda client: client.secrets.kv.v2.read_secret_version("ssh-credentials/key-1"))
 
@@ -181,6 +182,14 @@ def test_a_wrapped_secret_id_is_opened_once(opened: Any, server: Vault) -> None:
     reader |= {"secret_id": server.wrap(reader["secret_id"]), "is_secret_wrapped": True}
     assert opened(reader=reader).credential(STORED, "execution 1") == Credential(PAIR.private_key)
     assert [path for _, path in server.requests].count("sys/wrapping/unwrap") == 1
+
+
+def test_a_reader_that_is_not_let_in_is_told_to_operators(opened: Any, server: Vault) -> None:
+    opens = opened(reader={"role_id": "nobody's", "secret_id": "s"})
+    eventually(lambda: opens.checks()[0].status == "degraded")
+    assert "vault_config.key_reader" in opens.checks()[0].problems[0]
+    with pytest.raises(Unavailable, match="The vault can't be used"):
+        opens.credential(STORED, "execution 1")
 
 
 def test_a_token_that_ended_is_replaced(opened: Any, server: Vault) -> None:

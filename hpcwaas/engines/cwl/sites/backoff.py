@@ -11,7 +11,7 @@ from hpcwaas.engines.cwl.sites.connection import SiteFailed
 from hpcwaas.errors import ServiceError
 
 _FIRST, _LONGEST = 5.0, 300.0
-_LASTING = 300.0, 1800.0
+_LASTING = 120.0, 600.0
 """Seconds of the first pause and of the longest; for what lasts until somebody does something."""
 
 

@@ -147,6 +147,10 @@ class _Check:
                 "A command may be forced in `authorized_keys` (`command=`) or by the server, or the login shell allows "
                 "none. Install the key without restrictions, or ask the site's operators.",
             )
+        try:
+            connection.size("/")
+        except SiteFailed as error:
+            return failed("quiet", error.detail, "Without SFTP no file can be brought there or fetched.")
         if noise:
             return warned(
                 "quiet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ _ANSWER = 15.0
 
 
 class Sessions:
-    """Counts the sessions of a connection.
+    """Counts the sessions of a connection. Who has waited longest comes next.
 
     Args:
         most: at the same time.
@@ -34,34 +35,52 @@ class Sessions:
 
     def __init__(self, most: int) -> None:
         self._most = self._limit = most
-        self._open = 0
+        self._queue: list[object] = []
         self._changed = threading.Condition()
+        self.open = 0
 
     @property
-    def open(self) -> int:
-        """How many there are."""
-        return self._open
+    def wanted(self) -> bool:
+        """Whether somebody waits for one."""
+        return bool(self._queue)
 
-    def take(self, until: float) -> bool:
-        """Waits for one; False when there is none until this moment of the monotonic clock."""
+    def take(self, until: float, spare: int = 0) -> bool:
+        """Waits for one; False when there is none until this moment of the monotonic clock.
+
+        Args:
+            spare: how many have to be left for others, if there are as many.
+        """
+        place = object()
         with self._changed:
-            free = self._changed.wait_for(lambda: self._open < self._limit, max(until - time.monotonic(), 0))
-            self._open += free
-            return free
+            self._queue.append(place)
+            try:
+                free = self._changed.wait_for(
+                    lambda: self._queue[0] is place and self.open < max(self._limit - spare, 1),
+                    max(until - time.monotonic(), 0),
+                )
+                self.open += free
+                return free
+            finally:
+                self._queue.remove(place)
+                self._changed.notify_all()
 
     def give_back(self) -> None:
         """Ends one."""
         with self._changed:
-            self._open -= 1
-            self._changed.notify()
+            self.open -= 1
+            self._changed.notify_all()
 
     def refused(self) -> bool:
-        """Ends one that the server refused: so many it doesn't want. False when it was the only one."""
+        """Ends one that the server refused: so many it doesn't want. Keeps it, and gives False, when it was the only
+        one: the server may not have noticed yet that another has ended."""
         with self._changed:
-            self._open -= 1
-            self._limit = max(self._open, 1)
-            self._changed.notify()
-            return self._open > 0
+            if self.open == 1:
+                self._limit = 1
+                return False
+            self.open -= 1
+            self._limit = self.open
+            self._changed.notify_all()
+            return True
 
     def reset(self) -> None:
         """As many as at the beginning: the server is asked anew."""
@@ -91,13 +110,16 @@ class Pool:
         self._closed = False
 
     @contextlib.contextmanager
-    def session(self, purpose: str) -> Iterator[paramiko.Channel]:
+    def session(self, purpose: str, spare: int = 0) -> Iterator[paramiko.Channel]:
         """A session, for as long as the context lasts.
+
+        Args:
+            spare: how many have to be left for others, if there are as many.
 
         Raises:
             SiteFailed: there is none.
         """
-        channel = self._opened(purpose)
+        channel = self._opened(purpose, spare)
         try:
             yield channel
         finally:
@@ -141,6 +163,11 @@ class Pool:
             return False
         return True
 
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a session."""
+        return self._sessions.wanted
+
     def idle(self) -> float:
         """Seconds for which nobody has used it; 0 while somebody does."""
         return 0 if self._sessions.open else time.monotonic() - self._used
@@ -161,10 +188,12 @@ class Pool:
         with self._opening:
             return transport.open_session(timeout=seconds)
 
-    def _opened(self, purpose: str) -> paramiko.Channel:
-        until, alone = time.monotonic() + _WAIT, time.monotonic() + _ALONE
+    def _opened(self, purpose: str, spare: int) -> paramiko.Channel:
+        until, alone = time.monotonic() + _WAIT, math.inf
+        taken = False
         while True:
-            if not self._sessions.take(until):
+            taken = taken or self._sessions.take(until, spare)
+            if not taken:
                 raise SiteFailed(
                     f"The connection to the site {self.site} is busy: all its sessions have been in use for "
                     f"{_WAIT:g} seconds. Try again in a minute."
@@ -172,7 +201,10 @@ class Pool:
             try:
                 channel = self._asked_for(purpose)
             except ChannelException:
-                if not self._sessions.refused() and time.monotonic() > alone:
+                taken = not self._sessions.refused()
+                alone = min(alone, time.monotonic() + _ALONE) if taken else math.inf
+                if time.monotonic() > alone:
+                    self._sessions.give_back()
                     raise SiteFailed(
                         f"The site {self.site} lets the account sign in and opens no session. Ask its operators "
                         "whether the account may run commands, and how many sessions it may have (MaxSessions)."

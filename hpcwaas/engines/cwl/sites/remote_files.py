@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import paramiko
-from paramiko.sftp import SFTPError
+from paramiko.sftp import CMD_INIT, CMD_VERSION, SFTPError
 
 from hpcwaas.engines.cwl.sites.connection import RemoteFileError, SiteFailed
 from hpcwaas.engines.cwl.sites.pool import Pool, bounded
@@ -19,8 +19,39 @@ from hpcwaas.engines.cwl.sites.pool import Pool, bounded
 _SILENT = 60.0
 _PIECE = 32768
 """Bytes that every SFTP server takes at once."""
+_VERSION = 3
+_ANSWER = bytes([CMD_VERSION]) + _VERSION.to_bytes(4, "big")
+_MOST_NOISE = 2**16
 _KINDS = {errno.ENOENT: "missing", errno.EACCES: "denied"}
 """What SFTP tells; anything else is `failed`."""
+
+
+class _Client(paramiko.SFTPClient):
+    """Passes over what profile files print before the server of SFTP begins, where a shell starts it."""
+
+    def _send_version(self) -> int:
+        channel = self.get_channel()
+        if channel is None:
+            raise EOFError
+        channel.sendall(len(_ANSWER).to_bytes(4, "big") + bytes([CMD_INIT]) + _ANSWER[1:])
+        seen = bytearray()
+        while not seen.endswith(_ANSWER) or len(seen) < len(_ANSWER) + 4:
+            seen += _exactly(channel, 1)
+            if len(seen) > _MOST_NOISE:
+                raise SFTPError("no answer of an SFTP server")
+        length = int.from_bytes(seen[-len(_ANSWER) - 4 : -len(_ANSWER)], "big")
+        _exactly(channel, length - len(_ANSWER))  # its extensions
+        return _VERSION
+
+
+def _exactly(channel: paramiko.Channel, number: int) -> bytes:
+    content = b""
+    while len(content) < number:
+        piece = channel.recv(number - len(content))
+        if not piece:
+            raise EOFError
+        content += piece
+    return content
 
 
 class Files:
@@ -37,7 +68,7 @@ class Files:
         try:
             with bounded(channel.get_transport()):
                 channel.invoke_subsystem("sftp")
-                self.client = paramiko.SFTPClient(channel)
+                self.client = _Client(channel)
         except (paramiko.SSHException, SFTPError, EOFError, OSError):
             if channel.get_transport().is_active():
                 raise SiteFailed(f"The site {pool.site} offers no file transfer (SFTP).") from None
@@ -61,21 +92,30 @@ class Files:
             raise RemoteFileError("failed", path, f"{path}: it is no file")
         return found.st_size or 0
 
-    def put(self, source: Path, target: str) -> None:
-        """Copies a file there, from where an earlier attempt got to."""
+    def put(self, source: Path, target: str, most: int) -> bool:
+        """Copies a file there, from where an earlier attempt got to.
+
+        Args:
+            most: bytes that are copied now.
+
+        Returns:
+            whether it is complete.
+        """
         size = source.stat().st_size
         there = self.size(target)
         with source.open("rb") as content, self.told(target):
             start = 0 if there is None or there > size else there
+            end = min(start + most, size)
             with self.client.open(target, "r+b" if start else "wb", 0) as file:
                 file.set_pipelined(True)
                 file.seek(start)
                 content.seek(start)
-                while piece := content.read(_PIECE):
+                while piece := content.read(min(_PIECE, end - content.tell())):
                     file.write(piece)
             # Failures of the last pieces aren't told when they are sent ahead of the answers.
-            if self.client.stat(target).st_size != size:
+            if self.client.stat(target).st_size != end:
                 raise RemoteFileError("failed", target, f"{target}: it wasn't written wholly")
+        return end == size
 
     def write(self, target: str, content: bytes) -> None:
         """Writes a small file, in place of one that is there."""
@@ -123,7 +163,7 @@ class RemoteFile(io.RawIOBase):
     def __init__(self, size: int, read: Callable[[int], Generator[bytes]]) -> None:
         self._size = size
         self._read = read
-        self._position = 0
+        self._position = self._begun = 0
         self._pieces: Generator[bytes] | None = None
         self._rest = memoryview(b"")
 
@@ -148,9 +188,12 @@ class RemoteFile(io.RawIOBase):
             return 0
         while not self._rest:
             if self._pieces is None:
-                self._pieces = self._read(self._position)
+                self._pieces, self._begun = self._read(self._position), self._position
             if (piece := next(self._pieces, None)) is None:
-                return 0
+                self._pieces = None
+                if self._position == self._begun:  # it has become shorter
+                    return 0
+                continue  # it made way for others
             self._rest = memoryview(piece)
         taken = self._rest[: min(len(buffer), self._size - self._position)]
         buffer[: len(taken)] = taken

@@ -205,8 +205,10 @@ def _not_greeted(site: str, where: str, error: Exception) -> tuple[str, str]:
 
 
 def _authenticate(transport: paramiko.Transport, site: str, user: str, credential: Callable[[], Credential]) -> None:
+    opened = credential()
+    certified = opened.certificate is not None
     try:
-        further = transport.auth_publickey(user, _private_key(credential()))
+        further = transport.auth_publickey(user, _private_key(opened))
     except BadAuthenticationType as error:
         raise NotSignedIn(
             "sign_in",
@@ -215,12 +217,13 @@ def _authenticate(transport: paramiko.Transport, site: str, user: str, credentia
             lasting=True,
         ) from None
     except paramiko.AuthenticationException as error:
-        raise _not_authenticated(transport, site, user, error) from None
+        raise _not_authenticated(transport, site, user, error, certified=certified) from None
     except (paramiko.SSHException, EOFError, OSError):
         raise NotSignedIn(
             "sign_in", f"The connection to the site {site} broke while signing in as {user}.", "Try again in a minute."
         ) from None
     finally:
+        del opened
         if transport.auth_handler is not None:
             transport.auth_handler.private_key = None  # which would live as long as the connection
     if further or not transport.is_authenticated():
@@ -234,7 +237,7 @@ def _authenticate(transport: paramiko.Transport, site: str, user: str, credentia
 
 
 def _not_authenticated(
-    transport: paramiko.Transport, site: str, user: str, error: paramiko.AuthenticationException
+    transport: paramiko.Transport, site: str, user: str, error: paramiko.AuthenticationException, *, certified: bool
 ) -> NotSignedIn:
     says = _banner(transport)
     if not transport.is_active():
@@ -249,6 +252,14 @@ def _not_authenticated(
             "sign_in",
             f"The site {site} didn't say within {_AUTHENTICATING:g} seconds whether the account {user} may sign in.",
             "It may be overloaded.",
+        )
+    if certified:
+        return NotSignedIn(
+            "sign_in",
+            f"The site {site} refuses the certificate for the account {user}{says}.",
+            "Ask the site's operators whether its SSH server trusts the authority (`TrustedUserCAKeys`), whether there "
+            "is such an account, and whether its clock is right: certificates are valid for minutes.",
+            lasting=True,
         )
     return NotSignedIn(
         "sign_in",

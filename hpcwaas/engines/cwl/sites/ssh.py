@@ -32,7 +32,9 @@ _LINGERING = 2.0
 """Seconds that output may come after a command's end: what it left behind may hold its outputs open for ever."""
 _STDERR_KEPT = 2000
 _MOST_NOISE = 2**20
-_IDLE, _LOOK = 120.0, 30.0
+_SHARE = 64 * 2**20
+"""Bytes of a file after which others may have the session."""
+_IDLE, _LOOK = 60.0, 15.0
 """Seconds after which an unused connection is closed, and between looks for them."""
 
 
@@ -156,7 +158,7 @@ class SSHConnection:
 
     def stream(self, command: str, stdin: bytes = b"") -> Generator[bytes]:
         self.close()
-        with self._pool.session(self._purpose) as channel:
+        with self._pool.session(self._purpose, spare=1) as channel:
             run = _Run(self._pool, channel, command, stdin)
             for piece in run.output(None):
                 del run.stderr[:-_STDERR_KEPT]
@@ -168,8 +170,12 @@ class SSHConnection:
                 )
 
     def put(self, source: Path, target: str) -> None:
-        with self._explained(target):
-            self._sftp().put(source, target)
+        done = False
+        while not done:
+            with self._explained(target):
+                done = self._sftp().put(source, target, _SHARE)
+            if not done and self._pool.wanted:
+                self.close()  # others come first, and then it is gone on with
 
     def write(self, target: str, content: bytes) -> None:
         with self._explained(target):
@@ -180,14 +186,16 @@ class SSHConnection:
 
     def open(self, path: str) -> BinaryIO:
         size = self._sftp().readable(path)
+        self.close()  # else it might wait for itself
         # Read by a command: SFTP gives pieces on request, and is slower. The file may be used longer than this.
         reader = SSHConnection(self._pool, self._purpose)
         return io.BufferedReader(RemoteFile(size, lambda start: reader.content(path, start)), _PIECE)
 
     def content(self, path: str, start: int) -> Generator[bytes]:
-        """A file from an offset on. What profile files write before it is left out."""
+        """A file from an offset on, to its end or until others want the session. What profile files write before it is
+        left out. One session is left to others if there is more than one: who reads may be slow."""
         mark = secrets.token_hex(16)
-        begun, before = f"\n{mark}\n".encode(), b""
+        begun, before, given = f"\n{mark}\n".encode(), b"", 0
         with contextlib.closing(self.stream(_from(start, mark), path.encode())) as pieces:
             for piece in pieces:
                 before += piece
@@ -195,8 +203,12 @@ class SSHConnection:
                     yield before[at + len(begun) :]
                     break
                 if len(before) > _MOST_NOISE:
-                    break
-            yield from pieces
+                    return
+            for piece in pieces:
+                yield piece
+                given += len(piece)
+                if given > _SHARE and self._pool.wanted:
+                    return
 
     def close(self) -> None:
         """Ends the session for files, if there is one."""
