@@ -19,6 +19,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.site_settings import SiteSettings
 from tests.engines.cwl_bench import ALL, DETAILS
 from tests.simulators.logins import HOST_KEY, Logins
+from tests.waiting import until
 
 PLACEMENT = Placement("mare", "u1234", "key")
 
@@ -61,6 +62,7 @@ class SiteBench:
         self.document.write_text("class: CommandLineTool\n")
         (self.document.parent.parent / "description.json").write_text("{}")
         self.site = dict(site or {})
+        self.settings: dict[str, Any] = {"catalogue": self.document.parent, "local": False}
         self.engine = self.make()
 
     def make(self, *, with_site: bool = True) -> CWLEngine:
@@ -73,8 +75,9 @@ class SiteBench:
             "runner": {"command": [str(self.runner)]},
         } | self.site
         sites = {"mare": SiteSettings.model_validate(given)} if with_site else {}
-        settings = CWLSettings(catalogue=self.document.parent, local=False)
-        return CWLEngine(settings, self.directory / "data", sites=sites, connections=self.logins)
+        return CWLEngine(
+            CWLSettings.model_validate(self.settings), self.directory / "data", sites=sites, connections=self.logins
+        )
 
     def again(self, **more: bool) -> None:
         """Closes the engine and makes another one, as a restart of the service does."""
@@ -109,6 +112,11 @@ class SiteBench:
             assert time.monotonic() < deadline, state
             time.sleep(0.05)
         return state
+
+    @staticmethod
+    def wait(condition: Callable[[], bool]) -> None:
+        """Waits until something is so."""
+        until(condition, 60)
 
     def end(self, reference: str, within: float = 60) -> ExecutionState:
         return self.until(reference, lambda state: state.status.over, within)

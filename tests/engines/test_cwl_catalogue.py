@@ -253,7 +253,7 @@ def test_what_steps_need_is_known_before_they_run(directory: Path, make: Callabl
     catalogue = make()
     needs = {step.name: step for step in catalogue.snapshot(catalogue.details("a")).needs}
     assert needs["one"] == StepNeeds("one", 2, 1024, 1200, (), ("inner", "small"))
-    assert needs["two"] == StepNeeds("two", 8, None, None, ("ResourceRequirement",), ("parallel",))
+    assert needs["two"] == StepNeeds("two", 8, None, None, ("ResourceRequirement",), ("parallel",), mpi=True)
     # How often a scatter runs is known only when it does.
     assert needs["each"] == StepNeeds("each", 2, 1024, None, (), ("small",), scatter=True)
 
@@ -266,3 +266,10 @@ def test_a_site_that_there_is_not_is_told_to_operators(directory: Path, tmp_path
     assert list(catalogue.check().problems) == [
         "a: its metadata name the site mre, which isn't in the settings; did they mean mare?"
     ]
+
+
+def test_processes_of_mpi_are_a_hint(directory: Path, make: Callable[[], Catalogue]) -> None:
+    head = tool().replace("class: Comm", '$namespaces: {cwltool: "http://commonwl.org/cwltool#"}\nclass: Comm')
+    (directory / "a.cwl").write_text(head + "requirements: {cwltool:MPIRequirement: {processes: 2}}\n")
+    [problem] = make().check().problems
+    assert "MPIRequirement' is not a class of CWL's standard; write it under `hints`" in problem

@@ -22,6 +22,8 @@ def problems(settings: CWLSettings, local: bool) -> Iterator[tuple[str, str]]:
         yield "catalogue", f"{catalogue} is no directory"
     elif not os.access(catalogue, os.R_OK | os.X_OK):
         yield "catalogue", f"{catalogue} isn't readable"
+    if not settings.local:
+        return
     if problem := _runner(settings.runner):
         yield "runner.command", problem
     yield from _limits(settings.limits)

@@ -106,7 +106,6 @@ class Looking:
         self._prologue = prologue
         self._finish = finish
         self._seen: dict[str, _Seen] = {}
-        self._boot: str | None = None
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
         self.news: int | None = None
@@ -165,9 +164,6 @@ class Looking:
         """
         with self._lock:
             self.news = answer.get("news")
-            boot = answer.get("boot_id")
-            restarted = self._boot is not None and boot is not None and boot != self._boot
-            self._boot = boot or self._boot
             off = clocks.off(answer.get("clock"))
             if asked["commands"]:
                 self._jobs = {job.id: clocks.shifted_job(job, off) for job in self._scheduler.read(answer["commands"])}
@@ -176,7 +172,7 @@ class Looking:
             for execution_id, told in (answer.get("executions") or {}).items():
                 if told.get("log") and asked["executions"][execution_id]["log"] == self._log_size(execution_id):
                     self._append(execution_id, base64.b64decode(told["log"]))
-                self._take_one(execution_id, told, jobs, off, connection, directory(execution_id), restarted=restarted)
+                self._take_one(execution_id, told, jobs, off, connection, directory(execution_id))
 
     def forget(self, execution_id: str) -> None:
         """Lets go of an execution, for instance before its next attempt."""
@@ -192,8 +188,6 @@ class Looking:
         off: timedelta,
         connection: Connection,
         directory: str,
-        *,
-        restarted: bool,
     ) -> None:
         seen = self._seen.get(execution_id)
         before = self._mirror.state(execution_id) if self._mirror.has(execution_id, spool.STATE) else None
@@ -220,7 +214,7 @@ class Looking:
             else:
                 self._end(execution_id, state, seen.outputs, connection, directory)
             return
-        if not self._alive(execution_id, told, seen, jobs, restarted=restarted):
+        if not self._alive(execution_id, told, seen, jobs):
             return
         seen.doubts = 0
         if state != before:
@@ -271,9 +265,7 @@ class Looking:
             said = f"{self._scheduler.problem} {f'Known last: {said}.' if said else ''}".strip()
         return replace(state, reason=said)
 
-    def _alive(
-        self, execution_id: str, told: Mapping[str, Any], seen: _Seen, jobs: Mapping[str, Job], *, restarted: bool
-    ) -> bool:
+    def _alive(self, execution_id: str, told: Mapping[str, Any], seen: _Seen, jobs: Mapping[str, Job]) -> bool:
         """Whether something on the site moves an execution on. When not, and that is sure, it has to be ended."""
         alive = told.get("alive", True)
         leader = jobs.get(seen.leader) if seen.leader else None
@@ -284,8 +276,6 @@ class Looking:
             return True
         if leader is not None and alive is None:
             reason = f"The job in which the execution ran on {self._site} is over: {words.job_words(leader)}."
-        elif restarted:
-            reason = f"The login node of {self._site} was restarted, and with it ended what ran the execution there."
         else:
             reason = (
                 f"The execution was interrupted on {self._site}: the process that ran it there was killed, or the "

@@ -51,7 +51,7 @@ def request(
         "remarks": list(intent.remarks),
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
         "command": list(settings.runner.command),
-        "arguments": [*_bounds(settings), *settings.runner.arguments],
+        "arguments": [*_arguments(settings, intent), *settings.runner.arguments],
         "kind": kind_of(settings.runner.command),
         "scheduler": settings.scheduler,
         "leader": settings.leader,
@@ -72,12 +72,14 @@ def request(
     }
 
 
-def _bounds(settings: SiteSettings) -> list[str]:
-    """Arguments that make a runner refuse what a step asks for beyond the limits, and only tells when it runs."""
-    if kind_of(settings.runner.command) != "toil":
-        return []
-    limits = settings.slurm
-    words = [f"--maxCores={limits.max_cores}"] if limits.max_cores else []
+def _arguments(settings: SiteSettings, intent: Intent) -> list[str]:
+    """Arguments that let a runner take what steps declare, and refuse what one of them asks for beyond the limits when
+    it runs."""
+    kind, limits = kind_of(settings.runner.command), settings.slurm
+    words = ["--enable-ext"] if kind != "other" and any(step.mpi for step in intent.needs) else []
+    if kind != "toil":
+        return words
+    words += [f"--maxCores={limits.max_cores}"] if limits.max_cores else []
     return [*words, f"--maxMemory={limits.max_memory}Mi"] if limits.max_memory else words
 
 

@@ -37,7 +37,7 @@ from hpcwaas.engines.cwl.workflows.declare import (
     steps,
     text,
 )
-from hpcwaas.engines.cwl.workflows.needs import step_needs
+from hpcwaas.engines.cwl.workflows.needs import MPI, step_needs
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
 
 DOCUMENT_LIMIT = 16 * 2**20
@@ -213,6 +213,8 @@ def problem(error: Exception, main: str, files: _Files) -> str:
         more = len(leaves) - 1
         if match := _WRONG_CLASS.fullmatch(reason):  # said of every class that would be right
             reason, more = f"{match['given']} is not a class of CWL", 0
+            if MPI in reason:
+                reason += "'s standard; write it under `hints`, where runners that don't know it pass over it"
     else:
         reason, where, line, more = _reason(error), None, None, 0
     if where is None and (match := _POSITION.search(reason)):

@@ -9,7 +9,9 @@ from typing import Any
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.declare import short
 
-_MPI = "http://commonwl.org/cwltool#MPIRequirement"
+MPI = "http://commonwl.org/cwltool#MPIRequirement"
+"""How many processes of a tool are started by MPI: an extension of cwltool's."""
+
 _DEPTH = 20
 
 
@@ -30,11 +32,13 @@ def _needs(name: str, process: Any, *, scattered: bool) -> JSON:
     unknown: set[str] = set()
     times: list[int | None] = []
     processes: list[str] = []
+    mpi = False
     for inner, repeated in _inside(process, repeated=scattered):
         processes.append(short(inner.tool["id"]))
         if inner.tool["class"] == "Workflow":
             continue
         declared = _declared(inner)
+        mpi |= inner.get_requirement(MPI)[0] is not None
         for key, value in declared.items():
             if isinstance(value, str):
                 unknown.add(value)
@@ -46,7 +50,7 @@ def _needs(name: str, process: Any, *, scattered: bool) -> JSON:
             times.append(time if isinstance(time, int) and not repeated else None)
     time = sum(each for each in times if each is not None) if times and None not in times else None
     told = {"name": name, **most, "time": time, "unknown": sorted(unknown)}
-    return told | {"processes": sorted({*processes}), "scatter": scattered}
+    return told | {"processes": sorted({*processes}), "scatter": scattered, "mpi": mpi}
 
 
 def _inside(process: Any, *, repeated: bool, depth: int = 0) -> Iterator[tuple[Any, bool]]:
@@ -62,7 +66,7 @@ def _declared(tool: Any) -> dict[str, int | str | None]:
     """What one tool declares; the words of CWL for what is an expression."""
     resources = tool.get_requirement("ResourceRequirement")[0] or {}
     limit = (tool.get_requirement("ToolTimeLimit")[0] or {}).get("timelimit")
-    mpi = (tool.get_requirement(_MPI)[0] or {}).get("processes")
+    mpi = (tool.get_requirement(MPI)[0] or {}).get("processes")
     cores = _number(resources.get("coresMin", resources.get("coresMax")), "ResourceRequirement")
     processes = _number(mpi, "MPIRequirement")
     if isinstance(processes, int):

@@ -48,6 +48,7 @@ class StepNeeds:
         unknown: what can't be told before it runs, in the words of CWL.
         processes: short names of the process that it runs, and of all inside it.
         scatter: whether it runs it for each of several values.
+        mpi: whether a tool of it is started by MPI, an extension of cwltool's that runners have to be told of.
     """
 
     name: str
@@ -57,6 +58,7 @@ class StepNeeds:
     unknown: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
     scatter: bool = False
+    mpi: bool = False
 
 
 def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
@@ -69,6 +71,7 @@ def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
         tuple(declared["unknown"]),
         tuple(declared["processes"]),
         declared["scatter"],
+        declared["mpi"],
     )
 
 
