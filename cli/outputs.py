@@ -57,4 +57,5 @@ def _type(value: Any) -> str:
         kinds = {_type(item) for item in value}
         return f"{kinds.pop()}[]" if len(kinds) == 1 else "array"
     names = {bool: "boolean", int: "int", float: "double", str: "string", list: "array", dict: "record"}
-    return names.get(type(value), "null")
+    # A number keeps its digits as a class of its own below float; bool is one below int.
+    return next((name for kind, name in names.items() if isinstance(value, kind)), "null")

@@ -55,6 +55,13 @@ def execution(service: Any, tar: Any) -> str:
     return identity
 
 
+def test_types_of_plain_values(alice: Any, service: Any) -> None:
+    outputs = {"mean": 0.001091, "right": True, "names": ["a"], "parts": [0.5, 1.5], "nothing": None}
+    execution = service.add(("SUCCEEDED", []), outputs=outputs)
+    lines = alice("executions", "outputs", execution).out.splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["double", "boolean", "string[]", "double[]", "null"]
+
+
 def tree(top: Path) -> dict[str, bytes]:
     return {str(each.relative_to(top)): each.read_bytes() for each in sorted(top.rglob("*")) if each.is_file()}
 
