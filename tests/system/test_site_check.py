@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pytest
 
 from hpcwaas.core.key_types import KeyPair, generate
 from hpcwaas.core.ports.sites import Credential, Credentials
-from hpcwaas.core.site_models import Placement, Point, PointStatus
+from hpcwaas.core.site_models import Job, Placement, Point, PointStatus
 from hpcwaas.engines.cwl.sites import points as points_module
+from hpcwaas.engines.cwl.sites.agency import first_contact
 from hpcwaas.engines.cwl.sites.point import TITLES
+from hpcwaas.engines.cwl.sites.slurm import Slurm
 from hpcwaas.engines.cwl.sites.ssh import SSHConnections
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import Unavailable
@@ -221,6 +223,30 @@ def test_certificates_of_the_vault_open_the_account_and_name_the_purpose(site: S
         vault.close()
     assert {point.status for point in found.values()} == {OK}, found
     assert f"ID hpcwaas check as {site.alice.name}" in site.log("sshd")
+
+
+def test_jobs_are_told_with_their_times_whatever_the_zone_of_the_site(site: Site) -> None:
+    settings = SiteSettings.model_validate(site.settings())
+    connections = SSHConnections({"mare": settings}, Vault())
+    (site.alice.home / ".bashrc").write_text("export TZ=Asia/Tokyo\n")
+    begun = datetime.now(UTC).replace(microsecond=0)
+    with connections.of(Placement("mare", site.alice.name, "key"), "a test") as connection:
+        job = connection.run("sbatch --parsable --wait --wrap 'sleep 1; exit 3'").stdout.decode().strip()
+        slurm = Slurm(site.alice.name)
+        found: list[Job] = []
+        while not found or found[0].reason != "exit status 3":
+            body = {"work_dir": settings.work_dir, "variables": [], "commands": slurm.commands([job])}
+            answer, _ = first_contact(connection, settings.python, body)
+            assert answer is not None
+            found = [*slurm.read(answer["commands"])]
+    connections.close()
+    (site.alice.home / ".bashrc").unlink()
+    (end,) = found
+    assert (end.state, end.name) == ("FAILED", "wrap")
+    assert end.submitted_at is not None
+    assert end.started_at is not None
+    assert end.ended_at is not None
+    assert begun <= end.submitted_at <= end.started_at < end.ended_at <= datetime.now(UTC)
 
 
 def test_a_scheduler_that_is_down_is_told(site: Site) -> None:

@@ -40,7 +40,13 @@ def prologued(argv: List[str], stage: str, prologue: str) -> List[str]:
 class Called:
     """How a short command ended: status (None when it didn't in time or couldn't be started), stdout, stderr."""
 
-    def __init__(self, argv: List[str], prologue: Optional[str] = None, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        argv: List[str],
+        prologue: Optional[str] = None,
+        timeout: float = 10.0,
+        variables: Optional[Dict[str, str]] = None,
+    ) -> None:
         self.status: Optional[int] = None
         self.stdout = self.stderr = b""
         try:
@@ -50,6 +56,7 @@ class Called:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                env=dict(os.environ, **(variables or {})),
             )
         except OSError as error:
             self.status = 127
@@ -73,6 +80,10 @@ class Called:
         return f"it ended with status {self.status}"
 
 
+_EPOCHS = {"SLURM_TIME_FORMAT": "%s"}
+"""Has Slurm write times as seconds: in words they are in a zone that it doesn't name."""
+
+
 def commands(order: Dict[str, JSON], prologue: Optional[str], always: bool) -> Dict[str, JSON]:
     """Runs commands side by side, each for ten seconds at most.
 
@@ -84,7 +95,7 @@ def commands(order: Dict[str, JSON], prologue: Optional[str], always: bool) -> D
 
     def run(name: str, argv: List[str]) -> None:
         wanted = prologue if always or not shutil.which(argv[0]) else None
-        called = Called(argv, wanted)
+        called = Called(argv, wanted, variables=_EPOCHS)
         texts = {"stdout": called.stdout.decode(errors="replace"), "stderr": called.stderr.decode(errors="replace")}
         answers[name] = dict(texts, status=called.status)
 
