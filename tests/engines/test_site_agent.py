@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.engines.cwl.inputs.job import dump_order
 from hpcwaas.engines.cwl.sites import agent
 from hpcwaas.engines.cwl.sites.agent import source
 from tests.engines.agents import Site, answer_in, tar_of
@@ -115,6 +116,14 @@ def test_what_is_missing_is_told_and_nothing_made(site: Site) -> None:
     answer = site.do("start", accept={"content": ["5" * 64]}, executions=[order])
     assert answer["wrong"] == ["5" * 64]
     assert answer["executions"][order["id"]] == {"missing": {"content": {"5" * 64: 0}, "workflows": {}}}
+
+
+def test_an_input_object_is_the_same_for_who_reads_yaml(site: Site) -> None:
+    job = {"a": '😀 ünï \u2028 \x85 \ufeff "q"\n', "b": [1.5, None, True]}
+    identifier = site.start(DONE, job=job)
+    site.finished(identifier)
+
+    assert (site.directory(identifier) / "job.json").read_text() == dump_order(job)
 
 
 def test_cancel_ends_processes_that_do_not_want_to_end(site: Site) -> None:

@@ -135,9 +135,25 @@ def test_one_that_lives_is_not_buried(site: Site) -> None:
     assert site.finished(identifier)["status"] == "SUCCEEDED"
 
 
+def test_one_that_lives_unseen_ends_when_it_is_buried(site: Site) -> None:
+    identifier = site.start(WAIT)
+    site.running(identifier, "up")
+    path = site.directory(identifier) / "supervisor.json"
+    found = site.claim(identifier)
+    path.write_text(json.dumps({**found, "node": "login2"}))
+    os.utime(path, (1, 1))
+
+    end = {"status": "FAILED", "reason": "Nobody has heard of it."}
+    assert site.do("bury", executions={identifier: end})["executions"][identifier]["buried"] is True
+    until(lambda: gone(found["pid"]))
+
+    assert (site.state(identifier)["status"], site.state(identifier)["reason"]) == tuple(end.values())
+
+
 def test_one_that_was_buried_before_it_began_never_begins(site: Site) -> None:
     order = site.order(DONE)
     make(Execution(str(site.root), order["id"]), order["request"], order["job"])
+    assert site.look(order["id"])["alive"] is False
 
     site.do("cancel", ids=[order["id"]])
 

@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 JSON = Any
 
@@ -16,6 +16,7 @@ class Trouble(Exception):
 
     def __init__(self, kind: str, path: str, detail: str) -> None:
         super().__init__(detail)
+        self.kind = kind
         self.answer = {"error": {"kind": kind, "path": path, "detail": detail}}
 
 
@@ -38,10 +39,10 @@ def trouble(error: OSError) -> Trouble:
     return Trouble(KINDS.get(error.errno or 0, "failed"), path, error.strerror or str(error))
 
 
-def told(action: Callable[[], Dict[str, JSON]]) -> Dict[str, JSON]:
+def told(action: Callable[[], Optional[Dict[str, JSON]]]) -> Dict[str, JSON]:
     """What became of one of several things."""
     try:
-        return action()
+        return action() or {}
     except Trouble as error:
         return error.answer
     except OSError as error:

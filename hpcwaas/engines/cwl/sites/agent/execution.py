@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble
 from hpcwaas.engines.cwl.sites.agent.diagnosis import AWAY
@@ -124,7 +124,7 @@ class Execution:
         login node."""
         claim = self.claimed()
         if claim is None:
-            return None
+            return None if self.leader_job() else False
         if claim["node"] == socket.gethostname():
             return bool(claim["boot_id"] == boot_id() and process_start(claim["pid"]) == claim["start"])
         beat = seen(self.path("supervisor.json"))
@@ -153,8 +153,11 @@ class Execution:
 
     # -- its beginning
 
-    def launch(self) -> bool:
+    def launch(self, launched: List["Launched"]) -> bool:
         """Starts its supervisor, if it has none and never had one. False when there was nothing to do.
+
+        Args:
+            launched: takes it with its process, for `wait`.
 
         Raises:
             Trouble: the scheduler can't be reached.
@@ -176,10 +179,22 @@ class Execution:
                 cwd="/",
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 10
-        while not self.begun() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        launched.append((self, process))
         return True
+
+    def wait(self, process: "subprocess.Popen[bytes]") -> None:
+        """Waits until its supervisor has begun.
+
+        Raises:
+            Trouble: it has ended instead.
+        """
+        deadline = time.monotonic() + 30.0
+        while not self.begun() and time.monotonic() < deadline:
+            if process.poll() is not None and not self.claimed():
+                with open(self.path("supervisor.err"), "rb") as file:
+                    words = file.read().decode(errors="replace").strip().rpartition("\n")[2]
+                raise Trouble("failed", self.directory, words or "what supervises it ended at once")
+            time.sleep(0.01)
 
     def _supervise(self) -> List[str]:
         return [sys.executable, "-E", "-s", os.path.abspath(__file__), "supervise", self.root, self.id]
@@ -246,7 +261,7 @@ class Execution:
         user = pwd.getpwuid(os.getuid()).pw_name
         called = self.call(["squeue", "--noheader", f"--user={user}", f"--format={form}"], 30.0)
         if called.status != 0:
-            raise Trouble("later", "squeue", called.words())
+            raise Trouble("missing" if called.status == 127 else "later", "squeue", called.words())
         lines = [line.strip().split("|") for line in called.stdout.decode(errors="replace").splitlines()]
         return [line[-2] for line in lines if len(line) > 2 and not _ENDED.match(line[-1]) and mine(line)]
 
@@ -270,21 +285,23 @@ class Execution:
         pause = 0.2
         while True:
             left: Optional[List[str]] = None
-            with contextlib.suppress(Trouble):
+            try:
                 left = self.own_jobs()
                 if not left:
                     return []
                 self.call(["scancel", *left], 30.0)
+            except Trouble as error:
+                if error.kind == "missing":
+                    return None
             if time.monotonic() + pause > deadline:
                 return left
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
-    def has_jobs(self) -> bool:
-        """Whether the scheduler may know jobs of it."""
-        return self.request().get("scheduler") == "slurm" and (
-            self.request().get("kind") == "toil" or self.request().get("leader") == "job"
-        )
+    def submits(self) -> bool:
+        """Whether its runner makes jobs of its own: cwltool does not."""
+        request = self.request()
+        return bool(request.get("scheduler") == "slurm" and request.get("kind") != "cwltool")
 
     # -- its end
 
@@ -313,13 +330,18 @@ class Execution:
             raise Trouble("failed", self.directory, "its supervisor lives")
         if not self.claimed():
             self.claim()  # nobody else begins it now
+        touch(self.path("cancel"))  # for one that lives all the same, where it can't be seen
         kill_strays(self.id, self.directory)
-        left = self.end_jobs(30.0) if self.has_jobs() else []
+        left = self.end_jobs(30.0) if self.submits() or self.leader_job() else []
         request = self.request()
         self.close_log(status, reason)
         state = self.state() or fresh_state(request)
         self.end(dict(state, status=status, reason=reason, jobs_left=left), load(self.path("outputs.json")) or {})
         return {"buried": True, "jobs_left": left}
+
+
+Launched = Tuple[Execution, "subprocess.Popen[bytes]"]
+"""An execution whose supervisor was started, and that one's process."""
 
 
 def fresh_state(request: Dict[str, JSON]) -> Dict[str, JSON]:

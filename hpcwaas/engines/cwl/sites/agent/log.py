@@ -39,7 +39,7 @@ class Log:
 
     def __init__(self, path: str, limit: int) -> None:
         self._file = open(path, "ab+", buffering=0)  # noqa: SIM115
-        self._limit = limit
+        self.limit = limit
         self._size = self._cut()
         self.full = False
 
@@ -59,7 +59,7 @@ class Log:
         moment = json.dumps(now())
         for level, content in entries:
             line = f"[{level},{moment},{json.dumps(content, ensure_ascii=False)}]\n".encode(errors="replace")
-            if self.full or self._size + len(line) > self._limit:
+            if self.full or self._size + len(line) > self.limit:
                 self.full = True
                 return
             rest = memoryview(line)
@@ -69,7 +69,7 @@ class Log:
 
     def end(self, level: int, content: str) -> None:
         """Appends a last entry, which always fits."""
-        self._limit += 4 * MAX_LINE
+        self.limit += 4 * MAX_LINE
         self.full = False
         self.write([(level, content)])
         os.fsync(self._file.fileno())

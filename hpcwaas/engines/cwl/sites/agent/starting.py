@@ -12,8 +12,10 @@ from typing import Dict, Iterable, List
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, told
 from hpcwaas.engines.cwl.sites.agent.archives import unpack
-from hpcwaas.engines.cwl.sites.agent.execution import Execution, fresh_state
+from hpcwaas.engines.cwl.sites.agent.execution import Execution, Launched, fresh_state
 from hpcwaas.engines.cwl.sites.agent.files import CHUNK, dump, remove_tree, seen, write
+
+_NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def start(order: Dict[str, JSON]) -> Dict[str, JSON]:
@@ -25,8 +27,19 @@ def start(order: Dict[str, JSON]) -> Dict[str, JSON]:
     for kind in ("content", "workflows"):
         for digest in accept.get(kind) or []:
             (accepted if _accept(root, kind, _digest(digest)) else wrong).append(digest)
-    answers = {each["id"]: told(partial(_start, root, each)) for each in order.get("executions") or []}
-    return {"accepted": accepted, "wrong": wrong, "executions": answers}
+    launched: List[Launched] = []
+    answers = {each["id"]: told(partial(_start, root, each, launched)) for each in order.get("executions") or []}
+    return {"accepted": accepted, "wrong": wrong, "executions": dict(answers, **_begun(launched))}
+
+
+def _begun(launched: List[Launched]) -> Dict[str, JSON]:
+    """Waits until supervisors have begun; tells of those that haven't."""
+    answers = {}
+    for execution, process in launched:
+        answer = told(partial(execution.wait, process))
+        if answer:
+            answers[execution.id] = answer
+    return answers
 
 
 def _digest(text: str) -> str:
@@ -69,7 +82,7 @@ def _accept(root: str, kind: str, digest: str) -> bool:
     return True
 
 
-def _start(root: str, order: Dict[str, JSON]) -> Dict[str, JSON]:
+def _start(root: str, order: Dict[str, JSON], launched: List[Launched]) -> Dict[str, JSON]:
     execution = Execution(root, order["id"])
     if not execution.exists():
         request = order["request"]
@@ -82,7 +95,7 @@ def _start(root: str, order: Dict[str, JSON]) -> Dict[str, JSON]:
         if any(missing.values()):
             return {"missing": missing}
         make(execution, request, order["job"])
-    return {"started": execution.launch()}
+    return {"started": execution.launch(launched)}
 
 
 def _missing(root: str, kind: str, digests: Iterable[str]) -> Dict[str, int]:
@@ -119,8 +132,7 @@ def make(execution: Execution, request: Dict[str, JSON], job: JSON) -> None:
                     os.link(source, target)
                 except OSError:  # not every file system knows links from one directory to another
                     shutil.copy2(source, target)
-        text = job if isinstance(job, str) else json.dumps(job)
-        write(os.path.join(draft, "job.json"), text.encode("utf-8", "surrogatepass"))
+        write(os.path.join(draft, "job.json"), _as_yaml(job).encode(errors="replace"))
         write(os.path.join(draft, "request.json"), dump(request))
         os.rename(draft, execution.directory)
     except OSError:
@@ -131,16 +143,24 @@ def make(execution: Execution, request: Dict[str, JSON], job: JSON) -> None:
             remove_tree(draft)
 
 
+def _as_yaml(job: JSON) -> str:
+    """An input object as JSON that a YAML parser reads the same: runners take it for YAML, where an escaped pair of
+    surrogates is no character, and some plain characters are line breaks or not allowed."""
+    text = job if isinstance(job, str) else json.dumps(job, ensure_ascii=False)
+    return _NOT_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def resume(order: Dict[str, JSON]) -> Dict[str, JSON]:
     """Lets executions that failed go on where they stopped. Each attempt has a number, and begins once."""
     answers = {}
+    launched: List[Launched] = []
     for identifier, attempt in order["executions"].items():
         execution = Execution(order["work_dir"], identifier)
-        answers[identifier] = told(partial(_resume, execution, attempt))
-    return {"executions": answers}
+        answers[identifier] = told(partial(_resume, execution, attempt, launched))
+    return {"executions": dict(answers, **_begun(launched))}
 
 
-def _resume(execution: Execution, attempt: int) -> Dict[str, JSON]:
+def _resume(execution: Execution, attempt: int, launched: List[Launched]) -> Dict[str, JSON]:
     if not execution.exists():
         return {"missing": {}}
     request = execution.request()
@@ -159,4 +179,4 @@ def _resume(execution: Execution, attempt: int) -> Dict[str, JSON]:
         done = {step["name"]: step for step in state.get("steps") or [] if step["status"] == "SUCCEEDED"}
         steps = [done.get(step["name"], step) for step in fresh_state(request)["steps"]]
         execution.write_state(dict(fresh_state(request), steps=steps, process=state.get("process")))
-    return {"started": execution.launch()}
+    return {"started": execution.launch(launched)}

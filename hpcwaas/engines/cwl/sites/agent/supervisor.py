@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import json
+import math
 import os
 import select
 import signal
@@ -31,6 +32,8 @@ PURGED = (
 )
 _MAX_OUTPUT_OBJECT = 16 << 20
 _FOLLOWED = 60.0
+_PATIENCE = 60.0
+"""Seconds after which processes that can't be killed, since a file system hangs, are left behind."""
 
 
 class Stopped(Exception):
@@ -58,6 +61,8 @@ class Supervisor:
         self._status: Optional[int] = None
         self._stop: Optional[Tuple[str, str]] = None
         self._kill_at = 0.0
+        self._given_up_at = math.inf
+        self._missed = 0
         self._told_to_end = False
         self._begin = time.monotonic()
         self._next_look = self._next_beat = 0.0
@@ -123,9 +128,10 @@ class Supervisor:
             self._look()
             if self._status is not None and not self._stop:
                 self._kill_at = 0.0
+                self._given_up_at = min(self._given_up_at, time.monotonic() + _PATIENCE)
             if self._status is not None or self._stop:
                 left = descendants(os.getpid())
-                if not left and not self._pump(readers, 0.0):
+                if (not left and not self._pump(readers, 0.0)) or time.monotonic() > self._given_up_at:
                     break
                 if time.monotonic() >= self._kill_at:
                     send(left, signal.SIGKILL)
@@ -201,7 +207,7 @@ class Supervisor:
             entries += [(level, text[start : start + MAX_LINE]) for start in range(0, len(text) or 1, MAX_LINE)]
         self._log.write(entries)
         if self._log.full:
-            limit = size_text(self._request["log"])
+            limit = size_text(self._log.limit)
             self._halt(
                 "FAILED", f"The execution wrote more than {limit} of log; the limit is the setting cwl.limits.log."
             )
@@ -259,14 +265,14 @@ class Supervisor:
             return
         self._next_look = present + 1.0
         limit = self._request.get("time")
-        if not os.path.exists(self._execution.path("request.json")):
-            self._purged = True
+        self._purged = self._is_purged()
+        if self._purged:
             self._halt("FAILED", PURGED)
         elif os.path.exists(self._execution.path("cancel")):
             self._halt("CANCELLED", CANCELLED, GRACE)
         elif self._told_to_end:
-            where = "the scheduler ended its job" if self._state["leader_job"] else "somebody ended it"
-            self._halt("FAILED", f"The supervisor of the execution was told to end: {where}.", GRACE)
+            by = "the scheduler ends its job" if self._state["leader_job"] else "the machine may be shut down"
+            self._halt("FAILED", f"What supervises the execution on the site was told to end: {by}.", GRACE)
         elif limit is not None and present - self._begin > limit:
             self._halt(
                 "FAILED",
@@ -277,30 +283,48 @@ class Supervisor:
             self._take_messages()
             if present >= self._next_beat:
                 self._next_beat = present + BEAT
-                os.utime(self._execution.path("supervisor.json"))
+                with contextlib.suppress(OSError):
+                    os.utime(self._execution.path("supervisor.json"))
+
+    def _is_purged(self) -> bool:
+        """Whether its files are gone, and not only for a moment, as it may look when a file server fails over."""
+        try:
+            os.stat(self._execution.path("request.json"))
+        except FileNotFoundError:
+            self._missed += 1
+        except OSError:
+            pass
+        else:
+            self._missed = 0
+        return self._missed > 2
 
     def _halt(self, status: str, reason: str, grace: float = 0.0) -> None:
         """Begins to end all processes."""
         if not self._stop:
             self._stop = (status, reason)
             self._kill_at = time.monotonic() + grace
+            self._given_up_at = self._kill_at + _PATIENCE
             send(descendants(os.getpid()), signal.SIGTERM if grace else signal.SIGKILL)
 
     def _finish(self) -> None:
         """Ends what is left, and writes the end."""
         execution = self._execution
-        while True:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             left = descendants(os.getpid())
             if not left:
                 break
             send(left, signal.SIGKILL)
             self._reap()
             time.sleep(0.01)
+        if execution.over():  # somebody who couldn't see this process has ended it
+            return
         if self._purged:
             os.makedirs(execution.directory, exist_ok=True)
             write(execution.path("request.json"), dump(self._request))
         remove_tree(execution.path("reserve"))
-        jobs_left = execution.end_jobs(300.0) if execution.has_jobs() else []
+        failed = bool(self._stop or self._status != 0)
+        jobs_left = execution.end_jobs(300.0) if failed and execution.submits() else []
         pause = 1.0
         while True:  # nobody else knows the reason
             try:
