@@ -128,7 +128,8 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
 def _note_staleness(state: State, execution: dict[str, Any]) -> None:
     since = execution.get("stale_since")
     if since:
-        state.note(f"The engine hasn't answered since {show_time(since)}. You see the last state that it reported.")
+        who = "The engine" if execution.get("site") in (None, "local") else one_line(execution["site"])
+        state.note(f"{who} hasn't answered since {show_time(since)}. You see the last state that it reported.")
 
 
 @command.command("show", aliases=("describe", "info"))
