@@ -10,6 +10,7 @@ import pytest
 
 from hpcwaas.engines.cwl.sites.agent.diagnosis import Diagnosis
 from hpcwaas.engines.cwl.sites.agent.log import interpret
+from hpcwaas.engines.cwl.sites.agent.runner import _seconds
 from hpcwaas.engines.cwl.sites.agent.steps import Steps, finished
 
 DATA = Path(__file__).parents[1] / "data" / "sites"
@@ -161,7 +162,7 @@ FULL = "The disk of the site was full, or the account's quota was used up."
 
 def diagnosis(lines: Sequence[str]) -> Diagnosis:
     """What the lines of a log say."""
-    found = Diagnosis("00:02:00")
+    found = Diagnosis()
     for line in lines:
         found.observe(*interpret(line))
     return found
@@ -179,14 +180,44 @@ def diagnosis(lines: Sequence[str]) -> Diagnosis:
 def test_why_a_run_of_toil_failed(name: str, reason: str) -> None:
     found = diagnosis((DATA / f"toil-{name}.log").read_text().splitlines())
 
-    assert found.reason("check", 1) == reason
+    assert found.reason("check", 1, "00:02:00") == reason
 
 
 def test_a_job_that_is_told_of_its_limit_when_it_begins() -> None:
     told = ["[t] [m] [W] [toil.leader] Job failed with exit value 140: x", "Exit reason: FAILED"]
     found = diagnosis([*told, "Failed job in backing scheduler: 7"])
 
-    assert found.reason("a", 1) == "Step a failed: Slurm job 7 was ended by the time limit of 00:02:00"
+    assert found.timed_out == "7"
+    assert found.reason("a", 1) == "Step a failed: Slurm job 7 was ended by its time limit"
+
+
+def test_a_job_that_is_killed_and_one_that_asks_for_too_much() -> None:
+    told = ["[t] [m] [W] [toil.leader] Job failed with exit value 137: x", "Exit reason: FAILED"]
+    killed = diagnosis([*told, "Failed job in backing scheduler: 20"])
+    asked = "[t] [m] [E] [root] The job 'CWLJob' main.cwl.eat.eat.cwl kind-CWLJob/x v1 is requesting 6291456000 "
+    greedy = diagnosis([f"{asked}bytes of memory, more than the maximum of 209715200 bytes of memory that Slurm has."])
+
+    assert killed.reason(None, 1) == (
+        "Slurm job 20 was killed (signal 9), most likely for using more memory than it had asked for"
+    )
+    assert greedy.job == "main.cwl.eat.eat.cwl"
+    assert greedy.reason("eat", 1) == (
+        "Step eat failed: it asks for 5.859 GiB of memory, and the site allows 200 MiB of memory"
+    )
+
+
+def test_only_a_step_that_scatters_has_numbered_jobs() -> None:
+    steps = Steps([{"name": name, "processes": ["t.cwl"], "scatter": name == "many"} for name in ("one", "many")])
+    steps.toil(["toil.bus.JobIssuedMessage", "main.cwl", "kind-CWLWorkflow/x", "1"])
+
+    assert steps.step_of("main.cwl.0.t.cwl") == "many"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("01:00:00", 3600), ("1-00:00:05", 86405), ("90", 5400), ("2-12:00:00", 216000)]
+)
+def test_times_of_slurm(text: str, seconds: int) -> None:
+    assert _seconds(text) == seconds
 
 
 @pytest.mark.parametrize(

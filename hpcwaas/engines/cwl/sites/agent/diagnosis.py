@@ -3,6 +3,7 @@
 import re
 from typing import Optional, Sequence
 
+from hpcwaas.engines.cwl.sites.agent.files import size_text
 from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN
 
 AWAY = re.compile(r"unable to contact|timed out|connection (refused|reset)|zero bytes|temporar|communication", re.I)
@@ -16,21 +17,29 @@ _STANDARD_ERROR = "Failed command standard error:"
 _REFUSED = re.compile(r"sbatch: error: Batch job submission failed: (.+?)\.?$")
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|\bENOSPC\b|\bEDQUOT\b")
 _JOB_FAILED = re.compile(r"Job failed with exit value (\d+)|Exit reason: (\w+)|Failed job in backing scheduler: (\d+)")
-_SIGNALLED = "140"
-"""How a job ends that is told of its time limit before it listens."""
+_TOO_MUCH = re.compile(
+    r"The job '\w+' (?P<name>\S+) .*is requesting (?P<asked>[\d.]+) (?:bytes of )?(?P<what>\w+)"
+    r".*, more than the maximum of (?P<most>[\d.]+)"
+)
+_SIGNALS = {"140": "TIMELIMIT", "137": "SIGKILL"}
+"""Jobs that are told of their time limit before they listen, and that use too much memory where no cgroup says so."""
 
 
 class Diagnosis:
     """Finds in a log why a run failed: the first tool that did, and the last line that it wrote; or what the scheduler
     did to a job.
 
-    Args:
-        time: limit of a job, as the scheduler writes it.
+    Attributes:
+        last: the last line that says something.
+        refused: that the scheduler took no job.
+        job: what Toil calls a job that asked for too much.
+        timed_out: id of the scheduler's job that reached its time limit.
     """
 
-    def __init__(self, time: Optional[str] = None) -> None:
+    def __init__(self) -> None:
         self._ends = {
-            "TIMELIMIT": f"was ended by {f'the time limit of {time}' if time else 'its time limit'}",
+            "TIMELIMIT": "was ended by its time limit",
+            "SIGKILL": "was killed (signal 9), most likely for using more memory than it had asked for",
             "MEMLIMIT": "used more memory than it had asked for (OUT_OF_MEMORY)",
             "KILLED": "was cancelled or killed",
             "LOST": "was lost with its node",
@@ -44,6 +53,8 @@ class Diagnosis:
         self._error = ""
         self.last = ""
         self.refused = ""
+        self.job: Optional[str] = None
+        self.timed_out: Optional[str] = None
 
     def observe(self, level: int, text: str, message: bool) -> None:
         """Takes a line of the log."""
@@ -53,6 +64,11 @@ class Diagnosis:
         match = _JOB_FAILED.search(text)
         if match:
             self._take_end(match.groups())
+        match = _TOO_MUCH.search(text)
+        if match and not self._failure:
+            asked, most = (_amount(match.group(name), match.group("what")) for name in ("asked", "most"))
+            self.job, self._tail, self._closed = match.group("name"), "", True
+            self._failure = f"it asks for {asked}, and the site allows {most}"
         match = _REFUSED.search(text)
         if match:
             self.refused = f"Slurm refused a job of the execution: {match.group(1)}."
@@ -80,26 +96,36 @@ class Diagnosis:
         """Takes what Toil says of a job's end, in three lines."""
         self._ended = [new or old for new, old in zip(found, self._ended if not found[0] else ("", "", ""))]
         status, word, job = self._ended
-        words = self._ends.get("TIMELIMIT" if status == _SIGNALLED else word)
+        end = _SIGNALS.get(status, word)
+        words = self._ends.get(end)
         if job and words and not self._failure:
+            self.timed_out = job if end == "TIMELIMIT" else None
             self._failure, self._tail, self._closed = f"Slurm job {job} {words}", "", True
 
-    def reason(self, step: Optional[str], status: int) -> str:
+    def reason(self, step: Optional[str], status: int, limit: Optional[str] = None) -> str:
         """Why the run failed.
 
         Args:
             step: that failed first, if one did.
             status: exit status of the runner; negative when a signal ended it.
+            limit: of the job that `timed_out`.
         """
         if self.refused:
             return self.refused
         words = self._words(step, status)
+        if limit:
+            words = words.replace("its time limit", f"the time limit of {limit}")
         return f"The disk of the site was full, or the account's quota was used up. {words}" if self._full else words
 
     def _words(self, step: Optional[str], status: int) -> str:
         cause = self._failure + (f": {self._tail}" if self._failure and self._tail else "")
         if cause:
-            return (f"Step {step} failed: {cause}" if step else f"The tool failed: {cause}")[:1000]
+            whole = cause if cause.startswith("Slurm job") else f"The tool failed: {cause}"
+            return (f"Step {step} failed: {cause}" if step else whole)[:1000]
         end = f"exited with status {status}" if status >= 0 else f"was ended by signal {-status}"
         cause = self._error or self.last
         return f"The runner {end}" + (f": {cause[:1000]}" if cause else ".")
+
+
+def _amount(number: str, what: str) -> str:
+    return f"{float(number):g} {what}" if what == "cores" else f"{size_text(int(float(number)))} of {what}"

@@ -265,6 +265,11 @@ class Execution:
         lines = [line.strip().split("|") for line in called.stdout.decode(errors="replace").splitlines()]
         return [line[-2] for line in lines if len(line) > 2 and not _ENDED.match(line[-1]) and mine(line)]
 
+    def time_limit(self, job: str) -> Optional[str]:
+        """The time limit of a job, as the scheduler writes it, if it still knows."""
+        match = re.search(rb"TimeLimit=([\d:-]+)", self.call(["scontrol", "show", "job", job]).stdout)
+        return match.group(1).decode() if match else None
+
     def own_jobs(self) -> List[str]:
         """Ids of its jobs that go on or wait, but for the one that this process runs in."""
         comment = f"hpcwaas:{self.id}"

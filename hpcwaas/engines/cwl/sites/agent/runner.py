@@ -3,8 +3,8 @@
 What is known of Toil (9.6.0, with Slurm 22.05):
 
 - With `--batchSystem slurm` each job is submitted as `toil_job_N_NAME`; what `--slurmArgs` says goes along, so the
-  comment that tells whose job it is. Without a partition Toil looks for one that allows its time limit (ten hours where
-  `--slurmTime` isn't given, which takes what Slurm takes: a bare number is minutes), and gives up if there is none.
+  comment that tells whose job it is. Without a partition Toil looks for one that allows its time limit, and gives up if
+  there is none. That is the tool's ToolTimeLimit, else `--defaultWalltime` (10 hours); `--slurmTime` beats them both.
 - `--writeMessages` names a file to which the leader writes a line for each event, fields separated by tabs:
   `JobIssuedMessage NAME KIND/ID N`, `ExternalBatchIdMessage N SLURM-ID SlurmBatchSystem`, `JobCompletedMessage NAME
   KIND/ID EXIT`, `JobFailedMessage NAME KIND/ID`. NAME is WORKFLOW.STEP.TOOL; of a scatter it is WORKFLOW.NUMBER.TOOL,
@@ -64,7 +64,7 @@ def _toil(execution: Execution, request: Dict[str, JSON], arguments: List[str]) 
         words += [each.partition("=")[2] for each in given]
         line += ["--batchSystem=slurm", "--disableChaining=True"]
         line += [f"--slurmPartition={slurm['partition']}"] if slurm.get("partition") else []
-        line += [f"--slurmTime={slurm['time']}"] if slurm.get("time") else []
+        line += [f"--defaultWalltime={_seconds(slurm['time'])}"] if slurm.get("time") else []
         line += [*arguments, "--slurmArgs=" + " ".join(words)]
     else:
         line += ["--batchSystem=single_machine", *arguments]
@@ -73,6 +73,14 @@ def _toil(execution: Execution, request: Dict[str, JSON], arguments: List[str]) 
         remove_tree(path("jobstore"))
     line += [f"--jobStore=file:{path('jobstore')}", f"--writeMessages={path('messages')}"]
     return line + (["--restart"] if restart else [])
+
+
+def _seconds(time: str) -> int:
+    """Seconds of a time as Slurm writes it: `D-HH:MM:SS`, `HH:MM:SS`, or minutes."""
+    days, _, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    hours, minutes, seconds = parts if len(parts) == 3 else [0, parts[0], 0]
+    return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
 def environment(execution: Execution, request: Dict[str, JSON]) -> Dict[str, str]:

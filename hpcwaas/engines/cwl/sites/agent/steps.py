@@ -18,6 +18,7 @@ class Steps:
     Args:
         declared: `name` and `label` of each step; `processes`, where it is known: the short names, such as `tool.cwl`,
             of the process that the step runs and of all inside it.
+            `scatter`, where it is known: whether the step runs once for each of several values.
         before: how the steps stood when an earlier attempt ended.
         process: what Toil called the whole workflow then.
     """
@@ -27,10 +28,13 @@ class Steps:
     ) -> None:
         self._steps: Dict[str, Dict[str, JSON]] = {}
         self._processes: Dict[str, Set[str]] = {}
+        self._scattered: Set[str] = set()
         for each in declared:
             step = {"name": each["name"], "status": "PENDING", "label": each.get("label")}
             self._steps[each["name"]] = dict(step, started_at=None, ended_at=None)
             self._processes[each["name"]] = set(each.get("processes") or ())
+            if each.get("scatter", True):
+                self._scattered.add(each["name"])
         self._steps.update((step["name"], step) for step in before)
         self.process = process
         self._going: Dict[str, Dict[str, int]] = {}
@@ -47,6 +51,10 @@ class Steps:
         """The step that failed first."""
         failed = {step["ended_at"]: name for name, step in self._steps.items() if step["status"] == "FAILED"}
         return failed[min(failed)] if failed else None
+
+    def fail(self, name: str) -> None:
+        """Notes that a step failed."""
+        self._end(name, "FAILED")
 
     def cwltool(self, text: str) -> bool:
         """Takes a message of cwltool. True when a step changed."""
@@ -72,7 +80,7 @@ class Steps:
         if topic == "ExternalBatchIdMessage":
             name = self._issued.get(values[0])
             if name is not None and "slurm" in values[2].lower():
-                self.jobs.append({"id": values[1], "step": self._step_of(name), "name": name})
+                self.jobs.append({"id": values[1], "step": self.step_of(name), "name": name})
             return name is not None
         if topic not in ("JobIssuedMessage", "JobCompletedMessage", "JobFailedMessage"):
             return False
@@ -81,7 +89,7 @@ class Steps:
             return False
         if topic == "JobIssuedMessage":
             return self._issue(name, kind, values[2])
-        step = self._step_of(name)
+        step = self.step_of(name)
         if step is None:
             return False
         if topic == "JobFailedMessage":  # which comes of all before it, too
@@ -103,7 +111,7 @@ class Steps:
         self._issued[number] = name
         if kind == "CWLWorkflow" and self.process is None:
             self.process = name
-        step = self._step_of(name)
+        step = self.step_of(name)
         if step is None or kind == "ResolveIndirect":
             return False
         going = self._going.setdefault(step, {})
@@ -113,7 +121,7 @@ class Steps:
             self._working.add(step)
         return self._start(step, again=True)
 
-    def _step_of(self, name: str) -> Optional[str]:
+    def step_of(self, name: str) -> Optional[str]:
         """The step that a job of Toil belongs to, by its name; None when that can't be told for sure."""
         if name == self.process:
             return None
@@ -125,7 +133,7 @@ class Steps:
             if named:
                 return max(named, key=len)
             match = _PARTS.fullmatch(rest)
-            found = [step for step, inside in self._processes.items() if match and match.group("process") in inside]
+            found = [step for step in self._scattered if match and match.group("process") in self._processes[step]]
         else:
             found = [
                 step

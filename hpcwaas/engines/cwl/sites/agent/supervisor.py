@@ -56,7 +56,7 @@ class Supervisor:
         self._state["leader_job"] = execution.leader_job()
         self._output = bytearray()
         self._line = b""
-        self._diagnosis = Diagnosis((self._request.get("slurm") or {}).get("time"))
+        self._diagnosis = Diagnosis()
         self._pid = 0
         self._status: Optional[int] = None
         self._stop: Optional[Tuple[str, str]] = None
@@ -370,7 +370,13 @@ class Supervisor:
                 return "FAILED", f"The site's prologue failed with status {self._status}{why}"
             return "FAILED", f"The runner {program} was not found on the site" + self._execution.after_prologue()
         if self._status is None or self._status:
-            return "FAILED", self._diagnosis.reason(self._steps.failed(), self._status or 0)
+            found = self._diagnosis
+            step = self._steps.step_of(found.job) if found.job else None
+            if step:  # of which no job was ever begun
+                self._steps.fail(step)
+            step = step or self._steps.failed()
+            limit = self._execution.time_limit(found.timed_out) if found.timed_out else None
+            return "FAILED", found.reason(step, self._status or 0, limit)
         if self._output_object() is None:
             return "FAILED", "The runner succeeded, but what it wrote to standard output is not a CWL output object."
         return "SUCCEEDED", None
