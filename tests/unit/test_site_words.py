@@ -121,15 +121,18 @@ def test_what_goes_on(job: Job, expected: str) -> None:
 
 def test_a_failure_says_what_slurm_did() -> None:
     killed = Job("5", "TIMEOUT", "1:00:00")
-    assert words.failure("Step align failed: exited with status 1", [killed, Job("6", "COMPLETED")]) == (
-        "Slurm job 5 was ended by the time limit of 1:00:00. Step align failed: exited with status 1"
-    )
-    assert words.failure(None, [killed, Job("6", "NODE_FAIL")]) == (
+    assert words.failure(
+        "Step align failed: exited with status 1", [(None, killed), (None, Job("6", "COMPLETED"))]
+    ) == ("Slurm job 5 was ended by the time limit of 1:00:00. Step align failed: exited with status 1")
+    assert words.failure(None, [(None, killed), (None, Job("6", "NODE_FAIL"))]) == (
         "Slurm job 5 was ended by the time limit of 1:00:00 (and 1 more)."
     )
     told = "Step align failed: Slurm job 5 was ended by the time limit of 1:00:00"
-    assert words.failure(told, [killed]) == told
-    assert words.failure("It failed.", [Job("6", "FAILED", "exit status 1"), Job("7", "RUNNING")]) == "It failed."
+    assert words.failure(told, [(None, killed)]) == told
+    assert (
+        words.failure("It failed.", [(None, Job("6", "FAILED", "exit status 1")), (None, Job("7", "RUNNING"))])
+        == "It failed."
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,4 +162,10 @@ def test_jobs_of_which_the_step_is_not_known() -> None:
 
 
 def test_what_slurm_killed_is_told() -> None:
-    assert words.failure("It failed.", [Job("5", "FAILED", "signal 9")]) == "Slurm job 5 failed (signal 9). It failed."
+    job = ("eat", Job("20", "FAILED", "signal 9"))
+    killed = "Slurm job 20 was killed (signal 9), most likely because it used more memory than it had asked for."
+    assert words.failure("The tool says so.", [job]) == f"{killed} The tool says so."
+    generic = "The runner exited with status 1: [root] The job store './jobstore' contains 3 failed jobs"
+    assert words.failure(generic, [job]) == f"Step eat failed: {killed}"
+    assert words.failure(generic, [(None, Job("20", "FAILED", "signal 15"))]) == "Slurm job 20 was ended by signal 15."
+    assert words.failure(generic, [("eat", Job("20", "FAILED", "exit status 1"))]) == generic

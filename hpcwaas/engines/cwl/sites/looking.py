@@ -255,7 +255,11 @@ class Looking:
         )
         state = replace(state, steps=steps, directory=directory)
         if state.status is Status.FAILED:
-            own = [job for job_id, job in jobs.items() if job_id in seen.jobs or job_id == seen.leader]
+            own = [
+                (seen.jobs.get(job_id), job)
+                for job_id, job in jobs.items()
+                if job_id in seen.jobs or job_id == seen.leader
+            ]
             return replace(state, reason=words.failure(state.reason, own))
         if state.status.over:
             return state

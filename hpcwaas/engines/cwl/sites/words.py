@@ -23,6 +23,8 @@ _HELD = {
     "launch failed requeued held": "it couldn't be started and is held; ask the site's administrators",
 }
 _SECONDS = 60
+_UNTOLD = "The runner exited with status"
+"""Begins reasons that say nothing that isn't in the log."""
 
 
 def state_of(job: Job) -> str:
@@ -76,9 +78,19 @@ def end_words(job: Job) -> str:
         "RECONFIG_FAIL": "couldn't be started: its node couldn't be prepared (RECONFIG_FAIL)",
         "CANCELLED": "was cancelled on the site" + (f" by {by}" if by else ""),
         "UNKNOWN": "has an unknown end" + (f": {detail}" if detail else ""),
-        "FAILED": "failed" + (f" ({detail})" if detail else ""),
+        "FAILED": _failed(detail),
     }
     return words.get(state, f"ended as {state or 'unknown'}")
+
+
+def _failed(detail: str | None) -> str:
+    if detail == "signal 9":
+        return "was killed (signal 9), most likely because it used more memory than it had asked for"
+    return (
+        f"was ended by {detail}"
+        if detail and detail.startswith("signal")
+        else "failed" + (f" ({detail})" if detail else "")
+    )
 
 
 def step_words(steps: Sequence[Step], jobs: Mapping[str, Sequence[Job]]) -> str | None:
@@ -130,19 +142,21 @@ def describe(
     return None
 
 
-def failure(reason: str | None, jobs: Sequence[Job]) -> str | None:
+def failure(reason: str | None, jobs: Sequence[tuple[str | None, Job]]) -> str | None:
     """Why an execution failed, with what Slurm did to its jobs: that says more than a runner's exit status.
 
     Args:
         reason: as it is known without.
-        jobs: of the execution.
+        jobs: of the execution, each with the name of its step, where it is known.
     """
-    ended = [job for job in jobs if over(job) and state_of(job) != "COMPLETED" and not _by_itself(job)]
-    told = [job_words(job) for job in ended if not reason or f"job {job.id} " not in reason]
+    ended = [(step, job) for step, job in jobs if over(job) and state_of(job) != "COMPLETED" and not _by_itself(job)]
+    told = [(step, job_words(job)) for step, job in ended if f"job {job.id} " not in (reason or "")]
     if not told:
         return reason
+    step, words = told[0]
     more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
-    return f"{told[0]}{more}." + (f" {reason}" if reason else "")
+    rest = "" if reason is None or reason.startswith(_UNTOLD) else f" {reason}"
+    return f"{f'Step {step} failed: ' if step and not rest else ''}{words}{more}.{rest}"
 
 
 def _by_itself(job: Job) -> bool:
