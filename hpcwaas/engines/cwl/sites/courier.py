@@ -236,7 +236,10 @@ class Couriers:
         """Takes up accounts that have something to do and no courier. To be called every second or so."""
         for account in self._around.mirror.unfinished():
             if account.name not in self._couriers:
-                self.wake(account)
+                try:
+                    self.wake(account)
+                except (OSError, ValueError) as error:  # of one account: the others are looked after all the same
+                    _LOGGER.warning("site %s: an account can't be looked after: %s", self._around.site, error)
         with self._lock:
             left, self._leaving = self._leaving, []
         for courier in left:
@@ -252,7 +255,11 @@ class Couriers:
                 lock = durable.lock(account.directory / "lock")
                 if lock is None:
                     return  # another process has it, and looks for pokes
-                self._couriers[account.name] = Courier(self._around, account, lock, self._done)
+                try:
+                    self._couriers[account.name] = Courier(self._around, account, lock, self._done)
+                except BaseException:
+                    os.close(lock)
+                    raise
         if courier is not None:
             courier.wake()
 
@@ -266,15 +273,17 @@ class Couriers:
         courier.stop()
         return True
 
-    def close(self) -> None:
-        """Ends all. What runs on the site goes on."""
+    def stop(self) -> None:
+        """Asks all to end. What runs on the site goes on."""
         with self._lock:
             self._closed = True
-            couriers = [*self._couriers.values(), *self._leaving]
+            self._leaving += self._couriers.values()
             self._couriers.clear()
-            self._leaving.clear()
-        for courier in couriers:
+        for courier in self._leaving:
             courier.stop()
-        self._around.connections.close()  # whoever waits for an answer is let go
-        for courier in couriers:
+
+    def join(self) -> None:
+        """Waits until all have ended. Who waits for an answer does so when connections are closed."""
+        for courier in self._leaving:
             courier.join()
+        self._leaving.clear()

@@ -197,8 +197,10 @@ class SiteDirectory:
         if self._keeper.is_alive():
             self._keeper.join()
         for site in self.remote.values():
-            site.close()
+            site.stop()
         if self._connections is not None:
             self._connections.close()
+        for site in self.remote.values():
+            site.close()
         if self.local is not None:
             self.local.close()

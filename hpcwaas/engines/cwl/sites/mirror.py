@@ -285,8 +285,11 @@ class Mirror:
         return intent.owner if intent else ""
 
     def state(self, execution_id: str) -> ExecutionState:
-        """The state as it was heard last."""
-        return stored.decode_state((self.execution(execution_id) / spool.STATE).read_bytes())
+        """The state as it was heard last; that of one that died when a disk lost it."""
+        try:
+            return stored.decode_state((self.execution(execution_id) / spool.STATE).read_bytes())
+        except FileNotFoundError:
+            return stored.decode_state(b"")
 
     def write_state(self, execution_id: str, state: ExecutionState) -> None:
         """Replaces the state of an execution at once."""

@@ -270,8 +270,13 @@ class RemoteSite:
             account.poke()
             self._couriers.wake(account)
 
+    def stop(self) -> None:
+        """Asks everything to end; `close` waits for that, and connections may be closed meanwhile."""
+        self._couriers.stop()
+
     def close(self) -> None:
-        self._couriers.close()
+        self._couriers.stop()
+        self._couriers.join()
 
 
 class _Kept(io.RawIOBase, BinaryIO):

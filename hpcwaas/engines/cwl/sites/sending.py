@@ -23,6 +23,7 @@ from hpcwaas.errors import Conflict
 Accept: TypeAlias = Mapping[str, Sequence[str]]
 """Digests of what has come, `content` and `workflows` apart."""
 
+_GONE = "The execution could not be started: one of its files was removed from the service's disk. Trigger it again."
 _TRIES = 3
 """Attempts to send a content that doesn't fit its digest."""
 
@@ -89,8 +90,8 @@ class Sending:
         given_up = [self._names(intent).get(digest, digest) for digest in wanted if self._tries[digest] >= _TRIES]
         try:
             size = size_text(sum(path.stat().st_size for path in wanted.values()))
-        except FileNotFoundError as error:
-            self._fail(execution_id, f"The execution could not be started: {error}")
+        except FileNotFoundError:
+            self._fail(execution_id, _GONE)
             return
         if given_up:
             self._fail(
@@ -124,8 +125,10 @@ class Sending:
             self._arrived |= wanted.keys()
         except FetchError as error:
             self._fail(execution_id, f"An input could not be downloaded. {error}")
-        except (Conflict, FileNotFoundError) as error:
+        except Conflict as error:
             self._fail(execution_id, f"The execution could not be started: {error}")
+        except FileNotFoundError:
+            self._fail(execution_id, _GONE)
         except RemoteFileError as error:
             words = {"kind": error.kind, "path": error.path, "detail": error.detail}
             self._fail(execution_id, starting.refused(self._around.site, words, self._names(intent)))

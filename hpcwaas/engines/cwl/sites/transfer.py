@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 import tempfile
@@ -12,7 +11,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from hpcwaas.common import durable
 from hpcwaas.engines.cwl.inputs.fetch import fetch
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.run.runner import FETCH_TIMEOUT
@@ -36,18 +34,17 @@ class Packages:
 
     def _of(self, root: str) -> tuple[str, Path]:
         """The digest and the place of the archive of a workflow's files."""
-        with self._lock:
-            content = _tar(Path(root))
-            digest = hashlib.sha256(content).hexdigest()
+        with self._lock, tempfile.TemporaryDirectory(dir=self._directory) as directory:
+            draft = Path(directory) / "draft"
+            _write_tar(Path(root), draft)
+            digest = digest_of(draft)
             path = self._directory / f"{digest}.tar"
-            if not path.exists():
-                durable.replace_among_others(path, content)
+            draft.replace(path)  # one that is there already has the same bytes
             return digest, path
 
 
-def _tar(root: Path) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+def _write_tar(root: Path, target: Path) -> None:
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(root.rglob("*")):
             info = tarfile.TarInfo(str(path.relative_to(root)))
             if path.is_dir():
@@ -58,7 +55,6 @@ def _tar(root: Path) -> bytes:
                 info.mode = 0o555 if os.access(path, os.X_OK) else 0o444
                 with path.open("rb") as file:
                     archive.addfile(info, file)
-    return buffer.getvalue()
 
 
 def download(mirror: Mirror, intent: Intent, networks: Networks | None, most: int) -> tuple[Staged, ...]:
@@ -83,7 +79,7 @@ def download(mirror: Mirror, intent: Intent, networks: Networks | None, most: in
             with tempfile.TemporaryDirectory(dir=file.parent) as draft:
                 fetch(url, Path(draft) / "file", most, FETCH_TIMEOUT, networks.permit)
                 (Path(draft) / "file").replace(file)
-        found.append(Staged(place, _digest(file), target))
+        found.append(Staged(place, digest_of(file), target))
     return tuple(found)
 
 
@@ -94,12 +90,13 @@ def downloaded(mirror: Mirror, intent: Intent) -> tuple[Staged, ...] | None:
     if not all((directory / place).exists() for place in places):
         return None
     return tuple(
-        Staged(place, _digest(directory / place), target)
+        Staged(place, digest_of(directory / place), target)
         for place, (_, target) in zip(places, intent.downloads, strict=True)
     )
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """By which a content is known."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
