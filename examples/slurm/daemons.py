@@ -40,7 +40,12 @@ class Daemon:
         """Starts it, and waits until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, cwd="/"
+                ["setpriv", "--pdeathsig", "KILL", *self.command],  # it doesn't outlive whoever started it
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                cwd="/",
             )
         until(lambda: self._died() or self.ready(), f"{self.name} doesn't answer; see {self.log}")
         if self._died():

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.slurm.daemons import PATH, CannotStartError, until
+from examples.slurm.daemons import PATH, CannotStartError, kill, processes, until
 
 _MADE_BY = "hpcwaas one node of process"
 
@@ -60,9 +60,11 @@ def remove(name: str) -> None:
 
 
 def remove_what_died() -> None:
-    """Removes accounts that were made by processes which have been killed."""
+    """Removes accounts that were made by processes which have been killed, with what still runs for them."""
     for entry in pwd.getpwall():
         if entry.pw_gecos.startswith(_MADE_BY) and not Path("/proc", entry.pw_gecos.rpartition(" ")[2]).exists():
+            for number, _ in processes(owners={entry.pw_uid}):
+                kill(number)
             remove(entry.pw_name)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.slurm.daemons import processes
 from tests.system.slurm_site import ROOT, Site, one_node
 
 pytestmark = pytest.mark.system
@@ -48,9 +49,7 @@ def test_jobs_run_for_whoever_has_a_key_and_nothing_is_left(accounting: bool, tm
         directory, names = site.directory, [login.name for login in site.logins]
     assert not directory.exists()
     assert not {entry.pw_name for entry in pwd.getpwall()} & set(names)
-    assert str(directory) not in "".join(
-        (each / "cmdline").read_text(errors="replace") for each in Path("/proc").glob("[0-9]*") if each.exists()
-    )
+    assert [line for _, line in processes() if str(directory) in line] == []
 
 
 def test_a_command_finds_it_in_its_environment() -> None:

@@ -1,0 +1,191 @@
+"""The check of an account on a real login node: everything that may be wrong there is found, and said, with advice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.slurm.daemons import free_ports
+from tests.service import Client
+from tests.system.site_faults import (
+    account,
+    another_host_key,
+    authorized,
+    disk,
+    frozen,
+    not_mine,
+    profile,
+    sshd,
+    stopped,
+)
+from tests.system.slurm_site import Site, SiteService, one_node
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+USERS = ("alice", "bob", "carol", "root")
+"""All of them have the same account."""
+
+Break = Callable[[Site], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with one_node(accounting=True) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteService]:
+    empty = site.directory / "empty.sh"
+    empty.write_text("")
+    failing = site.directory / "failing.sh"
+    failing.write_text("echo 'module: command not found' >&2\nexit 1\n")
+    lines: list[str] = []
+    service = SiteService(
+        tmp_path_factory.mktemp("service"),
+        {
+            "lap": site.settings(),
+            "nameless": site.settings(host="login.nowhere.invalid:22"),
+            "closed": site.settings(host=f"127.0.0.1:{free_ports(1)[0]}"),
+            "without-python": site.settings(python="python-of-tomorrow"),
+            "without-runner": site.settings(prologue=str(empty)),
+            "bad-prologue": site.settings(prologue=str(failing)),
+            "no-such-partition": site.settings(slurm={"partition": "gpu"}),
+            "closed-partition": site.settings(slurm={"partition": "staff"}),
+            "no-such-project": site.settings(slurm={"partition": "main", "account": "biology"}),
+            "own-project": site.settings(slurm={"partition": "main", "account": "physics"}),
+            "unset": site.settings(work_dir="{scratch}/hpcwaas"),
+        },
+    )
+    try:
+        service.start()
+        for user in USERS:
+            client = service.as_user(user)
+            key = client("POST", "/ssh_keys", json={"name": "lap"}).json()
+            lines.append(key["public_key"])
+            for each in service.settings["sites"]:
+                account = {"user": site.alice.name, "ssh_key": key["id"]}
+                assert client("PUT", f"/sites/{each}/account", json=account).ok
+        site.alice.authorize(*lines)
+        yield service
+    finally:
+        service.end()
+
+
+@pytest.fixture
+def alice(service: SiteService, request: pytest.FixtureRequest) -> Client:
+    """Users take turns: nobody may have accounts checked too often."""
+    return service.as_user(USERS[len(request.node.name) % len(USERS)])
+
+
+def check(client: Client, site: str = "lap") -> dict[str, Any]:
+    """The points by their ids; checks of their form."""
+    answer = client("POST", f"/sites/{site}/account/check")
+    assert answer.status_code == 200, answer.text
+    points: list[dict[str, Any]] = answer.json()["points"]
+    failed = [point for point in points if point["status"] == "failed"]
+    assert answer.json()["usable"] is not bool(failed)
+    for point in points:
+        assert "Traceback" not in point["detail"]
+        assert point["status"] != "failed" or point["advice"], point
+    return {point["id"]: point for point in points}
+
+
+def failures(points: dict[str, Any]) -> list[str]:
+    return [name for name, point in points.items() if point["status"] == "failed"]
+
+
+def test_everything_is_well(alice: Client) -> None:
+    points = check(alice)
+    assert list(points) == [
+        *("name", "port", "host_key", "sign_in", "quiet", "work_dir", "room", "python", "runner"),
+        *("scheduler", "partition", "project"),
+    ]
+    assert {point["status"] for point in points.values()} <= {"ok", "skipped"}, points
+    assert failures(check(alice, "own-project")) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "point", "words"),
+    [
+        ("nameless", "name", "login.nowhere.invalid"),
+        ("closed", "port", "127.0.0.1"),
+        ("without-python", "python", "python-of-tomorrow"),
+        ("without-runner", "runner", "cwltool"),
+        ("bad-prologue", "runner", "prologue"),
+        ("no-such-partition", "partition", "gpu"),
+        ("closed-partition", "partition", "staff"),
+        ("no-such-project", "project", "biology"),
+        ("unset", "work_dir", "SCRATCH"),
+    ],
+)
+def test_what_the_operator_got_wrong(alice: Client, where: str, point: str, words: str) -> None:
+    points = check(alice, where)
+
+    assert failures(points)[0] == point, points
+    assert words in f"{points[point]['detail']} {points[point]['advice']}", points[point]
+
+
+BROKEN: dict[str, tuple[Break, str, str]] = {
+    "host key changed": (another_host_key, "host_key", "key"),
+    "key isn't installed": (lambda site: authorized(site, lambda _: ""), "sign_in", "authorized_keys"),
+    "account is locked": (lambda site: account(site, "--lock --expiredate 1", "--unlock --expiredate "), "sign_in", ""),
+    "shell is none": (lambda site: account(site, "--shell /usr/sbin/nologin", "--shell /bin/bash"), "quiet", ""),
+    "second factor": (
+        lambda site: sshd(site, AuthenticationMethods="publickey,password", PasswordAuthentication="yes"),
+        *("sign_in", "factor"),
+    ),
+    "forced command": (
+        lambda site: authorized(
+            site, lambda lines: re.sub("^ssh", 'command="echo welcome" ssh', lines, flags=re.MULTILINE)
+        ),
+        *("quiet", "command"),
+    ),
+    "no room for sessions": (lambda site: sshd(site, MaxSessions="0"), "quiet", "session"),
+    "no SFTP": (lambda site: sshd(site, Subsystem="sftp /bin/false"), "quiet", "SFTP"),
+    "profile ends the shell": (lambda site: profile(site, "exit 0\n"), "quiet", ""),
+    "disk is read-only": (lambda site: disk(site, "ro"), "work_dir", "can't be written to"),
+    "disk is full": (lambda site: disk(site, "size=64k"), "room", ""),
+    "work directory is somebody else's": (not_mine, "work_dir", ""),
+    "slurmctld is down": (lambda site: stopped(site, "slurmctld"), "scheduler", "slurm"),
+    "slurmctld doesn't answer": (lambda site: frozen(site, "slurmctld"), "scheduler", "slurm"),
+    "munge is down": (lambda site: stopped(site, "munged"), "scheduler", "authentication"),
+    "sshd doesn't answer": (lambda site: frozen(site, "sshd"), "port", ""),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_there(site: Site, alice: Client, name: str) -> None:
+    broken, point, words = BROKEN[name]
+    with broken(site):
+        points = check(alice)
+
+    assert failures(points)[0] == point, points
+    told = f"{points[point]['detail']} {points[point]['advice']}"
+    assert words.lower() in told.lower(), points[point]
+    assert failures(check(alice)) == []
+
+
+def test_noise_is_told_and_does_no_harm(site: Site, alice: Client) -> None:
+    with profile(site, "echo 'Welcome to the machine'\necho 'mind the gap' >&2\n"):
+        points = check(alice)
+    assert points["quiet"]["status"] in ("warning", "failed"), points
+    assert "Welcome to the machine" in points["quiet"]["detail"]
+
+
+def test_a_check_costs_no_job(site: Site, alice: Client) -> None:
+    before = site.submitted()
+    check(alice)
+    assert site.submitted() == before
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_whatever_the_login_shell_is(site: Site, alice: Client, shell: str) -> None:
+    assert Path(shell).exists()
+    with account(site, f"--shell {shell}", "--shell /bin/bash"):
+        assert failures(check(alice)) == []
