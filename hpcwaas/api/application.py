@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from connexion import ConnexionMiddleware
@@ -19,6 +20,8 @@ from connexion.middleware.security import SecurityMiddleware
 from connexion.middleware.server_error import ServerErrorMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from hpcwaas.api import auth, contract, handlers, middleware, problems, security, swagger_ui
@@ -108,6 +111,16 @@ class Capacity(Protocol):
         """Seconds after which who follows a log is answered even without news."""
 
 
+class _Outermost(ServerErrorMiddleware):  # type: ignore[misc] # Connexion has no types
+    """Answers what even the other layers fail at. The server logs it."""
+
+    @staticmethod
+    def error_response(request: Request, _error: Exception) -> Response:
+        """The problem. Connexion's own is a coroutine, which nobody awaits when the answer has begun before."""
+        body, headers = problems.problem(500, HTTPStatus(500).description, None, request.url.path)
+        return Response(body, 500, headers)
+
+
 def asgi_app(
     services: Services, capacity: Capacity, followers: int, patience: Patience, *, validate_responses: bool
 ) -> ASGIApp:
@@ -128,7 +141,7 @@ def asgi_app(
         import_name=__name__,
         lifespan=_lifespan(services),
         middlewares=[
-            ServerErrorMiddleware,
+            _Outermost,
             middleware.Edge,
             Strictness,
             partial(Forms, patience=patience),

@@ -24,6 +24,9 @@ SAMPLE = {
     "name": "Sample",
     "fields": [{"name": "name", "type": "string"}, {"name": "depth", "type": ["null", "int"]}],
 }
+DIGEST = "0" * 64
+"""Of every upload."""
+
 DECLARED: list[dict[str, Any]] = [
     {"name": "threads", "type": "int"},
     {"name": "total", "type": ["null", "long"]},
@@ -63,7 +66,7 @@ class World:
     def upload(self, key: str, name: str, content: bytes = b"x") -> Path:
         path = self.directory / key
         path.write_bytes(content)
-        upload = Upload(key, "alice", name, "text/plain", len(content), "0" * 64, datetime.now(UTC))
+        upload = Upload(key, "alice", name, "text/plain", len(content), DIGEST, datetime.now(UTC))
         self.uploads[key] = StoredUpload(upload, path)
         return path
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
-from tests.unit.cwl_world import DECLARED, World
+from tests.unit.cwl_world import DECLARED, DIGEST, World
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def test_files_are_staged_under_their_names(world: World) -> None:
     first, second = world.upload("u1", "my file ä.txt"), world.upload("u2", "my file ä.txt")
     job = world.prepare(threads=1, reads="u1", many=["u2", {"class": "File", "location": "u1", "basename": "other"}])
     assert job.staged == (
-        StagedFile(first, "inputs/0/my file ä.txt"),
-        StagedFile(second, "inputs/1/my file ä.txt"),
-        StagedFile(first, "inputs/2/other"),
+        StagedFile(first, "inputs/0/my file ä.txt", sha256=DIGEST),
+        StagedFile(second, "inputs/1/my file ä.txt", sha256=DIGEST),
+        StagedFile(first, "inputs/2/other", sha256=DIGEST),
     )
     assert job.order["reads"] == {
         "class": "File",
@@ -146,7 +146,7 @@ def test_directories_of_files_and_directories(world: World) -> None:
         "basename": "folder",
         "listing": [{"class": "File", "location": "inputs/0/a.txt", "basename": "a.txt"}, inner],
     }
-    assert job.staged == (StagedFile(source, "inputs/0/a.txt"),)
+    assert job.staged == (StagedFile(source, "inputs/0/a.txt", sha256=DIGEST),)
     twice = {"class": "Directory", "listing": ["u1", "u1"]}
     assert world.problems(folder=twice)[0].input == "folder.listing[1]"
     assert world.problems(folder={"class": "Directory", "listing": ["u1"], "location": "u1"})
@@ -156,7 +156,7 @@ def test_directories_of_files_and_directories(world: World) -> None:
 def test_a_directory_from_an_archive(world: World) -> None:
     source = world.upload("u1", "data set.zip", zipped("a.txt", "b/c.txt"))
     job = world.prepare(threads=1, folder="u1")
-    assert job.staged == (StagedFile(source, "inputs/0/data set", "zip"),)
+    assert job.staged == (StagedFile(source, "inputs/0/data set", "zip", DIGEST),)
     assert job.order["folder"] == {"class": "Directory", "location": "inputs/0/data%20set", "basename": "data set"}
 
 
@@ -184,7 +184,10 @@ def test_secondary_files_lie_beside_the_primary_one(tmp_path: Path) -> None:
     bam, bai = world.upload("bam", "x.bam"), world.upload("bai", "x.bam.bai")
     given = {"class": "File", "location": "bam", "secondaryFiles": [{"class": "File", "location": "bai"}]}
     job = world.prepare(threads=1, bam=given)
-    assert job.staged == (StagedFile(bam, "inputs/0/x.bam"), StagedFile(bai, "inputs/0/x.bam.bai"))
+    assert job.staged == (
+        StagedFile(bam, "inputs/0/x.bam", sha256=DIGEST),
+        StagedFile(bai, "inputs/0/x.bam.bai", sha256=DIGEST),
+    )
     assert job.order["bam"]["secondaryFiles"][0]["location"] == "inputs/0/x.bam.bai"
     [problem] = world.problems(bam="bam")
     assert problem.input == "bam.secondaryFiles"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"hpcwaas", "waas_cli", "cli", "tests", "benchmarks"}
+OURS = {"hpcwaas", "waas_cli", "cli", "tests", "benchmarks", "examples"}
 ELSEWHERE = {"playwright"}
 """Installed by `make test-system` in a virtual environment of its own."""
 

@@ -115,7 +115,9 @@ def test_an_earlier_version_can_read_what_is_written_of_an_execution(database: D
         moments = {name for name in ("at", "started_at", "ended_at") if members.get(name)}
         return members | {name: datetime.fromisoformat(members[name]).isoformat() for name in moments}
 
-    assert [in_time(each) for each in raw(database, "executions", "steps")] == STORED_STEPS
+    # It passes over what it doesn't know.
+    newer = [step | {"job": None} for step in STORED_STEPS]
+    assert [in_time(each) for each in raw(database, "executions", "steps")] == newer
     assert [in_time(each) for each in raw(database, "executions", "attempts")] == STORED_ATTEMPTS[:1]
     assert in_time(raw(database, "executions", "closed")) == STORED_CLOSING
 
