@@ -265,7 +265,7 @@ class Looking:
             return state
         others = [jobs[job_id] for job_id, step in seen.jobs.items() if step is None and job_id in jobs]
         said = words.describe(state, of_step, leader, others) or state.reason
-        if self._scheduler.problem and (seen.jobs or seen.leader):
+        if self._scheduler.problem:
             said = f"{self._scheduler.problem} {f'Known last: {said}.' if said else ''}".strip()
         return replace(state, reason=said)
 
@@ -278,13 +278,15 @@ class Looking:
             return False
         if alive or (alive is None and (leader is None or not words.over(leader))):
             return True
-        if leader is not None and alive is None:
+        if leader is not None and words.over(leader):
             reason = f"The job in which the execution ran on {self._site} is over: {words.job_words(leader)}."
         else:
-            reason = (
-                f"The execution was interrupted on {self._site}: the process that ran it there was killed, or the "
-                "login node was restarted."
+            place = (
+                f"in Slurm job {seen.leader} was killed"
+                if seen.leader
+                else "there was killed, or the login node was restarted"
             )
+            reason = f"The execution was interrupted on {self._site}: the process that ran it {place}."
         self._doubt(execution_id, seen, reason + " Its jobs were cancelled.")
         return False
 

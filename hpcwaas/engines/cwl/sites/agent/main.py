@@ -30,6 +30,8 @@ COMMANDS: Dict[str, Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]]] = {
 def main(arguments: List[str]) -> None:
     """Does what the command line says: a command, whose order is on standard input, or `supervise WORK_DIR ID`."""
     os.umask(0o077)
+    for name in ("SSH_CLIENT", "SSH2_CLIENT"):  # by which every bash below would read, and print, what a login does
+        os.environ.pop(name, None)
     if arguments[0] == "supervise":
         supervise(arguments[1], arguments[2])
         return

@@ -9,6 +9,7 @@ from hpcwaas.engines.cwl.sites.agent.files import now
 _STEP = re.compile(
     r"\[step (?P<name>[^\]]+)\] (?:(?P<event>start)$|completed (?P<end>\w+)$|Cannot make job: .+)", re.DOTALL
 )
+_QUEUED = re.compile(r"\bJob (?P<name>\S+) with batch system ID \S+ queued as job (?P<id>\d+)")
 _PARTS = re.compile(r"(?:(?:\d+|iteration\d+)\.)+(?P<process>.+)", re.DOTALL)
 
 
@@ -80,7 +81,7 @@ class Steps:
         if topic == "ExternalBatchIdMessage":
             name = self._issued.get(values[0])
             if name is not None and "slurm" in values[2].lower():
-                self.jobs.append({"id": values[1], "step": self.step_of(name), "name": name})
+                self._add(values[1], name)
             return name is not None
         if topic not in ("JobIssuedMessage", "JobCompletedMessage", "JobFailedMessage"):
             return False
@@ -95,6 +96,22 @@ class Steps:
         if topic == "JobFailedMessage":  # which comes of all before it, too
             return name in self._failing.get(step, ()) and self._end(step, "FAILED")
         return self._complete(step, name, kind, values[2] == "0")
+
+    def line(self, kind: str, text: str) -> bool:
+        """Takes a message of a runner's log. True when a step changed."""
+        if kind == "toil":
+            self._queued(text)
+        return kind == "cwltool" and self.cwltool(text)
+
+    def _queued(self, text: str) -> None:
+        """Toil's log tells of a job of Slurm when it is queued, its messages only when Slurm has been asked for it."""
+        match = _QUEUED.search(text)
+        if match and match.group("name") in self._issued.values():
+            self._add(match.group("id"), match.group("name"))
+
+    def _add(self, job: str, name: str) -> None:
+        if all(job != known["id"] for known in self.jobs):
+            self.jobs.append({"id": job, "step": self.step_of(name), "name": name})
 
     def _complete(self, step: str, name: str, kind: str, good: bool) -> bool:
         going, failing = self._going.setdefault(step, {}), self._failing.setdefault(step, set())

@@ -194,7 +194,7 @@ class Supervisor:
             self._line = b""
         if not lines or self._log.full:
             return
-        entries, changed = [], False
+        entries, changed, jobs = [], False, len(self._steps.jobs)
         for raw in lines:
             level, text, message = interpret(raw.decode(errors="replace"))
             for name, short in self._names:
@@ -203,9 +203,10 @@ class Supervisor:
             text = clean(text)
             self._diagnosis.observe(level, text, message)
             self._heed_refusal()
-            changed |= message and self._request["kind"] == "cwltool" and self._steps.cwltool(text)
+            changed |= message and self._steps.line(self._request["kind"], text)
             entries += [(level, text[start : start + MAX_LINE]) for start in range(0, len(text) or 1, MAX_LINE)]
         self._log.write(entries)
+        self._write_jobs(jobs)
         if self._log.full:
             limit = size_text(self._log.limit)
             self._halt(
@@ -239,11 +240,14 @@ class Supervisor:
         for line in content[:end].decode(errors="replace").splitlines():
             with contextlib.suppress(IndexError):  # another version's
                 changed |= self._steps.toil(line.split("\t"))
-        if len(self._steps.jobs) != jobs:
-            write(self._execution.path("jobs.json"), dump(self._steps.jobs))
-            self._diagnosis.refused, self._state["reason"] = "", None
+        self._write_jobs(jobs)
         if changed:
             self._write_steps()
+
+    def _write_jobs(self, before: int) -> None:
+        if len(self._steps.jobs) != before:
+            write(self._execution.path("jobs.json"), dump(self._steps.jobs))
+            self._diagnosis.refused, self._state["reason"] = "", None
 
     def _write_steps(self) -> None:
         self._state.update(steps=self._steps.all(), process=self._steps.process)
