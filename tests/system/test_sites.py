@@ -200,7 +200,7 @@ def test_what_a_job_does_is_said_in_plain_words(service: SiteService, site: Site
         waiting = alice("GET", path).json()
         (job,) = set(site.queued()) - {blocker}
         assert waiting["status"] == "PENDING"
-        assert waiting["reason"] == f"Slurm job {job} waits, reason Resources"
+        assert waiting["reason"] in [f"Slurm job {job} waits, reason {why}" for why in ("Priority", "Resources")]
     finally:
         site.said("scancel", blocker)
     done = alice.finished(path, within=PATIENCE)
