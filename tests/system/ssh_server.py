@@ -20,6 +20,7 @@ from hpcwaas.engines.cwl.sites.ssh import SSHConnections
 from hpcwaas.engines.site_settings import SiteSettings
 
 PLACEMENT = Placement("mare", getpass.getuser(), "key")
+EXECUTION = "execution 0815"
 SETTINGS = """
 HostKey {directory}/host_key
 ListenAddress 127.0.0.1:{port}

@@ -66,13 +66,14 @@ def unpack(source: str, target: str, kind: str) -> None:
             with os.fdopen(descriptor, "wb") as file, opener() as stream:
                 shutil.copyfileobj(stream, file, CHUNK)
         os.rename(draft, target)
+    # RuntimeError: it is encrypted. NotImplementedError: it is compressed in a way that zipfile doesn't know.
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"it is damaged: {error}") from error
     except OSError as error:
         if error.errno in (None, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
             raise ValueError(f"it is damaged, or a name in it can't be used: {error.strerror or error}") from error
         raise
-    except Exception as error:
+    except Exception as error:  # those of compressions have no common base, and not every Python has all of them
         if type(error).__module__ in ("zlib", "lzma", "_lzma", "struct"):
             raise ValueError(f"it is damaged: {error}") from error
         raise

@@ -65,7 +65,7 @@ class Execution:
         request = load(self.path("request.json"))
         if not request:
             raise Trouble("missing", self.path("request.json"), "what was asked for can't be read any more")
-        return request  # type: ignore[no-any-return]
+        return request  # type: ignore[no-any-return] # JSON, which only the service writes
 
     def prologue(self) -> Optional[str]:
         """Its site's prologue, if there is one."""
@@ -85,7 +85,7 @@ class Execution:
 
     def attempt(self) -> int:
         """How often it was begun, with resuming."""
-        return (load(self.path("request.json")) or {}).get("attempt", 1)  # type: ignore[no-any-return]
+        return (load(self.path("request.json")) or {}).get("attempt", 1)  # type: ignore[no-any-return] # as above
 
     def leader_job(self) -> Optional[str]:
         """Id of the scheduler's job that its supervisor runs in, if it does."""
