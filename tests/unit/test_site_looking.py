@@ -142,6 +142,21 @@ def test_pieces_of_the_log_are_taken_once(site: Site) -> None:
     assert (site.mirror.execution(ID) / spool.LOG).read_bytes() == b"[2,1]\n"
 
 
+def test_who_reads_of_it_in_its_log_finds_that_it_runs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = site.mirror.execution(ID) / spool.LOG
+    written, write = [], site.mirror.write_state
+
+    def slowly(execution_id: str, state: ExecutionState) -> None:
+        written.append((state.status, log.exists()))
+        write(execution_id, state)
+
+    monkeypatch.setattr(site.mirror, "write_state", slowly)
+    site.mirror.mark(ID, "followed")
+    site.look(state=state(), log=base64.b64encode(b"[2,1]\n").decode())
+    assert written == [(Status.RUNNING, False)]
+    assert log.exists()
+
+
 def test_times_of_a_site_whose_clock_is_wrong_are_corrected(site: Site) -> None:
     off = timedelta(minutes=10)
     wrong = datetime.now(UTC) + off

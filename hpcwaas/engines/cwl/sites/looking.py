@@ -170,9 +170,8 @@ class Looking:
             jobs = self._jobs
             self.soon = False
             for execution_id, told in (answer.get("executions") or {}).items():
-                if told.get("log") and asked["executions"][execution_id]["log"] == self._log_size(execution_id):
-                    self._append(execution_id, base64.b64decode(told["log"]))
-                self._take_one(execution_id, told, jobs, off, connection, directory(execution_id))
+                at = asked["executions"][execution_id]["log"]
+                self._take_one(execution_id, told, jobs, off, connection, directory(execution_id), at)
 
     def forget(self, execution_id: str) -> None:
         """Lets go of an execution, for instance before its next attempt."""
@@ -188,6 +187,7 @@ class Looking:
         off: timedelta,
         connection: Connection,
         directory: str,
+        log_at: int | None,
     ) -> None:
         seen = self._seen.get(execution_id)
         before = self._mirror.state(execution_id) if self._mirror.has(execution_id, spool.STATE) else None
@@ -207,18 +207,20 @@ class Looking:
         if told.get("outputs") is not None:
             seen.outputs = told["outputs"]
         state = self._complete(before, seen, jobs, off, directory)
+        alive = not state.status.over and self._alive(execution_id, told, seen, jobs)
+        if alive:
+            seen.doubts = 0
+            if state != before:
+                self._mirror.write_state(execution_id, state)
+        # After the state: who reads of it in its log finds that it has begun.
+        if told.get("log") and log_at == self._log_size(execution_id):
+            self._append(execution_id, base64.b64decode(told["log"]))
         if state.status.over:
             if self._late(seen, jobs, state.status):
                 self.soon = True
                 seen.lateness += 1
             else:
                 self._end(execution_id, state, seen.outputs, connection, directory)
-            return
-        if not self._alive(execution_id, told, seen, jobs):
-            return
-        seen.doubts = 0
-        if state != before:
-            self._mirror.write_state(execution_id, state)
 
     def _late(self, seen: _Seen, jobs: Mapping[str, Job], status: Status) -> bool:
         """Whether the scheduler is to tell first how jobs ended: of that it knows some seconds late."""

@@ -89,8 +89,16 @@ def _stamp(execution: Execution) -> str:
 def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict[str, JSON], int]:
     if not execution.exists():
         return {"exists": False}, room
-    stamp = _stamp(execution)
-    answer = {"exists": True, "stamp": stamp, "state": None, "jobs": None, "alive": None, "log": None}
+    answer: Dict[str, JSON] = {"exists": True, "state": None, "jobs": None, "alive": None, "log": None}
+    # Before the state, which is written first: it is never older than the log.
+    status = seen(execution.path("log.jsonl"))
+    answer["log_size"] = status.st_size if status else 0
+    offset = asked.get("log")
+    if offset is not None and answer["log_size"] > offset and room > 0:
+        piece = _piece(execution.path("log.jsonl"), offset, room)
+        answer["log"] = base64.b64encode(piece).decode("ascii")
+        room -= len(piece)
+    stamp = answer["stamp"] = _stamp(execution)
     over = execution.over()
     if stamp != asked.get("have"):
         answer["state"] = execution.state() or None
@@ -99,13 +107,6 @@ def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict
     answer["leader_job"] = execution.leader_job()
     if not over:
         answer["alive"] = execution.alive()
-    status = seen(execution.path("log.jsonl"))
-    answer["log_size"] = status.st_size if status else 0
-    offset = asked.get("log")
-    if offset is not None and answer["log_size"] > offset and room > 0:
-        piece = _piece(execution.path("log.jsonl"), offset, room)
-        answer["log"] = base64.b64encode(piece).decode("ascii")
-        room -= len(piece)
     return answer, room
 
 
