@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -52,6 +53,15 @@ class Failure(Enum):
         again=False,
         retry_after=60,
     )
+    NO_TLS = _Row(
+        Unavailable,
+        "{Server} doesn't speak TLS as this service does: check {address}.",
+        sent=False,
+        again=False,
+        retry_after=60,
+    )
+    # It looks alike whether a certificate isn't accepted or the server ends while it is asked something.
+    TLS_BROKEN_OFF = _Row(Unavailable, "{Server} breaks off TLS connections{identity}.", sent=True, again=True)
     UNREACHABLE = _Row(Unavailable, "{Server} can't be reached.", sent=False, again=True)
     CONNECTING_TOO_SLOWLY = _Row(Unavailable, "{Server} can't be reached.", sent=False, again=False)
     # What stands before a server that is down may accept connections, and close them.
@@ -100,6 +110,8 @@ class HTTPClient:
         server: its name inside a sentence.
         section: of the settings, where its `ca_file` stands.
         ca_file: certificates to trust instead of those that come with Python.
+        identity: a certificate by which the server knows this service, and its key.
+        identity_setting: its name, where there is one.
         timeouts: seconds to wait for a connection and for an answer.
         largest: bytes of the largest answer.
         connections: that are kept open: one for each thread that may call at the same time.
@@ -122,17 +134,29 @@ class HTTPClient:
         timeouts: tuple[float, float],
         largest: int,
         connections: int,
+        identity: tuple[Path, Path] | None = None,
+        identity_setting: str | None = None,
         verify: bool = True,
         by_proxy: bool = True,
     ) -> None:
         if ca_file is not None and not ca_file.is_file():
             raise ConfigurationError(f"{section}.ca_file", f"there is no file {ca_file}")
-        self._words = {"server": server, "Server": server[0].upper() + server[1:], "ca_file": f"{section}.ca_file"}
+        self._words = {
+            "server": server,
+            "Server": server[0].upper() + server[1:],
+            "ca_file": f"{section}.ca_file",
+            "address": f"the address in {section}",
+            "identity": f": it may want another certificate than {section}.{identity_setting}"
+            if identity_setting
+            else "",
+        }
         self._timeouts = timeouts
         self._closing = threading.Event()
         self.session = _Session(self)
         self.session.trust_env = by_proxy
         self.session.verify = verify and (str(ca_file) if ca_file else True)
+        if identity is not None:
+            self.session.cert = (str(identity[0]), str(identity[1]))
         adapter = _BoundedAdapter(self, connections, largest)
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, adapter)
@@ -286,7 +310,7 @@ def _failure(error: requests.RequestException) -> Failure:
     """What befell a call whose answer hadn't begun."""
     match error:
         case requests.exceptions.SSLError():
-            return Failure.CERTIFICATE
+            return _tls_failure(str(error))
         case requests.ConnectTimeout():
             return Failure.CONNECTING_TOO_SLOWLY
         case requests.ReadTimeout():
@@ -296,6 +320,12 @@ def _failure(error: requests.RequestException) -> Failure:
             unmade = isinstance(getattr(cause, "reason", cause), urllib3.exceptions.NewConnectionError)
             return Failure.UNREACHABLE if unmade else Failure.CLOSED
     return Failure.UNINTELLIGIBLE  # an address that a server gave is none, for instance
+
+
+def _tls_failure(text: str) -> Failure:
+    if re.search("WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|RECORD_LAYER_FAILURE|HTTP_REQUEST", text):
+        return Failure.NO_TLS
+    return Failure.TLS_BROKEN_OFF if re.search("_ALERT_|EOF", text) else Failure.CERTIFICATE
 
 
 def _seconds(retry_after: str | None) -> int | None:

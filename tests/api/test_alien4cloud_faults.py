@@ -34,7 +34,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{ENGINE}.starting._SEARCH_EVERY": 0.1,
         f"{ENGINE}.log_reader._SETTLED": 0.3,
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
-        f"{ENGINE}.reach._PROBE_EVERY": 0.1,
+        "hpcwaas.engines.orchestrated.reach._PROBE_EVERY": 0.1,
         f"{ENGINE}.tracking._FRESH_EVENTS": 0.5,
         f"{ENGINE}.tracking._FRESH_POLLED": 0.5,
     }.items():

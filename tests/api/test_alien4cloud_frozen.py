@@ -34,8 +34,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{ENGINE}.tracking._FRESH_EVENTS": 0.2,
         f"{ENGINE}.tracking._FRESH_POLLED": 0.2,
         f"{ENGINE}.tracking._USABLE": 0.3,
-        f"{ENGINE}.reach._PROBE_EVERY": 0.1,
-        f"{ENGINE}.reach._RETRY_AFTER": 5,
+        "hpcwaas.engines.orchestrated.reach._PROBE_EVERY": 0.1,
+        "hpcwaas.engines.orchestrated.reach._RETRY_AFTER": 5,
     }.items():
         monkeypatch.setattr(name, seconds)
 

@@ -74,6 +74,18 @@ def test_imports_in_the_engine_cwl_point_one_way() -> None:
     ] == []
 
 
+def test_engines_know_nothing_of_each_other() -> None:
+    shared = {"orchestrated"}
+    wrong = []
+    for path, tree in modules("hpcwaas/engines"):
+        if len(path.parts) > 3:
+            engine = path.parts[2]
+            rooms = {name.split(".")[2] for name in imports(tree) if name.startswith("hpcwaas.engines.")}
+            others = {room for room in rooms if ROOT.joinpath("hpcwaas/engines", room).is_dir()} - {engine} - shared
+            wrong += [f"{path} imports of {other}" for other in others]
+    assert wrong == []
+
+
 def test_the_hall_holds_rooms_only() -> None:
     hall = {path.stem for path in ROOT.joinpath("hpcwaas").iterdir() if path.suffix in ("", ".py")}
     assert hall - {"__init__", "__pycache__"} == LEVEL.keys()

@@ -5,9 +5,9 @@ No error quotes Alien4Cloud: its texts may hold stack traces or secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
+from hpcwaas.engines.orchestrated import faults as orchestrated
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed
 
 MAINTENANCE = 0
@@ -55,10 +55,6 @@ def refusal(status: int, code: int, message: str) -> ServiceError:
     return Refusal(status, code, message)
 
 
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Around code that takes an answer apart: an answer of another shape is the other side's failure, not ours."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UpstreamFailed(f"Alien4Cloud gave an answer about {what} that can't be understood.") from error
+def reading(what: str) -> AbstractContextManager[None]:
+    """Around code that takes an answer apart."""
+    return orchestrated.reading("Alien4Cloud", what)

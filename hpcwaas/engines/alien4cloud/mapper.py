@@ -12,7 +12,8 @@ from typing import Any
 
 from hpcwaas.core.models import JSON, Level, Status, StepStatus, Workflow
 from hpcwaas.engines.alien4cloud.client import PUBLISHED
-from hpcwaas.engines.alien4cloud.references import WorkflowId, usable
+from hpcwaas.engines.alien4cloud.references import WorkflowId
+from hpcwaas.engines.orchestrated.references import usable
 
 AUTHORIZED_USERS = "hpcwaas-authorized-users"
 AUTHORIZED_GROUPS = "hpcwaas-authorized-groups"

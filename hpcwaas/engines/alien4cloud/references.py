@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hpcwaas.engines.orchestrated.references import taken_apart
 from hpcwaas.errors import NotFound
 
 
@@ -35,7 +36,7 @@ def parse_workflow(text: str) -> WorkflowId:
     Raises:
         NotFound: it can't be one.
     """
-    if parts := _parts(text):
+    if parts := taken_apart(text, 3):
         return WorkflowId(*parts)
     raise NotFound("There is no such workflow.")
 
@@ -46,18 +47,6 @@ def parse_reference(text: str) -> Reference:
     Raises:
         NotFound: it can't be one.
     """
-    if parts := _parts(text):
+    if parts := taken_apart(text, 3):
         return Reference(*parts)
     raise NotFound("There is no such execution.")
-
-
-def usable(*parts: str) -> bool:
-    """Whether these texts can be parts of an id: joined, they have to come apart again, and each goes into a path."""
-    return all(part and "@" not in part and part not in (".", "..") and part.isprintable() for part in parts)
-
-
-def _parts(text: str) -> tuple[str, str, str] | None:
-    first, *rest = text.split("@")
-    if len(rest) != 2 or not usable(first, *rest):
-        return None
-    return first, rest[0], rest[1]

@@ -14,7 +14,8 @@ from hpcwaas.core.ports.records import StartRecords
 from hpcwaas.engines.alien4cloud import faults, mapper
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import Refusal, reading
-from hpcwaas.engines.alien4cloud.references import Reference, parse_reference, usable
+from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
+from hpcwaas.engines.orchestrated.references import usable
 from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)

@@ -6,10 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import requests
@@ -18,30 +15,17 @@ from hpcwaas.common.http import Failure, HTTPClient, NoAnswer
 from hpcwaas.common.repeats import Repeats
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.alien4cloud.faults import CONSTRAINT, NOT_FOUND, NOT_LOGGED_IN, Refusal, refusal
-from hpcwaas.engines.alien4cloud.reach import Reach
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
-from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
+from hpcwaas.engines.orchestrated.transport import CONNECTIONS, LARGEST_ANSWER, ServerTransport
+from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed
 
 _LOGGER = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes. The largest one seen, a topology, has 50 kB; a page of 1000 applications about 1 MB."""
-
-CONNECTIONS = 96
-"""Kept open: one for each thread that may call at the same time."""
 
 _LOGIN_FAILURE_COUNTS = 2.0
 """Seconds for which a failed login answers for all, so that a wrong password isn't tried by every request."""
 
-_PROBE = 3.0
-"""Seconds for which an answer to a probe is waited for."""
 
-_TRIES = 3
-
-
-class Transport:
+class Transport(ServerTransport):
     """The way to Alien4Cloud, for any number of threads.
 
     Raises:
@@ -49,37 +33,23 @@ class Transport:
     """
 
     def __init__(self, settings: Alien4CloudSettings) -> None:
-        self._settings = settings
-        self._address = settings.address.rstrip("/")
-        self._http = HTTPClient(
+        timeouts = (settings.connect_timeout, settings.read_timeout)
+        http = HTTPClient(
             "Alien4Cloud",
             "alien_config",
             ca_file=settings.ca_file,
-            timeouts=(settings.connect_timeout, settings.read_timeout),
+            timeouts=timeouts,
             largest=LARGEST_ANSWER,
             connections=CONNECTIONS,
             verify=not settings.skip_secure,
             by_proxy=False,
         )
+        super().__init__("Alien4Cloud", http, settings.address, timeouts, "/rest/auth/status")
+        self._settings = settings
         self._cookie: str | None = None
         self._login_lock = threading.Lock()
         self._login_failure: tuple[float, ServiceError] | None = None
-        self._clock_ahead = 0.0
-        self._reach = Reach(self._probe)
         self._repeats = Repeats()
-
-    @property
-    def silent_since(self) -> datetime | None:
-        """Since when Alien4Cloud hasn't answered; None when it does."""
-        return self._reach.silent_since
-
-    @property
-    def clock_ahead(self) -> float:
-        """Seconds by which Alien4Cloud's clock is ahead of ours, to a second, by its last answer."""
-        return self._clock_ahead
-
-    def time_left(self) -> float:
-        return self._http.time_left()
 
     def cookie(self, stale: str | None = None) -> str:
         """The cookie of the login, which is made where needed.
@@ -142,14 +112,6 @@ class Transport:
             stale = cookie
         raise UpstreamFailed("Alien4Cloud accepts the login of this service and then asks for it again.")
 
-    def retried(self, attempt: Callable[[], T], *, unless_sent: bool = False) -> T:
-        return self._http.retried(attempt, _TRIES, unless_sent=unless_sent)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._reach.close()
-        self._http.close()
-
     def _login(self, stale: str | None) -> str:
         asked = time.monotonic()
         with self._login_lock:
@@ -205,49 +167,6 @@ class Transport:
             _LOGGER.error("%s%s", error.detail, more)
         error.logged = True
         return error
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        data: Mapping[str, str] | bytes | None,
-        headers: Mapping[str, str],
-        *,
-        params: Mapping[str, str | int] | None = None,
-        timeout: float | None = None,
-    ) -> requests.Response:
-        self._reach.require()
-        began = time.monotonic()
-        timeouts = None if timeout is None else (timeout, timeout)
-        try:
-            response = self._http.request(
-                method, self._address + path, data=data, params=params, headers=headers, timeouts=timeouts
-            )
-        except NoAnswer as failure:
-            if failure.sent or isinstance(failure.error, Unavailable):  # else there was no time left to ask
-                # A call that had little time left says little about the server.
-                patient = timeout is None and time.monotonic() - began >= self._settings.read_timeout / 2
-                slow = patient and isinstance(failure.error, UpstreamTimeout)
-                self._reach.failed(failure, began, slow=slow, why=f"{method} {path}: {failure.why}")
-            raise
-        self._note_clock(response.headers.get("Date"))
-        return response
-
-    def _unusable(self, failure: NoAnswer, began: float, method: str, path: str, response: requests.Response) -> None:
-        kind = response.headers.get("Content-Type", "")[:80]
-        why = f"{method} {path}: {response.status_code} with {len(response.content)} bytes of {kind}"
-        self._reach.failed(failure, began, slow=False, why=why)
-
-    def _probe(self) -> None:
-        """Asks for any answer, past what keeps other calls from it."""
-        self._http.request("GET", f"{self._address}/rest/auth/status", timeouts=(_PROBE, _PROBE))
-
-    def _note_clock(self, date: str | None) -> None:
-        if date:
-            try:
-                self._clock_ahead = parsedate_to_datetime(date).timestamp() - time.time()
-            except ValueError:
-                return
 
     def _unpack(self, response: requests.Response) -> JSON:
         """`data` of an answer.

@@ -23,7 +23,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulator's lines are there when an execution has ended, and it never is down for long."""
     monkeypatch.setattr(f"{ENGINE}.log_reader._SETTLED", 0.3)
     monkeypatch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0.2)
-    monkeypatch.setattr(f"{ENGINE}.reach._PROBE_EVERY", 0.1)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.reach._PROBE_EVERY", 0.1)
 
 
 @pytest.fixture

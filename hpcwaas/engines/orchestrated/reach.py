@@ -1,4 +1,4 @@
-"""Whether Alien4Cloud answers, as far as all calls of this process tell, and what is spared when it doesn't."""
+"""Whether a server answers, as far as all calls of this process tell, and what is spared when it doesn't."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ _RETRY_AFTER = 5
 
 
 class Reach:
-    """What is known of the way to Alien4Cloud.
+    """What is known of the way to a server.
 
     When a call has waited in vain, and none that was made since it began was answered either, all further ones are
     refused at once, until a probe is answered: nobody waits for a server that accepts connections and says nothing.
 
     Args:
+        server: its name at the beginning of a sentence.
         probe: asks for any answer; raises `NoAnswer`.
     """
 
-    def __init__(self, probe: Callable[[], None]) -> None:
+    def __init__(self, server: str, probe: Callable[[], None]) -> None:
+        self._server = server
         self._probe = probe
         self._lock = threading.Lock()
         self._repeats = Repeats()
@@ -51,7 +53,7 @@ class Reach:
             NoAnswer: it would.
         """
         if self._open:
-            error = Unavailable("Alien4Cloud has stopped answering.", _RETRY_AFTER)
+            error = Unavailable(f"{self._server} has stopped answering.", _RETRY_AFTER)
             error.logged = True
             raise NoAnswer(error, sent=False, again=False)
 
@@ -64,7 +66,7 @@ class Reach:
             since, self._silent_since, self._open = self._silent_since, None, False
         if since is not None:
             self._repeats = Repeats()
-            _LOGGER.info("Alien4Cloud answers again; it didn't since %s", since.isoformat(timespec="seconds"))
+            _LOGGER.info("%s answers again; it didn't since %s", self._server, since.isoformat(timespec="seconds"))
 
     def failed(self, failure: NoAnswer, began: float, *, slow: bool, why: str) -> None:
         """Notes that there was none. A line a minute tells of it.
@@ -79,11 +81,11 @@ class Reach:
             opens = slow and self._answered_at < began and not self._open and not self._closing.is_set()
             self._open = self._open or opens
         if opens:
-            threading.Thread(target=self._wait_for_answer, name="alien4cloud-probe", daemon=True).start()
+            threading.Thread(target=self._wait_for_answer, name=f"{self._server.lower()}-probe", daemon=True).start()
         count = self._repeats.due("silent")
         if count is not None:
             since = self._silent_since.isoformat(timespec="seconds")
-            _LOGGER.warning("no answer from Alien4Cloud since %s (%s calls): %s", since, count, why[:300])
+            _LOGGER.warning("no answer from %s since %s (%s calls): %s", self._server, since, count, why[:300])
 
     def close(self) -> None:
         """Ends the looking."""

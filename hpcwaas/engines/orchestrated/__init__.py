@@ -1,0 +1,1 @@
+"""What engines share that drive an orchestrator's server."""

@@ -1,0 +1,1 @@
+"""The engine that runs workflows of what Yorc has deployed."""
