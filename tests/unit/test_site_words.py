@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -146,12 +146,22 @@ def test_a_failure_says_what_slurm_did() -> None:
     ],
 )
 def test_silence(seconds: int, expected: str | None) -> None:
-    assert words.silence("Mare", NOW, NOW + timedelta(seconds=seconds), sent=True) == expected
+    assert words.silence("Mare", seconds, sent=True) == expected
 
 
 def test_silence_before_an_execution_is_there() -> None:
-    said = words.silence("Mare", NOW, NOW + timedelta(minutes=5), sent=False)
+    said = words.silence("Mare", 300, sent=False)
     assert said == "The login node of Mare hasn't answered for 5 minutes; the execution begins when it does."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "within"),
+    [(-3, "1 second"), (4.2, "5 seconds"), (60, "1 minute"), (61, "2 minutes"), (300, "5 minutes"), (7300, "2 hours")],
+)
+def test_when_a_site_is_tried_again(seconds: float, within: str) -> None:
+    assert words.again("mare", seconds) == (
+        f"The service tries again within {within}; `waas sites check mare` does at once."
+    )
 
 
 def test_jobs_of_which_the_step_is_not_known() -> None:

@@ -77,7 +77,8 @@ class Moves:
         except (OSError, ValueError) as error:
             raise SiteFailed(
                 f"The prologue of the site {self._around.site} can't be read on the service's machine. Ask an operator "
-                "of the service (setting `prologue`)."
+                "of the service (setting `prologue`).",
+                lasting=True,
             ) from error
 
     def on_site(self) -> list[str]:

@@ -163,13 +163,14 @@ class RemoteSite:
 
     def _silence_words(self, silence: Silence, *, sent: bool) -> str | None:
         after = "The jobs go on." if sent else "The execution begins when that is over."
+        now = self._around.now()
+        again = words.again(self._around.site, silence.again - now)
         if silence.lasting:
-            return f"{silence.detail} {after}"
-        now = datetime.fromtimestamp(self._around.now(), UTC)
-        said = words.silence(self.title, datetime.fromtimestamp(silence.since, UTC), now, sent=sent)
+            return f"{silence.detail} {after} {again}"
+        said = words.silence(self.title, now - silence.since, sent=sent)
         if said is None and not sent:
-            return f"{silence.detail} {after}"
-        return f"{said} {silence.detail}" if said else None
+            return f"{silence.detail} {after} {again}"
+        return f"{said} {silence.detail} {again}" if said else None
 
     def _turn_words(self, account: Account) -> str | None:
         most = self._around.settings.limits.executions
@@ -267,7 +268,7 @@ class RemoteSite:
         """Says that an account can be used after all: whoever waits tries again."""
         account = self._mirror.account(placement)
         if account.directory.is_dir() and account.unfinished():
-            account.poke()
+            account.prove()
             self._couriers.wake(account)
 
     def stop(self) -> None:
