@@ -21,8 +21,7 @@ from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.events import Events
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal
 from hpcwaas.engines.alien4cloud.followed_logs import FollowedLogs
-from hpcwaas.engines.alien4cloud.input_checks import prepare_inputs
-from hpcwaas.engines.alien4cloud.kept_listing import KeptListing
+from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
 from hpcwaas.engines.alien4cloud.mapper import ENGINE
 from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
@@ -30,6 +29,7 @@ from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.starting import Starter
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.engines.alien4cloud.transport import Transport
+from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.engines.registry import EngineContext
 from hpcwaas.errors import Conflict, NotFound, ServiceError
 
