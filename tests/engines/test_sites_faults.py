@@ -243,7 +243,7 @@ def test_a_purged_directory(bench: SiteBench) -> None:
 
 
 def test_a_dead_supervisor_ends_the_execution(bench: SiteBench) -> None:
-    reference = bench.start(WAITING)
+    reference = bench.start("echo said before >&2\n" + WAITING)
     bench.running(reference)
     until(lambda: bench.began() == 1)
     [supervisor] = [
@@ -255,7 +255,7 @@ def test_a_dead_supervisor_ends_the_execution(bench: SiteBench) -> None:
     state = bench.end(reference)
     assert state.status is Status.FAILED
     assert (state.reason or "").startswith("The execution was interrupted on mare: the process that ran it there")
-    assert (state.reason or "") in bench.text(reference)
+    assert bench.text(reference).splitlines() == ["said before", "begun", state.reason]
 
 
 def test_a_full_disk_names_the_file(bench: SiteBench, tmp_path: Path) -> None:

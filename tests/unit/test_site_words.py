@@ -119,6 +119,13 @@ def test_what_goes_on(job: Job, expected: str) -> None:
     assert words.job_words(job) == expected
 
 
+def test_what_was_cancelled_because_of_another_job_comes_after_it() -> None:
+    jobs = [("a", Job("10", "CANCELLED by 0")), (None, Job("1", "TIMEOUT", "00:02:00"))]
+    assert words.failure("The runner was told to end.", jobs) == (
+        "Slurm job 1 was ended by the time limit of 00:02:00 (and 1 more). The runner was told to end."
+    )
+
+
 def test_a_failure_says_what_slurm_did() -> None:
     killed = Job("5", "TIMEOUT", "1:00:00")
     assert words.failure(

@@ -23,7 +23,6 @@ from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
 from hpcwaas.engines.cwl.sites.moves import age
-from hpcwaas.engines.cwl.sites.starting import kind_of
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import OutsideError
 from hpcwaas.engines.cwl.storage.spool import Spool
@@ -123,7 +122,7 @@ class RemoteSite:
             raise Unavailable(
                 f"The site {self.title} is in maintenance: {self._around.settings.maintenance}", retry_after=600
             )
-        if kind_of(self._around.settings.runner.command) != "toil":
+        if self._around.settings.runner.kind != "toil":
             raise Conflict(
                 f"The runner of the site {self.title} can't go on where an execution failed. Trigger a new one."
             )

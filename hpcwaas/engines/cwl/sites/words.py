@@ -149,6 +149,8 @@ def failure(reason: str | None, jobs: Sequence[tuple[str | None, Job]]) -> str |
         reason: as it is known without.
         jobs: of the execution, each with the name of its step, where it is known.
     """
+    # What was cancelled may have been so because of another one's end.
+    jobs = sorted(jobs, key=lambda each: state_of(each[1]) == "CANCELLED")
     ended = [(step, job) for step, job in jobs if over(job) and state_of(job) != "COMPLETED" and not _by_itself(job)]
     told = [(step, job_words(job)) for step, job in ended if f"job {job.id} " not in (reason or "")]
     if not told:
