@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -95,15 +94,10 @@ def until(condition: Callable[[], object], complaint: str, seconds: float = PATI
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, outside of those that the system gives to connections meanwhile."""
-    found: list[int] = []
+    """Ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
-        while len(found) < count:
-            port = 20_000 + secrets.randbelow(12_000)
-            with contextlib.suppress(OSError):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-                found.append(port)
-    return found
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def listens(port: int) -> bool:

@@ -16,8 +16,8 @@ from tests.ports import free_port
 from tests.service import Client, as_user, make_settings, serving
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import wait_for
-from tests.simulators.alien4cloud_faults import Fault, Kind
 from tests.simulators.alien4cloud_worlds import many, recorded
+from tests.simulators.faults import Fault, Kind
 
 ENGINE = "hpcwaas.engines.alien4cloud"
 ENVIRONMENT = "5de4279f-d629-47ca-ac92-586a8cc534fd"
@@ -30,8 +30,8 @@ Serve = Callable[..., Client]
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for comes soon here."""
     for name, seconds in {
-        "hpcwaas.engines.orchestrated.starting._SEARCH": 1.0,
-        "hpcwaas.engines.orchestrated.starting._SEARCH_EVERY": 0.1,
+        f"{ENGINE}.starting._SEARCH": 1.0,
+        f"{ENGINE}.starting._SEARCH_EVERY": 0.1,
         f"{ENGINE}.log_reader._SETTLED": 0.3,
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
         "hpcwaas.engines.orchestrated.reach._PROBE_EVERY": 0.1,
@@ -243,7 +243,7 @@ def test_a_trigger_whose_answer_is_lost_is_found(serve: Serve, simulator: Simula
 def test_a_lost_trigger_is_pending_until_the_keeper_finds_it(
     simulator: Simulator, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 0.0)
+    monkeypatch.setattr(f"{ENGINE}.starting._SEARCH", 0.0)
     user = serve(simulator.url)
     user("GET", f"/workflows/{RUN}exec_job")
     simulator.fault(Fault("reset", LAUNCH, after=True, times=1))

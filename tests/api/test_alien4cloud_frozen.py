@@ -15,8 +15,8 @@ import requests
 from tests.service import Client, as_user, make_settings, serving
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import wait_for
-from tests.simulators.alien4cloud_faults import Fault
 from tests.simulators.alien4cloud_worlds import recorded
+from tests.simulators.faults import Fault
 
 ENGINE = "hpcwaas.engines.alien4cloud"
 RUN = "RecApp1@5de4279f-d629-47ca-ac92-586a8cc534fd@"

@@ -40,9 +40,9 @@ from tests.ports import free_port
 from tests.service import PASSWORDS, Client, as_user, make_settings, serving
 from tests.signing_in import Service, header, query, shown_token, sso_service
 from tests.simulators.alien4cloud import Simulator
-from tests.simulators.alien4cloud_faults import Fault
 from tests.simulators.alien4cloud_state import Application, Environment, Input, Workflow, World
 from tests.simulators.alien4cloud_worlds import ADMIN, USERS, WORKFLOWS, many
+from tests.simulators.faults import Fault
 from tests.simulators.oidc import OIDCSimulator
 from tests.simulators.vault import vault_server
 

@@ -16,8 +16,8 @@ import pytest
 from tests.replay import ROWS, Answer, Replay, check_document, check_problem
 from tests.service import make_settings, serving
 from tests.simulators.alien4cloud import Simulator
-from tests.simulators.alien4cloud_faults import Fault
 from tests.simulators.alien4cloud_worlds import WORKFLOWS, original
+from tests.simulators.faults import Fault
 from tests.waiting import until
 
 ACCOUNTS = {"alice": "alicepw", "bob": "bobpw", "carol": "pa:ss wörd"}
@@ -157,7 +157,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, A
     accounts = [{"username": name, "password": password} for name, password in ACCOUNTS.items()]
     world = original()
     with pytest.MonkeyPatch.context() as patch, Simulator(world) as simulator:
-        patch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 0.6)
+        patch.setattr(f"{ENGINE}.starting._SEARCH", 0.6)
         patch.setattr(f"{ENGINE}.log_reader._SETTLED", 0.3)
         patch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0.0)
         settings = make_settings(

@@ -14,8 +14,8 @@ import pytest
 from tests.service import CATALOGUE, Client, as_user, make_settings, serving
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import wait_for
-from tests.simulators.alien4cloud_faults import Fault
 from tests.simulators.alien4cloud_worlds import recorded
+from tests.simulators.faults import Fault
 from tests.waiting import until
 
 RUN = "RecApp1@5de4279f-d629-47ca-ac92-586a8cc534fd@"

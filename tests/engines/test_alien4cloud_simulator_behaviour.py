@@ -13,9 +13,9 @@ import requests
 
 from tests.simulators.alien4cloud import Simulator, SimulatorProcess
 from tests.simulators.alien4cloud_client import login, wait_for
-from tests.simulators.alien4cloud_faults import Fault, Kind
 from tests.simulators.alien4cloud_state import Application, Environment, Input, Step, Workflow
 from tests.simulators.alien4cloud_worlds import many, original
+from tests.simulators.faults import Fault, Kind
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A simulated Alien4Cloud 3.8 on a real port, as a thread of a test or as a process of its own.
 
 `python tests/simulators/alien4cloud.py --port 0 --applications 500 --delay 0.02` prints its address and serves until
-it is ended. `Simulator` runs it in a thread, `SimulatorProcess` in a process; both are controlled alike (`Controls`).
+it is ended. `Simulator` runs it in a thread, `SimulatorProcess` in a process; both are controlled alike.
 """
 
 from __future__ import annotations
@@ -9,30 +9,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import subprocess
 import sys
-import threading
-import urllib.request
-from collections.abc import Coroutine
-from json import dumps, loads
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar
 
 import uvloop
 
 if __name__ == "__main__":  # a script finds its own folder only
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.simulators.alien4cloud_controls import Controls
+from tests.simulators.alien4cloud_controls import Alien4CloudControls
 from tests.simulators.alien4cloud_server import Alien4Cloud
 from tests.simulators.alien4cloud_state import Workflow, World
 from tests.simulators.alien4cloud_worlds import many, original, recorded
-
-JSON: TypeAlias = Any
-T = TypeVar("T")
+from tests.simulators.controls import InProcess, InThread
 
 
-class Simulator(Controls):
+class Simulator(InThread, Alien4CloudControls):
     """The simulator in a thread: `with Simulator(original()) as alien4cloud: … alien4cloud.url`.
 
     Args:
@@ -58,53 +50,16 @@ class Simulator(Controls):
         cancel_time: float = 2.0,
     ) -> None:
         self.world = world
-        self._inner = Alien4Cloud(
-            world, port=port, delay=delay, session_life=session_life, lag=lag, cancel_time=cancel_time
-        )
-        self.executions = self._inner.executions
-        self.url = f"http://127.0.0.1:{self._inner.port}"
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="alien4cloud simulator", daemon=True)
-        self._ready = threading.Event()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        if not self._ready.wait(60):
-            raise TimeoutError("the simulator doesn't start")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._loop.call_soon_threadsafe(self._serving.cancel)
-        self._thread.join(60)
-
-    def down(self) -> None:
-        """Refuses connections until `up`."""
-        self._command("down")
-
-    def up(self) -> None:
-        """Serves again after `down`."""
-        self._command("up")
+        inner = Alien4Cloud(world, port=port, delay=delay, session_life=session_life, lag=lag, cancel_time=cancel_time)
+        super().__init__(inner)
+        self.executions = inner.executions
 
     def hurry(self, reference: str) -> None:
         """Lets an execution do now what it would do later, its end included."""
         self._loop.call_soon_threadsafe(self.executions.all[reference.rpartition("@")[2]].hurry)
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, contextlib.suppress(asyncio.CancelledError):
-            runner.run(self._serve())
 
-    async def _serve(self) -> None:
-        self._serving = asyncio.ensure_future(self._inner.serve(self._ready.set))
-        await self._serving
-
-    def _command(self, name: str, **arguments: JSON) -> Any:
-        return self._call(self._inner.command(name, arguments))
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
-
-
-class SimulatorProcess(Controls):
+class SimulatorProcess(InProcess, Alien4CloudControls):
     """The simulator in a process of its own, for benchmarks.
 
     Args:
@@ -112,23 +67,7 @@ class SimulatorProcess(Controls):
     """
 
     def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-
-    def __enter__(self) -> Self:
-        command = [sys.executable, __file__, *self._arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=60)
-
-    def _command(self, name: str, **arguments: JSON) -> Any:
-        request = urllib.request.Request(f"{self.url}/simulator/{name}", dumps(arguments).encode())  # noqa: S310
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own process
-            return loads(answer.read())
+        super().__init__(__file__, *arguments)
 
 
 def main() -> None:

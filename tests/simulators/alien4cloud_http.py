@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
 import secrets
-import socket
-import struct
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 from tests.simulators.alien4cloud_catalogue import Request, forbidden
-from tests.simulators.alien4cloud_faults import HTML, STACK_TRACE, Fault
 from tests.simulators.alien4cloud_launch import Refusal
 from tests.simulators.alien4cloud_routes import Routes
 from tests.simulators.alien4cloud_state import Sessions, User, World
 from tests.simulators.alien4cloud_stomp import Broker, Receive, Send
+from tests.simulators.faults import Fault
+from tests.simulators.serving import Answer, Application, Call, Headers
 
 JSON: TypeAlias = Any
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 SECURITY: Headers = (
     (b"X-Content-Type-Options", b"nosniff"),
@@ -37,31 +33,17 @@ SECURITY: Headers = (
 JSON_TYPE: Headers = ((b"Content-Type", b"application/json;charset=utf-8"),)
 CONTEXT = (b"X-Application-Context", b"alien4cloud-config:8088")
 CONTROLLER: Headers = (*SECURITY, CONTEXT, *JSON_TYPE)
+STACK_TRACE = (
+    "org.elasticsearch.client.transport.NoNodeAvailableException: None of the configured nodes are available\n"
+    "\tat org.elasticsearch.client.transport.TransportClientNodesService.ensureNodesAreAvailable"
+    "(TransportClientNodesService.java:347)\n\t... (112 more lines of Java stack trace)"
+)
 STACK = "\n\tat alien4cloud.rest.Controller.call(Controller.java:83)\n\t... (117 more lines of Java stack trace)"
 PREFIX = re.compile(r"/rest(?:/latest|/v1)?(/.*)")
 MALFORMED = (
     "JSON parse error: Unexpected end-of-input; nested exception is com.fasterxml.jackson.core.io.JsonEOFException"
 )
 TOKEN_LIFE = 3600
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call as it came in; `at` in seconds of the true time."""
-
-    method: str
-    path: str
-    at: float
-    body: bytes = b""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer before it is sent."""
-
-    status: int
-    body: bytes
-    headers: Headers
 
 
 def _envelope(status: int, data: JSON, error: JSON = None, headers: Headers = CONTROLLER) -> Answer:
@@ -88,69 +70,20 @@ def _unauthenticated() -> Refusal:
     return Refusal(403, 100, "Authentication required for this request : ")
 
 
-class Application:
-    """The ASGI application.
+class Alien4CloudApplication(Application):
+    """The ASGI application."""
 
-    Args:
-        delay: seconds that every call takes at least.
-        command: carries out `POST /simulator/<name>`, by which another process controls the simulator.
-        connection: the server's transport of a client's connection, by its address.
-
-    Attributes:
-        controlled_by: address of the last client that sent a command.
-    """
-
-    def __init__(
-        self,
-        world: World,
-        routes: Routes,
-        broker: Broker,
-        sessions: Sessions,
-        delay: float,
-        command: Callable[[str, JSON], Awaitable[JSON]],
-        connection: Callable[[Any], Any],
-    ) -> None:
-        self.calls: list[Call] = []
-        self.faults: list[Fault] = []
-        self.controlled_by: Any = None
-        self.delay = delay
+    def __init__(self, world: World, routes: Routes, broker: Broker, sessions: Sessions, delay: float) -> None:
+        super().__init__(delay)
         self.sessions = sessions
         self._world = world
         self._routes = routes
         self._broker = broker
-        self._command = command
-        self._connection = connection
         self._tokens: dict[str, User] = {}
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def websocket(self, scope: dict[str, Any], headers: dict[str, str], receive: Receive, send: Send) -> None:
+        """Serves events."""
         path = scope["raw_path"].split(b"?")[0].decode()
-        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["type"] == "websocket":
-            await self._websocket(scope, path, headers, receive, send)
-            return
-        body = await _read(receive)
-        if path.startswith("/simulator/"):
-            self.controlled_by = scope["client"]
-            result = await self._command(path.rpartition("/")[2], json.loads(body or b"{}"))
-            await _send(send, Answer(200, json.dumps(result).encode(), JSON_TYPE))
-            return
-        call = Call(scope["method"], path, time.time(), body)
-        self.calls.append(call)
-        if self.delay:
-            await asyncio.sleep(self.delay)
-        fault = next((one for one in self.faults if one.strikes(f"{call.method} {path}")), None)
-        answer = None
-        if fault is None or fault.needs_answer:
-            answer = self._answer(call, scope["query_string"].decode(), headers)
-        if fault is None:
-            assert answer is not None
-            await _send(send, answer)
-        else:
-            await self._misbehave(fault, answer, scope, receive, send)
-
-    async def _websocket(
-        self, scope: dict[str, Any], path: str, headers: dict[str, str], receive: Receive, send: Send
-    ) -> None:
         user = self.sessions.user(_cookie(headers))
         self.calls.append(Call("WEBSOCKET", path, time.time()))
         open_to_all = path == "/rest/latest/alienEndPoint/websocket"
@@ -161,7 +94,15 @@ class Application:
             return
         await self._broker.serve(scope, receive, send, None if user is None else user.name)
 
-    def _answer(self, call: Call, query: str, headers: dict[str, str]) -> Answer:
+    def odd(self, fault: Fault) -> Answer:
+        """A stack trace, or what one gets whose session is over."""
+        if fault.kind == "expired":
+            return _refused(_unauthenticated())
+        error = {"code": 500, "message": "None of the configured nodes are available"}
+        return _envelope(500, STACK_TRACE, error)
+
+    async def answer(self, call: Call, query: str, headers: dict[str, str]) -> Answer:
+        """Does what a call asks for."""
         parameters = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
         match (call.method, call.path):
             case ("POST", "/login"):
@@ -227,50 +168,6 @@ class Application:
         self._tokens[token] = user
         return _envelope(200, {"token": token, "expireAt": self._world.millis(time.time()) + TOKEN_LIFE * 1000})
 
-    async def _misbehave(
-        self, fault: Fault, answer: Answer | None, scope: dict[str, Any], receive: Receive, send: Send
-    ) -> None:
-        match fault.kind:
-            case "slow":
-                await _wait(receive, fault.seconds)
-            case "hang":
-                await _wait(receive, fault.seconds)
-                self._connection(scope["client"]).close()
-                return
-            case "close":
-                self._connection(scope["client"]).close()
-                return
-            case "reset":
-                reset(self._connection(scope["client"]))
-                return
-            case "cut":
-                assert answer is not None
-                await _send(send, replace(answer, body=answer.body[: len(answer.body) // 2]), complete=False)
-                await asyncio.sleep(0.02)
-                reset(self._connection(scope["client"]))
-                return
-            case "truncate":
-                assert answer is not None
-                answer = replace(answer, body=answer.body[: len(answer.body) // 2])
-            case "html":
-                answer = Answer(fault.status, HTML, ((b"Content-Type", b"text/html"),))
-            case "empty":
-                answer = Answer(fault.status, b"", SECURITY)
-            case "trace":
-                error = {"code": 500, "message": "None of the configured nodes are available"}
-                answer = _envelope(500, STACK_TRACE, error)
-            case "expired":
-                answer = _refused(_unauthenticated())
-        assert answer is not None
-        await _send(send, answer)
-
-
-def reset(transport: Any) -> None:
-    """Ends a connection with a TCP reset."""
-    linger = struct.pack("ii", 1, 0)
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    transport.abort()
-
 
 def _parsed(call: Call, headers: dict[str, str]) -> JSON:
     if not call.body or call.method == "GET":
@@ -324,25 +221,3 @@ def _status(user: User | None) -> JSON:
         "groups": None,
         "authSystem": "alien",
     }
-
-
-async def _read(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message: dict[str, Any] = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-
-
-async def _wait(receive: Receive, seconds: float) -> None:
-    """Waits, but not for a client that has gone."""
-    try:
-        await asyncio.wait_for(receive(), seconds)
-    except TimeoutError:
-        return
-
-
-async def _send(send: Send, answer: Answer, *, complete: bool = True) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": not complete})

@@ -15,7 +15,7 @@ import requests
 from tests import signing_in
 from tests.e2e.processes import eventually
 from tests.service import Client
-from tests.simulators.alien4cloud_faults import Fault
+from tests.simulators.faults import Fault
 from tests.system.replicas import Replicas, patiently, replicas
 
 pytestmark = pytest.mark.system

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -12,7 +12,7 @@ from hpcwaas.engines.yorc import documents
 from hpcwaas.engines.yorc.documents import Deployment, DeploymentDetails, Event, Line, Task
 from hpcwaas.engines.yorc.faults import NO_STORE, Refusal, reading
 from hpcwaas.engines.yorc.transport import Answer, Transport
-from hpcwaas.errors import Unavailable, UpstreamFailed
+from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed
 
 
 class YorcClient:
@@ -50,6 +50,16 @@ class YorcClient:
     def workflow_names(self, deployment: str) -> list[str]:
         """The names of a deployment's workflows that have steps."""
         return documents.workflow_names(self._get(f"{_deployment(deployment)}/workflows"), deployment)
+
+    def workflow_names_of(self, deployments: Sequence[str]) -> dict[str, list[str] | ServiceError]:
+        """As `workflow_names`, of many deployments at once: the names, or why there are none."""
+        found: dict[str, list[str] | ServiceError] = {}
+        for deployment in deployments:
+            try:
+                found[deployment] = self.workflow_names(deployment)
+            except ServiceError as error:
+                found[deployment] = error
+        return found
 
     def workflow(self, deployment: str, name: str) -> Mapping[str, Any]:
         """The definition of a workflow as Yorc writes it."""

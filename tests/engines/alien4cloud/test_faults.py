@@ -13,7 +13,7 @@ from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
 from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, made, start, until, whole_log
 from tests.simulators.alien4cloud import Simulator
-from tests.simulators.alien4cloud_faults import Fault, Kind
+from tests.simulators.faults import Fault, Kind
 from tests.waiting import until as eventually
 
 

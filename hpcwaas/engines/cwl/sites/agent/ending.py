@@ -54,8 +54,7 @@ def _bury(execution: Execution, end: Dict[str, JSON]) -> Dict[str, JSON]:
     if execution.exists():
         return execution.bury(end["status"], end["reason"])
     kill_strays(execution.id, execution.directory)
-    left = execution.end_jobs(30.0) if shutil.which("squeue") else []
-    return {"buried": True, "exists": False, "jobs_left": left}
+    return {"buried": True, "jobs_left": execution.end_jobs(30.0) if shutil.which("squeue") else []}
 
 
 def remove(order: Dict[str, JSON]) -> Dict[str, JSON]:

@@ -1,0 +1,108 @@
+"""Values of inputs as their types have them, and as Alien4Cloud takes them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+from hpcwaas.common import written
+from hpcwaas.core.models import JSON
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,20})?")
+
+_DEPTH = 100
+"""Levels to which a list or an object in a text may be nested."""
+
+
+def integer(given: JSON) -> int:
+    """A whole number. Raises `TypeError` or `ValueError`."""
+    if isinstance(given, str):
+        if not _INTEGER.fullmatch(given := given.strip()):
+            raise ValueError
+        return written.integer(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError
+    if isinstance(given, int):
+        return given
+    whole = written.whole(given)
+    if whole is None:
+        raise ValueError
+    return whole
+
+
+def number(given: JSON) -> float | int:
+    """A number. Raises `TypeError` or `ValueError`."""
+    if isinstance(given, str):
+        if not _NUMBER.fullmatch(given := given.strip()):
+            raise ValueError
+        given = written.integer(given) if _INTEGER.fullmatch(given) else written.WrittenFloat(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError
+    return given
+
+
+def boolean(given: JSON) -> bool:
+    """True or false. Raises `TypeError`."""
+    if isinstance(given, str) and given.strip().lower() in ("true", "false"):
+        return given.strip().lower() == "true"
+    if not isinstance(given, bool):
+        raise TypeError
+    return given
+
+
+def string(given: JSON) -> str:
+    """A text. Raises `TypeError` or `ValueError`."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return written.in_text(given)  # Alien4Cloud takes a whole number for a text
+    if not isinstance(given, str):
+        raise TypeError
+    given.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
+    return given
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _parsed(kind: type) -> Callable[[JSON], JSON]:
+    def read(given: JSON) -> JSON:
+        value = written.loads(given, parse_constant=_refuse) if isinstance(given, str) else given
+        if not isinstance(value, kind):
+            raise TypeError
+        if written.deeper(value, _DEPTH):
+            raise ValueError
+        return value
+
+    return read
+
+
+READERS: dict[str, Callable[[JSON], JSON]] = {
+    "integer": integer,
+    "number": number,
+    "boolean": boolean,
+    "string": string,
+    "array": _parsed(list),
+    "object": _parsed(dict),
+}
+"""By the types of JSON Schema. What can't be read raises `ValueError`, `TypeError`, `OverflowError` or
+`RecursionError`."""
+
+
+def sent(value: JSON) -> JSON:
+    """A value in a form that Alien4Cloud takes and the orchestrator behind it leaves alone: texts, lists, objects. From
+    a number of JSON the orchestrator makes text of its own: 1.2345678e+07 for 12345678."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() | int():
+            return written.in_text(value)
+        case list():
+            return [sent(item) for item in value]
+        case Mapping():
+            return {name: sent(item) for name, item in value.items()}
+    return value
