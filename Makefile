@@ -10,10 +10,12 @@ OIDC := .venv-oidc
 OPENBAO := .venv-openbao
 TOOLS := .venv-tools
 IMAGES := .images
+# Tests start programs by the hundred: each would compile all that it imports where it may not be kept.
+export PYTHONDONTWRITEBYTECODE :=
 # The tools of the examples are started as `python3`: let that be ours.
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
-# Processes for all CPU cores; what one file's tests share stays in one of them. The order is that of tests/conftest.py.
+# What one file's tests share stays in one process. How many there are, and the order, is said in tests/conftest.py.
 IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # On PostgreSQL all of tests/api is run but for what is about HTTP, the contract, pages, rights, old clients and engines:
 # what these tests store and look up, others that are run do as well, and it's them that another dialect would fail.
@@ -27,7 +29,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-site run test coverage lint types bench test-system test-postgresql migration references requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,8 +47,10 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 test: $(VENV)/.installed-dev ## set up, and pass the tests
 	@$(WITH_VENV) pytest -m "not system" $(IN_PARALLEL)
 
-test-system: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(OPENBAO)/.installed ## set up, and pass the tests that need more tools and the package index
-	@$(WITH_VENV) pytest -m system
+environments: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(OPENBAO)/.installed
+
+test-system: environments ## set up, and pass the tests that need more tools and the package index
+	@$(WITH_VENV) pytest -m system $(IN_PARALLEL)
 
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store, and of what stores, on PostgreSQL, which has to be installed
 	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) \
@@ -62,6 +66,10 @@ coverage: $(VENV)/.installed-dev ## pass the tests, and show which lines and bra
 lint: $(VENV)/.installed-dev ## check style, types and the contract
 	@$(WITH_VENV) && export PATH && set -x \
 	  && ruff format --check . && ruff check . && $(TYPES) && openapi-spec-validator openapi.yaml
+
+# By linters without a Python package, which editors use.
+lint-openapi: $(VENV)/.installed-dev
+	@bash .ci/lint-openapi
 
 types: $(VENV)/.installed-dev ## check types alone
 	@$(WITH_VENV) && export PATH && $(TYPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -14,8 +15,16 @@ from tests.leftovers import Children, forget_failure, open_files, restore_interr
 restore_interrupts()
 CHILDREN = Children()
 FAILED = pytest.StashKey[bool]()
-ROOMS = ("e2e", "attacks", "engines", "api")
-"""Whose tests take longest."""
+LONGEST = (
+    *(f"system/test_{name}.py" for name in ("image", "sign_in_browser", "sites", "replicas", "sites_accounting")),
+    *("e2e/", "attacks/", "engines/", "api/"),
+)
+"""Files whose tests take longest, and rooms."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for `--numprocesses auto`: two more than cores, since tests also wait for others that they start."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,8 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
-        room = item.path.relative_to(here).parts[0]
-        return ROOMS.index(room) if room in ROOMS else len(ROOMS)
+        path = item.path.relative_to(here).as_posix()
+        return next((number for number, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
 
     items.sort(key=place)
 

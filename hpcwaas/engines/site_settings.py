@@ -107,6 +107,14 @@ class SiteRunnerSettings(Section):
     )
     arguments: tuple[str, ...] = Field((), description="Further arguments, before those of the service.")
 
+    @property
+    def kind(self) -> Literal["toil", "cwltool", "other"]:
+        """Which runner it is."""
+        names = [Path(word).name for word in self.command]
+        if "toil-cwl-runner" in names:
+            return "toil"
+        return "cwltool" if "cwltool" in names else "other"
+
 
 class SiteSlurmSettings(Section):
     """What jobs get when their workflow doesn't say otherwise, and what they may get at most."""
@@ -114,7 +122,14 @@ class SiteSlurmSettings(Section):
     partition: SlurmName | None = Field(None, description="Partition. Default: that of Slurm.")
     account: SlurmName | None = Field(None, description="Project that is charged. Default: the user's own.")
     time: SlurmTime | None = Field(None, description="Time limit of a job: `'01:00:00'`.")
-    max_time: SlurmTime | None = Field(None, description="Longest time limit that a workflow may ask for.")
+    max_time: SlurmTime | None = Field(
+        None, description="Longest time limit of a job. Also that of jobs for which nobody says another."
+    )
+    leader_time: SlurmTime | None = Field(
+        None,
+        description="With Toil and `leader: job`: time limit of the runner's own job, which lasts as long as the whole "
+        "execution, the waiting of its steps included. Default: `max_time`, else that of the partition.",
+    )
     max_cores: int | None = Field(None, gt=0, description="Most cores that a job may ask for.")
     max_memory: int | None = Field(None, gt=0, description="Most MiB of memory that a job may ask for.")
     partitions: tuple[SlurmName, ...] = Field((), description="Further partitions that workflows may ask for.")
@@ -194,4 +209,8 @@ class SiteSettings(Section):
     def _fits(self) -> SiteSettings:
         if self.leader == "job" and self.scheduler == "none":
             raise ValueError("`leader: job` needs a scheduler")
+        if self.slurm.leader_time and not (self.leader == "job" and self.runner.kind == "toil"):
+            raise ValueError(
+                "`slurm.leader_time` is of no use: only with Toil and `leader: job` has the runner a job of its own"
+            )
         return self

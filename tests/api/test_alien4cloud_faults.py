@@ -30,8 +30,8 @@ Serve = Callable[..., Client]
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for comes soon here."""
     for name, seconds in {
-        f"{ENGINE}.starting._SEARCH": 1.0,
-        f"{ENGINE}.starting._SEARCH_EVERY": 0.1,
+        "hpcwaas.engines.orchestrated.starting._SEARCH": 1.0,
+        "hpcwaas.engines.orchestrated.starting._SEARCH_EVERY": 0.1,
         f"{ENGINE}.log_reader._SETTLED": 0.3,
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
         "hpcwaas.engines.orchestrated.reach._PROBE_EVERY": 0.1,
@@ -243,7 +243,7 @@ def test_a_trigger_whose_answer_is_lost_is_found(serve: Serve, simulator: Simula
 def test_a_lost_trigger_is_pending_until_the_keeper_finds_it(
     simulator: Simulator, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.starting._SEARCH", 0.0)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 0.0)
     user = serve(simulator.url)
     user("GET", f"/workflows/{RUN}exec_job")
     simulator.fault(Fault("reset", LAUNCH, after=True, times=1))

@@ -157,7 +157,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, A
     accounts = [{"username": name, "password": password} for name, password in ACCOUNTS.items()]
     world = original()
     with pytest.MonkeyPatch.context() as patch, Simulator(world) as simulator:
-        patch.setattr(f"{ENGINE}.starting._SEARCH", 0.6)
+        patch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 0.6)
         patch.setattr(f"{ENGINE}.log_reader._SETTLED", 0.3)
         patch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0.0)
         settings = make_settings(

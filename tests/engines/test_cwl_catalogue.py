@@ -258,6 +258,36 @@ def test_what_steps_need_is_known_before_they_run(directory: Path, make: Callabl
     assert needs["each"] == StepNeeds("each", 2, 1024, None, (), ("small",), scatter=True)
 
 
+UNTIMELY = """cwlVersion: v1.2
+class: Workflow
+inputs: {n: int, many: "int[]"}
+outputs: []
+requirements: {SubworkflowFeatureRequirement: {}, ScatterFeatureRequirement: {}, InlineJavascriptRequirement: {}}
+steps:
+  plain: {run: &tool TOOL, in: {n: n}, out: []}
+  each: {run: *tool, scatter: n, in: {n: many}, out: []}
+  maybe: {run: *tool, when: $(true), in: {n: n}, out: []}
+  late: {run: LATE, in: {n: n}, out: []}
+  inner: {run: INNER, scatter: n, in: {n: many}, out: []}
+"""
+
+
+def test_a_time_limit_that_toil_would_evaluate_too_early_is_known(
+    directory: Path, make: Callable[[], Catalogue]
+) -> None:
+    tool = "{class: CommandLineTool, baseCommand: echo, inputs: {n: int}, outputs: [], requirements: {%s}}"
+    limit = "ToolTimeLimit: {timelimit: $(inputs.n)}"
+    late = f"{limit}, ResourceRequirement: {{ramMin: $(inputs.n)}}"
+    step = f"{{run: {tool % limit}, in: {{n: n}}, out: []}}"
+    inner = f"{{class: Workflow, inputs: {{n: int}}, outputs: [], steps: {{deep: {step}}}}}"
+    text = UNTIMELY.replace("TOOL", tool % limit).replace("LATE", tool % late).replace("INNER", inner)
+    (directory / "a.cwl").write_text(text)
+    catalogue = make()
+    needs = catalogue.snapshot(catalogue.details("a")).needs
+    assert {step.name for step in needs if step.untimely} == {"plain", "inner"}
+    assert {step.name for step in needs if "ToolTimeLimit" in step.unknown} == {step.name for step in needs}
+
+
 def test_a_site_that_there_is_not_is_told_to_operators(directory: Path, tmp_path: Path) -> None:
     (directory / "a.cwl").write_text(tool())
     (directory / "a.meta.yaml").write_text("sites: [local, mre]")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hpcwaas.engines.cwl.sites.backoff import Backoff
-from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.connection import NotSignedIn, SiteFailed
 from hpcwaas.engines.cwl.sites.pool import Sessions
 from hpcwaas.errors import NotFound
 from tests.waiting import until
@@ -59,7 +59,37 @@ def test_what_lasts_is_not_tried_again_soon() -> None:
     with pytest.raises(SiteFailed, match="The key is refused") as caught:
         backoff.check()
     assert caught.value.lasting
-    assert pause(backoff, clock) == 120
+    assert pause(backoff, clock) == 300
+    backoff.failed(SiteFailed("The key is refused.", lasting=True))
+    assert backoff.due() == 600
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        SiteFailed("The key is refused.", lasting=True),
+        NotSignedIn("sign_in", "The site ended the connection while the account was signing in.", "Sign in yourself."),
+    ],
+)
+def test_failed_sign_ins_are_too_few_for_an_address_to_be_barred(failure: SiteFailed) -> None:
+    clock = Clock()
+    backoff = Backoff(clock, lambda low, _high: low)
+    tried = []
+    while clock.now < 1000 + 4 * 3600:
+        tried.append(clock.now)
+        backoff.failed(failure)
+        clock.now += backoff.due()
+    within_ten_minutes = [sum(since <= at < since + 600 for at in tried) for since in tried]
+    assert max(within_ten_minutes) < 5  # as fail2ban counts
+
+
+def test_a_site_that_is_back_after_ten_minutes_is_noticed_within_some() -> None:
+    clock = Clock()
+    backoff = Backoff(clock, lambda _low, high: high)
+    while clock.now < 1600:
+        backoff.failed(SiteFailed("It doesn't answer."))
+        clock.now += backoff.due()
+    assert clock.now < 1600 + 1.25 * 300
 
 
 def test_pauses_of_many_differ() -> None:
@@ -69,7 +99,7 @@ def test_pauses_of_many_differ() -> None:
         backoff = Backoff(clock)
         backoff.failed(SiteFailed("The key is refused.", lasting=True))
         pauses.add(pause(backoff, clock))
-    assert 90 <= min(pauses) < max(pauses) <= 151
+    assert 225 <= min(pauses) < max(pauses) <= 376
 
 
 def test_a_failure_of_the_vault_is_told_again_as_what_it_was() -> None:

@@ -209,6 +209,52 @@ def test_what_left_nothing_to_go_on_with(site: Site, slurm: Slurm) -> None:
     assert error["detail"] == "nothing is left of it to go on with"
 
 
+def test_the_runners_job_asks_for_its_own_time(site: Site, slurm: Slurm) -> None:
+    slurm.set("hold")
+    request: dict[str, Any] = {**IN_A_JOB, "leader_slurm": {"time": "2-00:00:00"}}
+    site.start(DONE, **request)
+    assert "--time=2-00:00:00" in slurm.arguments("101")
+    assert "--cpus-per-task" not in slurm.arguments("101")
+
+
+TIMED = """\
+#!/bin/bash
+for word; do
+  case $word in --writeMessages=*) messages=${{word#*=}};; esac
+done
+printf 'x.JobIssuedMessage\\tmain.cwl\\tkind-CWLWorkflow/a\\t1\\n' > "$messages"
+sbatch -J toil_job_2_main.cwl.two.tool.cwl {time} --wrap=true >&2
+sbatch {time} /dev/null >&2
+[ -z '{wait}' ] || until [ -e ../go ]; do sleep 0.05; done
+echo '{{}}'
+"""
+
+
+def test_a_step_that_asks_for_more_time_than_is_allowed_when_it_runs(site: Site, slurm: Slurm) -> None:
+    request: dict[str, Any] = {"kind": "toil", "command": ["toil-cwl-runner"], "scheduler": "slurm", "most_time": 3600}
+    request["prologue"] = f"PATH={site.home}/bin:$PATH"  # as of a module of Slurm
+    request["steps"] = [{"name": name, "processes": ["tool.cwl"], "scatter": False} for name in ("one", "two")]
+    site.program("toil-cwl-runner", TIMED.format(time="--time=0:7200", wait="yes"))
+    state = site.finished(site.start(**request))
+    assert state["reason"] == "Step two failed: it asks for a time of 02:00:00, and the site allows 01:00:00"
+    assert [step["status"] for step in state["steps"]] == ["SKIPPED", "FAILED"]
+    assert not [job for job in slurm.submitted() if "toil_job" in slurm.arguments(job)]
+
+    for time, given in (("--time=0:3600", "--time=0:3600"), ("", "--time=0:3600")):
+        site.program("toil-cwl-runner", TIMED.format(time=time, wait=""))
+        assert site.finished(site.start(**request))["status"] == "SUCCEEDED"
+        first, second = slurm.submitted()[-2:]
+        assert given in slurm.arguments(first)
+        # What a tool submits itself is its own affair.
+        assert slurm.arguments(second).split() == [*([time] if time else []), "/dev/null"]
+
+
+def test_what_there_is_to_say_of_resources_begins_the_log(site: Site) -> None:
+    identifier = site.start("echo hello >&2; " + DONE, remarks=["Step one: it is known only when it runs."])
+    site.finished(identifier)
+    assert site.log(identifier) == ["Step one: it is known only when it runs.", "hello"]
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [

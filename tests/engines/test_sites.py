@@ -131,17 +131,23 @@ def failed(bench: SiteBench) -> str:
 
 
 def test_what_runners_are_told(bench: SiteBench) -> None:
-    bench.site |= {"runner": {"command": ["toil-cwl-runner"]}, "slurm": {"max_cores": 4, "max_memory": 1000}}
-    bench.site |= {"scheduler": "slurm"}
+    bench.site |= {"runner": {"command": ["toil-cwl-runner"]}, "leader": "job", "scheduler": "slurm"}
+    bench.site |= {"slurm": {"max_cores": 4, "max_memory": 1000, "time": "00:10:00", "max_time": "01:00:00"}}
     bench.again()
     job = replace(bench.job("true"), needs=(StepNeeds("tool", mpi=True, processes=("tool.cwl",), scatter=True),))
+    job = bench.engine.place(replace(job, slurm=Slurm(cores=2, memory=500)), DETAILS, PLACEMENT)
     bench.logins.failure = Unavailable("Not now.")
     reference = bench.begin(job)
     site = bench.engine._sites.remote["mare"]
     intent = site._mirror.intent(reference.removeprefix("mare:"))
     assert intent is not None
     told = starting.request(site._around.settings, intent, "d" * 64, (), prologue="module load x", log=1)
-    assert told["arguments"] == ["--enable-ext", "--maxCores=4", "--maxMemory=1000Mi"]
+    assert told["arguments"] == [
+        *("--enable-ext", "--maxCores=4", "--no-cwl-default-ram", "--defaultMemory=500Mi", "--maxMemory=1000Mi")
+    ]
+    assert (told["slurm"]["time"], told["leader_slurm"]["time"], told["most_time"]) == ("00:10:00", "01:00:00", 3600)
+    assert told["leader_slurm"]["memory_mib"] == 1000
+    assert ["cores (2)" in remark for remark in told["remarks"]] == [True]
     assert told["steps"] == [{"name": "tool", "label": None, "processes": ["tool.cwl"], "scatter": True}]
     assert told["document"] == f"workflows/{'d' * 64}/tool.cwl"
     assert told["comment"] == f"hpcwaas:{intent.id}"

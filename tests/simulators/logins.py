@@ -42,6 +42,8 @@ class Logins:
 
     Attributes:
         failure: what the sites can't be reached for; None when they can.
+        pause: seconds for which nobody tries again then.
+        refusals: how often somebody tried all the same.
         cut_upload_after: bytes of the next upload after which the connection is cut; None for never.
         lose_answer: says of a command whether its answer is lost after it ran. It is asked once for each.
         lose_before: the same, of commands that are lost before they run.
@@ -60,6 +62,8 @@ class Logins:
         self._connected: set[Placement] = set()
         self._lock = threading.Lock()
         self.failure: Exception | None = None
+        self.pause = 0.0
+        self.refusals = 0
         self.cut_upload_after: int | None = None
         self.lose_answer: Callable[[str], bool] = lambda _command: False
         self.lose_before: Callable[[str], bool] = lambda _command: False
@@ -100,6 +104,7 @@ class Logins:
     def check(self, placement: Placement) -> None:
         """Raises what the site can't be reached for."""
         if self.failure:
+            self.refusals += 1
             self.cut(placement)
             raise self.failure
 
@@ -107,6 +112,14 @@ class Logins:
         """Forgets the connection of an account."""
         with self._lock:
             self._connected.discard(placement)
+
+    def due(self, placement: Placement) -> float:
+        """Seconds until an account is tried again."""
+        return self.pause
+
+    def retry(self, placement: Placement) -> None:
+        """Has an account tried at once."""
+        self.pause = 0.0
 
     def close(self) -> None:
         """Closes all."""

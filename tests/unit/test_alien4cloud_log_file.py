@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import Level
-from hpcwaas.engines.alien4cloud.log_file import LogFile, remove_old
+from hpcwaas.engines.alien4cloud.log_file import IDS, LogFile
 from hpcwaas.engines.alien4cloud.mapper import Line
+from hpcwaas.engines.orchestrated.log_file import remove_old
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -92,10 +93,9 @@ def test_odd_content(tmp_path: Path) -> None:
     assert spool.total(Level.INFO) == 0
 
 
-def test_old_logs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_logs_are_removed(tmp_path: Path) -> None:
     add(LogFile(tmp_path, "x"), 1)
-    remove_old(tmp_path)
+    remove_old(tmp_path, IDS)
     assert len(list(tmp_path.iterdir())) == 2
-    monkeypatch.setattr("hpcwaas.engines.alien4cloud.log_file._KEPT", -1)
-    remove_old(tmp_path)
+    remove_old(tmp_path, IDS, -1)
     assert list(tmp_path.iterdir()) == []

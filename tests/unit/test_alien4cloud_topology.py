@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from hpcwaas.core.models import Workflow
 from hpcwaas.engines.alien4cloud import topology
-from hpcwaas.engines.alien4cloud.input_checks import prepare_inputs
+from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
 from hpcwaas.errors import InvalidInputs
 
 RECORDED = json.loads(

@@ -112,8 +112,8 @@ def test_room_that_is_scarce_is_told(changes: dict[str, Any], status: PointStatu
 @pytest.mark.parametrize(
     ("command", "answer", "status", "words"),
     [
-        ("toil-cwl-runner", said("8.2.0"), WARNING, "Toil 8.2.0, by which time limits of tools don't become"),
-        ("toil-cwl-runner", said("8.0.0a1"), FAILED, "Toil 8.0.0a1"),
+        ("toil-cwl-runner", said("9.5.0"), FAILED, "Toil 9.5.0"),
+        ("/opt/toil-cwl-runner", said("8.0.0a1"), FAILED, "Toil 8.0.0a1"),
         ("toil-cwl-runner", said("", "bash: toil-cwl-runner: command not found", 127), FAILED, "has no `prologue`"),
         ("toil-cwl-runner", said("", "ImportError: no module named toil", 1), FAILED, "no module named toil"),
         ("toil-cwl-runner", said("", "took too long", None), WARNING, "no answer within 10 seconds"),

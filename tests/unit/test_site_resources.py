@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.sites.resources import resources
+from hpcwaas.engines.cwl.sites.resources import leaders, resources
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds, slurm_time
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest
@@ -48,6 +48,39 @@ def test_steps_that_are_jobs_of_their_own_ask_for_themselves() -> None:
     assert found == Slurm()
 
 
+@pytest.mark.parametrize("more", [{}, CWLTOOL], ids=["toil", "cwltool"])
+def test_jobs_for_which_nobody_says_a_time_get_no_more_than_is_allowed(more: dict[str, Any]) -> None:
+    site = settings({"max_time": "02:00:00"}, **more)
+    assert resources(site, "Mare", Slurm(), [StepNeeds("a", unknown=("ToolTimeLimit",))])[0].time == "02:00:00"
+    assert resources(site, "Mare", Slurm(time="00:10:00"), [StepNeeds("a")])[0].time == "00:10:00"
+
+
+def test_what_metadata_ask_for_in_vain_is_told() -> None:
+    _, remarks = resources(settings({}), "Mare", Slurm(cores=4, nodes=2, memory=100), [StepNeeds("a")])
+    assert len(remarks) == 1
+    assert "cores (4) and nodes (2)" in remarks[0]
+    assert resources(settings({}), "Mare", Slurm(memory=100), [StepNeeds("a")])[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "whole", "time"),
+    [
+        ({"time": "01:00:00"}, None, None),
+        ({"time": "01:00:00", "max_time": "1-00:00:00"}, None, "1-00:00:00"),
+        ({"max_time": "1-00:00:00", "leader_time": "3-00:00:00"}, None, "3-00:00:00"),
+        ({"leader_time": "3-00:00:00"}, 3000.5, "01:00:01"),
+        ({"leader_time": "01:00:00"}, 90000, "01:00:00"),
+        ({}, 3000, "01:00:00"),
+    ],
+)
+def test_the_runners_own_job_lasts_as_long_as_the_whole(
+    limits: dict[str, str], whole: float | None, time: str | None
+) -> None:
+    steps = Slurm("main", "bsc01", "01:00:00", 8, 4000, 2)
+    assert leaders(settings({"max_memory": 500}), steps, None).memory == 500
+    assert leaders(settings(limits, leader="job"), steps, whole) == Slurm("main", "bsc01", time, memory=1024)
+
+
 @pytest.mark.parametrize(
     ("limits", "wanted", "needs", "words"),
     [
@@ -76,6 +109,13 @@ def test_all_steps_together_may_be_too_long_for_one_job() -> None:
     with pytest.raises(BadRequest, match="All steps together ask for a time of 01:06:40"):
         resources(site, "Mare", Slurm(), needs)
     assert resources(site, "Mare", Slurm(time="00:30:00"), needs)[0].time == "00:30:00"
+
+
+def test_a_time_limit_that_toil_evaluates_too_early_is_refused() -> None:
+    needs = [StepNeeds("align", unknown=("ToolTimeLimit",), untimely=True)]
+    with pytest.raises(BadRequest, match="The time limit of the step align is an expression"):
+        resources(settings({}, scheduler="none"), "Mare", Slurm(), needs)
+    assert resources(settings({}, **CWLTOOL), "Mare", Slurm(), needs)[0] == Slurm()
 
 
 def test_without_a_scheduler_nothing_is_asked_for() -> None:

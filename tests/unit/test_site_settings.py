@@ -120,6 +120,13 @@ def test_a_runner_in_a_job_needs_a_scheduler() -> None:
     assert "needs a scheduler" in problem(leader="job", scheduler="none")
 
 
+@pytest.mark.parametrize("changes", [{}, {"leader": "job", "runner": {"command": ["/opt/cwltool"]}}])
+def test_a_time_for_a_job_that_there_is_not(changes: dict[str, Any]) -> None:
+    slurm = {"leader_time": "1-00:00:00"}
+    assert "`slurm.leader_time` is of no use" in problem(slurm=slurm, **changes)
+    assert site(leader="job", slurm=slurm).slurm.leader_time == "1-00:00:00"
+
+
 @pytest.mark.parametrize("given", ["relative/dir", "~/dir", "{home}/../x", "{ho me}/x", "/x\ny", "{home", ""])
 def test_work_directories_that_mean_nothing_certain_are_refused(given: str) -> None:
     assert "work_dir" in problem(work_dir=given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -119,6 +119,13 @@ def test_what_goes_on(job: Job, expected: str) -> None:
     assert words.job_words(job) == expected
 
 
+def test_what_was_cancelled_because_of_another_job_comes_after_it() -> None:
+    jobs = [("a", Job("10", "CANCELLED by 0")), (None, Job("1", "TIMEOUT", "00:02:00"))]
+    assert words.failure("The runner was told to end.", jobs) == (
+        "Slurm job 1 was ended by the time limit of 00:02:00 (and 1 more). The runner was told to end."
+    )
+
+
 def test_a_failure_says_what_slurm_did() -> None:
     killed = Job("5", "TIMEOUT", "1:00:00")
     assert words.failure(
@@ -146,12 +153,22 @@ def test_a_failure_says_what_slurm_did() -> None:
     ],
 )
 def test_silence(seconds: int, expected: str | None) -> None:
-    assert words.silence("Mare", NOW, NOW + timedelta(seconds=seconds), sent=True) == expected
+    assert words.silence("Mare", seconds, sent=True) == expected
 
 
 def test_silence_before_an_execution_is_there() -> None:
-    said = words.silence("Mare", NOW, NOW + timedelta(minutes=5), sent=False)
+    said = words.silence("Mare", 300, sent=False)
     assert said == "The login node of Mare hasn't answered for 5 minutes; the execution begins when it does."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "within"),
+    [(-3, "1 second"), (4.2, "5 seconds"), (60, "1 minute"), (61, "2 minutes"), (300, "5 minutes"), (7300, "2 hours")],
+)
+def test_when_a_site_is_tried_again(seconds: float, within: str) -> None:
+    assert words.again("mare", seconds) == (
+        f"The service tries again within {within}; `waas sites check mare` does at once."
+    )
 
 
 def test_jobs_of_which_the_step_is_not_known() -> None:

@@ -21,15 +21,16 @@ from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.events import Events
 from hpcwaas.engines.alien4cloud.faults import NOT_FOUND, Refusal
 from hpcwaas.engines.alien4cloud.followed_logs import FollowedLogs
-from hpcwaas.engines.alien4cloud.input_checks import prepare_inputs
-from hpcwaas.engines.alien4cloud.kept_listing import KeptListing
+from hpcwaas.engines.alien4cloud.inputs import prepare_inputs
 from hpcwaas.engines.alien4cloud.mapper import ENGINE
 from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
-from hpcwaas.engines.alien4cloud.starting import Starter
+from hpcwaas.engines.alien4cloud.starting import WorkflowStart
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.engines.alien4cloud.transport import Transport
+from hpcwaas.engines.orchestrated.kept_listing import KeptListing
+from hpcwaas.engines.orchestrated.starting import Starter
 from hpcwaas.engines.registry import EngineContext
 from hpcwaas.errors import Conflict, NotFound, ServiceError
 
@@ -78,7 +79,7 @@ class Alien4CloudEngine:
             lambda reference: self._logs.look_again(reference),
         )
         self._events = Events(settings, self._transport, self._executions.take)
-        self._starter = Starter(self._client, self._clock_ahead, starts)
+        self._starter = Starter("Alien4Cloud", self._clock_ahead, self._transport.time_left, starts)
         self._logs = FollowedLogs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
 
     def workflows(self) -> Sequence[Workflow]:
@@ -108,9 +109,10 @@ class Alien4CloudEngine:
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Prepared, owner: str = "") -> str:
         """See `Engine`. Nothing waits here."""
         self._events.start()
-        reference = self._starter.start(execution_id, details.workflow, prepared.inputs, secret=prepared.secret)
-        self._executions.started(reference, details.steps)
-        return str(reference)
+        start = WorkflowStart(self._client, details.workflow, prepared.inputs, prepared.secret)
+        reference = self._starter.start(execution_id, start)
+        self._executions.started(parse_reference(reference), details.steps)
+        return reference
 
     def state(self, reference: str) -> ExecutionState:
         self._events.start()

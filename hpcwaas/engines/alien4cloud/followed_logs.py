@@ -15,10 +15,11 @@ from cachetools import LRUCache
 from hpcwaas.common.cached import PATIENCE, Run
 from hpcwaas.core.models import Level, LogPage
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
-from hpcwaas.engines.alien4cloud.log_file import LogFile, remove_old
+from hpcwaas.engines.alien4cloud.log_file import IDS, LogFile
 from hpcwaas.engines.alien4cloud.log_reader import LogReader, Watcher
 from hpcwaas.engines.alien4cloud.references import parse_reference
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
+from hpcwaas.engines.orchestrated.log_file import remove_old
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class FollowedLogs:
 
     def __init__(self, client: Alien4CloudClient, executions: TrackedExecutions, directory: Path, run: Run) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remove_old(directory)
+        remove_old(directory, IDS)
         self._client = client
         self._executions = executions
         self._directory = directory

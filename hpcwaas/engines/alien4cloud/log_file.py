@@ -1,15 +1,10 @@
-"""The lines of an execution's log as this service numbers them: files, so that a number never changes, whichever
-process serves it and however often the service is started again.
-
-A log is a file with one JSON array `[level, time, content]` a line, as `LogIndex` reads them, and beside it one with
-Alien4Cloud's time and id of each line, by which a line that is read twice is known again.
-"""
+"""The lines of an execution's log, and beside them a file with Alien4Cloud's time and id of each line, by which a line
+that is read twice is known again."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -17,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hpcwaas.core.models import Level, LogEntry
 from hpcwaas.engines.alien4cloud.mapper import Line
 from hpcwaas.engines.log_index import LogIndex
+from hpcwaas.engines.orchestrated import log_file
 
-_KEPT = 30 * 24 * 3600
-"""Seconds after which a log that nobody has read is removed. Alien4Cloud forgets its own ten days after the end."""
+IDS = ".ids"
+"""Suffix of the files beside the lines."""
 
 
-class LogFile:
+class LogFile(log_file.LogFile):
     """The log of one execution.
 
     Args:
@@ -34,9 +29,8 @@ class LogFile:
     """
 
     def __init__(self, directory: Path, execution: str) -> None:
-        name = hashlib.sha256(execution.encode()).hexdigest()[:32]
-        self._lines = directory / f"{name}.log"
-        self._ids = directory / f"{name}.ids"
+        super().__init__(directory, execution)
+        self._ids = self.path.with_suffix(IDS)
         self._reset()
 
     def _reset(self) -> None:
@@ -47,21 +41,6 @@ class LogFile:
         self._mended = False
         self.newest = -1
         """The latest of Alien4Cloud's times of a line, in milliseconds; -1 without lines."""
-
-    def catch_up(self) -> None:
-        """Takes in the lines that are kept, whoever wrote them."""
-        self._index.extend()
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def total(self, levels: Level) -> int:
-        """Entries of these levels."""
-        return self._index.total(levels)
-
-    def entries(self, levels: Level, start: int, limit: int | None) -> tuple[LogEntry, ...]:
-        """Entries of these levels; `start` and `limit` count these only."""
-        return self._index.entries(levels, start, limit)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[float | None]:
@@ -89,7 +68,7 @@ class LogFile:
         new = {line.id: line for line in lines if line.id not in self._recent}
         if new:
             content = "".join(_encode(line) for line in new.values()).encode(errors="replace")
-            with self._lines.open("ab", buffering=0) as file:
+            with self.path.open("ab", buffering=0) as file:
                 file.write(content)
             ids = "".join(f"{line.search_time} {line.id}\n" for line in new.values()).encode()
             with self._ids.open("ab", buffering=0) as file:
@@ -145,38 +124,17 @@ class LogFile:
         """Begins anew where a process was killed while it wrote: the lines are all still in Alien4Cloud."""
         if self._mended:
             return
-        torn = (
-            self._lines.exists()
-            and self._lines.stat().st_size
-            and self._read(self._lines.stat().st_size - 1, 1) != b"\n"
-        )
+        torn = self.path.exists() and self.path.stat().st_size and self._read(self.path.stat().st_size - 1, 1) != b"\n"
         if torn or self._count != len(self._index) or self._taken != os.fstat(descriptor).st_size:
             os.ftruncate(descriptor, 0)
             os.utime(self._ids, (0, 0))
-            self._lines.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             self._reset()
         self._mended = True
 
     def _remember(self, name: str, at: int) -> None:
         self._recent[name] = at
         self.newest = max(self.newest, at)
-
-    def _read(self, offset: int, size: int) -> bytes:
-        try:
-            with self._lines.open("rb", buffering=0) as file:
-                return os.pread(file.fileno(), size, offset)
-        except FileNotFoundError:
-            return b""
-
-
-def remove_old(directory: Path) -> None:
-    """Removes the logs that nobody has read for long."""
-    limit = time.time() - _KEPT
-    for ids in directory.glob("*.ids"):
-        with contextlib.suppress(FileNotFoundError):  # another process does the same
-            if ids.stat().st_mtime < limit:
-                ids.with_suffix(".log").unlink(missing_ok=True)
-                ids.unlink()
 
 
 def _encode(line: Line) -> str:

@@ -20,8 +20,8 @@ from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.engines.alien4cloud import mapper, topology
 from hpcwaas.engines.alien4cloud.client import PAGE, Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
-from hpcwaas.engines.alien4cloud.kept_listing import KeptListing
 from hpcwaas.engines.alien4cloud.references import parse_workflow
+from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.errors import NotFound
 
 _LOGGER = logging.getLogger(__name__)

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import regex
 
-from hpcwaas.common import written
 from hpcwaas.core.models import JSON, OutputDeclaration, StepDeclaration, Workflow, WorkflowDetails
-
-Schema = dict[str, Any]
-
-_TYPES: dict[str, Schema] = {
-    "string": {"type": "string"},
-    "integer": {"type": "integer"},
-    "float": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "timestamp": {"type": "string", "format": "date-time"},
-    "list": {"type": "array"},
-    "map": {"type": "object"},
-    "version": {"type": "string"},
-}
-"""Types of TOSCA. Sizes and the like are strings with a unit; a type of somebody's own can be anything."""
+from hpcwaas.engines.orchestrated import tosca
+from hpcwaas.engines.orchestrated.tosca import Schema
 
 _NUMBERS = {
     "greaterThan": "exclusiveMinimum",
@@ -66,13 +50,12 @@ def details(topology: Mapping[str, Any], workflow: Workflow) -> WorkflowDetails:
     definition = topology["topology"]["workflows"][workflow.name]
     inputs = definition.get("inputs") or {}
     outputs = output_attributes(topology)
-    content = json.dumps([inputs, definition.get("steps"), sorted(outputs)], sort_keys=True)
     return WorkflowDetails(
         workflow=workflow,
         inputs=_inputs(inputs),
         outputs=tuple(_output(topology, name, *place) for name, place in outputs.items()),
         steps=steps(topology, workflow.name),
-        version=hashlib.sha256(content.encode()).hexdigest()[:16],
+        version=tosca.digest([inputs, definition.get("steps"), sorted(outputs)]),
     )
 
 
@@ -94,13 +77,7 @@ def steps(topology: Mapping[str, Any], workflow: str) -> tuple[StepInTopology, .
             after_success=success,
             after_failure=failure,
         )
-    ordered: dict[str, StepInTopology] = {}
-    while len(ordered) < len(found):
-        left = [step for name, step in found.items() if name not in ordered]
-        # A cycle can't be ordered: take the rest as it comes.
-        ready = [step for step in left if all(other in ordered for other in step.after)] or left
-        ordered.update((step.name, step) for step in ready)
-    return tuple(ordered.values())
+    return tosca.in_order(tuple(found.values()))
 
 
 def operations(topology: Mapping[str, Any], workflow: str) -> dict[tuple[str, str], str]:
@@ -145,13 +122,10 @@ def _output(topology: Mapping[str, Any], name: str, node: str, attribute: str) -
 
 
 def _inputs(declared: Mapping[str, Mapping[str, Any]]) -> Schema:
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "properties": {name: _input(definition) for name, definition in declared.items()},
-        "required": [name for name, it in declared.items() if it.get("required") and not _has_default(it)],
-        "additionalProperties": False,
-    }
+    return tosca.inputs_schema(
+        {name: _input(definition) for name, definition in declared.items()},
+        (name for name, it in declared.items() if it.get("required") and not _has_default(it)),
+    )
 
 
 def _input(definition: Mapping[str, Any]) -> Schema:
@@ -162,7 +136,7 @@ def _input(definition: Mapping[str, Any]) -> Schema:
     default = definition.get("default")
     # A default that is a function (`get_input`, say) is for Alien4Cloud to work out.
     if _has_default(definition) and isinstance(default, Mapping) and default.get("value") is not None:
-        value = _value(kind, default["value"])
+        value = tosca.value(kind, default["value"])
         if value is not None:
             schema["default"] = value
     if definition.get("password"):
@@ -180,11 +154,8 @@ def _has_default(definition: Mapping[str, Any]) -> bool:
 
 
 def _typed(kind: str, definition: Mapping[str, Any]) -> Schema:
-    schema = dict(_TYPES.get(kind, {"type": "string"} if kind.startswith("scalar-unit.") else {}))
     entry = definition.get("entrySchema")
-    if entry and schema.get("type") in ("array", "object"):
-        inner = {**_typed(entry["type"], entry), "x-type": entry["type"]}
-        schema["items" if schema["type"] == "array" else "additionalProperties"] = inner
+    schema = tosca.typed(kind, {**_typed(entry["type"], entry), "x-type": entry["type"]} if entry else None)
     for constraint in definition.get("constraints") or ():
         schema |= {key: it for key, it in _constraint(schema.get("type"), kind, constraint) if it is not None}
     return schema
@@ -197,14 +168,14 @@ def _constraint(shape: str | None, kind: str, constraint: Mapping[str, Any]) -> 
         if value is None:
             continue
         if word in _NUMBERS and shape in ("integer", "number"):
-            yield _NUMBERS[word], _number(value)
+            yield _NUMBERS[word], tosca.number(value)
         elif word == "inRange" and shape in ("integer", "number"):
             for key, bound in zip(("minimum", "maximum"), value, strict=True):
-                yield key, _number(bound)  # None for UNBOUNDED
+                yield key, tosca.number(bound)  # None for UNBOUNDED
         elif word == "equal":
-            yield "const", _value(kind, value)
+            yield "const", tosca.value(kind, value)
         elif word == "validValues":
-            yield "enum", [_value(kind, item) for item in value]
+            yield "enum", [tosca.value(kind, item) for item in value]
         elif word == "pattern" and shape == "string":
             whole = f"^(?:{value})$"  # in TOSCA it is the whole that has to match
             yield ("pattern" if _compiles(whole) else "x-pattern"), whole
@@ -222,29 +193,3 @@ def _compiles(pattern: str) -> bool:
     except regex.error:
         return False
     return True
-
-
-def _number(value: JSON) -> int | float | None:
-    try:
-        return written.integer(value)
-    except ValueError:
-        pass
-    try:
-        number = written.WrittenFloat(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-_READERS: dict[str, Callable[[JSON], JSON]] = {
-    "integer": written.integer,
-    "float": _number,
-    "boolean": lambda value: str(value).lower() == "true",
-}
-
-
-def _value(kind: str, value: JSON) -> JSON:
-    """A value as its type has it. Alien4Cloud writes scalars as strings."""
-    if isinstance(value, str) and kind in _READERS:
-        return _READERS[kind](value)
-    return value

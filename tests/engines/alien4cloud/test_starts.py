@@ -10,7 +10,7 @@ import pytest
 from hpcwaas.core.models import Status
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.errors import BadRequest, InvalidInputs, NotFound, Unavailable, UncertainStart
-from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, made, start, until
+from tests.engines.alien4cloud.helpers import RUN, Make, made, start, until
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_worlds import recorded
 from tests.simulators.faults import Fault, Kind
@@ -54,7 +54,7 @@ def test_refused_starts(engine: Alien4CloudEngine, simulator: Simulator) -> None
 def test_a_start_whose_answer_is_lost_is_found(
     simulator: Simulator, make: Make, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.starting._SEARCH_EVERY", 0.1)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH_EVERY", 0.1)
     engine = make(simulator, read_timeout=2 if kind == "hang" else 30)
     engine.workflows()
     simulator.remember("5de4279f-d629-47ca-ac92-586a8cc534fd", "exec_job", ago=60)
@@ -68,7 +68,7 @@ def test_a_start_whose_answer_is_lost_is_found(
 def test_a_start_that_never_took_effect_is_not_tried_again(
     simulator: Simulator, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.starting._SEARCH", 1)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 1)
     engine = make(simulator)
     engine.workflows()
     simulator.fault(Fault("reset", "POST .*workflows/exec_job"))
@@ -83,7 +83,7 @@ def test_nothing_is_started_twice_under_one_id(
     first = make(simulator)
     reference = start(first, id_="one")
     assert start(first, id_="one") == reference
-    monkeypatch.setattr(f"{ENGINE}.starting._SEARCH", 0)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 0)
     simulator.fault(Fault("reset", "POST .*workflows/exec_job", after=True))
     with pytest.raises(UncertainStart):
         start(first, id_="two")
@@ -110,7 +110,7 @@ def test_a_refused_start_may_be_asked_for_again(engine: Alien4CloudEngine, simul
 def test_two_starts_without_answers_are_not_mixed_up(
     simulator: Simulator, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{ENGINE}.starting._SEARCH", 1.5)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.starting._SEARCH", 1.5)
     engine = make(simulator)
     engine.workflows()
     simulator.fault(Fault("reset", "POST .*workflows/exec_job", after=True))

@@ -7,12 +7,16 @@ import random
 import time
 from collections.abc import Callable
 
-from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.connection import NotSignedIn, SiteFailed
 from hpcwaas.errors import ServiceError
 
-_FIRST, _LONGEST = 5.0, 300.0
-_LASTING = 120.0, 600.0
-"""Seconds of the first pause and of the longest; for what lasts until somebody does something."""
+_UNREACHED = 5.0, 300.0
+_SIGN_IN = 120.0, 300.0
+_LASTING = 300.0, 600.0
+"""Seconds of the first pause and of the longest: of what the site may not even have noticed; of what it may count as a
+failed attempt to sign in; of what lasts until somebody does something. Centres bar addresses from which attempts fail
+too often: fail2ban does after five within ten minutes.
+"""
 
 
 class Backoff:
@@ -34,12 +38,16 @@ class Backoff:
 
     def check(self) -> None:
         """Raises the last failure again, as long as it is too early for another try."""
-        if self._error is not None and self._clock() < self._until:
+        if self._error is not None and self.due():
             raise copy.copy(self._error)
+
+    def due(self) -> float:
+        """Seconds until the next try; 0 when it isn't too early for one."""
+        return max(self._until - self._clock(), 0.0) if self._error is not None else 0.0
 
     def failed(self, error: ServiceError) -> None:
         """Notes a failure."""
-        first, longest = _LASTING if isinstance(error, SiteFailed) and error.lasting else (_FIRST, _LONGEST)
+        first, longest = _pauses(error)
         pause = min(first * 2 ** min(self._failures, 16), longest)
         self._failures += 1
         self._until = self._clock() + self._jitter(pause * 0.75, pause * 1.25)
@@ -51,3 +59,9 @@ class Backoff:
     def succeeded(self) -> None:
         """Forgets the failures."""
         self._failures, self._error = 0, None
+
+
+def _pauses(error: ServiceError) -> tuple[float, float]:
+    if isinstance(error, SiteFailed) and error.lasting:
+        return _LASTING
+    return _SIGN_IN if isinstance(error, NotSignedIn) and error.point == "sign_in" else _UNREACHED

@@ -111,5 +111,11 @@ class Connections(Protocol):
             NotFound, Unavailable, UpstreamFailed, UpstreamTimeout: as `Credentials.credential`.
         """
 
+    def due(self, placement: Placement) -> float:
+        """Seconds until an account is tried again that couldn't be opened; 0 when it is at once."""
+
+    def retry(self, placement: Placement) -> None:
+        """Has an account tried at once that couldn't be opened: it can be used again."""
+
     def close(self) -> None:
         """Closes all."""

@@ -57,6 +57,8 @@ class Courier:
         self._stop = threading.Event()
         self._news = threading.Event()
         self._silent = account.silence() is not None
+        self._proof = _stamp(account.proof)
+        self._recoveries = 0
         self._moves = Moves(around, account, self)
         self._looking = self._moves.looking
         around.mirror.recover(account)
@@ -91,6 +93,9 @@ class Courier:
     @contextlib.contextmanager
     def connection(self, purpose: str) -> Iterator[Connection]:
         """A connection to the account."""
+        if (proof := _stamp(self.account.proof)) != self._proof:
+            self._proof = proof
+            self._around.connections.retry(self._placement)  # the check may have been another process's
         with self._around.connections.of(self._placement, purpose) as connection:
             yield connection
 
@@ -103,6 +108,7 @@ class Courier:
         answer = self._agency.call(connection, command, body, timeout)
         if self._silent:
             self._silent = False
+            self._recoveries += 1
             self.account.heard()
             _LOGGER.info("site %s answers again for the account %s", self._around.site, self._placement.user)
         return answer
@@ -120,9 +126,9 @@ class Courier:
                 words = {"kind": error.kind, "path": error.path, "detail": error.detail}
                 detail = refused(self._around.site, words)
             if not self._stop.is_set():
+                pause.after_failure(self._around.connections.due(self._placement))
                 # What isn't of the connection has words of its own: the vault is sealed, say, or the key was deleted.
-                self._failed(detail, lasting=bool(getattr(error, "lasting", True)))
-                pause.after_failure()
+                self._failed(detail, lasting=bool(getattr(error, "lasting", True)), pause=pause.seconds)
         except OSError as error:  # the disk of the service is full, say
             _LOGGER.warning("site %s: the service's disk fails: %s", self._around.site, error)
             pause.after_failure()
@@ -132,14 +138,23 @@ class Courier:
         else:
             pause.after_success()
 
-    def _failed(self, detail: str, *, lasting: bool) -> None:
+    def _failed(self, detail: str, *, lasting: bool, pause: float) -> None:
         if not self._silent:
             _LOGGER.warning(
                 "site %s can't be used for the account %s: %s", self._around.site, self._placement.user, detail
             )
         self._silent = True
         with contextlib.suppress(OSError):
-            self.account.silent(detail, lasting=lasting, now=self._around.now())
+            self.account.silent(detail, lasting=lasting, now=self._around.now(), pause=pause)
+
+    def _rest(self, pause: _Pause) -> bool:
+        """Waits, until the account can be used again at most. True when it is to end."""
+        until, recoveries = time.monotonic() + pause.seconds, self._recoveries
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            if _stamp(self.account.proof) != self._proof or self._recoveries != recoveries:
+                break
+            self._stop.wait(min(left, _TICK))
+        return self._stop.is_set()
 
     def _work(self) -> None:
         pause = _Pause()
@@ -164,7 +179,7 @@ class Courier:
 
     def _look(self) -> None:
         pause = _Pause()
-        while not self._stop.wait(pause.seconds or 0.0):
+        while not self._rest(pause):
             with self._guarded(pause):
                 executions = self._moves.on_site()
                 if not executions:
@@ -181,7 +196,7 @@ class Courier:
     def _send(self) -> None:
         pause = _Pause()
         while (execution_id := self._moves.sending.waiting.get()) is not None:
-            while not self._stop.wait(pause.seconds or 0.0):
+            while not self._rest(pause):
                 with self._guarded(pause):
                     self._moves.sending.send(execution_id)
                 if not pause.seconds:
@@ -200,8 +215,15 @@ class _Pause:
         self.seconds = 0.0
         self._next = _PAUSE
 
-    def after_failure(self) -> None:
-        """Lengthens it."""
+    def after_failure(self, due: float = 0.0) -> None:
+        """Lengthens it.
+
+        Args:
+            due: seconds for which another try would reach nobody.
+        """
+        if due:
+            self.seconds = due
+            return
         self.seconds = self._next * random.uniform(0.7, 1.3)  # noqa: S311  (nobody gains by guessing it)
         self._next = min(_LONGEST_PAUSE, self._next * 2)
 

@@ -8,7 +8,7 @@
                             removed         its files on the site were removed
     incoming/               executions that are being written
     unfinished/ACCOUNT      accounts that have something to do
-    accounts/ACCOUNT/       account.json lock poke known.json silence.json
+    accounts/ACCOUNT/       account.json lock poke proved known.json silence.json
         queue/TICKET        executions that wait for their turn
         active/TICKET       those that were sent to the site, or may have been
         kept/TICKET         those that have ended, as long as their files stay on the site
@@ -112,11 +112,13 @@ class Silence:
         since: seconds since the epoch.
         detail: the words of the last failure.
         lasting: see `SiteFailed`.
+        again: when it is tried again.
     """
 
     since: float
     detail: str
     lasting: bool
+    again: float = 0.0
 
 
 class Account:
@@ -134,6 +136,7 @@ class Account:
         self.active = self.directory / "active"
         self.kept = self.directory / "kept"
         self.poke_file = self.directory / "poke"
+        self.proof = self.directory / "proved"
         self.mark = site / "unfinished" / name
 
     def make(self, placement: Placement) -> None:
@@ -153,6 +156,11 @@ class Account:
         """Tells whoever moves its executions on that there is something new."""
         self.mark.touch(mode=0o600)
         self.poke_file.touch(mode=0o600)
+
+    def prove(self) -> None:
+        """Tells them that a check has found that the account can be used."""
+        self.proof.touch(mode=0o600)
+        self.poke()
 
     def unfinished(self) -> bool:
         """Whether an execution waits or runs."""
@@ -183,11 +191,11 @@ class Account:
             return Silence(**json.loads((self.directory / "silence.json").read_bytes()))
         return None
 
-    def silent(self, detail: str, *, lasting: bool, now: float) -> None:
-        """Notes that it can't be used."""
+    def silent(self, detail: str, *, lasting: bool, now: float, pause: float) -> None:
+        """Notes that it can't be used, and after how many seconds it is tried again."""
         before = self.silence()
         since = before.since if before else now
-        content = {"since": since, "detail": detail, "lasting": lasting}
+        content = {"since": since, "detail": detail, "lasting": lasting, "again": now + pause}
         durable.replace(self.directory / "silence.json", json.dumps(content).encode())
 
     def heard(self) -> None:

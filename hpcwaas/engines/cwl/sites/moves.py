@@ -77,7 +77,8 @@ class Moves:
         except (OSError, ValueError) as error:
             raise SiteFailed(
                 f"The prologue of the site {self._around.site} can't be read on the service's machine. Ask an operator "
-                "of the service (setting `prologue`)."
+                "of the service (setting `prologue`).",
+                lasting=True,
             ) from error
 
     def on_site(self) -> list[str]:
@@ -238,7 +239,11 @@ class Moves:
         answer = self._ask("bury", {"executions": ends}, next(iter(ends)), 120.0)
         told = answer.get("executions") or {}
         for execution_id, end in dead.items():
-            left = (told.get(execution_id) or {}).get("jobs_left") or []
+            answered = told.get(execution_id) or {}
+            if answered.get("buried") and answered.get("exists", True):
+                self.looking.forget(execution_id)  # a look brings its end, with its log and its outputs
+                continue
+            left = answered.get("jobs_left") or []
             reason = end.reason
             if left:
                 reason += f" These are still there: {', '.join(map(str, left))}."

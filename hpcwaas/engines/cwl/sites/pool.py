@@ -207,7 +207,8 @@ class Pool:
                     self._sessions.give_back()
                     raise SiteFailed(
                         f"The site {self.site} lets the account sign in and opens no session. Ask its operators "
-                        "whether the account may run commands, and how many sessions it may have (MaxSessions)."
+                        "whether the account may run commands, and how many sessions it may have (MaxSessions).",
+                        lasting=True,
                     ) from None
                 time.sleep(_AGAIN)
             except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from hpcwaas.core.site_models import Point, PointStatus
@@ -15,10 +14,8 @@ from hpcwaas.engines.cwl.sites.slurm_text import Answer, human, limit
 from hpcwaas.engines.site_settings import SiteSettings, slurm_seconds
 
 _OPERATORS = "Ask an operator of the service"
-_RUNNERS = {"toil-cwl-runner": ("Toil", (8, 2)), "cwltool": ("cwltool", (3, 1))}
-"""Oldest versions: Toil knows partitions of Slurm since then."""
-_LIMITS_SINCE = (9, 6)
-"""Of Toil: time limits of tools become those of their jobs."""
+_RUNNERS = {"toil": ("Toil", (9, 6)), "cwltool": ("cwltool", (3, 1))}
+"""Oldest versions: since then Toil lets jobs have a time limit of which their tools say nothing."""
 _LITTLE, _TOO_LITTLE = 2**30, 64 * 2**20
 _NOT_FOUND = 127
 _NO_NODES = "Requested node configuration is not available"
@@ -116,7 +113,7 @@ class Probed:
     def _runner(self) -> Point:
         answer = self._told.get("runner", Answer(None, "", ""))
         command = " ".join(self._settings.runner.command)
-        name, oldest = _RUNNERS.get(PurePosixPath(self._settings.runner.command[0]).name, ("", ()))
+        name, oldest = _RUNNERS.get(self._settings.runner.kind, ("", ()))
         after = "after the site's `prologue`" if self._settings.prologue else "and the site has no `prologue`"
         if answer.status is None:
             return warned(
@@ -140,12 +137,6 @@ class Probed:
         if version < oldest:
             wanted = ".".join(map(str, oldest))
             return failed("runner", f"It is {name} {found[0]}.", f"{_OPERATORS}: it has to be {wanted} or later.")
-        if name == "Toil" and version < _LIMITS_SINCE and self._settings.scheduler == "slurm":
-            return warned(
-                "runner",
-                f"It is Toil {found[0]}, by which time limits of tools don't become those of their jobs.",
-                f"{_OPERATORS} for Toil {'.'.join(map(str, _LIMITS_SINCE))} or later, if a workflow needs that.",
-            )
         return ok("runner", f"It is {name} {found[0]}.")
 
     def _scheduler(self) -> Point:
@@ -197,15 +188,15 @@ class Probed:
             if state == "DOWN":
                 return warned("partition", f"{told} is DOWN: jobs wait there and don't begin.", advice)
             return failed("partition", f"{told} is {state}: it takes no jobs.", advice)
-        asked = self._settings.slurm.time
         longest = slurm_seconds(limit(max_time) or "")
-        if asked is not None and longest is not None and (slurm_seconds(asked) or 0) > longest:
-            return failed(
-                "partition",
-                f"{told} runs jobs for {limit(max_time)} at most, and the site's setting `slurm.time` asks for "
-                f"{asked}: they would wait for ever.",
-                f"{_OPERATORS} to correct it.",
-            )
+        for setting, asked in self._times():
+            if longest is not None and (slurm_seconds(asked) or 0) > longest:
+                return failed(
+                    "partition",
+                    f"{told} runs jobs for {limit(max_time)} at most, and the site's setting `slurm.{setting}` asks "
+                    f"for {asked}: they would wait for ever.",
+                    f"{_OPERATORS} to correct it.",
+                )
         nodes = self._told["nodes"]
         usable, of = Nodes("").parse(nodes.stdout) if nodes.status == 0 else (1, 1)
         if not usable:
@@ -215,6 +206,15 @@ class Probed:
                 "Ask the site's operators.",
             )
         return None
+
+    def _times(self) -> Iterator[tuple[str, str]]:
+        """The settings from which jobs have their time limits, when workflows don't say."""
+        settings, slurm = self._settings, self._settings.slurm
+        of_runner = settings.leader == "job" and settings.runner.kind == "toil"
+        for own in ("time", *(["leader_time"] if of_runner else [])):
+            setting = own if getattr(slurm, own) else "max_time"
+            if asked := getattr(slurm, setting):
+                yield setting, asked
 
     def _project(self) -> Point:
         account = self._settings.slurm.account

@@ -23,7 +23,6 @@ from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
 from hpcwaas.engines.cwl.sites.moves import age
-from hpcwaas.engines.cwl.sites.starting import kind_of
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import OutsideError
 from hpcwaas.engines.cwl.storage.spool import Spool
@@ -123,7 +122,7 @@ class RemoteSite:
             raise Unavailable(
                 f"The site {self.title} is in maintenance: {self._around.settings.maintenance}", retry_after=600
             )
-        if kind_of(self._around.settings.runner.command) != "toil":
+        if self._around.settings.runner.kind != "toil":
             raise Conflict(
                 f"The runner of the site {self.title} can't go on where an execution failed. Trigger a new one."
             )
@@ -163,13 +162,14 @@ class RemoteSite:
 
     def _silence_words(self, silence: Silence, *, sent: bool) -> str | None:
         after = "The jobs go on." if sent else "The execution begins when that is over."
+        now = self._around.now()
+        again = words.again(self._around.site, silence.again - now)
         if silence.lasting:
-            return f"{silence.detail} {after}"
-        now = datetime.fromtimestamp(self._around.now(), UTC)
-        said = words.silence(self.title, datetime.fromtimestamp(silence.since, UTC), now, sent=sent)
+            return f"{silence.detail} {after} {again}"
+        said = words.silence(self.title, now - silence.since, sent=sent)
         if said is None and not sent:
-            return f"{silence.detail} {after}"
-        return f"{said} {silence.detail}" if said else None
+            return f"{silence.detail} {after} {again}"
+        return f"{said} {silence.detail} {again}" if said else None
 
     def _turn_words(self, account: Account) -> str | None:
         most = self._around.settings.limits.executions
@@ -267,7 +267,7 @@ class RemoteSite:
         """Says that an account can be used after all: whoever waits tries again."""
         account = self._mirror.account(placement)
         if account.directory.is_dir() and account.unfinished():
-            account.poke()
+            account.prove()
             self._couriers.wake(account)
 
     def stop(self) -> None:

@@ -71,7 +71,7 @@ class Files:
                 self.client = _Client(channel)
         except (paramiko.SSHException, SFTPError, EOFError, OSError):
             if channel.get_transport().is_active():
-                raise SiteFailed(f"The site {pool.site} offers no file transfer (SFTP).") from None
+                raise SiteFailed(f"The site {pool.site} offers no file transfer (SFTP).", lasting=True) from None
             self._cut()
 
     def size(self, path: str) -> int | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from hpcwaas.engines.cwl.sites.starting import kind_of
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds, slurm_time
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest
+
+_RUNNER_MEMORY = 1024
+"""MiB of a runner that makes jobs of the steps: Toil takes some 250, and more for workflows of thousands of steps."""
+_TO_END = 600
+"""Seconds that are left to an execution to end, with its jobs, when it has reached its own limit of time."""
 
 
 def resources(
@@ -25,6 +30,13 @@ def resources(
     Raises:
         BadRequest: more than is allowed there; says of what.
     """
+    untimely = [step.name for step in needs if step.untimely]
+    if untimely and settings.runner.kind == "toil":
+        raise BadRequest(
+            f"The time limit of the step {untimely[0]} is an expression, which the runner of the site {site}, Toil, "
+            "evaluates before it knows the step's inputs. The developer of the workflow can help it: by making "
+            "`coresMin` or `ramMin` of the tool an expression as well, or by `when` of a step of a workflow."
+        )
     if settings.scheduler == "none":
         return Slurm(), ()
     given = settings.slurm
@@ -32,7 +44,7 @@ def resources(
     slurm = Slurm(
         partition=wanted.partition or given.partition,
         account=wanted.account or given.account,
-        time=wanted.time or given.time,
+        time=wanted.time or given.time or given.max_time,
         cores=wanted.cores,
         memory=wanted.memory,
         nodes=wanted.nodes,
@@ -41,9 +53,38 @@ def resources(
     for step in needs:
         declared = Slurm(time=slurm_time(step.time) if step.time else None, cores=step.cores, memory=step.memory)
         _bound(settings, site, f"The step {step.name} asks", declared)
-    if settings.leader != "job" or kind_of(settings.runner.command) == "toil":
+    if settings.runner.kind == "toil":
+        return slurm, _ignored(wanted)
+    if settings.leader != "job":
         return slurm, ()
     return _one_job(settings, site, slurm, wanted, needs)
+
+
+def leaders(settings: SiteSettings, slurm: Slurm, time: float | None) -> Slurm:
+    """What the runner's own job asks for, where the runner makes others for the steps.
+
+    Args:
+        slurm: what those get.
+        time: seconds that the whole execution may take, if there is a limit.
+    """
+    limit = settings.slurm.leader_time or settings.slurm.max_time
+    if time is not None:
+        whole = slurm_time(math.ceil(time) + _TO_END)
+        limit = min(limit, whole, key=seconds) if limit else whole
+    memory = min(_RUNNER_MEMORY, settings.slurm.max_memory or _RUNNER_MEMORY)
+    return Slurm(partition=slurm.partition, account=slurm.account, time=limit, memory=memory)
+
+
+def _ignored(wanted: Slurm) -> tuple[str, ...]:
+    """That something of the metadata is for nothing, where each step asks for its own."""
+    words = [f"{name} ({value})" for name, value in (("cores", wanted.cores), ("nodes", wanted.nodes)) if value]
+    if not words:
+        return ()
+    remark = (
+        f"The metadata of the workflow ask for {' and '.join(words)}, which the runner of this site takes from the "
+        "steps alone (ResourceRequirement): steps that declare nothing get one core."
+    )
+    return (remark,)
 
 
 def _one_job(

@@ -69,11 +69,19 @@ class SSHConnections:
         pool = Pool(placement.site, settings.limits.sessions, self._opener(placement, settings, reached))
         try:
             pool.connected(purpose)
-            self._pool(placement).backoff.succeeded()
+            self.retry(placement)
             with contextlib.closing(SSHConnection(pool, purpose)) as connection:
                 yield connection
         finally:
             pool.close()
+
+    def due(self, placement: Placement) -> float:
+        with self._lock:
+            pool = self._pools.get(placement)
+        return pool.backoff.due() if pool else 0.0
+
+    def retry(self, placement: Placement) -> None:
+        self._pool(placement).backoff.succeeded()
 
     def close(self) -> None:
         self._closed.set()
@@ -285,7 +293,9 @@ class _Run:
                 channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError):
             if self._transport.is_active():
-                raise SiteFailed(f"The site {pool.site} refuses to run commands for the account.") from None
+                raise SiteFailed(
+                    f"The site {pool.site} refuses to run commands for the account.", lasting=True
+                ) from None
             self._cut()
         self._send()
 

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
+from hpcwaas.engines.cwl.sites.resources import leaders
 from hpcwaas.engines.cwl.storage import spool
-from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
+from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds
 from hpcwaas.engines.site_settings import SiteSettings
 
 COMMENT = "hpcwaas:"
 """Begins the comment by which jobs are known on the site; the execution's id follows."""
-
-_TOIL, _CWLTOOL = "toil-cwl-runner", "cwltool"
-
-
-def kind_of(command: Sequence[str]) -> str:
-    """Which runner a command is: `toil`, `cwltool` or `other`."""
-    names = [Path(word).name for word in command]
-    if _TOIL in names:
-        return "toil"
-    return "cwltool" if _CWLTOOL in names else "other"
 
 
 def request(
@@ -37,6 +27,7 @@ def request(
         log: most bytes of its log.
     """
     slurm, needs = intent.slurm, {step.name: step for step in intent.needs}
+    kind, limits = settings.runner.kind, settings.slurm
     return {
         "version": 1,
         "id": intent.id,
@@ -52,17 +43,12 @@ def request(
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
         "command": list(settings.runner.command),
         "arguments": [*_arguments(settings, intent), *settings.runner.arguments],
-        "kind": kind_of(settings.runner.command),
+        "kind": kind,
         "scheduler": settings.scheduler,
         "leader": settings.leader,
-        "slurm": {
-            "partition": slurm.partition,
-            "account": slurm.account,
-            "time": slurm.time,
-            "cores": slurm.cores,
-            "memory_mib": slurm.memory,
-            "nodes": slurm.nodes,
-        },
+        "slurm": _asked(slurm),
+        "leader_slurm": _asked(leaders(settings, slurm, intent.time) if kind == "toil" else slurm),
+        "most_time": seconds(limits.max_time) if limits.max_time else None,
         "comment": f"{COMMENT}{intent.id}",
         "prologue": prologue,
         "environment": {},
@@ -72,14 +58,27 @@ def request(
     }
 
 
+def _asked(slurm: Slurm) -> dict[str, JSON]:
+    return {
+        "partition": slurm.partition,
+        "account": slurm.account,
+        "time": slurm.time,
+        "cores": slurm.cores,
+        "memory_mib": slurm.memory,
+        "nodes": slurm.nodes,
+    }
+
+
 def _arguments(settings: SiteSettings, intent: Intent) -> list[str]:
     """Arguments that let a runner take what steps declare, and refuse what one of them asks for beyond the limits when
     it runs."""
-    kind, limits = kind_of(settings.runner.command), settings.slurm
+    kind, limits = settings.runner.kind, settings.slurm
     words = ["--enable-ext"] if kind != "other" and any(step.mpi for step in intent.needs) else []
     if kind != "toil":
         return words
     words += [f"--maxCores={limits.max_cores}"] if limits.max_cores else []
+    if intent.slurm.memory:  # for steps that declare none; CWL's own default comes before Toil's
+        words += ["--no-cwl-default-ram", f"--defaultMemory={intent.slurm.memory}Mi"]
     return [*words, f"--maxMemory={limits.max_memory}Mi"] if limits.max_memory else words
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from hpcwaas.core.models import ExecutionState, Step, StepStatus
 from hpcwaas.core.site_models import Job
@@ -149,6 +149,8 @@ def failure(reason: str | None, jobs: Sequence[tuple[str | None, Job]]) -> str |
         reason: as it is known without.
         jobs: of the execution, each with the name of its step, where it is known.
     """
+    # What was cancelled may have been so because of another one's end.
+    jobs = sorted(jobs, key=lambda each: state_of(each[1]) == "CANCELLED")
     ended = [(step, job) for step, job in jobs if over(job) and state_of(job) != "COMPLETED" and not _by_itself(job)]
     told = [(step, job_words(job)) for step, job in ended if f"job {job.id} " not in (reason or "")]
     if not told:
@@ -164,17 +166,28 @@ def _by_itself(job: Job) -> bool:
     return state_of(job) == "FAILED" and not (job.reason or "").startswith("signal")
 
 
-def silence(site: str, since: datetime, now: datetime, *, sent: bool) -> str | None:
-    """That a login node doesn't answer; None for the first moments.
+def silence(site: str, seconds: float, *, sent: bool) -> str | None:
+    """That a login node hasn't answered for so long; None for the first moments.
 
     Args:
         sent: whether the execution is there already.
     """
-    seconds = (now - since).total_seconds()
     if seconds < _SECONDS:
         return None
     after = "the jobs go on" if sent else "the execution begins when it does"
     return f"The login node of {site} hasn't answered for {duration(seconds)}; {after}."
+
+
+def again(site: str, seconds: float) -> str:
+    """When an account is tried again that can't be used, and how to have that done at once.
+
+    Args:
+        site: its id.
+        seconds: until then.
+    """
+    whole = max(math.ceil(seconds), 1)
+    within = duration(whole if whole < _SECONDS else math.ceil(whole / 60) * 60)
+    return f"The service tries again within {within}; `waas sites check {site}` does at once."
 
 
 def duration(seconds: float) -> str:
@@ -183,4 +196,4 @@ def duration(seconds: float) -> str:
         if seconds >= size * (2 if unit != "minute" else 1):
             number = int(seconds // size)
             return f"{number} {unit}{'' if number == 1 else 's'}"
-    return f"{int(seconds)} seconds"
+    return f"{int(seconds)} second{'' if int(seconds) == 1 else 's'}"

@@ -12,6 +12,8 @@ from hpcwaas.engines.cwl.workflows.declare import short
 MPI = "http://commonwl.org/cwltool#MPIRequirement"
 """How many processes of a tool are started by MPI: an extension of cwltool's."""
 
+_CUDA = "http://commonwl.org/cwltool#CUDARequirement"
+_LIMIT = "ToolTimeLimit"
 _DEPTH = 20
 
 
@@ -22,22 +24,31 @@ def step_needs(tool: Any, names: Sequence[str]) -> list[JSON]:
         tool: a process as cwltool has loaded it.
     """
     if tool.tool["class"] != "Workflow":
-        return [_needs(names[0], tool, scattered=False)]
+        return [_needs(names[0], tool, scattered=False, known=False)]
     steps = {short(step.tool["id"]): step for step in tool.steps}
-    return [_needs(name, steps[name].embedded_tool, scattered="scatter" in steps[name].tool) for name in names]
+    return [
+        _needs(name, steps[name].embedded_tool, scattered="scatter" in steps[name].tool, known=_known(steps[name]))
+        for name in names
+    ]
 
 
-def _needs(name: str, process: Any, *, scattered: bool) -> JSON:
+def _known(step: Any) -> bool:
+    """Whether Toil knows what goes into a step before it looks at the resources of its tool."""
+    return "scatter" in step.tool or "when" in step.tool
+
+
+def _needs(name: str, process: Any, *, scattered: bool, known: bool) -> JSON:
     most: dict[str, int | None] = {"cores": None, "memory": None}
     unknown: set[str] = set()
     times: list[int | None] = []
     processes: list[str] = []
-    mpi = False
-    for inner, repeated in _inside(process, repeated=scattered):
+    mpi = untimely = False
+    for inner, repeated, ready in _inside(process, repeated=scattered, known=known):
         processes.append(short(inner.tool["id"]))
         if inner.tool["class"] == "Workflow":
             continue
         declared = _declared(inner)
+        untimely |= declared["time"] == _LIMIT and not (ready or _asks_late(inner))
         mpi |= inner.get_requirement(MPI)[0] is not None
         for key, value in declared.items():
             if isinstance(value, str):
@@ -50,22 +61,28 @@ def _needs(name: str, process: Any, *, scattered: bool) -> JSON:
             times.append(time if isinstance(time, int) and not repeated else None)
     time = sum(each for each in times if each is not None) if times and None not in times else None
     told = {"name": name, **most, "time": time, "unknown": sorted(unknown)}
-    return told | {"processes": sorted({*processes}), "scatter": scattered, "mpi": mpi}
+    return told | {"processes": sorted({*processes}), "scatter": scattered, "mpi": mpi, "untimely": untimely}
 
 
-def _inside(process: Any, *, repeated: bool, depth: int = 0) -> Iterator[tuple[Any, bool]]:
-    """A process and all those that it runs, each with whether it may run more than once."""
-    yield process, repeated
+def _inside(process: Any, *, repeated: bool, known: bool, depth: int = 0) -> Iterator[tuple[Any, bool, bool]]:
+    """A process and all those that it runs, each with whether it may run more than once, and `_known` of its step."""
+    yield process, repeated, known
     if process.tool["class"] == "Workflow" and depth < _DEPTH:
         for step in process.steps:
             again = repeated or "scatter" in step.tool
-            yield from _inside(step.embedded_tool, repeated=again, depth=depth + 1)
+            yield from _inside(step.embedded_tool, repeated=again, known=_known(step), depth=depth + 1)
+
+
+def _asks_late(tool: Any) -> bool:
+    """Whether Toil looks at a tool's resources only when its inputs are known."""
+    asked = [tool.get_requirement(word)[0] or {} for word in ("ResourceRequirement", _CUDA)]
+    return any(isinstance(value, str) and ("$(" in value or "${" in value) for each in asked for value in each.values())
 
 
 def _declared(tool: Any) -> dict[str, int | str | None]:
     """What one tool declares; the words of CWL for what is an expression."""
     resources = tool.get_requirement("ResourceRequirement")[0] or {}
-    limit = (tool.get_requirement("ToolTimeLimit")[0] or {}).get("timelimit")
+    limit = (tool.get_requirement(_LIMIT)[0] or {}).get("timelimit")
     mpi = (tool.get_requirement(MPI)[0] or {}).get("processes")
     cores = _number(resources.get("coresMin", resources.get("coresMax")), "ResourceRequirement")
     processes = _number(mpi, "MPIRequirement")
@@ -75,7 +92,7 @@ def _declared(tool: Any) -> dict[str, int | str | None]:
     return {
         "cores": cores,
         "memory": _number(resources.get("ramMin", resources.get("ramMax")), "ResourceRequirement"),
-        "time": _number(limit, "ToolTimeLimit") or None,
+        "time": _number(limit, _LIMIT) or None,
         "mpi": processes if isinstance(processes, str) else None,
     }
 

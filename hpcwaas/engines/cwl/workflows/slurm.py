@@ -49,6 +49,7 @@ class StepNeeds:
         processes: short names of the process that it runs, and of all inside it.
         scatter: whether it runs it for each of several values.
         mpi: whether a tool of it is started by MPI, an extension of cwltool's that runners have to be told of.
+        untimely: whether a time limit is an expression that Toil would evaluate before the inputs are known.
     """
 
     name: str
@@ -59,6 +60,7 @@ class StepNeeds:
     processes: tuple[str, ...] = ()
     scatter: bool = False
     mpi: bool = False
+    untimely: bool = False
 
 
 def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
@@ -72,6 +74,7 @@ def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
         tuple(declared["processes"]),
         declared["scatter"],
         declared["mpi"],
+        declared["untimely"],
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Optional, Sequence
 
-from hpcwaas.engines.cwl.sites.agent.files import size_text
+from hpcwaas.engines.cwl.sites.agent.files import size_text, time_text
 from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN
 
 AWAY = re.compile(r"unable to contact|timed out|connection (refused|reset)|zero bytes|temporar|communication", re.I)
@@ -21,6 +21,9 @@ _TOO_MUCH = re.compile(
     r"The job '\w+' (?P<name>\S+) .*is requesting (?P<asked>[\d.]+) (?:bytes of )?(?P<what>\w+)"
     r".*, more than the maximum of (?P<most>[\d.]+)"
 )
+_TOO_LONG = re.compile(
+    r"hpcwaas: the job toil_job_\d+_(?P<name>\S+) asks for (?P<asked>\d+)\S* seconds, .* (?P<most>\d+)"
+)
 _SIGNALS = {"140": "TIMELIMIT", "137": "SIGKILL"}
 """Jobs that are told of their time limit before they listen, and that use too much memory where no cgroup says so."""
 
@@ -33,6 +36,7 @@ class Diagnosis:
         last: the last line that says something.
         refused: that the scheduler took no job.
         job: what Toil calls a job that asked for too much.
+        hopeless: whether that is asked for again and again, and never given.
         timed_out: id of the scheduler's job that reached its time limit.
     """
 
@@ -53,6 +57,7 @@ class Diagnosis:
         self._error = ""
         self.last = ""
         self.refused = ""
+        self.hopeless = False
         self.job: Optional[str] = None
         self.timed_out: Optional[str] = None
 
@@ -69,6 +74,11 @@ class Diagnosis:
             asked, most = (_amount(match.group(name), match.group("what")) for name in ("asked", "most"))
             self.job, self._tail, self._closed = match.group("name"), "", True
             self._failure = f"it asks for {asked}, and the site allows {most}"
+        match = _TOO_LONG.search(text)
+        if match and not self._failure:
+            asked, most = (time_text(int(match.group(name))) for name in ("asked", "most"))
+            self.job, self.hopeless, self._tail, self._closed = match.group("name"), True, "", True
+            self._failure = f"it asks for a time of {asked}, and the site allows {most}"
         match = _REFUSED.search(text)
         if match:
             self.refused = f"Slurm refused a job of the execution: {match.group(1)}."

@@ -54,7 +54,8 @@ def _bury(execution: Execution, end: Dict[str, JSON]) -> Dict[str, JSON]:
     if execution.exists():
         return execution.bury(end["status"], end["reason"])
     kill_strays(execution.id, execution.directory)
-    return {"buried": True, "jobs_left": execution.end_jobs(30.0) if shutil.which("squeue") else []}
+    left = execution.end_jobs(30.0) if shutil.which("squeue") else []
+    return {"buried": True, "exists": False, "jobs_left": left}
 
 
 def remove(order: Dict[str, JSON]) -> Dict[str, JSON]:

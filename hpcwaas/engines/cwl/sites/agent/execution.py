@@ -15,7 +15,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble
 from hpcwaas.engines.cwl.sites.agent.diagnosis import AWAY
 from hpcwaas.engines.cwl.sites.agent.files import disk_use, dump, load, now, remove_tree, seen, touch, write
-from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN, Log
+from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN, Log, clean
 from hpcwaas.engines.cwl.sites.agent.processes import boot_id, kill_strays, process_start
 from hpcwaas.engines.cwl.sites.agent.programs import Called
 from hpcwaas.engines.cwl.sites.agent.steps import Steps, finished
@@ -211,7 +211,7 @@ class Execution:
         script = "#!/bin/bash\nexec " + " ".join(shlex.quote(word) for word in self._supervise()) + "\n"
         write(self.path("leader.sh"), script.encode("utf-8", "surrogateescape"))
         touch(self.path("submitting"))
-        wanted = request.get("slurm") or {}
+        wanted = request.get("leader_slurm") or request.get("slurm") or {}
         options = {
             "comment": f"hpcwaas:{self.id}",
             "job-name": name,
@@ -337,12 +337,25 @@ class Execution:
             self.claim()  # nobody else begins it now
         touch(self.path("cancel"))  # for one that lives all the same, where it can't be seen
         kill_strays(self.id, self.directory)
+        said = self._last_words()
+        reason += f" Slurm said: {said}." if said else ""
         left = self.end_jobs(30.0) if self.submits() or self.leader_job() else []
+        reason += f" These jobs are still there: {', '.join(left)}." if left else ""
         request = self.request()
         self.close_log(status, reason)
         state = self.state() or fresh_state(request)
         self.end(dict(state, status=status, reason=reason, jobs_left=left), load(self.path("outputs.json")) or {})
         return {"buried": True, "jobs_left": left}
+
+    def _last_words(self) -> Optional[str]:
+        """What Slurm wrote when it ended the job of the supervisor."""
+        if not self.leader_job():
+            return None
+        with contextlib.suppress(OSError), open(self.path("leader.out"), "rb") as file:
+            written = file.read(1 << 16).decode(errors="replace")
+            said = re.findall(r"^slurmstepd\S*: error: (?!\*)([^\n]+)", written, re.MULTILINE)
+            return clean(said[-1]).strip(" .")[:300] if said else None
+        return None
 
 
 Launched = Tuple[Execution, "subprocess.Popen[bytes]"]

@@ -101,5 +101,12 @@ def size_text(size: int) -> str:
     return f"{size} bytes"
 
 
+def time_text(seconds: int) -> str:
+    """A time as Slurm writes it."""
+    days, rest = divmod(seconds, 86400)
+    text = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
+    return f"{days}-{text}" if days else text
+
+
 RESERVE = 64 << 10
 CHUNK = 1 << 18

@@ -13,11 +13,13 @@ from hpcwaas.engines.cwl.sites.agent.answers import JSON
 from hpcwaas.engines.cwl.sites.agent.log import clean
 
 _UNDER_PROLOGUE = r"""
-_hpcwaas=("$@")
+_hpcwaas=("${@:1:2}" "${@:4}")
+_hpcwaas_first=$3
 set --
 printf prologue > "${_hpcwaas[0]}"
 . <(printf '%s\n' "${_hpcwaas[1]}") >&2 </dev/null || exit
 case ${_hpcwaas[2]} in */*) PATH=${_hpcwaas[2]%/*}:$PATH;; esac
+[ -z "$_hpcwaas_first" ] || PATH=$_hpcwaas_first:$PATH
 printf missing > "${_hpcwaas[0]}"
 command -v -- "${_hpcwaas[2]}" >/dev/null || exit 127
 [ -f "${_hpcwaas[0]}" ] && rm -f "${_hpcwaas[0]}"
@@ -27,14 +29,15 @@ exec "${_hpcwaas[@]:2}"
 when it doesn't come to that. A program that is named by its path may start others that lie beside it (Toil does)."""
 
 
-def prologued(argv: List[str], stage: str, prologue: str) -> List[str]:
+def prologued(argv: List[str], stage: str, prologue: str, first: str = "") -> List[str]:
     """The command that runs another one after a prologue.
 
     Args:
         stage: a file that says what went wrong before that.
         prologue: text for bash.
+        first: a directory whose programs come before all others.
     """
-    return ["bash", "-c", _UNDER_PROLOGUE, "bash", stage, prologue, *argv]
+    return ["bash", "-c", _UNDER_PROLOGUE, "bash", stage, prologue, first, *argv]
 
 
 class Called:

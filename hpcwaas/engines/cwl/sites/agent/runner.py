@@ -5,6 +5,8 @@ What is known of Toil (9.6.0, with Slurm 22.05):
 - With `--batchSystem slurm` each job is submitted as `toil_job_N_NAME`; what `--slurmArgs` says goes along, so the
   comment that tells whose job it is. Without a partition Toil looks for one that allows its time limit, and gives up if
   there is none. That is the tool's ToolTimeLimit, else `--defaultWalltime` (10 hours); `--slurmTime` beats them both.
+  It comes as `--time=0:SECONDS`, and there is no limit of its own for it, as there is for cores and memory; a
+  ToolTimeLimit of 0 leaves it out.
 - `--writeMessages` names a file to which the leader writes a line for each event, fields separated by tabs:
   `JobIssuedMessage NAME KIND/ID N`, `ExternalBatchIdMessage N SLURM-ID SlurmBatchSystem`, `JobCompletedMessage NAME
   KIND/ID EXIT`, `JobFailedMessage NAME KIND/ID`. NAME is WORKFLOW.STEP.TOOL; of a scatter it is WORKFLOW.NUMBER.TOOL,
@@ -26,9 +28,38 @@ from typing import Dict, List, Tuple
 from urllib.parse import quote
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON
+from hpcwaas.engines.cwl.sites.agent.archives import unpack
 from hpcwaas.engines.cwl.sites.agent.execution import Execution
-from hpcwaas.engines.cwl.sites.agent.files import remove_tree
+from hpcwaas.engines.cwl.sites.agent.files import remove_tree, write
 from hpcwaas.engines.cwl.sites.agent.programs import prologued
+
+
+class Stopped(Exception):
+    """The execution is over before its runner began.
+
+    Args:
+        reason: why.
+    """
+
+
+def prepare(execution: Execution, request: Dict[str, JSON]) -> None:
+    """Makes what the runner needs.
+
+    Raises:
+        Stopped: an input can't be made.
+    """
+    for name in ("tmp", "outputs"):
+        os.makedirs(execution.path("work", name), exist_ok=True)
+    for each in request.get("inputs") or []:
+        target = execution.path(each["target"])
+        if each.get("unpack") and not os.path.isdir(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            source = os.path.join(execution.root, "content", each["sha256"])
+            try:
+                unpack(source, target, each["unpack"])
+            except ValueError as error:
+                name = os.path.basename(target)
+                raise Stopped(f"The archive for the input {name} can't be unpacked: {error}.") from error
 
 
 def command(execution: Execution, request: Dict[str, JSON]) -> List[str]:
@@ -47,7 +78,38 @@ def command(execution: Execution, request: Dict[str, JSON]) -> List[str]:
     else:
         line += arguments
     line += ["--outdir", path("work", "outputs"), document, path("job.json")]
-    return prologued(line, path("stage"), request.get("prologue") or "")
+    first = ""
+    if request["kind"] == "toil" and request.get("most_time"):
+        first = _bounding(path("work", "bin"), request["most_time"])
+    return prologued(line, path("stage"), request.get("prologue") or "", first)
+
+
+_SBATCH = """\
+#!/bin/bash
+# Takes no job of Toil's that asks for more time than the site allows: it may be known only when the step runs.
+most={most}
+PATH=${{PATH//"${{BASH_SOURCE[0]%/*}}":/}}
+asked= name=
+for word; do
+  case $word in
+    --time=0:*) asked=${{word#--time=0:}};;
+    toil_job_*) name=$word;;
+  esac
+done
+if [ -z "$name" ]; then exec sbatch "$@"; fi
+if [ -z "$asked" ]; then exec sbatch --time=0:$most "$@"; fi
+if [ "${{asked%%.*}}" -le "$most" ]; then exec sbatch "$@"; fi
+echo "hpcwaas: the job $name asks for $asked seconds, and the site allows $most" >&2
+exit 1
+"""
+
+
+def _bounding(directory: str, most: int) -> str:
+    """Makes an `sbatch` that is to come before Slurm's own; its directory."""
+    os.makedirs(directory, exist_ok=True)
+    write(os.path.join(directory, "sbatch"), _SBATCH.format(most=most).encode())
+    os.chmod(os.path.join(directory, "sbatch"), 0o700)
+    return directory
 
 
 def _toil(execution: Execution, request: Dict[str, JSON], arguments: List[str]) -> List[str]:

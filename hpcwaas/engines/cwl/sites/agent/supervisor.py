@@ -13,14 +13,13 @@ import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, KINDS
-from hpcwaas.engines.cwl.sites.agent.archives import unpack
 from hpcwaas.engines.cwl.sites.agent.diagnosis import AWAY, LIMITS, Diagnosis
 from hpcwaas.engines.cwl.sites.agent.execution import BEAT, CANCELLED, Execution, fresh_state
 from hpcwaas.engines.cwl.sites.agent.files import RESERVE, dump, now, remove_tree, seen, size_text, write
-from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE, Log, clean, interpret
+from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE, WARN, Log, clean, interpret
 from hpcwaas.engines.cwl.sites.agent.outputs import Collector
 from hpcwaas.engines.cwl.sites.agent.processes import descendants, send
-from hpcwaas.engines.cwl.sites.agent.runner import command, environment, short_names
+from hpcwaas.engines.cwl.sites.agent.runner import Stopped, command, environment, prepare, short_names
 from hpcwaas.engines.cwl.sites.agent.steps import Steps
 
 GRACE = 5.0
@@ -34,14 +33,6 @@ _MAX_OUTPUT_OBJECT = 16 << 20
 _FOLLOWED = 60.0
 _PATIENCE = 60.0
 """Seconds after which processes that can't be killed, since a file system hangs, are left behind."""
-
-
-class Stopped(Exception):
-    """The execution is over before its runner began.
-
-    Args:
-        reason: why.
-    """
 
 
 class Supervisor:
@@ -81,6 +72,7 @@ class Supervisor:
             with open(self._execution.path("reserve"), "wb") as reserve:  # so that an end can be written to a full disk
                 reserve.write(os.urandom(RESERVE))
             self._log = Log(self._execution.path("log.jsonl"), self._request.get("log") or 1 << 30)
+            self._log.write((WARN, remark) for remark in self._request.get("remarks") or [])
             self._supervise()
         except Stopped as stopped:
             self._stop = self._stop or ("FAILED", str(stopped))
@@ -100,7 +92,7 @@ class Supervisor:
         self._look()
         if self._stop:
             return
-        self._prepare()
+        prepare(self._execution, self._request)
         error_reader, error_writer = os.pipe()
         output_reader, output_writer = os.pipe()
         try:
@@ -137,21 +129,6 @@ class Supervisor:
                     send(left, signal.SIGKILL)
         self._take_errors(b"\n" if self._line else b"")
         self._take_messages()
-
-    def _prepare(self) -> None:
-        """Makes what the runner needs."""
-        for name in ("tmp", "outputs"):
-            os.makedirs(self._execution.path("work", name), exist_ok=True)
-        for each in self._request.get("inputs") or []:
-            target = self._execution.path(each["target"])
-            if each.get("unpack") and not os.path.isdir(target):
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                source = os.path.join(self._execution.root, "content", each["sha256"])
-                try:
-                    unpack(source, target, each["unpack"])
-                except ValueError as error:
-                    name = os.path.basename(target)
-                    raise Stopped(f"The archive for the input {name} can't be unpacked: {error}.") from error
 
     # -- what comes
 
@@ -220,7 +197,10 @@ class Supervisor:
     def _heed_refusal(self) -> None:
         """Ends the execution when Slurm takes no job for good: Toil would try again as it does while Slurm is away."""
         refused = self._diagnosis.refused
-        if refused and not (AWAY.search(refused) or LIMITS.search(refused)):
+        if self._diagnosis.hopeless and not self._stop:
+            self._take_messages()  # by which the step is known
+            self._halt("FAILED", self._why(), GRACE)
+        elif refused and not (AWAY.search(refused) or LIMITS.search(refused)):
             self._halt("FAILED", refused, GRACE)
         elif refused and self._state["reason"] != refused:
             self._state["reason"] = refused
@@ -374,16 +354,20 @@ class Supervisor:
                 return "FAILED", f"The site's prologue failed with status {self._status}{why}"
             return "FAILED", f"The runner {program} was not found on the site" + self._execution.after_prologue()
         if self._status is None or self._status:
-            found = self._diagnosis
-            step = self._steps.step_of(found.job) if found.job else None
-            if step:  # of which no job was ever begun
-                self._steps.fail(step)
-            step = step or self._steps.failed()
-            limit = self._execution.time_limit(found.timed_out) if found.timed_out else None
-            return "FAILED", found.reason(step, self._status or 0, limit)
+            return "FAILED", self._why()
         if self._output_object() is None:
             return "FAILED", "The runner succeeded, but what it wrote to standard output is not a CWL output object."
         return "SUCCEEDED", None
+
+    def _why(self) -> str:
+        """Why the runner failed."""
+        found = self._diagnosis
+        step = self._steps.step_of(found.job) if found.job else None
+        if step:  # of which no job was ever begun
+            self._steps.fail(step)
+        step = step or self._steps.failed()
+        limit = self._execution.time_limit(found.timed_out) if found.timed_out else None
+        return found.reason(step, self._status or 0, limit)
 
     def _output_object(self) -> Optional[Dict[str, JSON]]:
         try:

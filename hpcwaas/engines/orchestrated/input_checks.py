@@ -1,29 +1,25 @@
-"""Checks the inputs of an execution against the workflow's schema, and writes them as Alien4Cloud takes them."""
+"""Checks the inputs of an execution against the workflow's schema, and writes them as its server takes them."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import regex
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.alien4cloud.values import READERS, sent
 from hpcwaas.engines.input_problems import Problems
+from hpcwaas.engines.orchestrated.values import READERS
 from hpcwaas.errors import InputProblem
 
 _HIDDEN = "(hidden)"
 
 _PATTERNS_SECONDS = 1.0
 """Seconds for all patterns of one request."""
-
-_EMPTY = (
-    "an empty text can't be given: the orchestrator behind Alien4Cloud (Yorc) fails on it with `Failed to parse TOSCA "
-    "function`. Leave the input out, or give another text."
-)
 
 _WORDS = {
     "integer": "a whole number",
@@ -35,13 +31,26 @@ _WORDS = {
 }
 
 
-def prepare_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Checks inputs completely, because Alien4Cloud answers many mistakes with a stack trace or with a run that fails.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a server takes inputs.
 
-    Texts stand for numbers and the like: some clients can send nothing else.
+    Attributes:
+        sent: the form in which a checked value is sent.
+        unfit: why a checked value can't be given to the server, in a whole sentence; None when it can.
+        null_for_secrets: whether a secret input that is left out is sent as null.
+    """
+
+    sent: Callable[[JSON], JSON]
+    unfit: Callable[[JSON], str | None]
+    null_for_secrets: bool = False
+
+
+def checked_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON], manner: Manner) -> dict[str, JSON]:
+    """Checks inputs completely: a server may answer a mistake with a stack trace, or with a run that fails.
 
     Args:
-        schema: of the `inputs` object, as `topology.details` makes it.
+        schema: of the `inputs` object, as `tosca.inputs_schema` makes it.
 
     Returns:
         the inputs to send, defaults included.
@@ -55,23 +64,26 @@ def prepare_inputs(schema: Mapping[str, Any], inputs: Mapping[str, JSON]) -> dic
         if name not in declared and not problems.enough(0):
             problems.add_unknown(name, name, declared, "input")
     order: dict[str, JSON] = {}
-    patterns = _Patterns()
+    checks = _Checks(problems)
     for name, definition in declared.items():
         given = inputs.get(name)
         if given is None:
             if name in schema["required"]:
                 problems.add_missing(name, _in_words(definition))
             elif "default" in definition:
-                order[name] = sent(definition["default"])
-            elif definition.get("writeOnly"):
-                order[name] = None  # its default, if any, isn't known here; Alien4Cloud takes it for null
+                order[name] = manner.sent(definition["default"])
+            elif definition.get("writeOnly") and manner.null_for_secrets:
+                order[name] = None
             continue
         start = len(problems)
-        order[name] = sent(_checked(problems, patterns, definition, given, name))
-        if definition.get("writeOnly"):
+        value = checks.checked(definition, given, name)
+        if len(problems) == start:
+            if (why := manner.unfit(value)) is not None:
+                problems.add(name, why)
+            else:
+                order[name] = manner.sent(value)
+        elif definition.get("writeOnly"):
             problems.put_back([_hidden(problem) for problem in problems.take_back(start)])
-        if order[name] == "":
-            problems.add(name, _EMPTY)
     problems.throw()
     return order
 
@@ -84,37 +96,40 @@ def _hidden(problem: InputProblem) -> InputProblem:
     )
 
 
-def _checked(problems: Problems, patterns: _Patterns, schema: Mapping[str, Any], given: JSON, way: str) -> JSON:
-    """A value as its type has it. Problems are noted, not raised."""
-    kind = schema.get("type")
-    try:
-        value = READERS[kind](given) if kind else given
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        problems.add_wrong(way, given, _in_words(schema))
-        return None
-    start = len(problems)
-    if isinstance(value, list) and "items" in schema:
-        items, value = value, []
-        for index, item in enumerate(items):
-            value.append(_checked(problems, patterns, schema["items"], item, f"{way}[{index}]"))
-            if problems.enough(start):
-                break
-    elif isinstance(value, dict):
-        if "function" in value:
-            # Alien4Cloud would evaluate it, `get_secret` included, with the rights of this service.
-            problems.add(way, 'a member called "function" isn\'t allowed.')
+class _Checks:
+    """Checks the values of one request. Problems are noted, not raised."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._patterns = _Patterns()
+
+    def checked(self, schema: Mapping[str, Any], given: JSON, way: str) -> JSON:
+        """A value as its type has it."""
+        kind = schema.get("type")
+        try:
+            value = READERS[kind](given) if kind else given
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            self._problems.add_wrong(way, given, _in_words(schema))
             return None
-        inner = schema.get("additionalProperties")
-        if isinstance(inner, Mapping):
-            members, value = value, {}
-            for name, item in members.items():
-                value[name] = _checked(problems, patterns, inner, item, f"{way}.{name}")
-                if problems.enough(start):
+        start = len(self._problems)
+        if isinstance(value, list) and "items" in schema:
+            items, value = value, []
+            for index, item in enumerate(items):
+                value.append(self.checked(schema["items"], item, f"{way}[{index}]"))
+                if self._problems.enough(start):
                     break
-    if len(problems) == start and not all(_holds(patterns, schema, value)):
-        problems.add_wrong(way, given, _in_words(schema))
-    # `True` and `true` are the same to Alien4Cloud, and not to a script.
-    return given.strip() if isinstance(value, bool) and isinstance(given, str) else value
+        elif isinstance(value, dict):
+            inner = schema.get("additionalProperties")
+            if isinstance(inner, Mapping):
+                members, value = value, {}
+                for name, item in members.items():
+                    value[name] = self.checked(inner, item, f"{way}.{name}")
+                    if self._problems.enough(start):
+                        break
+        if len(self._problems) == start and not all(_holds(self._patterns, schema, value)):
+            self._problems.add_wrong(way, given, _in_words(schema))
+        # `True` and `true` are the same to an orchestrator, and not to a script.
+        return given.strip() if isinstance(value, bool) and isinstance(given, str) else value
 
 
 def _holds(patterns: _Patterns, schema: Mapping[str, Any], value: JSON) -> Iterator[bool]:
@@ -146,7 +161,7 @@ _CONSTRAINTS: dict[str, Callable[[Any, Any], bool]] = {
 
 class _Patterns:
     """Compares the texts of one request with the patterns of their inputs, as long as there is time: many a pattern
-    takes ages for a few characters. What isn't compared here is compared by Alien4Cloud, as all is."""
+    takes ages for a few characters. What isn't compared here is left to the server."""
 
     def __init__(self) -> None:
         self._left = _PATTERNS_SECONDS

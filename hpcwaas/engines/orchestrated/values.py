@@ -1,10 +1,13 @@
-"""Values of inputs as their types have them, and as Alien4Cloud takes them."""
+"""Values of inputs as their types have them.
+
+Texts stand for numbers and the like: some clients can send nothing else.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from hpcwaas.common import written
@@ -58,7 +61,7 @@ def boolean(given: JSON) -> bool:
 def string(given: JSON) -> str:
     """A text. Raises `TypeError` or `ValueError`."""
     if isinstance(given, int) and not isinstance(given, bool):
-        return written.in_text(given)  # Alien4Cloud takes a whole number for a text
+        return written.in_text(given)  # orchestrators take a whole number for a text
     if not isinstance(given, str):
         raise TypeError
     given.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
@@ -93,16 +96,14 @@ READERS: dict[str, Callable[[JSON], JSON]] = {
 `RecursionError`."""
 
 
-def sent(value: JSON) -> JSON:
-    """A value in a form that Alien4Cloud takes and the orchestrator behind it leaves alone: texts, lists, objects. From
-    a number of JSON the orchestrator makes text of its own: 1.2345678e+07 for 12345678."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float() | int():
-            return written.in_text(value)
-        case list():
-            return [sent(item) for item in value]
-        case Mapping():
-            return {name: sent(item) for name, item in value.items()}
-    return value
+def inside(value: JSON) -> Iterator[JSON]:
+    """The value, all that is in it, and the names of what is in it."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        yield item
+        if isinstance(item, Mapping):
+            waiting += item
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item

@@ -1,4 +1,4 @@
-"""The list of workflows as it was read last, kept in the store for processes that begin while Alien4Cloud is down."""
+"""The list of workflows as it was read last, kept in the store for processes that begin while a server is down."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LISTING = TypeAdapter(tuple[Workflow, ...])
 
 
 class KeptListing:
-    """Keeps the list of one Alien4Cloud.
+    """Keeps the list of one server.
 
     Args:
         name: of what it lists.
