@@ -28,7 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{ENGINE}.log_reader._SETTLED": 0.3,
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
         "hpcwaas.common.cached.PATIENCE": 0.3,
-        f"{ENGINE}.published.PATIENCE": 0.3,
+        "hpcwaas.engines.orchestrated.published.PATIENCE": 0.3,
         f"{ENGINE}.engine.PATIENCE": 0.3,
         f"{ENGINE}.followed_logs.PATIENCE": 0.3,
         f"{ENGINE}.tracking._FRESH_EVENTS": 0.2,

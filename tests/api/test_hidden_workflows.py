@@ -35,7 +35,7 @@ def parts(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Services]:
 def test_alien4cloud_is_asked_the_same_about_what_is_hidden_and_what_is_unknown(
     parts: Services, alien4cloud: Simulator, just_listed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpcwaas.engines.alien4cloud.published._LOOK_AGAIN", 600 if just_listed else 0)
+    monkeypatch.setattr("hpcwaas.engines.orchestrated.published._LOOK_AGAIN", 600 if just_listed else 0)
     every = {workflow.id for workflow in parts.catalogue.page(ALICE, None, None, None)[0].workflows}
     (hidden,) = every - {workflow.id for workflow in parts.catalogue.page(EVE, None, None, None)[0].workflows}
     calls = []

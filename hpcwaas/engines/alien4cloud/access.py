@@ -12,6 +12,7 @@ from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.transport import Transport
+from hpcwaas.engines.orchestrated.published import access_of
 
 
 def read_access(settings: Alien4CloudSettings, _data_dir: Path) -> Sequence[Access]:
@@ -24,5 +25,4 @@ def read_access(settings: Alien4CloudSettings, _data_dir: Path) -> Sequence[Acce
         catalogue = PublishedWorkflows(
             Alien4CloudClient(Transport(settings)), settings.cache_seconds, in_a_thread, pool
         )
-        found = [Access(it.id, it.authorized_users, it.authorized_groups) for it in catalogue.workflows()]
-    return [*found, *(Access(None, published=False, problem=problem) for problem in catalogue.problems)]
+        return access_of(catalogue)

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from contextvars import copy_context
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, TypeVar
+from concurrent.futures import Executor
+from typing import Any
 
-from cachetools import LRUCache
-
-from hpcwaas.common.cached import PATIENCE, Cached, Held, Run
+from hpcwaas.common.cached import Run
 from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.engines.alien4cloud import mapper, topology
@@ -22,60 +15,32 @@ from hpcwaas.engines.alien4cloud.client import PAGE, Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import NO_RIGHTS, NOT_FOUND, Refusal, reading
 from hpcwaas.engines.alien4cloud.references import parse_workflow
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
+from hpcwaas.engines.orchestrated.published import PublishedList, Remembered, ahead
 from hpcwaas.errors import NotFound
 
 _LOGGER = logging.getLogger(__name__)
 
-_SERVED_WHILE_REFRESHED = 6
-"""Times `cache_seconds` for which a list is served while a newer one is fetched. An older one is waited for."""
-
-_LOOK_AGAIN = 1.0
-"""Seconds after which an unknown id is looked for in a new list: it may just have been published."""
-
-_TOPOLOGIES = 512
-
 Topology = Mapping[str, Any]
 
-T = TypeVar("T")
 
-
-class PublishedWorkflows:
+class PublishedWorkflows(PublishedList):
     """The workflows that Alien4Cloud's applications publish.
 
     Args:
         fresh: seconds for which it counts as fresh.
         ahead: where calls are made that a caller will wait for.
         kept: keeps the list for the next process, which may begin while Alien4Cloud is down.
-
-    Attributes:
-        problems: why applications publish nothing, as the last reading found it.
     """
 
     def __init__(
         self, client: Alien4CloudClient, fresh: float, run: Run, ahead: Executor, kept: KeptListing | None = None
     ) -> None:
+        super().__init__("Alien4Cloud", self._read_all, fresh, run, kept)
         self._client = client
-        self._fresh = fresh
-        self._run = run
         self._ahead = ahead
-        self._workflows: Cached[dict[str, Workflow]] = Cached("Alien4Cloud", self._fetch, run)
-        self._kept = kept
-        if kept is not None and (earlier := kept.load()) is not None:
-            self._workflows.put(*earlier)
-        self._topologies: LRUCache[tuple[str, str], Cached[Topology]] = LRUCache(_TOPOLOGIES)
-        self._lock = threading.Lock()
-        self.problems: Sequence[str] = ()
-
-    def workflows(self) -> Sequence[Workflow]:
-        """All of them, in order of their ids."""
-        return list(self._held().value.values())
-
-    def stale_since(self) -> datetime | None:
-        """When what is served was read, if Alien4Cloud has been asked for newer since and didn't answer."""
-        held = self._workflows.peek()
-        if held is None or not (held.failed or held.age > self._fresh * _SERVED_WHILE_REFRESHED + PATIENCE):
-            return None
-        return datetime.now(UTC) - timedelta(seconds=held.age)
+        self._topologies: Remembered[tuple[str, str], Topology] = Remembered(
+            "Alien4Cloud", lambda place: self._topology(*place), fresh, run
+        )
 
     def workflow(self, workflow_id: str, permitted: Permitted = everything) -> Workflow:
         """One of them that is permitted.
@@ -84,14 +49,7 @@ class PublishedWorkflows:
             NotFound: there is none of this id.
         """
         parse_workflow(workflow_id)
-        held = self._held()
-        found = held.value.get(workflow_id)
-        # What isn't permitted is looked for once more, too: it takes the time of what is unknown.
-        if (found is None or not permitted(found)) and held.age > _LOOK_AGAIN:
-            found = self._workflows.get(_LOOK_AGAIN, _LOOK_AGAIN).value.get(workflow_id)
-        if found is None or not permitted(found):
-            raise NotFound("There is no such workflow.")
-        return found
+        return super().workflow(workflow_id, permitted)
 
     def details(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
         """One of them that is permitted with inputs, outputs and steps.
@@ -111,10 +69,9 @@ class PublishedWorkflows:
         """
         application, environment, _ = parse_workflow(workflow_id)
         # None of these calls waits for another.
-        tags = self._submit(lambda: _there(lambda: self._client.application(application)))
-        listed = self._workflows.peek()
-        known = listed is not None and (found := listed.value.get(workflow_id)) is not None and permitted(found)
-        ahead = self._submit(lambda: self.topology(application, environment)) if known else None
+        tags = ahead(self._ahead, lambda: _there(lambda: self._client.application(application)))
+        known = (found := self.at_hand().get(workflow_id)) is not None and permitted(found)
+        early = ahead(self._ahead, lambda: self.topology(application, environment)) if known else None
         place = _there(lambda: self._client.environment(application, environment))
         publisher = tags.result()
         with reading("an application"):
@@ -123,7 +80,7 @@ class PublishedWorkflows:
             workflow = next((it for it in workflows if it.id == workflow_id and permitted(it)), None)
         if workflow is None:
             raise NotFound("There is no such workflow.")
-        return _details(workflow, ahead.result() if ahead else self.topology(application, environment))
+        return _details(workflow, early.result() if early else self.topology(application, environment))
 
     def topology(self, application: str, environment: str) -> Topology:
         """What is deployed in an environment.
@@ -131,22 +88,7 @@ class PublishedWorkflows:
         Raises:
             NotFound: nothing is.
         """
-        with self._lock:
-            cached = self._topologies.get((application, environment))
-            if cached is None:
-                cached = Cached("Alien4Cloud", lambda: self._topology(application, environment), self._run)
-                self._topologies[application, environment] = cached
-        held = cached.get(self._fresh, self._fresh)
-        if isinstance(cached.failure, NotFound):  # what was there is gone, not just out of reach
-            raise NotFound(cached.failure.detail)
-        return held.value
-
-    def _submit(self, function: Callable[[], T]) -> Future[T]:
-        """Begins what the caller will wait for, as a part of the same call of a user."""
-        return self._ahead.submit(copy_context().run, function)
-
-    def _held(self) -> Held[dict[str, Workflow]]:
-        return self._workflows.get(self._fresh, self._fresh * _SERVED_WHILE_REFRESHED)
+        return self._topologies.get((application, environment))
 
     def _topology(self, application: str, environment: str) -> Topology:
         try:
@@ -162,8 +104,7 @@ class PublishedWorkflows:
                 }
             }
 
-    def _fetch(self) -> dict[str, Workflow]:
-        began = time.perf_counter()
+    def _read_all(self) -> tuple[Mapping[str, Workflow], Sequence[str]]:
         found: dict[str, Workflow] = {}
         problems: list[str] = []
         start, total = 0, 1
@@ -178,14 +119,7 @@ class PublishedWorkflows:
             with reading("environments"):
                 for application, items in environments.items():
                     found.update((it.id, it) for it in mapper.workflows(published[application], items))
-        for problem in sorted({*problems} - {*self.problems}):
-            _LOGGER.warning("%s", problem)
-        self.problems = problems
-        _LOGGER.debug("read %s workflows in %.0f ms", len(found), (time.perf_counter() - began) * 1000)
-        workflows = dict(sorted(found.items()))
-        if self._kept is not None:
-            self._run(partial(self._kept.save, workflows))  # nobody waits for that
-        return workflows
+        return dict(sorted(found.items())), problems
 
     def _environments(self, applications: list[str]) -> dict[str, Any]:
         """The environments of applications, without those that have just been deleted or aren't for us: for one of

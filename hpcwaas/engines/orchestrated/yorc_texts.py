@@ -31,6 +31,9 @@ _TEMPLATE = (
 )
 _NUL = "a text with a NUL character in it can't be given: a program takes none."
 
+_HALF = "a text with half a surrogate pair in it can't be given: it is no text, and Yorc would change it."
+
+_HALVES = re.compile(r"[\ud800-\udfff]")
 _TEMPLATES = re.compile(r"\{[{%#]")
 
 _BREAK = "\n\r\x85\u2028\u2029"
@@ -71,6 +74,8 @@ def unfit(value: JSON) -> str | None:
                 return _TEMPLATE
             case str() if "\x00" in item:
                 return _NUL
+            case str() if _HALVES.search(item):
+                return _HALF
             case Mapping() if len(item) == 1 and next(iter(item)) in FUNCTIONS:
                 return _FUNCTION
     return unfit_text(value) if isinstance(value, str) else None
