@@ -46,7 +46,7 @@ def told(process: subprocess.Popen[bytes], identifier: str) -> dict[str, Any]:
     return dict(answer_in(output)["executions"][identifier])
 
 
-@pytest.mark.parametrize("order", [{}, {"quiet": True, "settle": 30.0}])
+@pytest.mark.parametrize("order", [{}, {"settle": 30.0}])
 def test_an_end_wakes_who_waits(site: Site, order: dict[str, Any]) -> None:
     identifier = site.start(WAIT)
     site.running(identifier, "up")
@@ -64,7 +64,7 @@ def test_a_line_of_a_followed_log_wakes_who_waits(site: Site) -> None:
     identifier = site.start("touch ../up; until [ -e ../say ]; do sleep 0.05; done; echo héllo >&2\n" + WAIT)
     site.running(identifier, "up")
 
-    look = begun(site, identifier, log=0, quiet=True)
+    look = begun(site, identifier, log=0)
     (site.directory(identifier) / "work" / "say").touch()
 
     found = told(look, identifier)
@@ -84,6 +84,42 @@ def test_a_supervisor_that_dies_wakes_who_waits(site: Site) -> None:
 
     assert told(look, identifier)["alive"] is False
     site.do("bury", executions={identifier: {"status": "FAILED", "reason": "It died."}})
+
+
+def test_one_command_looks_again_and_again_and_ends_with_its_input(site: Site) -> None:
+    identifier = site.start("echo said >&2\n" + WAIT)
+    site.running(identifier, "up")
+    process = subprocess.Popen(
+        [site.python, site.agent, "watch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"HOME": str(site.home)}
+    )
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin
+    assert stdout
+
+    def ask(**order: Any) -> None:
+        order |= {"work_dir": str(site.root), "token": "t0k", "news": 0, "wait": DEADLINE}
+        content = json.dumps(order).encode()
+        os.write(stdin.fileno(), b"%d\n" % len(content) + content)
+
+    def answer() -> dict[str, Any]:
+        lines = [stdout.readline() for _ in range(3)]
+        return dict(answer_in(b"".join(lines))["executions"][identifier])
+
+    begin = time.monotonic()
+    ask(executions={identifier: {"have": None, "log": None}})
+    stamp = answer()["stamp"]
+    ask(executions={identifier: {"have": stamp, "log": None}})
+    os.write(stdin.fileno(), b"0\n")  # wakes it
+    assert answer()["state"] is None
+    ask(executions={identifier: {"have": stamp, "log": None, "rest": 0}})
+    (site.directory(identifier) / "work" / "go").touch()
+    found = answer()
+    assert found["state"]["status"] == "SUCCEEDED"
+    assert len(text_of(found)) == found["log_size"] > 0
+    stdin.close()
+    assert process.wait(60) == 0
+    stdout.close()
+    assert time.monotonic() - begin < DEADLINE - 5
 
 
 def test_a_log_in_pieces(site: Site) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from hpcwaas.core.site_models import Placement
-from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
+from hpcwaas.engines.cwl.sites.connection import Connection, Ended, RemoteFileError, Result, SiteFailed
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvwm0n2l2O0bqUwbOeA0B3n9uGmY6wQ3K3m9dVQq1zH"
 """What settings of a site need."""
@@ -192,6 +193,19 @@ class _Login:
             process.stdout.close()
             process.stderr.close()
 
+    @contextlib.contextmanager
+    def talk(self, command: str) -> Iterator[_Talk]:
+        self._logins.check(self._placement)
+        process = self._logins.start(self._placement, command)
+        try:
+            yield _Talk(self._logins, self._placement, process)
+        finally:
+            _kill(process)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                assert pipe
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
     def put(self, source: Path, target: str) -> None:
         self._logins.check(self._placement)
         with self._logins._lock:
@@ -241,6 +255,46 @@ class _Login:
     def _cut(self, detail: str = "The connection to the login node was cut.") -> NoReturn:
         self._logins.cut(self._placement)
         raise SiteFailed(detail)
+
+
+class _Talk:
+    """A command that goes on. Each of its answers may be lost as that of a command `look`."""
+
+    wanted = False
+
+    def __init__(self, logins: Logins, placement: Placement, process: subprocess.Popen[bytes]) -> None:
+        self._logins = logins
+        self._placement = placement
+        self._process = process
+        self._asked = False
+
+    def send(self, content: bytes) -> None:
+        self._logins.check(self._placement)
+        if len(content) > len(b"0\n"):
+            self._asked = True
+            if self._logins.lose_before("'look'"):
+                self._cut()
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(content)
+            self._process.stdin.flush()
+
+    def receive(self) -> bytes:
+        self._logins.check(self._placement)
+        assert self._process.stdout
+        if not self._logins.answering.wait(0.1) or not select.select([self._process.stdout], [], [], 0.1)[0]:
+            return b""
+        if not (piece := os.read(self._process.stdout.fileno(), _CHUNK)):
+            assert self._process.stderr
+            raise Ended(Result(self._process.wait(), b"", self._process.stderr.read()))
+        if self._asked and self._logins.lose_answer("'look'"):
+            self._cut()
+        self._asked = False
+        return self._logins.noise + piece
+
+    def _cut(self) -> NoReturn:
+        self._logins.cut(self._placement)
+        raise SiteFailed("The connection to the login node was cut.")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import paramiko
 import pytest
 
 from hpcwaas.engines.cwl.sites import pool as pool_module
+from hpcwaas.engines.cwl.sites import running as running_module
 from hpcwaas.engines.cwl.sites import ssh as ssh_module
 from hpcwaas.engines.cwl.sites.connection import SiteFailed
 from hpcwaas.engines.cwl.sites.ssh import SSHConnections
@@ -148,7 +149,7 @@ def test_a_server_that_answers_no_more_is_noticed_and_replaced(server: Server, m
     monkeypatch.setattr("hpcwaas.engines.cwl.sites.signing_in._GREETING", 0.5)
     monkeypatch.setattr(pool_module, "_PING", 0.5)
     monkeypatch.setattr(pool_module, "_ANSWER", 0.5)
-    monkeypatch.setattr(ssh_module, "_SILENT", 0.5)
+    monkeypatch.setattr(running_module, "_SILENT", 0.5)
     with Proxy(server.port) as proxy, server.connections(host=f"127.0.0.1:{proxy.port}") as connections:
         with connections.of(PLACEMENT, EXECUTION) as connection:
             assert connection.run("true").status == 0
@@ -162,7 +163,7 @@ def test_a_server_that_answers_no_more_is_noticed_and_replaced(server: Server, m
 
 def test_a_stream_from_a_server_that_froze_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "_PING", 0.5)
-    monkeypatch.setattr(ssh_module, "_SILENT", 0.5)
+    monkeypatch.setattr(running_module, "_SILENT", 0.5)
     with (
         Proxy(server.port) as proxy,
         server.connections(host=f"127.0.0.1:{proxy.port}") as connections,

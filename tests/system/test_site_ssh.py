@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl.sites import ssh as ssh_module
+from hpcwaas.engines.cwl.sites import running as running_module
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, SiteFailed
 from tests.system.ssh_server import EXECUTION, PLACEMENT, Proxy, Server
 
@@ -43,7 +43,7 @@ def test_a_command_that_takes_too_long_is_given_up_and_others_go_on(connection: 
 
 
 def test_what_a_command_leaves_behind_holds_nobody_up(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh_module, "_LINGERING", 0.5)
+    monkeypatch.setattr(running_module, "_LINGERING", 0.5)
     assert connection.run("sleep 600 & echo $!").status == 0
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
 from hpcwaas.core.models import ExecutionState, Status, StepDeclaration, StepStatus
 from hpcwaas.core.site_models import Job, Placement
-from hpcwaas.engines.cwl.sites.connection import RemoteFileError
 from hpcwaas.engines.cwl.sites.looking import Looking
 from hpcwaas.engines.cwl.sites.mirror import SENT, Intent, Mirror
 from hpcwaas.engines.cwl.storage import spool
@@ -41,22 +39,6 @@ class Jobs:
         return self.jobs
 
 
-class Files:
-    """A connection to logs."""
-
-    def __init__(self) -> None:
-        self.log = b""
-        self.broken = False
-
-    def size(self, path: str) -> int | None:
-        if self.broken:
-            raise RemoteFileError("denied", path, "Permission denied")
-        return len(self.log)
-
-    def open(self, path: str) -> BinaryIO:
-        return io.BytesIO(self.log)
-
-
 class Site:
     """One execution that is on a site."""
 
@@ -69,7 +51,7 @@ class Site:
         account = self.mirror.account(placement)
         self.mirror.claim(account, intent.ticket)
         self.mirror.mark(ID, SENT)
-        self.scheduler, self.files = Jobs(), Files()
+        self.scheduler = Jobs()
         self.ends: dict[str, ExecutionState] = {}
         self.looking = Looking("mare", self.mirror, self.scheduler, lambda: None, self.ends.__setitem__)
 
@@ -78,8 +60,7 @@ class Site:
         asked = self.looking.body([ID], 0, None)
         answer = {"clock": clock or time.time(), "boot_id": "b", "news": 1, "commands": {"squeue": {}}}
         answer["executions"] = {ID: {"exists": True, "alive": True, "stamp": str(time.time_ns()), **told}}
-        connection: Any = self.files
-        self.looking.take(asked, answer, connection, lambda execution_id: f"/work/executions/{execution_id}")
+        self.looking.take(asked, answer, lambda execution_id: f"/work/executions/{execution_id}")
         return self.ends.get(ID) or self.mirror.state(ID)
 
 
@@ -114,18 +95,23 @@ def test_a_scheduler_that_does_not_answer_is_told_with_what_was_known_last(site:
 
 
 def test_the_end_comes_with_outputs_and_the_whole_log(site: Site) -> None:
-    site.files.log = b'[2,"2026-01-01T10:00:00+00:00","a"]\n[2,"2026-01-01T10:00:00+00:00","b"]\n'
+    lines = [b'[2,"2026-01-01T10:00:00+00:00","a"]\n', b'[2,"2026-01-01T10:00:00+00:00","b"]\n']
     ended = state("SUCCEEDED", "SUCCEEDED", status="SUCCEEDED", ended_at="2026-01-01T10:00:05Z")
-    told = site.look(state=ended, outputs={"n": 1}, log_size=len(site.files.log))
+    size = sum(map(len, lines))
+    told = site.look(state=ended, outputs={"n": 1}, log=base64.b64encode(lines[0]).decode(), log_size=size)
+    assert told.status is Status.PENDING
+    told = site.look(log=base64.b64encode(lines[1]).decode(), log_size=size)
     assert told.status is Status.SUCCEEDED
     directory = site.mirror.execution(ID)
-    assert (directory / spool.LOG).read_bytes() == site.files.log
+    assert (directory / spool.LOG).read_bytes() == b"".join(lines)
     assert json.loads((directory / spool.OUTPUT_OBJECT).read_bytes()) == {"n": 1}
 
 
 def test_a_log_that_cannot_be_read_is_told_in_the_log(site: Site) -> None:
-    site.files.broken = True
-    site.look(state=state(status="FAILED", reason="It failed."))
+    told = site.look(
+        state=state(status="FAILED", reason="It failed."), log=None, log_size=9, log_lost="Permission denied"
+    )
+    assert told.status is Status.FAILED
     line = (site.mirror.execution(ID) / spool.LOG).read_text()
     assert "The rest of the log can't be read on mare: Permission denied." in line
 
@@ -136,9 +122,8 @@ def test_pieces_of_the_log_are_taken_once(site: Site) -> None:
     asked = site.looking.body([ID], 0, None)
     assert asked["executions"][ID]["log"] == 0
     answer = {"commands": {}, "executions": {ID: {"exists": True, "alive": True, "log": piece}}}
-    connection: Any = site.files
     for _ in range(2):  # a long look and a short one may have asked for the same
-        site.looking.take(asked, answer, connection, str)
+        site.looking.take(asked, answer, str)
     assert (site.mirror.execution(ID) / spool.LOG).read_bytes() == b"[2,1]\n"
 
 

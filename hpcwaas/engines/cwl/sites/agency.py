@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, NoReturn
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.agent import source
-from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
+from hpcwaas.engines.cwl.sites.connection import Connection, Ended, RemoteFileError, Result, SiteFailed, Talk
 from hpcwaas.engines.cwl.sites.mirror import Account
 from hpcwaas.engines.site_settings import SiteSettings
 
@@ -21,11 +23,16 @@ BOOT = 'import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),"ag
 """Runs an agent whose source comes first on standard input, behind its length."""
 
 _MARK = b"\n@@HPCWAAS "
+_MOST_ANSWER = 64 * 2**20
 _VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class AgentGone(Exception):
     """There is no agent where there was one."""
+
+
+class WatchOver(Exception):
+    """What was asked again and again answers no more."""
 
 
 @cache
@@ -102,6 +109,22 @@ class Agency:
         except AgentGone:
             self._account.know({})
             return self._call(connection, command, body, timeout)
+
+    @contextlib.contextmanager
+    def watch(self, connection: Connection) -> Iterator[Watch]:
+        """Looks again and again with one command. When that is over, so is the context: another one is to be begun.
+
+        Raises:
+            SiteFailed, RemoteFileError: as `call`.
+        """
+        work_dir = self._reach(connection)
+        with connection.talk(self._line(work_dir, "watch")) as talk:
+            try:
+                yield Watch(talk, work_dir, self._explain)
+            except AgentGone:
+                self._account.know({})
+            except WatchOver:
+                pass
 
     def stream(self, connection: Connection, command: str, body: Mapping[str, JSON]) -> Iterator[bytes]:
         """The bytes that the agent gives.
@@ -195,6 +218,58 @@ class Agency:
             + "). A check of the account says more.",
             lasting=True,
         )
+
+
+class Watch:
+    """An agent that is asked again and again how executions stand.
+
+    Args:
+        explain: tells by an exception why there is no answer.
+    """
+
+    def __init__(self, talk: Talk, work_dir: str, explain: Callable[[Result], NoReturn]) -> None:
+        self._talk = talk
+        self._work_dir = work_dir
+        self._explain = explain
+        self._token = secrets.token_hex(16)
+        self._seen = b""
+        self._answered = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether others wait for its session."""
+        return self._talk.wanted
+
+    def ask(self, body: Mapping[str, JSON]) -> None:
+        """Asks for a look, when the one before is answered."""
+        self._seen = b"\n"
+        order = _stdin(self._token, {"work_dir": self._work_dir, **body})
+        self._talk.send(b"%d\n" % len(order) + order)
+
+    def hurry(self) -> None:
+        """Has the answer come now, whether there is something new or not."""
+        self._talk.send(b"0\n")
+
+    def answer(self) -> dict[str, Any] | None:
+        """The answer; None when it hasn't come within a moment.
+
+        Raises:
+            SiteFailed, RemoteFileError, AgentGone: there will be none.
+            WatchOver: there will be none of this one, though it has answered before.
+        """
+        try:
+            piece = self._talk.receive()
+        except Ended as ended:
+            if self._answered:  # somebody has ended it, or the site doesn't let programs run for long
+                raise WatchOver from None
+            self._explain(replace(ended.result, stdout=self._seen))
+        self._seen += piece
+        if len(self._seen) > _MOST_ANSWER:
+            raise SiteFailed("The service's program on the site gives no answer that can be understood.")
+        answer = _answer(self._seen, self._token) if piece.endswith(b"\n") else None
+        _refuse(answer)
+        self._answered |= answer is not None
+        return answer
 
 
 def _agent(work_dir: str) -> str:

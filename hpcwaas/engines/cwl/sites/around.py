@@ -53,5 +53,8 @@ class Way(Protocol):
     ) -> dict[str, Any]:
         """Asks the agent something, when it is the account's turn."""
 
+    def look_again(self) -> None:
+        """Has a look taken at once: the one under way doesn't know of an execution, or of somebody who follows it."""
+
     def directory(self, execution_id: str) -> str:
         """The directory of an execution on the site."""

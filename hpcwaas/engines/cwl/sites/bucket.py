@@ -26,8 +26,20 @@ class Bucket:
     def due(self) -> float:
         """Takes one. Seconds to wait until it may be used: every caller has a turn of its own."""
         with self._lock:
-            now = self._clock()
-            self._left = min(self._burst, self._left + (now - self._then) * self._rate)
-            self._then = now
+            self._fill()
             self._left -= 1
             return max(0.0, -self._left / self._rate)
+
+    def take(self) -> float:
+        """Takes one, and gives 0, if there is one. Otherwise seconds until there is."""
+        with self._lock:
+            self._fill()
+            if self._left < 1:
+                return (1 - self._left) / self._rate
+            self._left -= 1
+            return 0.0
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._then) * self._rate)
+        self._then = now

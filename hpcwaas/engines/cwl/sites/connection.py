@@ -65,6 +65,36 @@ class Result:
     stderr: bytes
 
 
+class Ended(Exception):
+    """A command is over.
+
+    Args:
+        result: how it ended, with the last of what it wrote to its standard error.
+    """
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
+class Talk(Protocol):
+    """A command that goes on. Both methods may raise `SiteFailed`."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether others wait for a session of the connection."""
+
+    def send(self, content: bytes) -> None:
+        """Writes to its standard input."""
+
+    def receive(self) -> bytes:
+        """What it has written to its standard output. Waits for a moment, after which it is nothing.
+
+        Raises:
+            Ended: the command is over.
+        """
+
+
 class Connection(Protocol):
     """A signed-in connection to an account. Every method may raise `SiteFailed`; those of files `RemoteFileError`."""
 
@@ -73,6 +103,9 @@ class Connection(Protocol):
 
     def stream(self, command: str, stdin: bytes = b"") -> Iterator[bytes]:
         """What a command writes to its standard output, as it comes. Raises `SiteFailed` when it ends badly."""
+
+    def talk(self, command: str) -> AbstractContextManager[Talk]:
+        """Runs a command that is spoken with, for as long as the context lasts."""
 
     def put(self, source: Path, target: str) -> None:
         """Copies a file to the site. What an earlier attempt left of it there is gone on with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import threading
@@ -14,10 +15,10 @@ from typing import Any
 
 from hpcwaas.common import durable
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.sites.agency import Agency
+from hpcwaas.engines.cwl.sites.agency import Agency, Watch
 from hpcwaas.engines.cwl.sites.around import Surroundings
 from hpcwaas.engines.cwl.sites.bucket import Bucket
-from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, SiteFailed
 from hpcwaas.engines.cwl.sites.mirror import Account
 from hpcwaas.engines.cwl.sites.moves import Moves
 from hpcwaas.engines.cwl.sites.starting import refused
@@ -32,6 +33,7 @@ WAIT = 10.0
 """Seconds for which the agent waits for news. Of jobs no news come: what is known of them is as old at most."""
 
 _TICK = 0.2
+_BREATH = 0.1
 _SOON = 0.5
 _PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LINGER = 30.0
@@ -56,6 +58,9 @@ class Courier:
         self._agency = Agency(around.site, around.settings, account)
         self._stop = threading.Event()
         self._news = threading.Event()
+        self._again = threading.Event()
+        self._slurm = Bucket(RATE, BURST)
+        self._asked = -math.inf
         self._silent = account.silence() is not None
         self._proof = _stamp(account.proof)
         self._recoveries = 0
@@ -72,6 +77,10 @@ class Courier:
     def wake(self) -> None:
         """Says that there is something new."""
         self._news.set()
+
+    def look_again(self) -> None:
+        """Has a look taken at once."""
+        self._again.set()
 
     def stop(self) -> None:
         """Asks it to end; `join` waits for that."""
@@ -103,15 +112,21 @@ class Courier:
         self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float = 60.0
     ) -> dict[str, Any]:
         """Asks the agent something, when it is the account's turn."""
+        self._wait_for_turn()
+        answer = self._agency.call(connection, command, body, timeout)
+        self._heard()
+        return answer
+
+    def _wait_for_turn(self) -> None:
         if self._stop.wait(self._bucket.due()):
             raise _Stopped
-        answer = self._agency.call(connection, command, body, timeout)
+
+    def _heard(self) -> None:
         if self._silent:
             self._silent = False
             self._recoveries += 1
             self.account.heard()
             _LOGGER.info("site %s answers again for the account %s", self._around.site, self._placement.user)
-        return answer
 
     @contextlib.contextmanager
     def _guarded(self, pause: _Pause) -> Iterator[None]:
@@ -181,17 +196,59 @@ class Courier:
         pause = _Pause()
         while not self._rest(pause):
             with self._guarded(pause):
-                executions = self._moves.on_site()
-                if not executions:
-                    self._stop.wait(_TICK)
-                    continue
-                wait = _SOON if self._looking.soon else WAIT
-                with self.connection(f"execution {executions[0]}") as connection:
-                    asked = self._looking.body(executions, wait, self._looking.news)
-                    answer = self.call(connection, "look", asked, wait + 60.0)
-                    self._looking.take(asked, answer, connection, self.directory)
-                if self._looking.dead or self._moves.free():
-                    self._news.set()
+                if executions := self._moves.on_site():
+                    with self.connection(f"execution {executions[0]}") as connection:
+                        self._wait_for_turn()
+                        with self._agency.watch(connection) as watch:
+                            self._look_on(watch)
+                elif self._again.wait(_TICK):
+                    self._again.clear()
+
+    def _look_on(self, watch: Watch) -> None:
+        """Looks as long as there is something to look at, and a little longer, and as nobody else needs the session."""
+        idle = time.monotonic()
+        while not self._stop.is_set() and not watch.wanted and time.monotonic() - idle < _LINGER:
+            self._again.clear()
+            executions = self._moves.on_site()
+            if not executions:
+                self._again.wait(_TICK)
+                continue
+            jobs, wait = self._pace()
+            asked = self._looking.body(executions, wait, self._looking.news, jobs=jobs)
+            watch.ask(asked)
+            answer = self._answer(watch, time.monotonic() + wait + 60.0)
+            self._heard()
+            taking = time.monotonic()
+            self._looking.take(asked, answer, self.directory)
+            if self._looking.dead or self._moves.free():
+                self._news.set()
+            idle = time.monotonic()
+            # However much is told, there is time for everything else.
+            self._stop.wait(max(_BREATH, 3 * (idle - taking)))
+
+    def _answer(self, watch: Watch, until: float) -> dict[str, Any]:
+        """The answer of a look. It comes before its time when another look is wanted, or its session."""
+        hurried = False
+        while (answer := watch.answer()) is None:
+            if self._stop.is_set():
+                raise _Stopped
+            if not hurried and (self._again.is_set() or watch.wanted):
+                watch.hurry()
+                hurried = True
+            if time.monotonic() > until:
+                raise SiteFailed(f"A look at the site {self._around.site} takes too long; it was given up.")
+        return answer
+
+    def _pace(self) -> tuple[bool, float]:
+        """Whether the next look asks the scheduler, and for how many seconds it waits for news. A log that is followed
+        brings many looks, and schedulers are to be asked seldom."""
+        now = time.monotonic()
+        if not self._looking.soon and now < self._asked + 1 / RATE:
+            return False, max(self._asked + WAIT - now, _SOON)
+        if until := self._slurm.take():
+            return False, until
+        self._asked = now
+        return True, _SOON if self._looking.soon else WAIT
 
     def _send(self) -> None:
         pause = _Pause()

@@ -14,14 +14,12 @@ from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Level, Status
 from hpcwaas.core.site_models import Job
 from hpcwaas.engines.cwl.sites import clocks, words
-from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import SENT, Mirror
 from hpcwaas.engines.cwl.storage import spool, stored
 
 LOG_ROOM = 2 << 20
 """Bytes of logs that one look brings."""
 
-_CHUNK = 1 << 20
 _SURE = 2
 """Looks that have to agree on something that would end an execution."""
 _LATE, _LATE_FAILURE = 1, 6
@@ -49,6 +47,21 @@ class _Seen:
     outputs: Any = None
     doubts: int = 0
     lateness: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What an answer tells of all executions.
+
+    Attributes:
+        jobs: by their ids.
+        off: by how much the site's clock is wrong.
+        sure: whether the look counts where something has to be seen several times.
+    """
+
+    jobs: Mapping[str, Job]
+    off: timedelta
+    sure: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,8 @@ class Looking:
             executions: all that are on the site, unless it is not about jobs.
             wait: seconds that it may wait for news.
             news: how much there was before.
-            jobs: whether the scheduler is asked, too.
+            jobs: whether the scheduler is asked, too. What has to be seen several times is seen by such looks alone:
+                they come at a measured pace.
         """
         with self._lock:
             for gone in self._seen.keys() - set(executions):
@@ -129,8 +143,8 @@ class Looking:
             known: list[str] = []
             for execution_id in executions:
                 seen = self._seen.setdefault(execution_id, _Seen())
-                followed = self._mirror.followed(execution_id)
-                wanted[execution_id] = {"log": self._log_size(execution_id) if followed else None, "have": seen.stamp}
+                followed, here = self._mirror.followed(execution_id), self._log_size(execution_id)
+                wanted[execution_id] = {"log": here if followed else None, "rest": here, "have": seen.stamp}
                 known += seen.jobs
                 known += [seen.leader] if seen.leader else []
             commands = self._scheduler.commands(known) if jobs else {}
@@ -141,37 +155,27 @@ class Looking:
             "wait": wait,
             "news": news,
             "settle": 0.3,
-            "quiet": not any(each["log"] is not None for each in wanted.values()),
             "log_room": LOG_ROOM,
+            "jobs": jobs,
         }
 
-    def take(
-        self,
-        asked: Mapping[str, Any],
-        answer: Mapping[str, Any],
-        connection: Connection,
-        directory: Callable[[str], str],
-    ) -> None:
-        """Takes an answer in.
+    def take(self, asked: Mapping[str, Any], answer: Mapping[str, Any], directory: Callable[[str], str]) -> None:
+        """Takes an answer in. No execution is over before all of its log is here.
 
         Args:
             asked: what `body` gave.
-            connection: for what of logs didn't fit.
             directory: of an execution on the site.
-
-        Raises:
-            SiteFailed: a log couldn't be had. Its execution isn't over before it is here.
         """
         with self._lock:
             self.news = answer.get("news")
             off = clocks.off(answer.get("clock"))
             if asked["commands"]:
                 self._jobs = {job.id: clocks.shifted_job(job, off) for job in self._scheduler.read(answer["commands"])}
-            jobs = self._jobs
+            look = _Look(self._jobs, off, sure=asked["jobs"])
             self.soon = False
             for execution_id, told in (answer.get("executions") or {}).items():
-                at = asked["executions"][execution_id]["log"]
-                self._take_one(execution_id, told, jobs, off, connection, directory(execution_id), at)
+                at = asked["executions"][execution_id]["rest"]
+                self._take_one(execution_id, told, look, directory(execution_id), at)
 
     def forget(self, execution_id: str) -> None:
         """Lets go of an execution, for instance before its next attempt."""
@@ -179,22 +183,14 @@ class Looking:
             self._seen.pop(execution_id, None)
             self.dead.pop(execution_id, None)
 
-    def _take_one(
-        self,
-        execution_id: str,
-        told: Mapping[str, Any],
-        jobs: Mapping[str, Job],
-        off: timedelta,
-        connection: Connection,
-        directory: str,
-        log_at: int | None,
-    ) -> None:
+    def _take_one(self, execution_id: str, told: Mapping[str, Any], look: _Look, directory: str, log_at: int) -> None:
+        jobs, sure = look.jobs, look.sure
         seen = self._seen.get(execution_id)
         before = self._mirror.state(execution_id) if self._mirror.has(execution_id, spool.STATE) else None
         if seen is None or before is None or before.status.over:
             return
         if not told.get("exists", True):
-            self._doubt(execution_id, seen, self._gone(directory))
+            self._doubt(execution_id, seen, self._gone(directory), sure=sure)
             return
         if told.get("state") is not None:
             seen.state = stored.decode_state(json.dumps(told["state"]).encode())
@@ -206,8 +202,8 @@ class Looking:
             seen.jobs[str(each["id"])] = each.get("step")
         if told.get("outputs") is not None:
             seen.outputs = told["outputs"]
-        state = self._complete(before, seen, jobs, off, directory)
-        alive = not state.status.over and self._alive(execution_id, told, seen, jobs)
+        state = self._complete(before, seen, jobs, look.off, directory)
+        alive = not state.status.over and self._alive(execution_id, told, seen, jobs, sure=sure)
         if alive:
             seen.doubts = 0
             if state != before:
@@ -218,9 +214,9 @@ class Looking:
         if state.status.over:
             if self._late(seen, jobs, state.status):
                 self.soon = True
-                seen.lateness += 1
-            else:
-                self._end(execution_id, state, seen.outputs, connection, directory)
+                seen.lateness += sure
+            elif self._is_whole(execution_id, told):
+                self._end(execution_id, state, seen.outputs)
 
     def _late(self, seen: _Seen, jobs: Mapping[str, Job], status: Status) -> bool:
         """Whether the scheduler is to tell first how jobs ended: of that it knows some seconds late."""
@@ -271,12 +267,14 @@ class Looking:
             said = f"{self._scheduler.problem} {f'Known last: {said}.' if said else ''}".strip()
         return replace(state, reason=said)
 
-    def _alive(self, execution_id: str, told: Mapping[str, Any], seen: _Seen, jobs: Mapping[str, Job]) -> bool:
+    def _alive(
+        self, execution_id: str, told: Mapping[str, Any], seen: _Seen, jobs: Mapping[str, Job], *, sure: bool
+    ) -> bool:
         """Whether something on the site moves an execution on. When not, and that is sure, it has to be ended."""
         alive = told.get("alive", True)
         leader = jobs.get(seen.leader) if seen.leader else None
         if alive is None and seen.state is None and seen.leader is None:
-            self._unclaimed(execution_id, seen)
+            self._unclaimed(execution_id, seen, sure=sure)
             return False
         if alive or (alive is None and (leader is None or not words.over(leader))):
             return True
@@ -289,11 +287,11 @@ class Looking:
                 else "there was killed, or the login node was restarted"
             )
             reason = f"The execution was interrupted on {self._site}: the process that ran it {place}."
-        self._doubt(execution_id, seen, reason + " Its jobs were cancelled.")
+        self._doubt(execution_id, seen, reason + " Its jobs were cancelled.", sure=sure)
         return False
 
-    def _doubt(self, execution_id: str, seen: _Seen, reason: str) -> None:
-        seen.doubts += 1
+    def _doubt(self, execution_id: str, seen: _Seen, reason: str, *, sure: bool) -> None:
+        seen.doubts += sure
         self.soon = True
         if seen.doubts < _SURE:
             return
@@ -302,9 +300,9 @@ class Looking:
         else:
             self.dead[execution_id] = Ended(Status.FAILED, reason)
 
-    def _unclaimed(self, execution_id: str, seen: _Seen) -> None:
+    def _unclaimed(self, execution_id: str, seen: _Seen, *, sure: bool) -> None:
         """Lets an execution be started once more that nobody has taken up there. That starts nothing twice."""
-        seen.doubts += 1
+        seen.doubts += sure
         if seen.doubts >= _PATIENT:
             (self._mirror.execution(execution_id) / SENT).unlink(missing_ok=True)
             seen.doubts = 0
@@ -315,31 +313,21 @@ class Looking:
             "system was purged. Its jobs were cancelled."
         )
 
-    def _end(
-        self, execution_id: str, state: ExecutionState, outputs: Any, connection: Connection, directory: str
-    ) -> None:
-        """Brings the rest of an execution that has ended, and then its end."""
-        self._rest_of_log(execution_id, connection, directory)
+    def _is_whole(self, execution_id: str, told: Mapping[str, Any]) -> bool:
+        """Whether all of an execution's log is here. The next look brings more of it at once."""
+        if lost := told.get("log_lost"):
+            line = f"The rest of the log can't be read on {self._site}: {lost}."
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._append(execution_id, f"{json.dumps([int(Level.WARN), now, line])}\n".encode())
+            return True
+        return self._log_size(execution_id) >= int(told.get("log_size", 0))
+
+    def _end(self, execution_id: str, state: ExecutionState, outputs: Any) -> None:
+        """Takes the end of an execution."""
         durable.replace(self._mirror.execution(execution_id) / spool.OUTPUT_OBJECT, json.dumps(outputs or {}).encode())
         self._finish(execution_id, state)
         self._seen.pop(execution_id, None)
         self.dead.pop(execution_id, None)
-
-    def _rest_of_log(self, execution_id: str, connection: Connection, directory: str) -> None:
-        path = f"{directory}/{spool.LOG}"
-        try:
-            size = connection.size(path) or 0
-            here = self._log_size(execution_id)
-            if here >= size:
-                return
-            with connection.open(path) as file:
-                file.seek(here)
-                while chunk := file.read(_CHUNK):
-                    self._append(execution_id, chunk)
-        except RemoteFileError as error:
-            line = f"The rest of the log can't be read on {self._site}: {error.detail}."
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._append(execution_id, f"{json.dumps([int(Level.WARN), now, line])}\n".encode())
 
     def _log_size(self, execution_id: str) -> int:
         try:

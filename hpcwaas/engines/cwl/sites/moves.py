@@ -198,6 +198,7 @@ class Moves:
                 self.sending.bring(execution_id, told["missing"])
             else:
                 self._mirror.mark(execution_id, SENT)
+                self._way.look_again()
                 self._mirror.tidy(execution_id)
 
     def _postpone(self, execution_id: str, reason: str) -> None:
@@ -207,15 +208,7 @@ class Moves:
     def _find(self, doubtful: Sequence[str]) -> None:
         """Finds out whether executions that are to be cancelled were started: an answer may have been lost."""
         wanted = {execution_id: {"log": None, "have": None} for execution_id in doubtful}
-        body = {
-            "executions": wanted,
-            "commands": {},
-            "wait": 0,
-            "news": None,
-            "settle": 0,
-            "quiet": True,
-            "log_room": 0,
-        }
+        body = {"executions": wanted, "commands": {}, "wait": 0, "news": None, "settle": 0, "log_room": 0}
         answer = self._ask("look", body, doubtful[0])
         for execution_id, told in (answer.get("executions") or {}).items():
             if told.get("exists", True):
@@ -251,16 +244,11 @@ class Moves:
             self.looking.forget(execution_id)
 
     def _follow(self, sent: Sequence[str]) -> None:
-        """Looks at once at what somebody has just begun to follow: the long look that is on its way doesn't know."""
+        """Looks at once at what somebody has just begun to follow."""
         followed = {each for each in sent if self._mirror.followed(each)}
-        new = sorted(followed - self._followed)
+        if followed - self._followed:
+            self._way.look_again()
         self._followed = followed
-        if not new:
-            return
-        with self._way.connection(f"execution {new[0]}") as connection:
-            asked = self.looking.body(new, 0, None, jobs=False)
-            answer = self._way.call(connection, "look", asked)
-            self.looking.take(asked, answer, connection, self._way.directory)
 
     def _tidy(self) -> None:
         """Removes from the site what has been kept long enough."""

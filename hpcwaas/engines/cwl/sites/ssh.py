@@ -10,27 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import paramiko
 
 from hpcwaas.core.ports.sites import Credential, Credentials
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
-from hpcwaas.engines.cwl.sites.pool import Pool, bounded
+from hpcwaas.engines.cwl.sites.pool import Pool
 from hpcwaas.engines.cwl.sites.remote_files import Files, RemoteFile
+from hpcwaas.engines.cwl.sites.running import PIECE, STDERR_KEPT, Run, Talking
 from hpcwaas.engines.cwl.sites.signing_in import sign_in
 from hpcwaas.engines.site_settings import SiteSettings
 
-_TICK = 0.5
-"""Seconds after which somebody who waits for output looks at what else there may be."""
-_SILENT = 20.0
-"""Seconds without output after which the server is asked for a sign of life."""
-_PIECE = 2**18
 _MOST_OUTPUT = 64 * 2**20
-_LINGERING = 2.0
-"""Seconds that output may come after a command's end: what it left behind may hold its outputs open for ever."""
-_STDERR_KEPT = 2000
 _MOST_NOISE = 2**20
 _SHARE = 64 * 2**20
 """Bytes of a file after which others may have the session."""
@@ -152,7 +145,7 @@ class SSHConnection:
     def run(self, command: str, stdin: bytes = b"", timeout: float = 60.0) -> Result:
         self.close()  # one session at a time
         with self._pool.session(self._purpose) as channel:
-            run = _Run(self._pool, channel, command, stdin)
+            run = Run(self._pool, channel, command, stdin)
             until = time.monotonic() + timeout
             out = bytearray()
             for piece in run.output(until):
@@ -167,15 +160,21 @@ class SSHConnection:
     def stream(self, command: str, stdin: bytes = b"") -> Generator[bytes]:
         self.close()
         with self._pool.session(self._purpose, spare=1) as channel:
-            run = _Run(self._pool, channel, command, stdin)
+            run = Run(self._pool, channel, command, stdin)
             for piece in run.output(None):
-                del run.stderr[:-_STDERR_KEPT]
+                del run.stderr[:-STDERR_KEPT]
                 yield piece
             if status := run.status(None):
-                said = run.stderr[-_STDERR_KEPT:].decode(errors="replace").strip()
+                said = run.stderr[-STDERR_KEPT:].decode(errors="replace").strip()
                 raise SiteFailed(
                     f"A command on the site {self._pool.site} ended with status {status}{': ' + said if said else ''}."
                 )
+
+    @contextlib.contextmanager
+    def talk(self, command: str) -> Iterator[Talking]:
+        self.close()
+        with self._pool.session(self._purpose) as channel:
+            yield Talking(self._pool, Run(self._pool, channel, command))
 
     def put(self, source: Path, target: str) -> None:
         done = False
@@ -197,7 +196,7 @@ class SSHConnection:
         self.close()  # else it might wait for itself
         # Read by a command: SFTP gives pieces on request, and is slower. The file may be used longer than this.
         reader = SSHConnection(self._pool, self._purpose)
-        return io.BufferedReader(RemoteFile(size, lambda start: reader.content(path, start)), _PIECE)
+        return io.BufferedReader(RemoteFile(size, lambda start: reader.content(path, start)), PIECE)
 
     def content(self, path: str, start: int) -> Generator[bytes]:
         """A file from an offset on, to its end or until others want the session. What profile files write before it is
@@ -271,90 +270,3 @@ _DETAILS = {
     "denied": "the account may not write there",
     "missing": "its directory doesn't exist",
 }
-
-
-class _Run:
-    """A command that runs in a session.
-
-    Attributes:
-        stderr: what it has written there.
-    """
-
-    def __init__(self, pool: Pool, channel: paramiko.Channel, command: str, stdin: bytes) -> None:
-        self._pool = pool
-        self._channel = channel
-        self._transport = channel.get_transport()
-        self._stdin = stdin
-        self._sent = 0
-        self.stderr = bytearray()
-        channel.settimeout(_TICK)
-        try:
-            with bounded(self._transport):
-                channel.exec_command(command)
-        except (paramiko.SSHException, EOFError, OSError):
-            if self._transport.is_active():
-                raise SiteFailed(
-                    f"The site {pool.site} refuses to run commands for the account.", lasting=True
-                ) from None
-            self._cut()
-        self._send()
-
-    def output(self, until: float | None) -> Iterator[bytes]:
-        """What it writes to its standard output, as it comes, and to its end. A tick without is an empty piece."""
-        heard = time.monotonic()
-        while True:
-            self._send()
-            try:
-                piece = self._channel.recv(_PIECE)
-                if not piece:
-                    break
-                heard = time.monotonic()
-            except TimeoutError:
-                piece = b""
-                if self._channel.exit_status_ready() and time.monotonic() - heard > _LINGERING:
-                    break
-            if self._errors():
-                heard = time.monotonic()
-            yield piece
-            now = time.monotonic()
-            if until is not None and now > until:
-                self._too_long()
-            if now - heard > _SILENT:
-                if not self._pool.alive(self._transport):
-                    self._cut()
-                heard = now
-        self._errors()
-
-    def status(self, until: float | None) -> int:
-        """Its exit status, which is waited for; -1 when it was killed."""
-        while not self._channel.status_event.wait(_TICK):
-            if until is not None and time.monotonic() > until:
-                self._too_long()
-            if not self._pool.alive(self._transport):
-                break
-        self._errors()
-        if not self._transport.is_active():
-            self._cut()
-        return self._channel.exit_status
-
-    def _send(self) -> None:
-        """Sends as much of the input as is taken at once."""
-        with contextlib.suppress(OSError):  # it doesn't read any more
-            while self._sent < len(self._stdin) and self._channel.send_ready():
-                self._sent += self._channel.send(self._stdin[self._sent : self._sent + _PIECE]) or len(self._stdin)
-            if self._sent >= len(self._stdin) and not self._channel.eof_sent:
-                self._channel.shutdown_write()
-
-    def _errors(self) -> bool:
-        before = len(self.stderr)
-        while self._channel.recv_stderr_ready():
-            self.stderr += self._channel.recv_stderr(_PIECE)
-        return len(self.stderr) > before
-
-    def _too_long(self) -> NoReturn:
-        if not self._pool.alive(self._transport):
-            self._cut()
-        raise SiteFailed(f"A command on the site {self._pool.site} takes too long; it was given up.")
-
-    def _cut(self) -> NoReturn:
-        raise SiteFailed(f"The connection to the site {self._pool.site} was cut. Try again.")

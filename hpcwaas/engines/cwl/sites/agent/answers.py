@@ -1,8 +1,11 @@
-"""What the agent answers when something fails that can be foreseen."""
+"""What the agent is asked, and what it answers when something fails that can be foreseen."""
 
 import errno
+import json
+import os
+import select
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 JSON = Any
 
@@ -52,3 +55,28 @@ def told(action: Callable[[], Optional[Dict[str, JSON]]]) -> Dict[str, JSON]:
 def mark(order: Dict[str, JSON], kind: bytes = b"") -> None:
     """Writes the line before which nothing counts."""
     sys.stdout.buffer.write(b"\n@@HPCWAAS " + str(order.get("token", "")).encode() + kind + b"\n")
+
+
+def orders() -> Iterator[Dict[str, JSON]]:
+    """What comes on standard input, one after another, each behind a line with its number of bytes. One of none is no
+    order: it wakes who waits."""
+    while True:
+        head = b""
+        while not head.endswith(b"\n"):  # nothing is read ahead, so that `more` sees it
+            sign = os.read(0, 1)
+            if not sign:
+                return
+            head += sign
+        content = b""
+        while len(content) < int(head):
+            piece = os.read(0, int(head) - len(content))
+            if not piece:
+                return
+            content += piece
+        if content:
+            yield json.loads(content.decode())
+
+
+def more(seconds: float) -> bool:
+    """Whether something comes on standard input within that time, be it its end."""
+    return bool(select.select([0], [], [], seconds)[0])

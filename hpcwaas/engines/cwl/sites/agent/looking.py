@@ -4,9 +4,9 @@ import base64
 import contextlib
 import os
 import time
-from typing import Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
-from hpcwaas.engines.cwl.sites.agent.answers import JSON
+from hpcwaas.engines.cwl.sites.agent.answers import JSON, more
 from hpcwaas.engines.cwl.sites.agent.execution import Execution
 from hpcwaas.engines.cwl.sites.agent.files import load, seen, touch
 from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE
@@ -14,15 +14,24 @@ from hpcwaas.engines.cwl.sites.agent.processes import boot_id
 from hpcwaas.engines.cwl.sites.agent.programs import commands
 
 
-def look(order: Dict[str, JSON]) -> Dict[str, JSON]:
-    """How executions stand; waits until there is something new."""
+def watch(order: Dict[str, JSON]) -> Dict[str, JSON]:
+    """As `look`; waits no longer when another order comes."""
+    return look(order, more)
+
+
+def look(order: Dict[str, JSON], woken: Optional[Callable[[float], bool]] = None) -> Dict[str, JSON]:
+    """How executions stand; waits until there is something new.
+
+    Args:
+        woken: waits for a moment, and says whether somebody wants the answer now.
+    """
     root, wanted = order["work_dir"], order.get("executions") or {}
     executions = {identifier: Execution(root, identifier) for identifier in wanted}
     for identifier, execution in executions.items():
         if wanted[identifier].get("log") is not None:
             with contextlib.suppress(OSError):
                 touch(execution.path("followed"))
-    _wait(order, executions)
+    _wait(order, executions, woken or _pause)
     news = seen(os.path.join(root, "news"))
     answers, room = {}, order.get("log_room") or 1 << 20
     for identifier, execution in executions.items():
@@ -34,7 +43,12 @@ def look(order: Dict[str, JSON]) -> Dict[str, JSON]:
     return dict(answer, commands=commands(order, order.get("prologue"), always=False))
 
 
-def _wait(order: Dict[str, JSON], executions: Dict[str, Execution]) -> None:
+def _pause(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def _wait(order: Dict[str, JSON], executions: Dict[str, Execution], woken: Callable[[float], bool]) -> None:
     """Waits until there is something new, gathers what comes right after it, and gives up when time has run out."""
     wanted, path = order.get("executions") or {}, os.path.join(order["work_dir"], "news")
     begin = time.monotonic()
@@ -47,7 +61,6 @@ def _wait(order: Dict[str, JSON], executions: Dict[str, Execution]) -> None:
         size = status.st_size if status else 0
         if size != last or gathering:
             urgent, changed = _changes(executions, wanted)
-            changed = changed and not order.get("quiet")
             if urgent or order.get("news") is None:
                 return
             if changed and not gathering:
@@ -59,25 +72,30 @@ def _wait(order: Dict[str, JSON], executions: Dict[str, Execution]) -> None:
             next_pulse = present + 1.0
             if any(each.claimed() and each.alive() is False and not each.over() for each in executions.values()):
                 deadline = min(deadline, begin + 1.0)
-        if present >= deadline:
+        if present >= deadline or woken(0.05):
             return
-        time.sleep(0.05)
 
 
 def _changes(executions: Dict[str, Execution], wanted: Dict[str, JSON]) -> Tuple[bool, bool]:
-    """Whether there is something that can't wait (an end, or more of a log), and whether there is anything."""
+    """Whether there is something that can't wait (an end), and whether there is anything."""
     changed = False
     for identifier, execution in executions.items():
         asked = wanted[identifier]
-        if asked.get("log") is not None:
-            status = seen(execution.path("log.jsonl"))
-            if status and status.st_size > asked["log"]:
-                return True, True
-        if _stamp(execution) != asked.get("have"):
+        if _stamp(execution) != asked.get("have") or _unread(execution, asked.get("log")):
             changed = True
             if execution.over():
                 return True, True
+        elif asked.get("rest") is not None and execution.over() and _unread(execution, asked["rest"]):
+            return True, True
     return False, changed
+
+
+def _unread(execution: Execution, offset: Optional[int]) -> bool:
+    """Whether a log that is asked for goes on behind an offset."""
+    if offset is None:
+        return False
+    status = seen(execution.path("log.jsonl"))
+    return status is not None and status.st_size > offset
 
 
 def _stamp(execution: Execution) -> str:
@@ -91,15 +109,21 @@ def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict
         return {"exists": False}, room
     answer: Dict[str, JSON] = {"exists": True, "state": None, "jobs": None, "alive": None, "log": None}
     # Before the state, which is written first: it is never older than the log.
-    status = seen(execution.path("log.jsonl"))
-    answer["log_size"] = status.st_size if status else 0
-    offset = asked.get("log")
-    if offset is not None and answer["log_size"] > offset and room > 0:
-        piece = _piece(execution.path("log.jsonl"), offset, room)
-        answer["log"] = base64.b64encode(piece).decode("ascii")
-        room -= len(piece)
+    over = execution.over()
+    offset = asked.get("rest") if over and asked.get("log") is None else asked.get("log")
+    if offset is not None and room > 0 and _unread(execution, offset):
+        try:
+            piece = _piece(execution.path("log.jsonl"), offset, room, over)
+        except OSError as error:
+            answer["log_lost"] = error.strerror
+        else:
+            answer["log"] = base64.b64encode(piece).decode("ascii")
+            room -= len(piece)
     stamp = answer["stamp"] = _stamp(execution)
     over = execution.over()
+    # After the state: that of one that is over is the size of all of it.
+    status = seen(execution.path("log.jsonl"))
+    answer["log_size"] = status.st_size if status else 0
     if stamp != asked.get("have"):
         answer["state"] = execution.state() or None
         answer["jobs"] = load(execution.path("jobs.json")) or []
@@ -110,13 +134,10 @@ def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict
     return answer, room
 
 
-def _piece(path: str, offset: int, room: int) -> bytes:
-    """Whole lines of a log: as many as there is room for, and one at least."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            piece = file.read(max(room, 8 * MAX_LINE))
-    except OSError:
-        return b""
-    end = piece.rfind(b"\n", 0, room) + 1 or piece.find(b"\n") + 1
+def _piece(path: str, offset: int, room: int, over: bool) -> bytes:
+    """Whole lines of a log: as many as there is room for, and one at least. One that breaks off is given in the end."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        piece = file.read(max(room, 8 * MAX_LINE))
+    end = piece.rfind(b"\n", 0, room) + 1 or piece.find(b"\n") + 1 or (len(piece) if over else 0)
     return piece[:end]

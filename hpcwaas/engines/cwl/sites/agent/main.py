@@ -5,11 +5,11 @@ import os
 import sys
 from typing import Callable, Dict, List, Optional
 
-from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, mark, trouble
+from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, mark, orders, trouble
 from hpcwaas.engines.cwl.sites.agent.ending import bury, cancel, remove
 from hpcwaas.engines.cwl.sites.agent.files import dump
 from hpcwaas.engines.cwl.sites.agent.giving import pack, status
-from hpcwaas.engines.cwl.sites.agent.looking import look
+from hpcwaas.engines.cwl.sites.agent.looking import look, watch
 from hpcwaas.engines.cwl.sites.agent.probing import probe
 from hpcwaas.engines.cwl.sites.agent.starting import resume, start
 from hpcwaas.engines.cwl.sites.agent.supervisor import supervise
@@ -28,16 +28,24 @@ COMMANDS: Dict[str, Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]]] = {
 
 
 def main(arguments: List[str]) -> None:
-    """Does what the command line says: a command, whose order is on standard input, or `supervise WORK_DIR ID`."""
+    """Does what the command line says: a command, whose order is on standard input; `watch`, which looks as often as
+    it is asked to there; or `supervise WORK_DIR ID`."""
     os.umask(0o077)
     for name in ("SSH_CLIENT", "SSH2_CLIENT"):  # by which every bash below would read, and print, what a login does
         os.environ.pop(name, None)
     if arguments[0] == "supervise":
         supervise(arguments[1], arguments[2])
         return
-    order = json.loads(sys.stdin.buffer.read().decode())
+    if arguments[0] == "watch":
+        for order in orders():
+            _answer(watch, order)
+        return
+    _answer(COMMANDS[arguments[0]], json.loads(sys.stdin.buffer.read().decode()))
+
+
+def _answer(command: Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]], order: Dict[str, JSON]) -> None:
     try:
-        answer = COMMANDS[arguments[0]](order)
+        answer = command(order)
     except Trouble as error:
         answer = error.answer
     except OSError as error:
