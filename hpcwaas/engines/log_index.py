@@ -32,6 +32,11 @@ class LogIndex:
     def __len__(self) -> int:
         return len(self._levels)
 
+    @property
+    def size(self) -> int:
+        """Bytes of what has been taken in."""
+        return self._offsets[-1]
+
     def extend(self) -> None:
         """Takes in what was written since the last time. A half-written last line is left for later."""
         with self._lock:

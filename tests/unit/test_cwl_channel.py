@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpcwaas.engines.cwl.run.channel import Demultiplexer, new_token
-from hpcwaas.engines.cwl.storage.log import clean
+from hpcwaas.engines.log_text import clean
 
 
 class Pipe:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 from hpcwaas.common import calls
 from hpcwaas.common.cached import PATIENCE
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
-from hpcwaas.core.outputs import Output, OutputValue
+from hpcwaas.core.outputs import Output
 from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
@@ -29,14 +27,13 @@ from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings
 from hpcwaas.engines.alien4cloud.starting import WorkflowStart
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.engines.alien4cloud.transport import Transport
+from hpcwaas.engines.orchestrated import answers
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.engines.orchestrated.starting import Starter
 from hpcwaas.engines.registry import EngineContext
-from hpcwaas.errors import Conflict, NotFound, ServiceError
+from hpcwaas.errors import Conflict, NotFound
 
 _THREADS = 16
-_CHECK = 3.0
-"""Seconds that a check may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ class Alien4CloudEngine:
     def cancel(self, reference: str) -> None:
         """See `Engine`. One that can't be cancelled in its present state is a `Conflict`, too."""
         parsed = parse_reference(reference)
-        if self._ends(reference):
+        if answers.is_ending(self._executions.state(reference)):
             return
         try:
             self._client.cancel(parsed.environment, parsed.execution)
@@ -142,24 +139,13 @@ class Alien4CloudEngine:
         else:
             self._executions.cancelling(parsed)
 
-    def _ends(self, reference: str) -> bool:
-        """Whether an execution is being cancelled, or has been.
-
-        Raises:
-            Conflict: it has ended otherwise.
-        """
-        status = self._executions.state(reference).status
-        if status in (Status.SUCCEEDED, Status.FAILED):
-            raise Conflict(f"The execution has {status} already.")
-        return status in (Status.CANCELLING, Status.CANCELLED)
-
     def _not_cancelled(self, error: Refusal, reference: Reference) -> None:
         if error.status == 404:
             raise Conflict(
                 "The execution's environment isn't deployed any more: nothing of it can be running."
             ) from error
         self._executions.refresh(reference)
-        if self._ends(str(reference)):
+        if answers.is_ending(self._executions.state(str(reference))):
             return
         if error.message.startswith("404") and self._executions.beginning(reference):
             raise Conflict("The execution is just being started. Try again in a moment.") from error
@@ -189,9 +175,7 @@ class Alien4CloudEngine:
     @calls.one()
     def resume(self, reference: str) -> None:
         parsed = parse_reference(reference)
-        status = self._executions.state(reference).status
-        if status is not Status.FAILED:
-            raise Conflict(f"Only a failed execution can be resumed; this one is {status}.")
+        answers.require_failed(self._executions.state(reference))
         try:
             self._client.resume(parsed.execution)
         except Refusal as error:
@@ -203,34 +187,14 @@ class Alien4CloudEngine:
 
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
         """See `Engine`. Alien4Cloud has values only, no files."""
-        outputs = self._executions.state(reference, PATIENCE).outputs or {}
-        if name not in outputs:
-            raise NotFound(f"The execution has no output {name!r}.")
-        value = outputs[name]
-        try:
-            for part in path.split("/") if path else ():
-                value = value[int(part)] if isinstance(value, list) else value[part]
-        except (LookupError, TypeError, ValueError):
-            raise NotFound(f"The output {name!r} has no part {path!r}.") from None
-        return OutputValue(value)
+        return answers.output(self._executions.state(reference, PATIENCE), name, path)
 
     def checks(self) -> Sequence[Check]:
         """Whether Alien4Cloud answers, and whether its events come."""
-        begin = time.perf_counter()
-        problems: list[str] = []
-        try:
-            self._pool.submit(self._client.ping, _CHECK).result(_CHECK)
-        except NotInTime:
-            problems.append(f"Alien4Cloud takes longer than {_CHECK:.0f} seconds to answer.")
-        except ServiceError as error:
-            problems.append(error.detail)
-        latency = time.perf_counter() - begin
+        answered = answers.check(ENGINE, "Alien4Cloud", self._client.ping, self._pool)
         self._events.start()
         missed = [self._events.problem] if self._events.problem else []
-        return (
-            Check(ENGINE, "failed" if problems else "ok", latency, problems),
-            Check(f"{ENGINE}-events", "degraded" if missed else "ok", 0.0, missed),
-        )
+        return (answered, Check(f"{ENGINE}-events", "degraded" if missed else "ok", 0.0, missed))
 
     def close(self) -> None:
         """Ends all threads and connections. Executions go on."""

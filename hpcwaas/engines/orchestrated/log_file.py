@@ -36,6 +36,11 @@ class LogFile:
         """Takes in the lines that are kept, whoever wrote them."""
         self._index.extend()
 
+    @property
+    def size(self) -> int:
+        """Bytes of what has been taken in."""
+        return self._index.size
+
     def __len__(self) -> int:
         return len(self._index)
 

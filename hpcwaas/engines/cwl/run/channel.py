@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hpcwaas.core.models import Level
-from hpcwaas.engines.cwl.storage.log import MAX_LINE
+from hpcwaas.engines.log_text import MAX_LINE
 
 PATIENCE = 1.0
 """Seconds after which a line without an end is given, and between two states of one that overwrites itself."""

@@ -28,8 +28,9 @@ from hpcwaas.engines.cwl.run.collection import collect
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, Runner
 from hpcwaas.engines.cwl.run.steps import Diagnosis, StepTracker, finish
 from hpcwaas.engines.cwl.storage import spool, stored
-from hpcwaas.engines.cwl.storage.log import MAX_LINE, LogWriter, clean
+from hpcwaas.engines.cwl.storage.log import LogWriter
 from hpcwaas.engines.cwl.storage.trees import disk_use, remove_tree
+from hpcwaas.engines.log_text import clean, pieces
 
 GRACE = 5.0
 """Seconds between asking the processes of a cancelled execution to end and killing them."""
@@ -232,9 +233,7 @@ class Supervisor:
             self._diagnosis.observe(line)
             changed |= line.message and self._steps.observe(line.text, _now())
             for part in parts:
-                entries += [
-                    (line.level, part[start : start + MAX_LINE]) for start in range(0, len(part) or 1, MAX_LINE)
-                ]
+                entries += [(line.level, piece) for piece in pieces(part)]
         self._log.write(entries)
         if changed:
             self._state = replace(self._state, steps=self._steps.steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -14,21 +13,9 @@ from cachetools import LRUCache
 
 from hpcwaas.core.models import Level
 from hpcwaas.engines.log_index import LogIndex
-
-MAX_LINE = 16 * 1024
-"""Bytes of the longest content of an entry; longer lines are split."""
+from hpcwaas.engines.log_text import MAX_LINE
 
 _CHUNK = 1 << 20
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-
-
-def clean(text: str) -> str:
-    """A line as a terminal would leave it standing: no escape sequences, no control characters, and of a progress bar
-    that overwrites itself its last form."""
-    if text.isprintable():
-        return text
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.rstrip("\r")).rpartition("\r")[2])
 
 
 class LogWriter:
