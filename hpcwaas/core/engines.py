@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from hpcwaas.core.health import Source
 from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
-from hpcwaas.core.ports.engine import Engine, Permitted, everything
+from hpcwaas.core.ports.engine import Engine, GuardedEngine, Permitted, everything
 from hpcwaas.core.ports.sites import SiteEngine
 from hpcwaas.core.workflow_ids import WorkflowIds
 from hpcwaas.errors import Conflict, NotFound, ServiceError
@@ -56,6 +56,7 @@ class Engines:
 
     Attributes:
         with_sites: those whose executions run where users want them to, by their names.
+        guarded: levels of log entries that are for operators alone, by the names of the engines that have such.
     """
 
     def __init__(self, engines: Sequence[Engine], forms: Mapping[str, str | None]) -> None:
@@ -65,6 +66,9 @@ class Engines:
         self._clashes: Mapping[str, Sequence[str]] = {}
         self._last: Mapping[str, Published] = {}
         self.with_sites = {name: engine for name, engine in self._engines.items() if isinstance(engine, SiteEngine)}
+        self.guarded = {
+            name: engine.guarded for name, engine in self._engines.items() if isinstance(engine, GuardedEngine)
+        }
 
     @property
     def names(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
+from hpcwaas.core import policy
 from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Level, LogPage, Status
@@ -86,7 +87,7 @@ class Logs:
         """A part of a log as it is now.
 
         Args:
-            levels: which levels to show; `start` and `size` count entries of these.
+            levels: which levels to show, of those that the user may read; `start` and `size` count entries of these.
             size: at most so many; negative for all.
 
         Raises:
@@ -97,6 +98,7 @@ class Logs:
             status = self._executions.refresh(execution).state.status
             return LogView(LogPage((), 0, status.over), status, None)
         engine = self._engines.of(execution)
+        levels = policy.readable(principal, levels, self._engines.guarded.get(engine.name, Level(0)))
         page = engine.log(execution.reference, levels, start, None if size < 0 else size)
         state = self._executions.refresh(execution, page.state).state
         if execution.closed is not None:  # nobody need wait for what its engine may still say

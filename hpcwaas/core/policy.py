@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 
-from hpcwaas.core.models import Workflow
+from hpcwaas.core.models import Level, Workflow
 from hpcwaas.core.people import Demand, Principal
 from hpcwaas.core.site_models import LOGIN, Site
 from hpcwaas.errors import Forbidden, StepUp
@@ -114,6 +114,15 @@ def require_act(principal: Principal, act: Act, owner: str) -> None:
 def may_run(principal: Principal, workflow: Workflow) -> bool:
     """Whether the user sees the workflow and may execute it."""
     return _is_among(principal, workflow.authorized_users, workflow.authorized_groups)
+
+
+def readable(principal: Principal, levels: Level, guarded: Level) -> Level:
+    """Of these levels of log entries those that the user may read.
+
+    Args:
+        guarded: those that their engine keeps for operators.
+    """
+    return levels if is_operator(principal) else levels & ~guarded
 
 
 def may_use(principal: Principal, site: Site) -> bool:

@@ -66,10 +66,12 @@ class World:
         raise AssertionError(f"still {state}")
 
     def running(self, reference: str) -> None:
-        """Waits until an execution has logged something."""
+        """Waits until an execution runs and has logged something."""
         deadline = time.monotonic() + self.within
         while time.monotonic() < deadline and not self.engine.log(reference, ALL, 0, 1).total:
             wait(self.engine, reference, ALL, 0, 1)
+        while time.monotonic() < deadline and self.engine.state(reference).status is Status.PENDING:
+            time.sleep(0.05)
         assert self.engine.state(reference).status is Status.RUNNING
 
 

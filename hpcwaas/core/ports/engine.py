@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, StoredUpload, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output
@@ -125,3 +125,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
+
+
+@runtime_checkable
+class GuardedEngine(Engine, Protocol):
+    """An engine some of whose log entries tell how it works inside, and so aren't for everybody.
+
+    Attributes:
+        guarded: levels whose entries operators alone read.
+    """
+
+    guarded: Level
