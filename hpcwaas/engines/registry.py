@@ -120,6 +120,15 @@ BUILT_IN = (
             ),
         ),
     ),
+    EngineEntry(
+        "yorc",
+        "Yorc: runs the workflows of its deployments that the settings publish.",
+        settings="hpcwaas.engines.yorc.settings:YorcSettings",
+        factory="hpcwaas.engines.yorc.engine:make",
+        form=r"[-_0-9A-Za-z]+@[^@]+",
+        access="hpcwaas.engines.yorc.access:read_access",
+        problems="hpcwaas.engines.yorc.checks:problems",
+    ),
 )
 """The first one is active when no engine's section is there."""
 

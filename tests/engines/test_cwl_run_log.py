@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hpcwaas.core.models import Level
 from hpcwaas.engines.cwl.run.channel import Demultiplexer, FrameHandler, Line, interpret, new_token
 from hpcwaas.engines.cwl.storage.log import LogIndexes, LogWriter
-from hpcwaas.engines.log_text import clean
 from hpcwaas.engines.log_index import LogIndex
+from hpcwaas.engines.log_text import clean
 from tests.engines.cwl_bench import Bench
 from tests.waiting import until
 

@@ -175,6 +175,9 @@ class Serving:
             await serving
         finally:
             await self.do_down()
+            await asyncio.sleep(0.02)  # who was just being accepted
+            self._drop_connections()
+            await asyncio.sleep(0)
 
     async def command(self, name: str, arguments: JSON) -> JSON:
         """Carries out a command by name."""

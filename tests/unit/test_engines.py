@@ -190,7 +190,7 @@ def test_two_packages_with_one_name(module: Path) -> None:
     module.write_text(f"from hpcwaas.engines.registry import EngineEntry\nENTRY = {entry}\nAGAIN = {entry}\n")
     points = [EntryPoint("greet", f"third_entry:{it}", GROUP) for it in ("ENTRY", "AGAIN")]
     registry = Registry(points)
-    assert [entry.name for entry in registry.entries] == ["cwl", "alien4cloud", "greet"]
+    assert [entry.name for entry in registry.entries] == ["cwl", "alien4cloud", "yorc", "greet"]
     (error,) = registry.problems
     assert "adds an engine that there is already, by the entry point `greet = third_entry:AGAIN`" in error.detail
 

@@ -14,6 +14,9 @@ from hpcwaas.engines.yorc.faults import NO_STORE, Refusal, reading
 from hpcwaas.engines.yorc.transport import Answer, Transport
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed
 
+AT_ONCE = 0.01
+"""Seconds to wait for something newer when nobody wants to wait: without any, Yorc waits for minutes."""
+
 
 class YorcClient:
     """Yorc's REST interface. Ids may hold anything: they are quoted.
