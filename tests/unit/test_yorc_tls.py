@@ -69,11 +69,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"] or 0))
-        self.send_response(201 if self.command == "POST" else 204)
+        body = b"" if self.command == "POST" else b'{"deployments": []}'
+        self.send_response(200 if body else 201)
         self.send_header("Location", "/deployments/demo/tasks/1")
-        if self.command == "POST":
-            self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     do_POST = do_GET  # noqa: N815 - the base class wants this name
 

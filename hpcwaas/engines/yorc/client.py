@@ -56,12 +56,23 @@ class YorcClient:
 
     def workflow_names_of(self, deployments: Sequence[str]) -> dict[str, list[str] | ServiceError]:
         """As `workflow_names`, of many deployments at once: the names, or why there are none."""
+        paths = {f"{_deployment(deployment)}/workflows": deployment for deployment in deployments}
         found: dict[str, list[str] | ServiceError] = {}
-        for deployment in deployments:
+        failure: ServiceError | None = None
+        try:
+            answers = self.transport.documents(paths)
+        except NoAnswer as error:
+            answers, failure = {}, error.error
+        for path, deployment in paths.items():
             try:
-                found[deployment] = self.workflow_names(deployment)
+                if path in answers:
+                    found[deployment] = documents.workflow_names(answers[path], deployment)
+                else:
+                    found[deployment] = failure or self.workflow_names(deployment)
+            except Refusal as refused:
+                found[deployment] = refused
             except ServiceError as error:
-                found[deployment] = error
+                found[deployment] = failure = error  # the others are likely to fare no better
         return found
 
     def workflow(self, deployment: str, name: str) -> Mapping[str, Any]:

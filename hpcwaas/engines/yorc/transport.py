@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from hpcwaas.common import written
 from hpcwaas.common.http import Failure, HTTPClient, NoAnswer
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.orchestrated.transport import CONNECTIONS, LARGEST_ANSWER, ServerTransport
+from hpcwaas.engines.yorc.at_once import fetch
 from hpcwaas.engines.yorc.checks import tls_problems
 from hpcwaas.engines.yorc.faults import Refusal, refusal, store_trouble
 from hpcwaas.engines.yorc.settings import YorcSettings
@@ -62,6 +65,7 @@ class Transport(ServerTransport):
             by_proxy=False,
         )
         super().__init__("Yorc", http, settings.address, timeouts, "/server/health")
+        self._settings = settings
 
     def call(
         self,
@@ -104,6 +108,35 @@ class Transport(ServerTransport):
             raise
         self._reach.answered()
         return Answer(document, response.headers)
+
+    def documents(self, paths: Iterable[str]) -> dict[str, JSON]:
+        """Gets many documents at once.
+
+        Returns:
+            those that came, by path. What became of the others is found out by asking for one of them.
+
+        Raises:
+            NoAnswer: Yorc has stopped answering.
+        """
+        self._reach.require()
+        found = fetch(self._address, paths, self._tls(), min(self.time_left(), sum(self._timeouts)))
+        documents = {}
+        for path, body in found.items():
+            try:
+                documents[path] = written.loads(body)
+            except (ValueError, RecursionError):
+                continue
+        if documents:
+            self._reach.answered()
+        return documents
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._address.lower().startswith("https:"):
+            return None
+        context = ssl.create_default_context(cafile=str(self._settings.ca_file or DEFAULT_CA_BUNDLE_PATH))
+        if self._settings.identity is not None:
+            context.load_cert_chain(*self._settings.identity)
+        return context
 
     def _document(self, method: str, response: requests.Response) -> JSON:
         """The body of an answer.

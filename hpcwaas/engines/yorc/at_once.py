@@ -1,0 +1,141 @@
+"""Asks one server for many things at once.
+
+A thread and a connection for each, as all other calls have them, would take longer to begin with than to be answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import httptools
+import uvloop
+
+CONNECTIONS = 256
+"""Most requests under way at the same time."""
+
+
+def fetch(address: str, paths: Iterable[str], context: ssl.SSLContext | None, seconds: float) -> dict[str, bytes]:
+    """Gets many documents.
+
+    Args:
+        address: of the server.
+        paths: quoted.
+        context: for TLS.
+        seconds: after which what hasn't come is given up.
+
+    Returns:
+        the bodies of the answers with status 200, by path. Whatever else happens to one, it is not among them.
+    """
+    work = _Work(address, list(dict.fromkeys(paths)), context)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work.done(seconds))
+    return work.bodies
+
+
+class _Work:
+    """What is left to be asked for, and what has come."""
+
+    def __init__(self, address: str, paths: list[str], context: ssl.SSLContext | None) -> None:
+        parts = urlsplit(address)
+        self._host, self._port = parts.hostname or "", parts.port or (443 if context else 80)
+        self._head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode()
+        self._before = parts.path.rstrip("/").encode()
+        self._left = paths[::-1]
+        self._context = context
+        self.bodies: dict[str, bytes] = {}
+
+    async def done(self, seconds: float) -> None:
+        """Returns when everything has come that will."""
+        workers = [asyncio.ensure_future(self._work()) for _ in range(min(len(self._left), CONNECTIONS))]
+        _, late = await asyncio.wait(workers, timeout=max(seconds, 0)) if workers else ((), ())
+        for worker in late:
+            worker.cancel()
+
+    def next(self) -> tuple[str, bytes] | None:
+        """Something more to be asked for, and the request for it."""
+        if not self._left:
+            return None
+        path = self._left.pop()
+        return path, b"GET " + self._before + path.encode() + self._head
+
+    async def _work(self) -> None:
+        """Asks by one connection after the other, each of which may be closed when it has been used."""
+        loop = asyncio.get_running_loop()
+        while self._left:
+            try:
+                transport, connection = await loop.create_connection(
+                    lambda: _Connection(self), self._host, self._port, ssl=self._context
+                )
+            except OSError:
+                return
+            try:
+                if not await connection.ended:
+                    return
+            finally:
+                transport.abort()
+
+
+class _Connection(asyncio.Protocol):
+    """Asks for one thing after the other.
+
+    Attributes:
+        ended: whether there was an answer at all, when it has ended.
+    """
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self._path = ""
+        self._parts: list[bytes] = []
+        self._ended_messages = 0
+        self._answers = 0
+        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # what writes as well
+        self._transport = transport
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._end()
+            return
+        if self._ended_messages:
+            self._answered()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        self._ended_messages += 1
+
+    def _answered(self) -> None:
+        self._answers += 1
+        if self._ended_messages > 1:  # more than was asked for: nobody knows what belongs to what
+            self._end()
+            return
+        if self._parser.get_status_code() == 200:
+            self._work.bodies[self._path] = b"".join(self._parts)
+        if self._parser.should_keep_alive():
+            self._ask()
+        else:
+            self._end()
+
+    def _ask(self) -> None:
+        if (asked := self._work.next()) is None:
+            self._end()
+            return
+        self._path, request = asked
+        self._parts, self._ended_messages = [], 0
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport.write(request)
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(self._answers > 0)
