@@ -14,6 +14,7 @@ from tests.leftovers import Children, forget_failure, open_files, restore_interr
 
 restore_interrupts()
 CHILDREN = Children()
+NOWHERE = Path("/nonexistent")
 FAILED = pytest.StashKey[bool]()
 LONGEST = (
     *(f"system/test_{name}.py" for name in ("image", "sign_in_browser", "sites", "replicas", "sites_accounting")),
@@ -66,8 +67,9 @@ def pytest_runtest_teardown(item: pytest.Function, nextitem: pytest.Item | None)
     finally:
         goes_on = nextitem is not None and nextitem.path == item.path
         together = item.get_closest_marker("system") or item.get_closest_marker("together")
-        left = [] if together and goes_on else CHILDREN.end()
-        left += open_files(directory) if isinstance(directory, Path) else []
+        own = directory if isinstance(directory, Path) else NOWHERE
+        left = [] if together and goes_on else CHILDREN.end(own if goes_on else None)
+        left += open_files(own)
     if left:
         pytest.fail(f"The test leaves behind: {'; '.join(left)}", pytrace=False)
 

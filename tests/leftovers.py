@@ -14,6 +14,7 @@ import psutil
 
 from hpcwaas.common import kernel
 from hpcwaas.engines.cwl.run import launcher
+from hpcwaas.engines.cwl.run.launcher import LAUNCHER_LOCK
 
 _PATIENCE = 60.0
 """Seconds in which what is ending anyway may end."""
@@ -31,18 +32,23 @@ class Children:
         """What there is now belongs to several tests."""
         self._shared |= _children()
 
-    def end(self) -> list[str]:
-        """Ends what doesn't belong to several tests; gives the command lines of what didn't end by itself."""
+    def end(self, own: Path | None = None) -> list[str]:
+        """Ends what doesn't belong to several tests; gives the command lines of what didn't end by itself.
+
+        Args:
+            own: the test's directory, when launchers of others stay: they are of services that tests share, and to
+                start one takes a second. What a launcher has started doesn't stay.
+        """
         deadline = time.monotonic() + _PATIENCE
         asked: set[int] = set()
-        while (left := self._left()) and time.monotonic() < deadline:
+        while (left := self._left(own)) and time.monotonic() < deadline:
             for process in left:
                 if process.pid not in asked and launcher.__name__ in _line(process):
                     process.terminate()  # it would leave by itself, within a second
                 asked.add(process.pid)
             time.sleep(0.01)
         told = [_line(process) for process in left]
-        while left := self._left():
+        while left := self._left(own):
             for process in left:
                 with contextlib.suppress(psutil.Error):
                     for each in (*process.children(recursive=True), process):
@@ -50,14 +56,14 @@ class Children:
             time.sleep(0.01)
         return told
 
-    def _left(self) -> list[psutil.Process]:
+    def _left(self, own: Path | None) -> list[psutil.Process]:
         """The living; the dead are buried."""
         living = []
         for number in _children() - self._shared:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(number)
                 if process.status() != psutil.STATUS_ZOMBIE:
-                    living.append(process)
+                    living += process.children() if own and _launches_elsewhere(process, own) else [process]
                     continue
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(number, os.WNOHANG)
@@ -104,6 +110,14 @@ def _children() -> set[int]:
             with contextlib.suppress(OSError):
                 found.update(map(int, (thread / "children").read_text().split()))
     return found
+
+
+def _launches_elsewhere(process: psutil.Process, directory: Path) -> bool:
+    """Whether it is a launcher of a directory that isn't inside this one."""
+    if launcher.__name__ not in _line(process):
+        return False
+    places = [Path(file.path) for file in process.open_files()]
+    return any(place.name == LAUNCHER_LOCK and not place.is_relative_to(directory) for place in places)
 
 
 def _line(process: psutil.Process) -> str:

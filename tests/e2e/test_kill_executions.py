@@ -158,6 +158,7 @@ def test_a_killed_runner_is_a_failure_with_a_reason(service: Service) -> None:
 def test_cancelled_while_the_supervisor_is_dead(service: Service) -> None:
     reference = service.start("echo begun >&2; sleep 100")
     service.until(reference, "begun")
+    service.processes("supervisor")[0].send_signal(signal.SIGSTOP)  # else it may have obeyed before it dies
     service.executions._sites.of(reference)[0].cancel(reference)
     service.kill("supervisor")
     assert service.end(reference).status is Status.CANCELLED
