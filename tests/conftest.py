@@ -17,7 +17,10 @@ CHILDREN = Children()
 NOWHERE = Path("/nonexistent")
 FAILED = pytest.StashKey[bool]()
 LONGEST = (
-    *(f"system/test_{name}.py" for name in ("image", "sign_in_browser", "sites", "replicas", "sites_accounting")),
+    *(
+        f"system/test_{name}.py"
+        for name in ("image", "sign_in_browser", "sites", "replicas", "sites_crowd", "sites_accounting")
+    ),
     *("e2e/", "attacks/", "engines/", "api/"),
 )
 """Files whose tests take longest, and rooms."""

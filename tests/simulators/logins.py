@@ -206,7 +206,7 @@ class _Login:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 
-    def put(self, source: Path, target: str) -> None:
+    def put(self, source: Path, target: str, wanted: Callable[[], bool] = lambda: True) -> bool:
         self._logins.check(self._placement)
         with self._logins._lock:
             self._logins.uploads.append(target)
@@ -215,11 +215,12 @@ class _Login:
         with _told(target), source.open("rb") as reader, path.open("ab") as writer:
             self._room(target)
             reader.seek(writer.tell())
-            while chunk := reader.read(_CHUNK):
+            while wanted() and (chunk := reader.read(_CHUNK)):
                 if cut is not None and writer.tell() + len(chunk) > cut:
                     writer.write(chunk[: max(0, cut - writer.tell())])
                     self._cut()
                 writer.write(chunk)
+            return reader.tell() == source.stat().st_size
 
     def write(self, target: str, content: bytes) -> None:
         self._logins.check(self._placement)

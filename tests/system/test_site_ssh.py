@@ -85,6 +85,18 @@ def test_a_file_is_sent_on_from_where_it_was_cut(server: Server, tmp_path: Path)
     assert proxy.taken == 2
 
 
+def test_a_file_is_sent_as_long_as_it_is_wanted(connection: Connection, server: Server, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", server.home / "wanted.part"
+    source.write_bytes(os.urandom(4 << 20))
+    asked = iter(range(40))
+    assert not connection.put(source, str(target), lambda: next(asked) < 30)
+    got = target.stat().st_size
+    assert 0 < got < 4 << 20
+    assert next(asked) < 40  # it stopped at the next piece
+    assert connection.put(source, str(target))
+    assert target.read_bytes() == source.read_bytes()
+
+
 def test_what_is_there_of_another_longer_file_is_overwritten(
     connection: Connection, server: Server, tmp_path: Path
 ) -> None:

@@ -53,6 +53,9 @@ class Way(Protocol):
     ) -> dict[str, Any]:
         """Asks the agent something, when it is the account's turn."""
 
+    def turn(self) -> None:
+        """Waits until a session may be opened, of which an account gets so many in a time."""
+
     def look_again(self) -> None:
         """Has a look taken at once: the one under way doesn't know of an execution, or of somebody who follows it."""
 

@@ -107,8 +107,15 @@ class Connection(Protocol):
     def talk(self, command: str) -> AbstractContextManager[Talk]:
         """Runs a command that is spoken with, for as long as the context lasts."""
 
-    def put(self, source: Path, target: str) -> None:
-        """Copies a file to the site. What an earlier attempt left of it there is gone on with."""
+    def put(self, source: Path, target: str, wanted: Callable[[], bool] = lambda: True) -> bool:
+        """Copies a file to the site. What an earlier attempt left of it there is gone on with.
+
+        Args:
+            wanted: whether to go on. It is asked again and again.
+
+        Returns:
+            whether it is there.
+        """
 
     def write(self, target: str, content: bytes) -> None:
         """Writes a small file, in place of one that is there."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import queue
 import random
 import threading
 import time
@@ -26,8 +27,8 @@ from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 
-RATE, BURST = 0.45, 4
-"""Commands in a second that one account causes on average, however many executions it has, and at once."""
+RATE, BURST = 0.45, 6
+"""Sessions in a second that one account opens on average, however many executions it has, and at once."""
 
 WAIT = 10.0
 """Seconds for which the agent waits for news. Of jobs no news come: what is known of them is as old at most."""
@@ -67,7 +68,7 @@ class Courier:
         self._moves = Moves(around, account, self)
         self._looking = self._moves.looking
         around.mirror.recover(account)
-        lanes = (("works", self._work), ("looks", self._look), ("sends", self._send))
+        lanes = (("works", self._work), ("looks", self._look), ("sends", self._send), ("fetches", self._fetch))
         self._threads = [
             threading.Thread(target=lane, name=f"cwl-site-{around.site}-{name}", daemon=True) for name, lane in lanes
         ]
@@ -87,6 +88,7 @@ class Courier:
         self._stop.set()
         self._news.set()
         self._moves.sending.waiting.put(None)
+        self._moves.sending.fetching.put(None)
 
     def join(self) -> None:
         """Waits until its threads have ended, and lets go of the lock."""
@@ -112,12 +114,13 @@ class Courier:
         self, connection: Connection, command: str, body: Mapping[str, JSON], timeout: float = 60.0
     ) -> dict[str, Any]:
         """Asks the agent something, when it is the account's turn."""
-        self._wait_for_turn()
+        self.turn()
         answer = self._agency.call(connection, command, body, timeout)
         self._heard()
         return answer
 
-    def _wait_for_turn(self) -> None:
+    def turn(self) -> None:
+        """Waits until a session may be opened."""
         if self._stop.wait(self._bucket.due()):
             raise _Stopped
 
@@ -198,7 +201,7 @@ class Courier:
             with self._guarded(pause):
                 if executions := self._moves.on_site():
                     with self.connection(f"execution {executions[0]}") as connection:
-                        self._wait_for_turn()
+                        self.turn()
                         with self._agency.watch(connection) as watch:
                             self._look_on(watch)
                 elif self._again.wait(_TICK):
@@ -251,11 +254,17 @@ class Courier:
         return True, _SOON if self._looking.soon else WAIT
 
     def _send(self) -> None:
+        self._do_all(self._moves.sending.waiting, self._moves.sending.send)
+
+    def _fetch(self) -> None:
+        self._do_all(self._moves.sending.fetching, self._moves.sending.download)
+
+    def _do_all(self, waiting: queue.SimpleQueue[str | None], do: Callable[[str], object]) -> None:
         pause = _Pause()
-        while (execution_id := self._moves.sending.waiting.get()) is not None:
+        while (execution_id := waiting.get()) is not None:
             while not self._rest(pause):
                 with self._guarded(pause):
-                    self._moves.sending.send(execution_id)
+                    do(execution_id)
                 if not pause.seconds:
                     break
             self._news.set()

@@ -92,11 +92,12 @@ class Files:
             raise RemoteFileError("failed", path, f"{path}: it is no file")
         return found.st_size or 0
 
-    def put(self, source: Path, target: str, most: int) -> bool:
+    def put(self, source: Path, target: str, most: int, wanted: Callable[[], bool]) -> bool:
         """Copies a file there, from where an earlier attempt got to.
 
         Args:
             most: bytes that are copied now.
+            wanted: whether to go on.
 
         Returns:
             whether it is complete.
@@ -110,12 +111,12 @@ class Files:
                 file.set_pipelined(True)
                 file.seek(start)
                 content.seek(start)
-                while piece := content.read(min(_PIECE, end - content.tell())):
+                while wanted() and (piece := content.read(min(_PIECE, end - content.tell()))):
                     file.write(piece)
             # Failures of the last pieces aren't told when they are sent ahead of the answers.
-            if self.client.stat(target).st_size != end:
+            if self.client.stat(target).st_size != content.tell():
                 raise RemoteFileError("failed", target, f"{target}: it wasn't written wholly")
-        return end == size
+            return content.tell() == size
 
     def write(self, target: str, content: bytes) -> None:
         """Writes a small file, in place of one that is there."""

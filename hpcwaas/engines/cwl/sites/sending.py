@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +17,7 @@ from hpcwaas.engines.cwl.inputs.fetch import FetchError
 from hpcwaas.engines.cwl.run.supervisor import size_text
 from hpcwaas.engines.cwl.sites import starting, transfer
 from hpcwaas.engines.cwl.sites.around import Surroundings, Way
-from hpcwaas.engines.cwl.sites.connection import RemoteFileError
+from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import Intent
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.errors import Conflict
@@ -24,6 +26,8 @@ Accept: TypeAlias = Mapping[str, Sequence[str]]
 """Digests of what has come, `content` and `workflows` apart."""
 
 _GONE = "The execution could not be started: one of its files was removed from the service's disk. Trigger it again."
+_TURN = 5.0
+"""Seconds for which what one execution lacks is sent while others wait."""
 _TRIES = 3
 """Attempts to send a content that doesn't fit its digest."""
 
@@ -36,6 +40,7 @@ class Sending:
 
     Attributes:
         waiting: ids of executions whose inputs are to be sent, for the thread that sends; None ends it.
+        fetching: ids of those whose inputs are to be downloaded, for another one: an address may be slow.
     """
 
     def __init__(self, around: Surroundings, way: Way, fail: Callable[[str, str], object]) -> None:
@@ -44,6 +49,9 @@ class Sending:
         self._way = way
         self._fail = fail
         self.waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.fetching: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._held = contextlib.ExitStack()
+        self._connection: Connection | None = None
         self._missing: dict[str, Mapping[str, Path]] = {}
         self._arrived: set[str] = set()
         self._packages: set[str] = set()
@@ -70,7 +78,7 @@ class Sending:
 
     def fetch(self, execution_id: str) -> None:
         """Has the files downloaded that an execution's inputs name by addresses."""
-        self._hand_over(execution_id, {}, "Its input files are being downloaded.")
+        self._hand_over(self.fetching, execution_id, {}, "Its input files are being downloaded.")
 
     def bring(self, execution_id: str, missing: Mapping[str, Mapping[str, int]]) -> None:
         """Has sent what an execution lacks on the site.
@@ -99,51 +107,84 @@ class Sending:
                 f"{given_up[0]} was sent to {self._around.site} {_TRIES} times and never arrived as it was sent.",
             )
         else:
-            self._hand_over(execution_id, wanted, f"Its inputs are being sent to {self._around.site} ({size}).")
+            reason = f"Its inputs are being sent to {self._around.site} ({size})."
+            self._hand_over(self.waiting, execution_id, wanted, reason)
 
-    def _hand_over(self, execution_id: str, wanted: Mapping[str, Path], reason: str) -> None:
+    def _hand_over(
+        self, waiting: queue.SimpleQueue[str | None], execution_id: str, wanted: Mapping[str, Path], reason: str
+    ) -> None:
         self._missing[execution_id] = wanted
         self._mirror.write_state(execution_id, replace(self._mirror.state(execution_id), reason=reason))
-        self.waiting.put(execution_id)
+        waiting.put(execution_id)
+
+    def download(self, execution_id: str) -> None:
+        """Downloads what an execution's inputs name by addresses. It may take long."""
+        intent = self._mirror.intent(execution_id)
+        if intent is not None and not self._is_cancelled(execution_id):
+            try:
+                transfer.download(self._mirror, intent, self._around.networks, self._around.download)
+            except FetchError as error:
+                self._fail(execution_id, f"An input could not be downloaded. {error}")
+            except Conflict as error:
+                self._fail(execution_id, f"The execution could not be started: {error}")
+            except FileNotFoundError:
+                self._fail(execution_id, _GONE)
+        self._missing.pop(execution_id, None)
 
     def send(self, execution_id: str) -> None:
-        """Fetches and sends what an execution lacks. It may take long.
+        """Sends what an execution lacks: for some seconds, if others wait, after which it waits again.
 
         Raises:
             SiteFailed: it couldn't be sent just now.
         """
         intent = self._mirror.intent(execution_id)
-        if intent is None or self._mirror.has(execution_id, spool.CANCEL):
-            self._missing.pop(execution_id, None)
-            return
-        try:
-            transfer.download(self._mirror, intent, self._around.networks, self._around.download)
-            lacking = self._missing[execution_id]
-            wanted = {digest: path for digest, path in lacking.items() if digest not in self._arrived}
-            if wanted:
-                self._send(intent, wanted)
-            self._arrived |= wanted.keys()
-        except FetchError as error:
-            self._fail(execution_id, f"An input could not be downloaded. {error}")
-        except Conflict as error:
-            self._fail(execution_id, f"The execution could not be started: {error}")
-        except FileNotFoundError:
-            self._fail(execution_id, _GONE)
-        except RemoteFileError as error:
-            words = {"kind": error.kind, "path": error.path, "detail": error.detail}
-            self._fail(execution_id, starting.refused(self._around.site, words, self._names(intent)))
+        until = time.monotonic() + _TURN
+
+        def wanted() -> bool:
+            return not self._is_cancelled(execution_id) and (self.waiting.empty() or time.monotonic() < until)
+
+        if intent is not None and not self._is_cancelled(execution_id):
+            missing = self._missing[execution_id]
+            lacking = {digest: path for digest, path in missing.items() if digest not in self._arrived}
+            try:
+                self._arrived |= self._send(intent, lacking, wanted) if lacking else set()
+            except FileNotFoundError:
+                self._fail(execution_id, _GONE)
+            except RemoteFileError as error:
+                words = {"kind": error.kind, "path": error.path, "detail": error.detail}
+                self._fail(execution_id, starting.refused(self._around.site, words, self._names(intent)))
+            else:
+                if lacking.keys() - self._arrived and not self._is_cancelled(execution_id):
+                    self.waiting.put(execution_id)
+                    return
         self._missing.pop(execution_id, None)
 
-    def _send(self, intent: Intent, wanted: Mapping[str, Path]) -> None:
+    def _is_cancelled(self, execution_id: str) -> bool:
+        return self._mirror.has(execution_id, spool.CANCEL)
+
+    def _send(self, intent: Intent, lacking: Mapping[str, Path], wanted: Callable[[], bool]) -> set[str]:
         # Accounts that share a login name share its directory, too.
         lock = None
         while lock is None:
             lock = durable.lock(self._mirror.login_lock(intent.placement), 1.0)
         try:
-            with self._way.connection(f"execution {intent.id}") as connection:
-                transfer.send(connection, self._way.directory("").removesuffix("/executions/"), wanted)
+            if self._connection is None:
+                self._way.turn()
+                self._connection = self._held.enter_context(self._way.connection(f"execution {intent.id}"))
+            place = self._way.directory("").removesuffix("/executions/")
+            sent = transfer.send(self._connection, place, lacking, wanted)
+        except BaseException:
+            self._let_go()
+            raise
         finally:
             os.close(lock)
+        if self.waiting.empty():  # else one connection serves all that wait, with one session
+            self._let_go()
+        return sent
+
+    def _let_go(self) -> None:
+        self._connection = None
+        self._held.close()
 
     def _names(self, intent: Intent) -> dict[str, str]:
         names = {each.sha256: Path(each.target).name for each in intent.staged}

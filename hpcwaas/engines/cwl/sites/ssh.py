@@ -176,13 +176,14 @@ class SSHConnection:
         with self._pool.session(self._purpose) as channel:
             yield Talking(self._pool, Run(self._pool, channel, command))
 
-    def put(self, source: Path, target: str) -> None:
-        done = False
-        while not done:
+    def put(self, source: Path, target: str, wanted: Callable[[], bool] = lambda: True) -> bool:
+        while wanted():
             with self._explained(target):
-                done = self._sftp().put(source, target, _SHARE)
-            if not done and self._pool.wanted:
+                if self._sftp().put(source, target, _SHARE, wanted):
+                    return True
+            if self._pool.wanted:
                 self.close()  # others come first, and then it is gone on with
+        return False
 
     def write(self, target: str, content: bytes) -> None:
         with self._explained(target):

@@ -7,7 +7,7 @@ import os
 import tarfile
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -101,19 +101,26 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def send(connection: Connection, work_dir: str, missing: Mapping[str, Path]) -> None:
+def send(connection: Connection, work_dir: str, missing: Mapping[str, Path], wanted: Callable[[], bool]) -> set[str]:
     """Sends contents, going on with what an earlier attempt left. The agent verifies them afterwards.
 
     Args:
         missing: their places here, by their digests.
+        wanted: whether to go on.
+
+    Returns:
+        digests of those that are there.
 
     Raises:
         SiteFailed: the connection was cut.
         RemoteFileError: the site can't take it: its `path` is the name of the file here.
         FileNotFoundError: somebody removed it here.
     """
+    there = set()
     for digest, path in missing.items():
         try:
-            connection.put(path, f"{work_dir}/content/{digest}.part")
+            if connection.put(path, f"{work_dir}/content/{digest}.part", wanted):
+                there.add(digest)
         except RemoteFileError as error:
             raise RemoteFileError(error.kind, digest, error.detail) from error
+    return there
