@@ -211,17 +211,19 @@ class OneNode:
         done = subprocess.run(command, env=self.environment, capture_output=True, check=False)
         return done.returncode == 0
 
-    def sessions(self) -> list[int]:
-        """The numbers of the processes that serve connections."""
-        names = tuple(f"sshd: {login.name}" for login in self.logins)
+    def sessions(self, *logins: Login) -> list[int]:
+        """The numbers of the processes that serve connections: of these accounts, or all."""
+        names = tuple(f"sshd: {login.name}" for login in logins or self.logins)
         found = [number for number, line in processes() if line.startswith(names)]
-        if self.sshd.process is not None:
+        if self.sshd.process is not None and not logins:
             found += [number for number, _ in processes(parent=self.sshd.process.pid)]
         return sorted(set(found))
 
-    def cut_connections(self) -> None:
-        """Ends all connections, as a network does: nobody says goodbye. What they have started goes on."""
-        for number in self.sessions():
+    def cut_connections(self, *logins: Login) -> None:
+        """Ends the connections of these accounts, or all, as a network does: nobody says goodbye. What they have
+        started goes on.
+        """
+        for number in self.sessions(*logins):
             kill(number)
 
     def end_processes(self) -> None:

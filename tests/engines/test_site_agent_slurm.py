@@ -129,6 +129,34 @@ def test_a_controller_that_is_away_for_a_while(site: Site, slurm: Slurm) -> None
     assert slurm.submitted() == ["101"]
 
 
+def limited(name: str) -> str:
+    """What sbatch says of a limit."""
+    return (
+        f"Loading gcc/12\nsbatch: error: {name}\nsbatch: error: Batch job submission failed: Job violates "
+        "accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
+    )
+
+
+def test_a_limit_of_jobs_that_is_reached_is_waited_for(site: Site, slurm: Slurm) -> None:
+    slurm.set("refuse", limited("AssocMaxSubmitJobLimit"))
+    order = site.order(DONE, **IN_A_JOB)
+    error = site.do("start", executions=[order])["executions"][order["id"]]["error"]
+    assert error["kind"] == "later"
+    assert error["detail"].startswith(
+        "Slurm took no job: AssocMaxSubmitJobLimit; Batch job submission failed: Job violates accounting/QOS policy"
+    )
+    slurm.set("refuse", None)
+    assert site.do("start", executions=[order])["executions"] == {order["id"]: {"started": True}}
+    assert site.finished(order["id"])["status"] == "SUCCEEDED"
+
+
+def test_a_limit_that_no_waiting_helps_is_told(site: Site, slurm: Slurm) -> None:
+    slurm.set("refuse", limited("QOSMaxWallDurationPerJobLimit"))
+    state = site.state(site.start(DONE, **IN_A_JOB))
+    assert state["status"] == "FAILED"
+    assert "QOSMaxWallDurationPerJobLimit; Batch job submission failed: Job violates" in state["reason"]
+
+
 def test_an_answer_of_sbatch_that_was_lost(site: Site, slurm: Slurm) -> None:
     slurm.set("hold")
     slurm.set("lose")

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from examples.slurm.logins import Login
 from tests.system.slurm_site import Site
 
 
@@ -32,28 +33,30 @@ def another_host_key(site: Site) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def authorized(site: Site, change: Callable[[str], str]) -> Iterator[None]:
+def authorized(site: Site, change: Callable[[str], str], login: Login | None = None) -> Iterator[None]:
     """With other lines in `authorized_keys`."""
-    before = site.alice.authorized_keys.read_text()
-    site.alice.authorize(*change(before).splitlines())
-    site.cut_connections()
+    login = login or site.alice
+    before = login.authorized_keys.read_text()
+    login.authorize(*change(before).splitlines())
+    site.cut_connections(login)
     try:
         yield
     finally:
-        site.alice.authorize(*before.splitlines())
-        site.cut_connections()
+        login.authorize(*before.splitlines())
+        site.cut_connections(login)
 
 
 @contextlib.contextmanager
-def account(site: Site, change: str, back: str) -> Iterator[None]:
+def account(site: Site, change: str, back: str, login: Login | None = None) -> Iterator[None]:
     """With another entry of the account in the system's list."""
-    subprocess.run(["usermod", *change.split(" "), site.alice.name], check=True)
-    site.cut_connections()
+    login = login or site.alice
+    subprocess.run(["usermod", *change.split(" "), login.name], check=True)
+    site.cut_connections(login)
     try:
         yield
     finally:
-        subprocess.run(["usermod", *back.split(" "), site.alice.name], check=True)
-        site.cut_connections()
+        subprocess.run(["usermod", *back.split(" "), login.name], check=True)
+        site.cut_connections(login)
 
 
 @contextlib.contextmanager
@@ -80,18 +83,18 @@ def profile(site: Site, text: str) -> Iterator[None]:
         path.unlink()
 
 
-def _work_directory(site: Site) -> Path:
+def _work_directory(login: Login) -> Path:
     """The work directory, made if need be."""
-    place = site.alice.home / ".hpcwaas"
+    place = login.home / ".hpcwaas"
     place.mkdir(0o700, exist_ok=True)
-    os.chown(place, site.alice.uid, site.alice.uid)
+    os.chown(place, login.uid, login.uid)
     return place
 
 
 @contextlib.contextmanager
 def disk(site: Site, options: str) -> Iterator[None]:
     """With a small file system of its own for the work directory."""
-    place = _work_directory(site)
+    place = _work_directory(site.alice)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"uid={site.alice.uid},{options}", "tmpfs", place], check=True)
     try:
         yield
@@ -100,9 +103,27 @@ def disk(site: Site, options: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def home(login: Login, mib: int) -> Iterator[None]:
+    """With a small file system of its own for the home, in which there is nothing but the keys."""
+    keys = login.authorized_keys.read_text()
+    options = f"uid={login.uid},gid={login.uid},mode=700,size={mib}m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", login.home], check=True)
+    try:
+        login.authorize(*keys.splitlines())
+        yield
+    finally:
+        subprocess.run(["umount", "-l", login.home], check=True)
+
+
+def remount(login: Login, option: str) -> None:
+    """Changes how such a home is mounted: `ro`, `rw`, `size=64m`."""
+    subprocess.run(["mount", "-o", f"remount,{option}", login.home], check=True)
+
+
+@contextlib.contextmanager
 def not_mine(site: Site) -> Iterator[None]:
     """With a work directory that belongs to somebody else."""
-    place = _work_directory(site)
+    place = _work_directory(site.alice)
     with contextlib.ExitStack() as stack:
         for each in [place, *(path for path in place.rglob("*") if path.is_dir())]:
             shutil.chown(each, "root")
@@ -133,36 +154,16 @@ def frozen(site: Site, daemon: str) -> Iterator[None]:
         server.thaw()
 
 
-@contextlib.contextmanager
-def gone(site: Site) -> Iterator[None]:
-    """With a login node that is switched off: what runs on the nodes goes on."""
-    site.sshd.stop()
-    site.cut_connections()
-    try:
-        yield
-    finally:
-        site.sshd.start()
-
-
-@contextlib.contextmanager
-def hanging(site: Site) -> Iterator[None]:
-    """With a login node that answers nothing and refuses nothing, connections that there are included."""
-    sessions = site.sessions()
-    site.sshd.freeze()
-    for number in sessions:
+def freeze(site: Site, login: Login) -> None:
+    """Has the connections of an account that there are give no sign of life any more."""
+    for number in site.sessions(login):
         os.kill(number, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for number in sessions:
-            os.kill(number, signal.SIGCONT)
-        site.sshd.thaw()
 
 
 @contextlib.contextmanager
-def over_quota(site: Site, mib: int) -> Iterator[None]:
+def over_quota(site: Site, mib: int, login: Login) -> Iterator[None]:
     """With a quota on the work directory, which is a file system of its own for that."""
-    place = _work_directory(site)
+    place = _work_directory(login)
     image, top = site.directory / "quota.img", site.directory / "quota"
     with image.open("wb") as stream:
         stream.truncate(120 << 20)
@@ -173,7 +174,7 @@ def over_quota(site: Site, mib: int) -> Iterator[None]:
         f"btrfs quota enable {top}",
         f"btrfs subvolume create {top}/home",
         f"btrfs qgroup limit {mib}M {top}/home",
-        f"chown {site.alice.uid} {top}/home",
+        f"chown {login.uid} {top}/home",
         f"mount --bind {top}/home {place}",
     ):
         subprocess.run(command.split(), check=True, capture_output=True)

@@ -87,6 +87,11 @@ class Site(OneNode):
         """How often somebody has signed in so far."""
         return len(re.findall(rf"^Accepted publickey for {login.name} ", self.log("sshd"), re.MULTILINE))
 
+    def refusals(self, login: Login) -> int:
+        """How often somebody came and wasn't let in."""
+        tried = rf"^Connection \w+ by (?:authenticating|invalid) user {login.name} "
+        return len(re.findall(tried, self.log("sshd"), re.MULTILINE))
+
     def commands(self, login: Login) -> int:
         """How many sessions there were so far in their connections; transfers of files are sessions, too."""
         return len(re.findall(rf"^Starting session: \S.* for {login.name} from", self.log("sshd"), re.MULTILINE))

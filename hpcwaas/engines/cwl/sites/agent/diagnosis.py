@@ -6,9 +6,11 @@ from typing import Optional, Sequence
 from hpcwaas.engines.cwl.sites.agent.files import size_text, time_text
 from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN
 
-AWAY = re.compile(r"unable to contact|timed out|connection (refused|reset)|zero bytes|temporar|communication", re.I)
-LIMITS = re.compile(r"submit limit|violates|(QOS|Assoc)(Max|Grp)", re.I)
+_AWAY = re.compile(r"unable to contact|timed out|connection (refused|reset)|zero bytes|temporar|communication", re.I)
+_LIMITS = re.compile(r"submit limit|violates|(QOS|Assoc)(Max|Grp)", re.I)
 """What Slurm says when it takes no job of this account now, and may later."""
+_NEVER = re.compile(r"PerJob|NotSatisfied")
+"""What it names when it will take none like this one."""
 _JOB_END = re.compile(
     r"\[job [^\]]+\] (?:(?P<exit>exited with status: \d+|was terminated by signal: \w+"
     r"|exceeded time limit of \d+ seconds)|Job error:\s*(?P<error>.+))"
@@ -26,6 +28,11 @@ _TOO_LONG = re.compile(
 )
 _SIGNALS = {"140": "TIMELIMIT", "137": "SIGKILL"}
 """Jobs that are told of their time limit before they listen, and that use too much memory where no cgroup says so."""
+
+
+def passes(errors: str) -> bool:
+    """Whether what sbatch says when it takes no job doesn't last: it may be asked again."""
+    return bool(_AWAY.search(errors) or (_LIMITS.search(errors) and not _NEVER.search(errors)))
 
 
 class Diagnosis:

@@ -13,7 +13,7 @@ import time
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble
-from hpcwaas.engines.cwl.sites.agent.diagnosis import AWAY
+from hpcwaas.engines.cwl.sites.agent.diagnosis import passes
 from hpcwaas.engines.cwl.sites.agent.files import disk_use, dump, load, now, remove_tree, seen, touch, write
 from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN, Log, clean
 from hpcwaas.engines.cwl.sites.agent.processes import boot_id, kill_strays, process_start
@@ -230,7 +230,7 @@ class Execution:
         if called.status == 0 and job.isdigit():
             write(self.path("leader.json"), dump({"job": job, "attempt": self.attempt()}))
             return True
-        if called.status is None or AWAY.search(called.stderr.decode(errors="replace")):
+        if called.status is None or passes(called.stderr.decode(errors="replace")):
             raise Trouble("later", "sbatch", f"Slurm took no job: {called.words()}")
         reason = f"Slurm refused the job of the runner: {called.words()}"
         if called.status == 127:

@@ -75,12 +75,11 @@ class Called:
             self.stderr = f"{argv[0]} gave no answer within {timeout:g} seconds".encode()
 
     def words(self) -> str:
-        """The first line of what it wrote to standard error, without the program's own name before it."""
-        for line in self.stderr.decode(errors="replace").splitlines():
-            line = re.sub(r"^\w+: (?:error: )?", "", clean(line)).strip()
-            if line:
-                return line[:500]
-        return f"it ended with status {self.status}"
+        """What it wrote to standard error: its errors if it calls them so, else the first line."""
+        lines = [clean(line).strip() for line in self.stderr.decode(errors="replace").splitlines()]
+        errors = [line for line in lines if re.match(r"\w+: error: \S", line)] or [line for line in lines if line][:1]
+        told = "; ".join(re.sub(r"^\w+: (?:error: )?", "", line).strip() for line in errors)
+        return told[:500] or f"it ended with status {self.status}"
 
 
 _EPOCHS = {"SLURM_TIME_FORMAT": "%s"}

@@ -13,7 +13,7 @@ import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, KINDS
-from hpcwaas.engines.cwl.sites.agent.diagnosis import AWAY, LIMITS, Diagnosis
+from hpcwaas.engines.cwl.sites.agent.diagnosis import Diagnosis, passes
 from hpcwaas.engines.cwl.sites.agent.execution import BEAT, CANCELLED, Execution, fresh_state
 from hpcwaas.engines.cwl.sites.agent.files import RESERVE, dump, now, remove_tree, seen, size_text, write
 from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE, WARN, Log, clean, interpret
@@ -200,7 +200,7 @@ class Supervisor:
         if self._diagnosis.hopeless and not self._stop:
             self._take_messages()  # by which the step is known
             self._halt("FAILED", self._why(), GRACE)
-        elif refused and not (AWAY.search(refused) or LIMITS.search(refused)):
+        elif refused and not passes(refused):
             self._halt("FAILED", refused, GRACE)
         elif refused and self._state["reason"] != refused:
             self._state["reason"] = refused
