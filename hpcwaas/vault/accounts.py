@@ -57,6 +57,10 @@ class KeyReader:
         with final():
             return self._token.call(lambda client: self._read(client, key_id))
 
+    def ready(self) -> None:
+        """Makes sure that keys can be read. Raises as `private_key` does."""
+        self._token.ready()
+
     def check(self) -> Check:
         """Whether it is logged in."""
         problem = self._token.problem
@@ -84,6 +88,10 @@ class Signer:
     def __init__(self, settings: CertificateSettings, token: VaultToken) -> None:
         self._settings = settings
         self._token = token
+
+    def ready(self) -> None:
+        """Makes sure that the vault can sign. Raises as `credential` does."""
+        self._token.ready()
 
     def credential(self, user: str, key_id: str) -> Credential:
         """A new key, with a certificate that opens the account of a login name for minutes.
@@ -149,6 +157,12 @@ class AccountKeys:
             "Tell an operator.",
             retry_after=600,
         )
+
+    def ready(self, placement: Placement) -> None:
+        if placement.ssh_key is None and self._signer is not None:
+            self._signer.ready()
+        elif placement.ssh_key is not None and self._reader is not None:
+            self._reader.ready()
 
     def checks(self) -> Sequence[Check]:
         """State of what it needs besides the vault itself."""

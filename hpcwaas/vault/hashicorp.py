@@ -16,6 +16,7 @@ from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import Conflict, ServiceError
 from hpcwaas.vault import kv
 from hpcwaas.vault.failures import Forbidding, final
+from hpcwaas.vault.health import STATES, health
 from hpcwaas.vault.login import Clients, make_login
 from hpcwaas.vault.secret_id import SecretId
 from hpcwaas.vault.settings import HashiCorpSettings
@@ -30,8 +31,6 @@ _UNKNOWN = (
     "Whether SSH keys can be made and changed isn't known: the vault's policy doesn't let the service ask for its "
     'rights (["update"] at `sys/capabilities-self`).'
 )
-_STATES = {501: "isn't initialised", 503: "is sealed"}
-"""Of `sys/health`, in which requests fail. Any other is that of a standby, which passes them on, or of none at all."""
 
 
 class Intents(Protocol):
@@ -144,12 +143,11 @@ class HashiCorpVault:
     def _problems(self) -> tuple[str, ...]:
         try:
             with final():
-                answer = self._clients.client(timeouts=_PROBE_TIMEOUTS).sys.read_health_status(method="GET")
+                status = health(self._clients.client(timeouts=_PROBE_TIMEOUTS))
         except ServiceError as error:
             return (_no_changes(error.detail),)
-        status = 200 if isinstance(answer, dict) else answer.status_code
-        if status in _STATES:
-            return (_no_changes(f"the vault {_STATES[status]}."),)
+        if status in STATES:
+            return (_no_changes(f"the vault {STATES[status]}."),)
         if self.token.problem:
             return (_no_changes(f"{self.token.problem.rstrip('.')}."),)
         try:

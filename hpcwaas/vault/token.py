@@ -14,7 +14,8 @@ from hvac.exceptions import Forbidden, VaultError
 
 from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import ServiceError
-from hpcwaas.vault.failures import Forbidding, Refused, answered, translated
+from hpcwaas.vault.failures import Forbidding, Refused, answered, final, translated
+from hpcwaas.vault.health import STATES, health
 from hpcwaas.vault.login import Clients, Lease, Login, lease_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ _AGAIN = 1.0
 """Seconds after which the vault is tried again while it can't be used."""
 _REFUSED_AGAIN, _REFUSED_LONGEST = 5.0, 60.0
 """Seconds after which a refused login is tried again; doubled every time. Vault locks roles that fail too often."""
+_AWAY = "The vault can't be used at the moment. Try again in a few seconds."
 _FIRST = 5.0
 """Seconds that a request waits for the first login after the start."""
 
@@ -39,6 +41,7 @@ class VaultToken:
         self._login = login
         self._lease: Lease | None = None
         self._problem: str | None = None
+        self._told = _AWAY
         self._refusals = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -81,6 +84,18 @@ class VaultToken:
                 return self._attempt(self._replaced(lease), task)
         raise Forbidding("The vault's policy doesn't let the service do that. Tell an operator.")
 
+    def ready(self) -> None:
+        """Makes sure, without a use of the token, that the vault is open and has let the service in.
+
+        Raises:
+            ServiceError: it isn't, or hasn't.
+        """
+        self._wait()
+        with final():
+            status = health(self._clients.client())
+        if status in STATES:
+            raise NotDone(f"The vault {STATES[status]}. Tell an operator.")
+
     def _attempt(self, lease: Lease, task: Callable[[hvac.Client], _T]) -> _T:
         client = self._clients.client(lease.token)
 
@@ -95,7 +110,7 @@ class VaultToken:
         with self._changed:
             self._changed.wait_for(lambda: self._lease or self._problem or self._closed, _FIRST)
             if self._lease is None:
-                raise NotDone("The vault can't be used at the moment. Try again in a few seconds.")
+                raise NotDone(self._told)
             return self._lease
 
     def _works(self, lease: Lease) -> bool:
@@ -115,7 +130,7 @@ class VaultToken:
                 if self._lease is dead:
                     self._lease = None
                 self._changed.notify_all()
-            raise NotDone("The vault can't be used at the moment. Try again in a few seconds.") from None
+            raise NotDone(self._told) from None
 
     def _new(self, old: Lease | None) -> Lease:
         """Logs in, unless somebody else has replaced the old token meanwhile."""
@@ -128,7 +143,7 @@ class VaultToken:
         with self._changed:
             if self._problem:
                 _LOGGER.info("the vault lets the service in again")
-            self._lease, self._problem, self._refusals = lease, None, 0
+            self._lease, self._problem, self._told, self._refusals = lease, None, _AWAY, 0
             self._changed.notify_all()
 
     def _failed(self, error: ServiceError) -> None:
@@ -136,7 +151,7 @@ class VaultToken:
         with self._changed:
             if reason != self._problem:
                 _LOGGER.warning("the service gets no token of the vault and will try again: %s", reason)
-            self._problem = reason
+            self._problem, self._told = reason, error.detail
             self._refusals += isinstance(error, Refused)
             self._changed.notify_all()
 

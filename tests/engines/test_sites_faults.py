@@ -127,19 +127,21 @@ def ahead(bench: SiteBench, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("failure", "before"),
     [
-        SiteFailed("The host key of mare has changed.", lasting=True),
-        SiteFailed("The site mare refuses the key of the account.", lasting=True),
-        Unavailable("The vault is sealed."),
+        (SiteFailed("The host key of mare has changed.", lasting=True), ""),
+        (SiteFailed("The site mare refuses the key of the account.", lasting=True), ""),
+        (Unavailable("The vault is sealed."), "The account on the site mare can't be opened now. "),
     ],
 )
-def test_why_an_account_cannot_be_used_is_told_in_its_own_words(bench: SiteBench, failure: Unavailable) -> None:
+def test_why_an_account_cannot_be_used_is_told_in_its_own_words(
+    bench: SiteBench, failure: Unavailable, before: str
+) -> None:
     reference = bench.start(WAITING)
     bench.running(reference)
     bench.logins.failure = failure
     state = bench.until(reference, lambda state: state.reason is not None)
-    assert state.reason == f"{failure.detail} The jobs go on. {AGAIN}"
+    assert state.reason == f"{before}{failure.detail} The jobs go on. {AGAIN}"
     assert state.stale_since is not None
     bench.logins.failure = None
     (bench.home / "go").touch()

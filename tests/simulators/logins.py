@@ -102,6 +102,9 @@ class Logins:
                 reached(point)
             yield connection
 
+    def ready(self, placement: Placement) -> None:
+        """Whether the vault could open an account; it always could."""
+
     def check(self, placement: Placement) -> None:
         """Raises what the site can't be reached for."""
         if self.failure:

@@ -46,8 +46,8 @@ def when_ready(question: Callable[[], _T], seconds: float = 60) -> _T:
 
 
 class OpenBao:
-    """The server, with the service's policies, and with roles and an SSH authority that tests ask for; runs inside a
-    `with` block.
+    """The server, with the service's policies, an authority for SSH certificates, and roles that tests ask for; runs
+    inside a `with` block.
 
     Attributes:
         client: of its root.
@@ -89,6 +89,8 @@ class OpenBao:
         self.unseal()
         self.client.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
         self.client.sys.enable_auth_method("approle")
+        self.client.sys.enable_secrets_engine("ssh")
+        self.client.write_data("ssh/config/ca", data={"generate_signing_key": True, "key_type": "ed25519"})
         for policy in ROOT.joinpath("deploy", "vault").glob("*.hcl"):
             self.client.sys.create_or_update_policy(policy.stem, policy.read_text())
 
@@ -126,11 +128,10 @@ class OpenBao:
         """The section `vault_config` of a service that has an AppRole of its own here."""
         return {"address": self.url, **self.role("hpcwaas-service", *more_policies), **members}
 
+    @property
     def authority(self) -> str:
-        """Makes an authority for SSH certificates; gives the line for `TrustedUserCAKeys`."""
-        self.client.sys.enable_secrets_engine("ssh")
-        made = self.client.write_data("ssh/config/ca", data={"generate_signing_key": True, "key_type": "ed25519"})
-        return str(made["data"]["public_key"]).strip()
+        """Public key of the authority for SSH certificates; the line for `TrustedUserCAKeys`."""
+        return str(self.client.read("ssh/config/ca")["data"]["public_key"])
 
     def signing_role(self, name: str = "hpcwaas", **changes: Any) -> None:
         """Makes a role that signs."""

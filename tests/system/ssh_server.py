@@ -146,6 +146,9 @@ class Given:
         self.purposes.append(purpose)
         return Credential(self._key.private_key, self.certificate)
 
+    def ready(self, placement: Placement) -> None:
+        """It always is."""
+
 
 class Proxy:
     """Stands between a client and a server.

@@ -54,6 +54,9 @@ class Vault:
             raise Unavailable("The vault is sealed or not ready. Tell an operator.")
         return Credential(self._key.private_key)
 
+    def ready(self, placement: Placement) -> None:
+        raise AssertionError("a check makes a connection of its own")
+
 
 class Intents:
     """Of a vault in which nothing is written."""

@@ -39,6 +39,9 @@ class Key:
         assert purpose
         return Credential(self.private_key)
 
+    def ready(self, placement: Placement) -> None:
+        """It always is."""
+
 
 class PlacedEngine(CWLEngine):
     """The engine, for a user who runs everything on one site."""

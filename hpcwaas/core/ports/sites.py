@@ -26,7 +26,8 @@ class SiteEngine(Engine, Protocol):
 
         Raises:
             BadRequest: it can't run there, whatever the site's present state is.
-            Unavailable: the site is in maintenance.
+            Unavailable, UpstreamFailed, UpstreamTimeout: the site is in maintenance, or nothing can open
+                the account now.
         """
 
     def check_account(self, placement: Placement) -> Sequence[Point]:
@@ -59,5 +60,12 @@ class Credentials(Protocol):
 
         Raises:
             NotFound: the key has been deleted.
+            Unavailable, UpstreamFailed, UpstreamTimeout: the vault can't be used.
+        """
+
+    def ready(self, placement: Placement) -> None:
+        """Makes sure that the account could be opened now, as far as that can be told without a look at its key.
+
+        Raises:
             Unavailable, UpstreamFailed, UpstreamTimeout: the vault can't be used.
         """

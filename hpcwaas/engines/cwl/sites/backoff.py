@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from hpcwaas.engines.cwl.sites.connection import NotSignedIn, SiteFailed
-from hpcwaas.errors import ServiceError
+from hpcwaas.errors import ServiceError, Unavailable, UpstreamTimeout
 
 _UNREACHED = 5.0, 300.0
 _SIGN_IN = 120.0, 300.0
@@ -17,6 +17,13 @@ _LASTING = 300.0, 600.0
 failed attempt to sign in; of what lasts until somebody does something. Centres bar addresses from which attempts fail
 too often: fail2ban does after five within ten minutes.
 """
+_VAULT = 2.0, 10.0
+"""The same for a vault that is sealed or away: it may be asked often, and bars nobody."""
+
+
+def of_vault(error: Exception) -> bool:
+    """Whether an account can't be opened because the vault gives nothing now."""
+    return isinstance(error, (Unavailable, UpstreamTimeout)) and not isinstance(error, SiteFailed)
 
 
 class Backoff:
@@ -62,6 +69,8 @@ class Backoff:
 
 
 def _pauses(error: ServiceError) -> tuple[float, float]:
+    if of_vault(error):
+        return _VAULT
     if isinstance(error, SiteFailed) and error.lasting:
         return _LASTING
     return _SIGN_IN if isinstance(error, NotSignedIn) and error.point == "sign_in" else _UNREACHED

@@ -157,5 +157,12 @@ class Connections(Protocol):
     def retry(self, placement: Placement) -> None:
         """Has an account tried at once that couldn't be opened: it can be used again."""
 
+    def ready(self, placement: Placement) -> None:
+        """Makes sure that an account is signed in, or that the vault could give what opens it. Asks no site.
+
+        Raises:
+            Unavailable, UpstreamFailed, UpstreamTimeout: as `Credentials.ready`.
+        """
+
     def close(self) -> None:
         """Closes all."""

@@ -18,6 +18,7 @@ from hpcwaas.common import durable
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.agency import Agency, Watch
 from hpcwaas.engines.cwl.sites.around import Surroundings
+from hpcwaas.engines.cwl.sites.backoff import of_vault
 from hpcwaas.engines.cwl.sites.bucket import Bucket
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, SiteFailed
 from hpcwaas.engines.cwl.sites.mirror import Account
@@ -143,6 +144,8 @@ class Courier:
             if isinstance(error, RemoteFileError):
                 words = {"kind": error.kind, "path": error.path, "detail": error.detail}
                 detail = refused(self._around.site, words)
+            elif of_vault(error):
+                detail = f"The account on the site {self._around.site} can't be opened now. {detail}"
             if not self._stop.is_set():
                 pause.after_failure(self._around.connections.due(self._placement))
                 # What isn't of the connection has words of its own: the vault is sealed, say, or the key was deleted.

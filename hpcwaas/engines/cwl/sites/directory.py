@@ -172,6 +172,8 @@ class SiteDirectory:
             raise BadRequest(f"There is no site {name}.")
         if given.maintenance:
             raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
+        if self._connections is not None:
+            self._connections.ready(placement)
         slurm, remarks = resources(given, given.title or name, job.slurm, job.needs)
         return replace(job, placement=placement, slurm=slurm, remarks=remarks)
 

@@ -164,6 +164,12 @@ class Pool:
         return True
 
     @property
+    def active(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        transport = self._transport
+        return transport is not None and transport.is_active()
+
+    @property
     def wanted(self) -> bool:
         """Whether somebody waits for a session."""
         return self._sessions.wanted

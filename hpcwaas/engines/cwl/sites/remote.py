@@ -130,6 +130,8 @@ class RemoteSite:
             raise Conflict("The execution failed before it began. Trigger a new one.")
         if self._mirror.has(execution_id, REMOVED):
             raise Conflict(f"The execution's files on the site {self.title} were removed. Trigger a new one.")
+        if intent := self._mirror.intent(execution_id):
+            self._around.connections.ready(intent.placement)
         self._mirror.reopen(execution_id)
         self._poke(execution_id)
 

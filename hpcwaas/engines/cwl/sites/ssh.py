@@ -76,6 +76,11 @@ class SSHConnections:
     def retry(self, placement: Placement) -> None:
         self._pool(placement).backoff.succeeded()
 
+    def ready(self, placement: Placement) -> None:
+        pool = self._pools.get(placement)
+        if pool is None or not pool.active:
+            self._credentials.ready(placement)
+
     def close(self) -> None:
         self._closed.set()
         with self._lock:
