@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from hpcwaas.common.forgetting import forgetting
 from hpcwaas.core import acts, policy
 from hpcwaas.core.key_types import generate
 from hpcwaas.core.models import JSON, ReplacedKey, SSHKey, WorkflowDetails
@@ -61,6 +62,7 @@ class SSHKeys:
         self._accept_unrecorded = accept_unrecorded
         self._told: set[tuple[str, str]] = set()
 
+    @forgetting()
     def create(
         self,
         principal: Principal,
@@ -260,6 +262,7 @@ class SSHKeys:
         now = datetime.now(UTC)
         return self._records.begin(change, key_id, owner, now, now - _STALE, even_in_use=even_in_use)
 
+    @forgetting()
     def _rotate(self, key: SSHKey) -> SSHKey:
         pair = generate(key.type, key.bits, _comment(key.public_key))
         now = datetime.now(UTC)

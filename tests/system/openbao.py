@@ -128,6 +128,12 @@ class OpenBao:
         """The section `vault_config` of a service that has an AppRole of its own here."""
         return {"address": self.url, **self.role("hpcwaas-service", *more_policies), **members}
 
+    def private_key(self, key_id: str) -> str:
+        """What the service has stored of a key, and can't read."""
+        path = f"ssh-credentials/{key_id}"
+        record = self.client.secrets.kv.v2.read_secret_version(path, raise_on_deleted_version=True)
+        return str(record["data"]["data"]["privateKey"])
+
     @property
     def authority(self) -> str:
         """Public key of the authority for SSH certificates; the line for `TrustedUserCAKeys`."""

@@ -18,6 +18,7 @@ from typing import Any
 import paramiko
 from paramiko.ssh_exception import BadAuthenticationType, IncompatiblePeer
 
+from hpcwaas.common.forgetting import forgetting
 from hpcwaas.core.key_types import KEY_TYPES
 from hpcwaas.core.ports.sites import Credential
 from hpcwaas.engines.cwl.sites.connection import NotSignedIn
@@ -73,7 +74,8 @@ def sign_in(
     try:
         _greet(transport, site, settings, reached)
         reached("host_key")
-        _authenticate(transport, site, user, credential)
+        with forgetting():
+            _authenticate(transport, site, user, credential)
         reached("sign_in")
     except BaseException:
         hang_up(transport)
