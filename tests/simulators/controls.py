@@ -62,7 +62,8 @@ class Controls(abc.ABC):
 
     def calls(self) -> list[Call]:
         """The calls so far, those of the control itself left out; a WebSocket's has the method `WEBSOCKET`."""
-        return [Call(method, path, at, body.encode("latin-1")) for method, path, at, body in self._command("calls")]
+        found = self._command("calls")
+        return [Call(method, path, at, body.encode("latin-1"), port) for method, path, at, body, port in found]
 
     def call_count(self) -> int:
         """How many calls there have been."""

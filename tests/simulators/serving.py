@@ -25,12 +25,13 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it came in; `at` in seconds of the true time."""
+    """A call as it came in; `at` in seconds of the true time, `port` the client's."""
 
     method: str
     path: str
     at: float
     body: bytes = b""
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Application(abc.ABC):
             result = await self.command(path.rpartition("/")[2], json.loads(body or b"{}"))
             await _send(send, Answer(200, json.dumps(result).encode(), ((b"Content-Type", b"application/json"),)))
             return
-        call = Call(scope["method"], path, time.time(), body)
+        call = Call(scope["method"], path, time.time(), body, scope["client"][1])
         self.calls.append(call)
         if self.delay:
             await asyncio.sleep(self.delay)
@@ -209,7 +210,8 @@ class Serving:
         self._drop_connections()
 
     async def do_calls(self) -> JSON:
-        return [[call.method, call.path, call.at, call.body.decode("latin-1")] for call in self.application.calls]
+        found = self.application.calls
+        return [[call.method, call.path, call.at, call.body.decode("latin-1"), call.port] for call in found]
 
     async def do_call_count(self) -> int:
         return len(self.application.calls)

@@ -43,39 +43,43 @@ class _Work:
         self._host, self._port = parts.hostname or "", parts.port or (443 if context else 80)
         self._head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode()
         self._before = parts.path.rstrip("/").encode()
-        self._left = paths[::-1]
+        # In equal shares, so that no connection has more to do, one after the other, than it must.
+        self._shares = [paths[first::CONNECTIONS] for first in range(min(len(paths), CONNECTIONS))]
+        self._abandoned: list[list[str]] = []
         self._context = context
         self.bodies: dict[str, bytes] = {}
 
     async def done(self, seconds: float) -> None:
         """Returns when everything has come that will."""
-        workers = [asyncio.ensure_future(self._work()) for _ in range(min(len(self._left), CONNECTIONS))]
+        workers = [asyncio.ensure_future(self._work(share)) for share in self._shares]
         _, late = await asyncio.wait(workers, timeout=max(seconds, 0)) if workers else ((), ())
         for worker in late:
             worker.cancel()
 
-    def next(self) -> tuple[str, bytes] | None:
-        """Something more to be asked for, and the request for it."""
-        if not self._left:
+    def next(self, share: list[str]) -> tuple[str, bytes] | None:
+        """Something more to be asked for, and the request for it: of a share, or one whose connection failed."""
+        left: list[str] = share or next((one for one in self._abandoned if one), [])
+        if not left:
             return None
-        path = self._left.pop()
+        path = left.pop()
         return path, b"GET " + self._before + path.encode() + self._head
 
-    async def _work(self) -> None:
+    async def _work(self, share: list[str]) -> None:
         """Asks by one connection after the other, each of which may be closed when it has been used."""
         loop = asyncio.get_running_loop()
-        while self._left:
+        while share:
             try:
                 transport, connection = await loop.create_connection(
-                    lambda: _Connection(self), self._host, self._port, ssl=self._context
+                    lambda: _Connection(self, share), self._host, self._port, ssl=self._context
                 )
             except OSError:
-                return
+                break
             try:
                 if not await connection.ended:
-                    return
+                    break
             finally:
                 transport.abort()
+        self._abandoned.append(share)
 
 
 class _Connection(asyncio.Protocol):
@@ -85,8 +89,9 @@ class _Connection(asyncio.Protocol):
         ended: whether there was an answer at all, when it has ended.
     """
 
-    def __init__(self, work: _Work) -> None:
+    def __init__(self, work: _Work, share: list[str]) -> None:
         self._work = work
+        self._share = share
         self._path = ""
         self._parts: list[bytes] = []
         self._ended_messages = 0
@@ -128,7 +133,7 @@ class _Connection(asyncio.Protocol):
             self._end()
 
     def _ask(self) -> None:
-        if (asked := self._work.next()) is None:
+        if (asked := self._work.next(self._share)) is None:
             self._end()
             return
         self._path, request = asked
