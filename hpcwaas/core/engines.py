@@ -65,6 +65,7 @@ class Engines:
         self._lanes = {name: _Lane(name) for name in self._engines}
         self._clashes: Mapping[str, Sequence[str]] = {}
         self._last: Mapping[str, Published] = {}
+        self._known_before: Mapping[str, tuple[Sequence[Workflow], Sequence[Workflow]]] = {}
         self.with_sites = {name: engine for name, engine in self._engines.items() if isinstance(engine, SiteEngine)}
         self.guarded = {
             name: engine.guarded for name, engine in self._engines.items() if isinstance(engine, GuardedEngine)
@@ -177,14 +178,21 @@ class Engines:
 
     def _published(self, engine: Engine) -> Published:
         now = datetime.now(UTC)
-        listed = engine.workflows()
-        self._look_for_clashes(engine.name, listed)
-        known = [(self._ids.known_as(engine.name, workflow.id), workflow) for workflow in listed]
-        workflows = [workflow if workflow.id == id_ else replace(workflow, id=id_) for id_, workflow in known]
-        published = Published(workflows, engine.stale_since())
+        published = Published(self._known(engine.name, engine.workflows()), engine.stale_since())
         # As it will be shown when the engine doesn't answer.
         self._last = {**self._last, engine.name: replace(published, stale_since=published.stale_since or now)}
         return published
+
+    def _known(self, name: str, listed: Sequence[Workflow]) -> Sequence[Workflow]:
+        """An engine's workflows by the ids that users know. Every request asks for all, and they seldom change."""
+        before, workflows = self._known_before.get(name, ((), ()))
+        if listed != before:
+            self._look_for_clashes(name, listed)
+            ids = [self._ids.known_as(name, workflow.id) for workflow in listed]
+            pairs = zip(ids, listed, strict=True)
+            workflows = [workflow if workflow.id == id_ else replace(workflow, id=id_) for id_, workflow in pairs]
+            self._known_before = {**self._known_before, name: (listed, workflows)}
+        return workflows
 
     def _look_for_clashes(self, name: str, listed: Sequence[Workflow]) -> None:
         found = [clash for workflow in listed if (clash := self._ids.clash(name, workflow.id))]

@@ -177,7 +177,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_an_entry_point_that_cannot_be_used_is_named(module: Path, name: str, entry: str, problem: str) -> None:
     module.write_text(f"from hpcwaas.engines.registry import EngineEntry\nENTRY = {entry}\n")
     registry = Registry([EntryPoint(name, "third_entry:ENTRY", GROUP)])
-    assert {*registry.sections} == {"cwl", "alien_config"}
+    assert {*registry.sections} == {"cwl", "alien_config", "yorc"}
     (error,) = registry.problems
     assert error.key == f"engine {name}"
     assert error.detail.startswith(f"the entry point `{name} = third_entry:ENTRY` in the group hpcwaas.engines ")
