@@ -108,7 +108,7 @@ class PublishedList:
         workflows, problems = self._read()
         for problem in sorted({*problems} - {*self.problems}):
             _LOGGER.warning("%s", problem)
-        self.problems = problems
+        self.problems = tuple(problems)
         _LOGGER.debug("read %s workflows in %.0f ms", len(workflows), (time.perf_counter() - began) * 1000)
         if self._kept is not None:
             self._run(partial(self._kept.save, workflows))  # nobody waits for that
