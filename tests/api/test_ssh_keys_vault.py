@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import paramiko
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 from sqlalchemy import update
 
 from hpcwaas.configuration.settings import Settings
@@ -61,6 +65,28 @@ def test_what_consumers_find_in_the_vault(alice: Client, vault: Vault) -> None:
     assert private.get_base64() == made["public_key"].split()[1]
     custom = vault.pairs()[made["id"]].custom or {}
     assert custom["owner"] == "alice"
+
+
+def test_a_key_is_in_the_form_that_orchestrators_log_in_with(alice: Client, vault: Vault, tmp_path: Path) -> None:
+    """Yorc's SSH (golang.org/x/crypto/ssh) takes PEM without a passphrase, in the lines of a file."""
+    made = alice("POST", "/ssh_keys", json={"name": "for Yorc"}).json()
+    stored = vault.pairs()[made["id"]].versions[0]["data"]["privateKey"]
+    first, *body, last = stored.removesuffix("\n").split("\n")
+    assert (first, last) == ("-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----")
+    assert stored.endswith("-----\n")
+    assert not set(stored) & {"\r", "\\", " "} - set(first)
+    content = base64.b64decode("".join(body), validate=True)
+    # Neither a cipher nor a passphrase: `openssh-key-v1`, then the names of both.
+    assert content.startswith(b"openssh-key-v1\0\0\0\0\4none\0\0\0\4none")
+    private = load_ssh_private_key(stored.encode(), password=None)
+    public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert made["public_key"].split()[:2] == public.split() != []
+    file = tmp_path / "key"
+    file.touch(mode=0o600)
+    file.write_text(stored)
+    command = ["ssh-keygen", "-y", "-P", "", "-f", file]
+    read = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert read.split()[:2] == public.split()
 
 
 def test_200_at_once_are_all_distinct_and_all_stored_once(alice: Client, vault: Vault) -> None:
