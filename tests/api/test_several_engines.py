@@ -1,5 +1,5 @@
-"""`cwl` and Alien4Cloud side by side: one list, each execution with its own engine, and one that is down or frozen
-delays nothing of the other."""
+"""`cwl`, Alien4Cloud and Yorc side by side: one list, each execution with its own engine, and one that is down or
+frozen delays nothing of the other."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import wait_for
 from tests.simulators.alien4cloud_worlds import recorded
 from tests.simulators.faults import Fault
+from tests.simulators.yorc import Simulator as Yorc
+from tests.simulators.yorc_worlds import demo
 from tests.waiting import until
 
+DEMO = "demo-Environment@"
 RUN = "RecApp1@5de4279f-d629-47ca-ac92-586a8cc534fd@"
 FROZEN = Fault("hang", seconds=600)
 """Longer than the engine waits, and that is longer than `Client` does: what comes has not waited for it."""
@@ -29,7 +32,13 @@ def alien4cloud() -> Iterator[Simulator]:
         yield simulator
 
 
-def settings(directory: Path, alien4cloud: Simulator | None, *, cwl: bool = True) -> Any:
+@pytest.fixture
+def yorc() -> Iterator[Yorc]:
+    with Yorc([demo()]) as simulator:
+        yield simulator
+
+
+def settings(directory: Path, alien4cloud: Simulator | None, yorc: Yorc | None = None, *, cwl: bool = True) -> Any:
     quick = {"connect_timeout": 1, "read_timeout": 120, "cache_seconds": 0.05}
     catalogue = directory / "catalogue"
     catalogue.mkdir(exist_ok=True)
@@ -38,19 +47,23 @@ def settings(directory: Path, alien4cloud: Simulator | None, *, cwl: bool = True
     sections: dict[str, Any] = {"cwl": {"catalogue": catalogue}} if cwl else {}
     if alien4cloud is not None:
         sections["alien_config"] = {"address": alien4cloud.url, **quick}
+    if yorc is not None:
+        publish = {"deployments": ["demo-*"], "workflows": ["*"], "users": ["alice"]}
+        sections["yorc"] = {"address": yorc.url, **quick, "publish": [publish]}
     return make_settings(directory, **sections)
 
 
 @pytest.fixture
-def alice(alien4cloud: Simulator, tmp_path: Path) -> Iterator[Client]:
-    with serving(settings(tmp_path, alien4cloud)) as url:
+def alice(alien4cloud: Simulator, yorc: Yorc, tmp_path: Path) -> Iterator[Client]:
+    with serving(settings(tmp_path, alien4cloud, yorc)) as url:
         yield as_user(url, "alice")
 
 
-def thaw(alien4cloud: Simulator) -> None:
+def thaw(*simulators: Simulator | Yorc) -> None:
     """Lets go of whoever waits."""
-    alien4cloud.heal()
-    alien4cloud.disconnect()
+    for simulator in simulators:
+        simulator.heal()
+        simulator.disconnect()
 
 
 def has_begun(user: Client, path: str) -> bool:
@@ -72,71 +85,102 @@ def test_one_list_and_each_execution_belongs_to_the_engine_that_started_it(
     workflows = alice("GET", "/workflows").json()
     ids = [each["id"] for each in workflows["workflows"]]
     assert ids == sorted(ids)
-    assert (listed(alice)["echo"], listed(alice)[f"{RUN}exec_job"]) == ("cwl", "alien4cloud")
-    here, there = alice.trigger("echo", message="hello"), alice.trigger(f"{RUN}exec_job", user_id="alice")
-    slow_here, slow_there = alice.trigger("slow", seconds=60), alice.trigger(f"{RUN}slow_job")
+    assert [listed(alice)[name] for name in ("echo", f"{RUN}exec_job", f"{DEMO}hello")] == [
+        "cwl",
+        "alien4cloud",
+        "yorc",
+    ]
+    assert DEMO not in str(listed(as_user(alice.url, "bob")))
+    quick = [
+        alice.trigger("echo", message="hello"),
+        alice.trigger(f"{RUN}exec_job", user_id="alice"),
+        alice.trigger(f"{DEMO}hello", who="alice"),
+    ]
+    slow = [
+        alice.trigger("slow", seconds=60),
+        alice.trigger(f"{RUN}slow_job"),
+        alice.trigger(f"{DEMO}wait_long", seconds=60),
+    ]
     assert len(alien4cloud.executions.all) == 2
-    assert alice.finished(here)["engine"] == "cwl"
-    assert alice("GET", f"{here}/outputs/text").text == "hello\n"
-    assert alice.finished(there)["engine"] == "alien4cloud"
-    for path in (here, there):
+    assert [alice.finished(path)["engine"] for path in quick] == ["cwl", "alien4cloud", "yorc"]
+    assert alice("GET", f"{quick[0]}/outputs/text").text == "hello\n"
+    assert alice("GET", quick[2]).json()["outputs"] == {"greeting": "hello alice x2"}
+    for path in quick:
         wait_for(partial(log_is_over, alice, path))
         assert alice("GET", f"{path}/logs?timeout=0").json()["total_results"] > 0
-    for path in (slow_here, slow_there):
+    for path in slow:
         wait_for(partial(has_begun, alice, path))
         assert alice("DELETE", path).status_code == 202
         assert alice.finished(path)["status"] == "CANCELLED"
     engines = {each["engine"] for each in alice("GET", "/executions").json()["executions"]}
-    assert engines == {"cwl", "alien4cloud"}
-    for unknown in ("nope", "a@b@c", "cwl:echo", f"cwl:{RUN}exec_job", f"alien4cloud:{RUN}exec_job"):
+    assert engines == {"cwl", "alien4cloud", "yorc"}
+    for unknown in ("nope", "a@b", "a@b@c", "cwl:echo", f"cwl:{RUN}exec_job", f"yorc:{DEMO}hello", f"{DEMO}install"):
         assert alice("GET", f"/workflows/{unknown}").status_code == 404
 
 
-def test_health_shows_each(alice: Client, alien4cloud: Simulator) -> None:
+def test_health_shows_each(alice: Client, alien4cloud: Simulator, yorc: Yorc) -> None:
     root = as_user(alice.url, "root")
 
     def states() -> dict[str, str]:
         return {each["name"]: each["status"] for each in root("GET", "/health/ready").json()["checks"]}
 
-    names = {"catalogue", "cwl-executions", "alien4cloud", "alien4cloud-events", "workflow-ids"}
+    names = {
+        "catalogue",
+        "cwl-executions",
+        "alien4cloud",
+        "alien4cloud-events",
+        "yorc",
+        "yorc-catalogue",
+        "workflow-ids",
+    }
     until(lambda: names < states().keys() and states()["alien4cloud"] == "ok")
     alien4cloud.down()
     until(lambda: states()["alien4cloud"] != "ok")
+    assert (states()["cwl-executions"], states()["yorc"]) == ("ok", "ok")
+    yorc.remove("demo-Environment")
+    until(lambda: states()["yorc-catalogue"] == "degraded")
+    yorc.down()
+    until(lambda: states()["yorc"] != "ok")
     assert states()["cwl-executions"] == "ok"
     assert root("GET", "/health/ready").json()["status"] == "degraded"
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["down", "frozen"])
-def test_an_engine_that_never_answered_hides_and_delays_nothing_of_the_other(
-    frozen: bool, alien4cloud: Simulator, tmp_path: Path
+def test_engines_that_never_answered_hide_and_delay_nothing_of_the_other(
+    frozen: bool, alien4cloud: Simulator, yorc: Yorc, tmp_path: Path
 ) -> None:
-    alien4cloud.fault(FROZEN) if frozen else alien4cloud.down()
-    with serving(settings(tmp_path, alien4cloud)) as url:
+    for simulator in (alien4cloud, yorc):
+        simulator.fault(FROZEN) if frozen else simulator.down()
+    with serving(settings(tmp_path, alien4cloud, yorc)) as url:
         alice = as_user(url, "alice")
         for _ in range(3):
             answer = alice("GET", "/workflows")
             assert answer.status_code == 200
             assert {each["engine"] for each in answer.json()["workflows"]} == {"cwl"}
-            (missing,) = answer.json()["warnings"]
-            assert missing.startswith("The workflows of the engine `alien4cloud` are missing. ")
+            for engine, missing in zip(("alien4cloud", "yorc"), answer.json()["warnings"], strict=True):
+                assert missing.startswith(f"The workflows of the engine `{engine}` are missing. ")
         assert alice("GET", "/workflows/echo").status_code == 200
         assert alice.finished(alice.trigger("echo", message="hello"))["status"] == "SUCCEEDED"
         assert len(alice("GET", "/executions").json()["executions"]) == 1
         if frozen:
-            thaw(alien4cloud)
+            thaw(alien4cloud, yorc)
 
 
-def test_what_runs_elsewhere_delays_nothing_when_its_engine_freezes(alice: Client, alien4cloud: Simulator) -> None:
+def test_what_runs_elsewhere_delays_nothing_when_its_engine_freezes(
+    alice: Client, alien4cloud: Simulator, yorc: Yorc
+) -> None:
     there = [alice.trigger(f"{RUN}slow_job") for _ in range(3)]
+    there += [alice.trigger(f"{DEMO}wait_long", seconds=60) for _ in range(3)]
     wait_for(lambda: all(has_begun(alice, path) for path in there))
-    assert f"{RUN}slow_job" in listed(alice)
-    alien4cloud.disconnect()
-    alien4cloud.fault(FROZEN)
+    assert {f"{RUN}slow_job", f"{DEMO}wait_long"} < listed(alice).keys()
+    for simulator in (alien4cloud, yorc):
+        simulator.disconnect()
+        simulator.fault(FROZEN)
     here = alice.trigger("echo", message="hello")
-    assert set(listed(alice).values()) == {"cwl", "alien4cloud"}
-    assert len(alice("GET", "/executions").json()["executions"]) == 4
+    assert set(listed(alice).values()) == {"cwl", "alien4cloud", "yorc"}
+    assert len(alice("GET", "/executions").json()["executions"]) == 7
     assert alice.finished(here)["status"] == "SUCCEEDED"
-    thaw(alien4cloud)
+    thaw(alien4cloud, yorc)
 
 
 def test_an_execution_waits_for_its_engine_whatever_else_is_configured(alien4cloud: Simulator, tmp_path: Path) -> None:

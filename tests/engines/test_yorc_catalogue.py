@@ -35,8 +35,10 @@ UNKNOWN = ("demo-Environment@nope", "nope@hello", "demo-Environment@fail", "a@b@
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failures are asked about anew, and an unknown id is looked for anew, at once."""
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are asked about anew, and an unknown id is looked for anew, at once; what takes long is waited for."""
+    for place in ("common.cached", "engines.orchestrated.published"):
+        monkeypatch.setattr(f"hpcwaas.{place}.PATIENCE", 60)
     monkeypatch.setattr("hpcwaas.common.cached._FAILURE_COUNTS", 0)
     monkeypatch.setattr("hpcwaas.engines.orchestrated.reach._PROBE_EVERY", 0.1)
     monkeypatch.setattr("hpcwaas.engines.orchestrated.published._LOOK_AGAIN", 0)

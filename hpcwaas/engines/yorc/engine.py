@@ -31,7 +31,7 @@ from hpcwaas.engines.yorc.settings import YorcSettings
 from hpcwaas.engines.yorc.starting import WorkflowStart
 from hpcwaas.engines.yorc.tracking import TrackedExecutions
 from hpcwaas.engines.yorc.transport import Transport
-from hpcwaas.errors import Conflict, NotFound
+from hpcwaas.errors import Conflict, NotFound, ServiceError
 
 _THREADS = 16
 
@@ -187,12 +187,19 @@ class YorcEngine:
         return answers.output(self._executions.state(reference, PATIENCE), name, path)
 
     def checks(self) -> Sequence[Check]:
-        """Whether Yorc answers, and whether its events and its log come."""
+        """Whether Yorc answers, whether its events and its log come, and what of the settings publishes nothing."""
         answered = answers.check(ENGINE, "Yorc", self._client.ping, self._pool)
         self._events.start()
         self._logs.start()
+        self._run(self._look)
         missed = [problem for problem in (self._events.problem, self._logs.problem) if problem]
-        return (answered, Check(f"{ENGINE}-polls", "degraded" if missed else "ok", 0.0, missed))
+        return (
+            answered,
+            *(
+                Check(f"{ENGINE}-{name}", "degraded" if problems else "ok", 0.0, problems)
+                for name, problems in (("polls", missed), ("catalogue", self._catalogue.problems))
+            ),
+        )
 
     def close(self) -> None:
         """Ends all threads and connections. Executions go on."""
@@ -202,6 +209,11 @@ class YorcEngine:
         self._pool.shutdown(cancel_futures=True)
         self._ahead.shutdown(cancel_futures=True)
         self._transport.close()
+
+    def _look(self) -> None:
+        """Has the list read, unless it is fresh, so that it is known what isn't published."""
+        with contextlib.suppress(ServiceError):  # which the check of Yorc itself tells
+            self._catalogue.workflows()
 
     def _is_wanted(self, entry: Line) -> bool:
         return bool(entry.workflow and self._published.publication(entry.deployment, entry.workflow))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -26,7 +26,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _NONE = "There is no such workflow."
 
-K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -127,7 +126,13 @@ class PublishedWorkflows(PublishedList):
 
     def _read_all(self) -> tuple[Mapping[str, Workflow], Sequence[str]]:
         deployments = self._client.deployments()
-        names, failed = self._asked(self._names, self._publications.wanted(deployments))
+        names: dict[str, list[str]] = {}
+        failed: dict[str, ServiceError] = {}
+        for deployment, answer in self._client.workflow_names_of(self._publications.wanted(deployments)).items():
+            if not isinstance(answer, ServiceError):
+                names[deployment] = answer
+            elif not (isinstance(answer, Refusal) and answer.unknown):  # else it has gone meanwhile
+                failed[deployment] = answer
         if failed and not names:
             raise next(iter(failed.values()))
         listing = self._publications.listing(deployments, names)
@@ -136,14 +141,6 @@ class PublishedWorkflows(PublishedList):
         # A deployment that can't be asked just now still has what it had.
         known = {name: it for name, it in self.at_hand().items() if it.application_id in failed}
         return self._with_their_inputs(dict(sorted({**listing.workflows, **known}.items())), problems), problems
-
-    def _names(self, deployment: str) -> list[str]:
-        try:
-            return self._client.workflow_names(deployment)
-        except Refusal as refused:
-            if refused.unknown:  # it has gone since the list of deployments was read
-                return []
-            raise
 
     def _with_their_inputs(self, workflows: Mapping[str, Workflow], problems: list[str]) -> Mapping[str, Workflow]:
         """Those that have the inputs which the settings name. Without one, a user could name somebody else's key in an
@@ -154,30 +151,21 @@ class PublishedWorkflows(PublishedList):
             if (publication := self._publications.publication(it.application_id, it.name)) is not None
             and (inputs := schema.keys_and_secrets(publication))
         }
-        found, failed = self._asked(lambda name: self._definition(parse_workflow(name)), named)
-        left_out = {name for name, error in failed.items() if isinstance(error, NotFound) or name not in self.at_hand()}
-        for name, definition in found.items():
-            if missing := schema.undeclared(definition, named[name]):
-                problems.append(_lacks(workflows[name], missing))
-                left_out.add(name)
-        problems += [
-            f"{name}: its inputs can't be read: {error.detail}"
-            for name, error in failed.items()
-            if not isinstance(error, NotFound)
-        ]
-        return {name: it for name, it in workflows.items() if name not in left_out}
-
-    def _asked(self, ask: Callable[[K], T], those: Iterable[K]) -> tuple[dict[K, T], dict[K, ServiceError]]:
-        """What Yorc says of each, asked at the same time, and why it says nothing of others."""
-        calls = {one: ahead(self._ahead, partial(ask, one)) for one in those}
-        found: dict[K, T] = {}
-        failed: dict[K, ServiceError] = {}
-        for one, call in calls.items():
+        definitions = {name: ahead(self._ahead, partial(self._definition, parse_workflow(name))) for name in named}
+        left_out = set()
+        for name, definition in definitions.items():
             try:
-                found[one] = call.result()
+                missing = schema.undeclared(definition.result(), named[name])
+            except NotFound:  # it has gone meanwhile
+                left_out.add(name)
             except ServiceError as error:
-                failed[one] = error
-        return found, failed
+                problems.append(f"{name}: its inputs can't be read: {error.detail}")
+                left_out |= {name} - self.at_hand().keys()
+            else:
+                if missing:
+                    problems.append(_lacks(workflows[name], missing))
+                    left_out.add(name)
+        return {name: it for name, it in workflows.items() if name not in left_out}
 
 
 def _there(ask: Callable[[], T]) -> T:
