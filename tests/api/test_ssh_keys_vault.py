@@ -84,7 +84,7 @@ def test_a_key_is_in_the_form_that_orchestrators_log_in_with(alice: Client, vaul
     file = tmp_path / "key"
     file.touch(mode=0o600)
     file.write_text(stored)
-    command = ["ssh-keygen", "-y", "-P", "", "-f", file]
+    command = ["ssh-keygen", "-y", "-P", "", "-f", str(file)]
     read = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     assert read.split()[:2] == public.split()
 
