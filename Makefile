@@ -74,7 +74,7 @@ lint-openapi: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev ## check types alone
 	@$(WITH_VENV) && export PATH && $(TYPES)
 
-bench: $(VENV)/.installed-dev ## print how fast things are, beside something measured in the same run
+bench: $(VENV)/.installed-dev $(TOIL)/.installed ## print how fast things are, beside something measured in the same run
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(WITH_VENV) python "$$benchmark" || exit; done
 
 migration: $(VENV)/.installed-dev ## write the next migration of the store: make migration NAME="pinned issuers"
