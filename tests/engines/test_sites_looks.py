@@ -12,6 +12,7 @@ import pytest
 from hpcwaas.core.models import Status
 from hpcwaas.engines.cwl.sites import courier
 from tests.engines.site_bench import OUTPUT, SiteBench, opened
+from tests.simulators import logins
 
 WAITING = "echo begun >&2; while [ ! -e $HOME/go ]; do sleep 0.1; done; echo more >&2; echo '{}'"
 
@@ -66,6 +67,18 @@ def test_another_one_looks_on_when_a_look_is_killed_there(bench: SiteBench) -> N
     assert (state.status, state.stale_since) == (Status.SUCCEEDED, None)
     assert agent.exists()
     assert bench.began() == 1
+
+
+def test_looks_give_way_and_go_on_where_others_always_need_the_session(
+    bench: SiteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "RATE", 20.0)
+    monkeypatch.setattr(logins._Talk, "wanted", True)
+    reference = bench.start(WAITING)
+    bench.running(reference)
+    bench.wait(lambda: bench.count("watch") > 3)
+    (bench.home / "go").touch()
+    assert bench.end(reference).status is Status.SUCCEEDED
 
 
 def test_a_long_log_comes_with_the_end(bench: SiteBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,11 +211,14 @@ class Courier:
                     self._again.clear()
 
     def _look_on(self, watch: Watch) -> None:
-        """Looks as long as there is something to look at, and a little longer, and as nobody else needs the session."""
+        """Looks as long as there is something to look at, and a little longer. When others need the session it looks
+        once all the same: others may need it always."""
         idle = time.monotonic()
-        while not self._stop.is_set() and not watch.wanted and time.monotonic() - idle < _LINGER:
+        looked = False
+        while not self._stop.is_set() and time.monotonic() - idle < _LINGER and not (looked and watch.wanted):
             self._again.clear()
             executions = self._moves.on_site()
+            looked = True
             if not executions:
                 self._again.wait(_TICK)
                 continue
