@@ -170,7 +170,8 @@ class SiteSettings(Section):
     )
     prologue: Path | None = Field(
         None,
-        description="Shell script (bash) of this machine that is sourced there before the runner: `module load …`.",
+        description="Shell script (bash) of this machine that is sourced there before the runner: `module load …`. "
+        "When its last command fails, executions do.",
     )
     python: Annotated[str, AfterValidator(_program)] = Field(
         "python3", description="Python of the login node, 3.6 or later."

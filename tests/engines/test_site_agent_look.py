@@ -170,6 +170,9 @@ def test_commands_run_side_by_side_and_within_bounds(site: Site) -> None:
     (special / "squeue2").chmod(0o755)
     answer = site.do("look", commands={"q": ["squeue2"]}, prologue=f"echo noise\nPATH={special}:$PATH")["commands"]
     assert answer["q"] == {"status": 0, "stdout": "jobs\n", "stderr": "noise\n"}
+    for prologue, status, stage in (("echo noise\n! true", 1, "prologue"), ("echo noise", 127, "missing")):
+        answer = site.do("look", commands={"q": ["squeue2"]}, prologue=prologue)["commands"]
+        assert answer["q"] == {"status": status, "stdout": "", "stderr": "noise\n", "stage": stage}
 
 
 def test_probe(site: Site) -> None:

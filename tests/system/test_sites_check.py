@@ -44,7 +44,9 @@ def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     empty = site.directory / "empty.sh"
     empty.write_text("")
     failing = site.directory / "failing.sh"
-    failing.write_text("echo 'module: command not found' >&2\nexit 1\n")
+    failing.write_text(
+        "echo 'Lmod has detected an error' >&2\necho 'toil: token=abc Bearer abcdefghijklmnopqrstu' >&2\nfalse\n"
+    )
     lines: list[str] = []
     service = SiteService(
         tmp_path_factory.mktemp("service"),
@@ -117,7 +119,7 @@ def test_everything_is_well(alice: Client) -> None:
         ("closed", "port", "127.0.0.1"),
         ("without-python", "python", "python-of-tomorrow"),
         ("without-runner", "runner", "cwltool"),
-        ("bad-prologue", "runner", "prologue"),
+        ("bad-prologue", "runner", "failed with status 1. It says: Lmod has detected an error / toil: "),
         ("no-such-partition", "partition", "gpu"),
         ("closed-partition", "partition", "staff"),
         ("no-such-project", "project", "biology"),

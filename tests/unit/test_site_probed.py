@@ -201,3 +201,22 @@ def test_a_project_that_isn_t_the_account_s_is_told_with_those_that_are() -> Non
 
 def test_a_site_without_a_database_has_no_projects() -> None:
     assert points(site(), {"projects": recorded("projects")})["project"].status is SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (
+            said(stderr="one\n\x1b[31mtwo\nthree\ncannot fetch https://me:secret@example.org/x\n", status=127),
+            "failed with status 127. It says: two / three / cannot fetch https://me:********@example.org/x",
+        ),
+        (said(status=1), "failed with status 1, and says nothing."),
+        (said(status=None), "didn't end within 10 seconds."),
+    ],
+)
+def test_a_prologue_that_fails_is_told_with_its_own_complaint_and_nothing_else_is_looked_at(
+    told: dict[str, Any], words: str
+) -> None:
+    found = points(site(prologue="/etc/mare.sh"), {"runner": told | {"stage": "prologue"}})
+    assert (found["runner"].status, found["runner"].detail) == (FAILED, f"The site's prologue /etc/mare.sh {words}")
+    assert "scheduler" not in found

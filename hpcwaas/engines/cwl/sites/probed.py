@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.core.site_models import Point, PointStatus
+from hpcwaas.engines.cwl.sites.agent.log import clean
 from hpcwaas.engines.cwl.sites.point import failed, ok, skipped, warned
 from hpcwaas.engines.cwl.sites.slurm_jobs import Squeue
 from hpcwaas.engines.cwl.sites.slurm_places import Nodes, Partition, Projects, Trial
@@ -18,6 +20,8 @@ _RUNNERS = {"toil": ("Toil", (9, 6)), "cwltool": ("cwltool", (3, 1))}
 """Oldest versions: since then Toil lets jobs have a time limit of which their tools say nothing."""
 _LITTLE, _TOO_LITTLE = 2**30, 64 * 2**20
 _NOT_FOUND = 127
+_COMPLAINTS, _LONGEST_COMPLAINT = 3, 500
+"""Lines and characters of what a prologue says that are shown: the last ones."""
 _NO_NODES = "Requested node configuration is not available"
 _KINDS = {
     "full": "there is no room left on its file system, or in the account's quota",
@@ -63,6 +67,9 @@ class Probed:
         if work_dir.status is not PointStatus.FAILED:
             yield self._room()
         yield ok("python", f"It is {self._answer['python']}.")
+        if complaint := self._prologue():
+            yield complaint
+            return
         yield self._runner()
         if self._settings.scheduler == "none":
             for point in ("scheduler", "partition", "project"):
@@ -109,6 +116,28 @@ class Probed:
         if free < _LITTLE:
             return warned("room", detail, "Remove files before executions fail for want of room.")
         return ok("room", detail)
+
+    def _prologue(self) -> Point | None:
+        """What is wrong with the prologue, after which everything else is run."""
+        told = self._answer["commands"].get("runner") or {}
+        if told.get("stage") != "prologue":
+            return None
+        answer = Answer.of(told)
+        if answer.status is None:
+            return failed(
+                "runner",
+                f"The site's prologue {self._settings.prologue} didn't end within 10 seconds.",
+                f"{_OPERATORS}: it may wait for an answer, which nobody gives.",
+            )
+        scrubbed = scrubber_of(self._settings)(answer.stderr)
+        lines = [clean(line).strip() for line in scrubbed.splitlines()]
+        said = " / ".join([line for line in lines if line][-_COMPLAINTS:])[-_LONGEST_COMPLAINT:]
+        return failed(
+            "runner",
+            f"The site's prologue {self._settings.prologue} failed with status {answer.status}"
+            + (f". It says: {said}" if said else ", and says nothing."),
+            f"{_OPERATORS}: its last command has to succeed, or nothing runs there.",
+        )
 
     def _runner(self) -> Point:
         answer = self._told.get("runner", Answer(None, "", ""))

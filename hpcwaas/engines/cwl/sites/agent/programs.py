@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from typing import Dict, List, Optional
 
@@ -41,7 +42,8 @@ def prologued(argv: List[str], stage: str, prologue: str, first: str = "") -> Li
 
 
 class Called:
-    """How a short command ended: status (None when it didn't in time or couldn't be started), stdout, stderr."""
+    """How a short command ended: status (None when it didn't in time or couldn't be started), stdout, stderr. `stage`
+    is `prologue` when that failed or didn't end, and `missing` when the command wasn't found after it."""
 
     def __init__(
         self,
@@ -52,9 +54,25 @@ class Called:
     ) -> None:
         self.status: Optional[int] = None
         self.stdout = self.stderr = b""
+        self.stage: Optional[str] = None
+        with contextlib.ExitStack() as stack:
+            stage = os.devnull
+            if prologue:
+                with contextlib.suppress(OSError):
+                    stage = stack.enter_context(tempfile.NamedTemporaryFile(prefix=".hpcwaas-", delete=False)).name
+                    stack.callback(self._read_stage, stage)
+            self._run(argv if not prologue else prologued(argv, stage, prologue), argv[0], timeout, variables)
+
+    def _read_stage(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            with open(path) as file:
+                self.stage = file.read() or None
+            os.unlink(path)
+
+    def _run(self, command: List[str], program: str, timeout: float, variables: Optional[Dict[str, str]]) -> None:
         try:
             process = subprocess.Popen(
-                argv if not prologue else prologued(argv, os.devnull, prologue),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -63,7 +81,7 @@ class Called:
             )
         except OSError as error:
             self.status = 127
-            self.stderr = f"{argv[0]}: {error.strerror}".encode()
+            self.stderr = f"{program}: {error.strerror}".encode()
             return
         try:
             self.stdout, self.stderr = process.communicate(timeout=timeout)
@@ -72,7 +90,7 @@ class Called:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self.stderr = f"{argv[0]} gave no answer within {timeout:g} seconds".encode()
+            self.stderr = f"{program} gave no answer within {timeout:g} seconds".encode()
 
     def words(self) -> str:
         """What it wrote to standard error: its errors if it calls them so, else the first line."""
@@ -99,7 +117,7 @@ def commands(order: Dict[str, JSON], prologue: Optional[str], always: bool) -> D
         wanted = prologue if always or not shutil.which(argv[0]) else None
         called = Called(argv, wanted, variables=_EPOCHS)
         texts = {"stdout": called.stdout.decode(errors="replace"), "stderr": called.stderr.decode(errors="replace")}
-        answers[name] = dict(texts, status=called.status)
+        answers[name] = dict(texts, status=called.status, **({"stage": called.stage} if called.stage else {}))
 
     threads = [threading.Thread(target=run, args=item) for item in (order.get("commands") or {}).items()]
     for thread in threads:
