@@ -6,13 +6,17 @@ from __future__ import annotations
 import json
 import threading
 from array import array
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from hpcwaas.core.models import Level, LogEntry
 
 _BLOCK = 4096
 _CHUNK = 1 << 20
+_LEVELS = frozenset(map(int, Level))
+_SHOWN = 200
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 
 class LogIndex:
@@ -45,7 +49,7 @@ class LogIndex:
                 if not lines:
                     return
                 offset = self._offsets[-1]
-                levels = bytes(line[1] & 0x0F for line in lines)  # a line starts with `[` and one digit
+                levels = _levels(lines)
                 for line in lines:
                     offset += len(line) + 1
                     self._offsets.append(offset)
@@ -70,7 +74,9 @@ class LogIndex:
             lines = [content[begin - base : end - base] for begin, end in offsets]
         else:  # few entries far apart
             lines = [self._read(begin, end - begin) for begin, end in offsets]
-        return tuple(_entry(position, line) for position, line in zip(positions, lines, strict=True))
+        return tuple(
+            _entry(position, self._levels[position], line) for position, line in zip(positions, lines, strict=True)
+        )
 
     def _positions(self, mask: Level, start: int, limit: int | None) -> list[int]:
         wanted = {level.value for level in mask}
@@ -92,6 +98,20 @@ class LogIndex:
         return positions[:limit]
 
 
-def _entry(index: int, line: bytes) -> LogEntry:
-    level, time, content = json.loads(line)
-    return LogEntry(index, Level(level), datetime.fromisoformat(time), content)
+def _levels(lines: Sequence[bytes]) -> bytes:
+    """The levels of lines: each starts with `[` and one digit, unless something else has written there."""
+    with suppress(IndexError):
+        levels = bytes(line[1] & 0x0F for line in lines)
+        if _LEVELS.issuperset(levels):
+            return levels
+    levels = bytes(line[1] & 0x0F if len(line) > 1 else 0 for line in lines)
+    return bytes(level if level in _LEVELS else Level.INFO for level in levels)
+
+
+def _entry(index: int, level: int, line: bytes) -> LogEntry:
+    with suppress(ValueError, TypeError, RecursionError):
+        _level, time, content = json.loads(line)
+        moment = datetime.fromisoformat(time)
+        if isinstance(content, str) and moment.tzinfo is not None:
+            return LogEntry(index, Level(level), moment, content)
+    return LogEntry(index, Level(level), _UNKNOWN, f"(A damaged line of the log.) {line[:_SHOWN]!r}")

@@ -183,7 +183,9 @@ def test_what_there_is_not(site: Site) -> None:
     assert site.do("resume", executions={nobody: 2})["executions"] == {nobody: {"missing": {}}}
     site.program("squeue", "#!/bin/sh\n")
     end = {"status": "FAILED", "reason": "It died."}
-    assert site.do("bury", executions={nobody: end})["executions"] == {nobody: {"buried": True, "jobs_left": []}}
+    assert site.do("bury", executions={nobody: end})["executions"] == {
+        nobody: {"buried": True, "exists": False, "jobs_left": []}
+    }
     assert site.do("remove", ids=[nobody]) == {"removed": [nobody]}
     assert site.do("cancel", ids=["../x"])["error"]["kind"] == "failed"
 

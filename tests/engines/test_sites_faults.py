@@ -260,6 +260,19 @@ def test_a_dead_supervisor_ends_the_execution(bench: SiteBench) -> None:
     assert bench.text(reference).splitlines() == ["said before", "begun", state.reason]
 
 
+@pytest.mark.parametrize("state", ["nonsense", '{"status": "EATEN", "steps": []}'])
+def test_a_job_that_writes_into_what_is_kept_of_it_ends_alone(bench: SiteBench, state: str) -> None:
+    other = bench.start(WAITING)
+    odd = bench.start(f"cd ../..; printf 'x\\n\\n[9]\\n' >> log.jsonl; echo '{state}' > state.json; {GO_ON}")
+    found = bench.end(odd)
+    assert found.status is Status.FAILED
+    assert "something has written into the files in its directory there" in (found.reason or "")
+    assert (found.reason or "") in bench.text(odd)
+    assert bench.engine.state(other).status is Status.RUNNING
+    (bench.home / "go").touch()
+    assert bench.end(other).status is Status.SUCCEEDED
+
+
 def test_a_full_disk_names_the_file(bench: SiteBench, tmp_path: Path) -> None:
     file = tmp_path / "reads.fastq"
     file.write_bytes(b"ACGT")

@@ -53,7 +53,7 @@ class Site:
         self.mirror.mark(ID, SENT)
         self.scheduler = Jobs()
         self.ends: dict[str, ExecutionState] = {}
-        self.looking = Looking("mare", self.mirror, self.scheduler, lambda: None, self.ends.__setitem__)
+        self.looking = Looking("mare", self.mirror, self.scheduler, lambda: None, self.ends.__setitem__, 1 << 20)
 
     def look(self, clock: float | None = None, **told: Any) -> ExecutionState:
         """A look that tells this of the execution."""
@@ -249,3 +249,78 @@ def test_steps_that_are_no_jobs_run_in_that_of_the_runner(site: Site) -> None:
     assert told.steps[0].job == Job("9", "RUNNING", None, "n1")
     assert told.steps[1].job is None
     assert told.reason == "Slurm job 9 runs on n1"
+
+
+GARBAGE: list[Any] = [
+    *([], "x", 7, {}, {"status": "RUNNING"}, state(status="EATEN"), state(started_at="2026-01-01T10:00:00")),
+    *(state(started_at="9999-12-31T23:59:59Z"), state(steps=[]), state(steps=7), state(steps=[[]]), state(reason=[1])),
+    *(state(steps=[{"name": "other", "status": "RUNNING"}] * 2), state(stored="much")),
+]
+
+
+@pytest.mark.parametrize("told", GARBAGE, ids=lambda told: str(told)[:60])
+def test_what_cannot_be_a_state_ends_the_execution(site: Site, told: Any) -> None:
+    site.look(state=state())
+    assert site.look(state=told).status is Status.RUNNING  # once may be chance
+    site.look(state=told)
+    end = site.looking.dead[ID]
+    assert end.status is Status.FAILED
+    assert "something has written into the files in its directory there, /work/executions/e1" in end.reason
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"error": {"kind": "failed"}}, {"jobs": "x"}, {"jobs": [7]}, {"jobs": [{"id": "--all"}]}, {"leader_job": ["7"]}],
+    ids=str,
+)
+def test_what_cannot_be_of_an_execution_ends_it(site: Site, told: dict[str, Any]) -> None:
+    site.look(state=state())
+    for _ in range(2):
+        site.look(**told)
+    assert site.looking.dead[ID].status is Status.FAILED
+
+
+def test_outputs_that_are_none_are_left_out_and_told(site: Site) -> None:
+    file = {"class": "File", "location": "../../.ssh/id_ed25519", "basename": "x"}
+    site.look(state=state(align="SUCCEEDED", status="SUCCEEDED"), outputs={"file": [file]})
+    assert site.ends[ID].status is Status.SUCCEEDED
+    assert (site.mirror.execution(ID) / spool.OUTPUT_OBJECT).read_text() == "{}"
+    assert "The outputs are left out" in (site.mirror.execution(ID) / spool.LOG).read_text()
+
+
+def test_a_long_reason_is_cut(site: Site) -> None:
+    told = site.look(state=state(align="FAILED", status="FAILED", reason="x" * 1_000_000))
+    assert 1000 < len(told.reason or "") < 10_000
+
+
+def line(moment: str, content: str) -> bytes:
+    return f'[2,"{moment}+00:00","{content}"]\n'.encode()
+
+
+def test_lines_of_the_log_have_the_times_of_the_service(site: Site) -> None:
+    lines = [line(f"2026-01-01T10:00:0{number}.500", f'it was \\"2026-01-01T10\\" {number}') for number in range(4)]
+    behind = time.time() - 600
+    site.look(behind, state=state(), log=coded(lines[0]))
+    site.look(behind, state=state(align="SUCCEEDED", status="SUCCEEDED"), log=coded(*lines[1:], b"half a li"))
+
+    log = (site.mirror.execution(ID) / spool.LOG).read_bytes()
+    moved = [each.replace(b'[2,"2026-01-01T10:00:', b'[2,"2026-01-01T10:10:') for each in lines]
+    assert log == b"".join([*moved, b"half a li"])
+
+
+def coded(*lines: bytes) -> str:
+    return base64.b64encode(b"".join(lines)).decode()
+
+
+@pytest.mark.parametrize(
+    "piece", [line("2026-01-01T10:00:00.500", "x" * 1000) * 500, b"\0" * 500_000], ids=["lines", "none"]
+)
+def test_a_log_that_something_else_has_lengthened_is_not_taken_whole(site: Site, piece: bytes) -> None:
+    over = state(align="SUCCEEDED", status="SUCCEEDED")
+    for _ in range(20):
+        site.look(state=over, log=coded(piece), log_size=1 << 40)
+    assert site.ends[ID].status is Status.SUCCEEDED
+    assert site.looking.body([ID], 0, None)["executions"][ID]["rest"] is None
+    log = (site.mirror.execution(ID) / spool.LOG).read_bytes()
+    assert len(log) < 4 << 20
+    assert b"The rest of the log is longer than the setting cwl.limits.log allows" in log.splitlines()[-1]

@@ -287,7 +287,7 @@ def _answer(output: bytes, token: str) -> dict[str, Any] | None:
         return None
     try:
         answer = json.loads(rest.partition(b"\n")[0])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
 

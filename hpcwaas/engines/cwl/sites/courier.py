@@ -37,6 +37,7 @@ WAIT = 10.0
 _TICK = 0.2
 _BREATH = 0.1
 _SOON = 0.5
+_ODD = "What the site {site} answers for the account can't be understood. If that doesn't pass, ask an operator."
 _PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LINGER = 30.0
 """Seconds for which an account is kept that has nothing to do."""
@@ -156,6 +157,7 @@ class Courier:
         except Exception:
             _LOGGER.exception("site %s: the courier of an account failed", self._around.site)
             pause.after_failure()
+            self._failed(_ODD.format(site=self._around.site), lasting=True, pause=pause.seconds)
         else:
             pause.after_success()
 

@@ -7,15 +7,16 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 from hpcwaas.common import durable
-from hpcwaas.core.models import ExecutionState, Level, Status
+from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.core.site_models import Job
-from hpcwaas.engines.cwl.sites import clocks, words
+from hpcwaas.engines.cwl.sites import clocks, heard, words
 from hpcwaas.engines.cwl.sites.mirror import SENT, Mirror
-from hpcwaas.engines.cwl.storage import spool, stored
+from hpcwaas.engines.cwl.sites.site_log import SiteLogs
+from hpcwaas.engines.cwl.storage import spool
 
 LOG_ROOM = 2 << 20
 """Bytes of logs that one look brings."""
@@ -98,6 +99,7 @@ class Looking:
         scheduler: commands that tell of jobs, and what reads their answers.
         prologue: gives what is sourced before them.
         finish: called with an execution's end, when all of it is in the mirror.
+        log: bytes of a log that are kept.
 
     Attributes:
         news: how much of them the site has told.
@@ -112,12 +114,14 @@ class Looking:
         scheduler: Scheduler,
         prologue: Callable[[], str | None],
         finish: Callable[[str, ExecutionState], None],
+        log: int,
     ) -> None:
         self._site = site
         self._mirror = mirror
         self._scheduler = scheduler
         self._prologue = prologue
         self._finish = finish
+        self._logs = SiteLogs(site, mirror, log)
         self._seen: dict[str, _Seen] = {}
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
@@ -143,8 +147,9 @@ class Looking:
             known: list[str] = []
             for execution_id in executions:
                 seen = self._seen.setdefault(execution_id, _Seen())
-                followed, here = self._mirror.followed(execution_id), self._log_size(execution_id)
-                wanted[execution_id] = {"log": here if followed else None, "rest": here, "have": seen.stamp}
+                followed, here = self._mirror.followed(execution_id), self._logs.size(execution_id)
+                rest = None if self._logs.full(execution_id) else here
+                wanted[execution_id] = {"log": rest if followed else None, "rest": rest, "have": seen.stamp}
                 known += seen.jobs
                 known += [seen.leader] if seen.leader else []
             commands = self._scheduler.commands(known) if jobs else {}
@@ -174,8 +179,9 @@ class Looking:
             look = _Look(self._jobs, off, sure=asked["jobs"])
             self.soon = False
             for execution_id, told in (answer.get("executions") or {}).items():
-                at = asked["executions"][execution_id]["rest"]
-                self._take_one(execution_id, told, look, directory(execution_id), at)
+                if execution_id in asked["executions"]:
+                    at = asked["executions"][execution_id]["rest"]
+                    self._take_one(execution_id, told, look, directory(execution_id), at)
 
     def forget(self, execution_id: str) -> None:
         """Lets go of an execution, for instance before its next attempt."""
@@ -192,16 +198,11 @@ class Looking:
         if not told.get("exists", True):
             self._doubt(execution_id, seen, self._gone(directory), sure=sure)
             return
-        if told.get("state") is not None:
-            seen.state = stored.decode_state(json.dumps(told["state"]).encode())
-        seen.stamp = told.get("stamp", seen.stamp)
-        self.soon |= bool(told.get("leader_job")) and seen.leader is None
-        seen.leader = told.get("leader_job") or seen.leader
-        for each in told.get("jobs") or ():
-            self.soon |= str(each["id"]) not in seen.jobs
-            seen.jobs[str(each["id"])] = each.get("step")
-        if told.get("outputs") is not None:
-            seen.outputs = told["outputs"]
+        try:
+            self._hear(seen, told, [step.name for step in before.steps])
+        except ValueError:
+            self._doubt(execution_id, seen, self._changed(directory), sure=sure)
+            return
         state = self._complete(before, seen, jobs, look.off, directory)
         alive = not state.status.over and self._alive(execution_id, told, seen, jobs, sure=sure)
         if alive:
@@ -209,14 +210,39 @@ class Looking:
             if state != before:
                 self._mirror.write_state(execution_id, state)
         # After the state: who reads of it in its log finds that it has begun.
-        if told.get("log") and log_at == self._log_size(execution_id):
-            self._append(execution_id, base64.b64decode(told["log"]))
+        if told.get("log") and log_at == self._logs.size(execution_id):
+            self._logs.take(execution_id, base64.b64decode(told["log"]), look.off)
         if state.status.over:
             if self._late(seen, jobs, state.status):
                 self.soon = True
                 seen.lateness += sure
             elif self._is_whole(execution_id, told):
-                self._end(execution_id, state, seen.outputs)
+                self._end(execution_id, state, seen.outputs, directory)
+
+    def _hear(self, seen: _Seen, told: Mapping[str, Any], steps: Sequence[str]) -> None:
+        """Takes what the site tells of one execution.
+
+        Raises:
+            ValueError: it can't be that.
+        """
+        if told.get("error") or not isinstance(told.get("log_size", 0), int):
+            raise ValueError("its files can't be read there")
+        state = None if told.get("state") is None else heard.state_of(told["state"], steps)
+        jobs, leader = heard.jobs_of(told.get("jobs")), told.get("leader_job")
+        [leader] = heard.jobs_of({"id": leader}) if leader else [None]
+        seen.state = state or seen.state
+        seen.stamp = told.get("stamp", seen.stamp)
+        self.soon |= (bool(leader) and seen.leader is None) or not jobs.keys() <= seen.jobs.keys()
+        seen.leader = leader or seen.leader
+        seen.jobs |= jobs
+        if told.get("outputs") is not None:
+            seen.outputs = told["outputs"]
+
+    def _changed(self, directory: str) -> str:
+        return (
+            f"What the site {self._site} tells of the execution can't be understood: something has written into the "
+            f"files in its directory there, {directory}, that keep its state. Its jobs were cancelled."
+        )
 
     def _late(self, seen: _Seen, jobs: Mapping[str, Job], status: Status) -> bool:
         """Whether the scheduler is to tell first how jobs ended: of that it knows some seconds late."""
@@ -316,28 +342,23 @@ class Looking:
     def _is_whole(self, execution_id: str, told: Mapping[str, Any]) -> bool:
         """Whether all of an execution's log is here. The next look brings more of it at once."""
         if lost := told.get("log_lost"):
-            line = f"The rest of the log can't be read on {self._site}: {lost}."
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._append(execution_id, f"{json.dumps([int(Level.WARN), now, line])}\n".encode())
+            self._logs.say(execution_id, f"The rest of the log can't be read on {self._site}: {str(lost)[:200]}.")
             return True
-        return self._log_size(execution_id) >= int(told.get("log_size", 0))
+        return self._logs.full(execution_id) or self._logs.size(execution_id) >= told.get("log_size", 0)
 
-    def _end(self, execution_id: str, state: ExecutionState, outputs: Any) -> None:
+    def _end(self, execution_id: str, state: ExecutionState, outputs: Any, directory: str) -> None:
         """Takes the end of an execution."""
-        durable.replace(self._mirror.execution(execution_id) / spool.OUTPUT_OBJECT, json.dumps(outputs or {}).encode())
+        try:
+            kept = heard.outputs_of(outputs or {})
+        except ValueError:
+            kept = {}
+            self._logs.say(
+                execution_id, f"The outputs are left out: something has written into {directory}/{spool.OUTPUT_OBJECT}."
+            )
+        durable.replace(self._mirror.execution(execution_id) / spool.OUTPUT_OBJECT, json.dumps(kept).encode())
         self._finish(execution_id, state)
         self._seen.pop(execution_id, None)
         self.dead.pop(execution_id, None)
-
-    def _log_size(self, execution_id: str) -> int:
-        try:
-            return (self._mirror.execution(execution_id) / spool.LOG).stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def _append(self, execution_id: str, content: bytes) -> None:
-        with (self._mirror.execution(execution_id) / spool.LOG).open("ab") as file:
-            file.write(content)
 
 
 class NoScheduler:

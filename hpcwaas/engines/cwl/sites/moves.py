@@ -58,7 +58,7 @@ class Moves:
         self._way = way
         self._turns = Turns(around.mirror.owner)
         scheduler = around.scheduler(account.placement().user or "")
-        self.looking = Looking(around.site, around.mirror, scheduler, self.prologue, self._ended)
+        self.looking = Looking(around.site, around.mirror, scheduler, self.prologue, self._ended, around.log)
         self.sending = Sending(around, way, lambda execution_id, why: self._end(execution_id, Status.FAILED, why))
         self._asked: dict[str, float] = {}
         self._later: dict[str, float] = {}
@@ -236,6 +236,8 @@ class Moves:
             if answered.get("buried") and answered.get("exists", True):
                 self.looking.forget(execution_id)  # a look brings its end, with its log and its outputs
                 continue
+            if answered.get("error"):  # what lives there all the same is to end
+                self._ask("cancel", {"ids": [execution_id]}, execution_id)
             left = answered.get("jobs_left") or []
             reason = end.reason
             if left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -77,12 +78,23 @@ def encode_state(state: ExecutionState) -> bytes:
     return _STATE.dump_json(state, exclude={"outputs", "stale_since"})
 
 
-def decode_state(content: bytes) -> ExecutionState:
-    """Reads state.json. One that the disk did not keep whole belongs to an execution that died, and has no end yet."""
+def read_state(values: Any) -> ExecutionState:
+    """A state of what its JSON means.
+
+    Raises:
+        ValueError: it isn't one.
+    """
     try:
-        values = json.loads(content)
         # An earlier version wrote each step as a list.
         steps = [dict(zip(_STEP, step, strict=True)) if isinstance(step, list) else step for step in values["steps"]]
         return _STATE.validate_python(values | {"steps": steps})
-    except (ValueError, LookupError, TypeError):
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def decode_state(content: bytes) -> ExecutionState:
+    """Reads state.json. One that the disk did not keep whole belongs to an execution that died, and has no end yet."""
+    try:
+        return read_state(json.loads(content))
+    except ValueError:
         return ExecutionState(Status.FAILED, reason=DIED)

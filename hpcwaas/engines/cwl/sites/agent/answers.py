@@ -50,6 +50,9 @@ def told(action: Callable[[], Optional[Dict[str, JSON]]]) -> Dict[str, JSON]:
         return error.answer
     except OSError as error:
         return trouble(error).answer
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError) as error:
+        # One execution's, whose files something else has written to; the others go on.
+        return Trouble("failed", "", f"its files can't be understood: {error!r}"[:300]).answer
 
 
 def mark(order: Dict[str, JSON], kind: bytes = b"") -> None:

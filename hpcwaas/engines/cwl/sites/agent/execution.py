@@ -14,7 +14,18 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble
 from hpcwaas.engines.cwl.sites.agent.diagnosis import passes
-from hpcwaas.engines.cwl.sites.agent.files import disk_use, dump, load, now, remove_tree, seen, touch, write
+from hpcwaas.engines.cwl.sites.agent.files import (
+    disk_use,
+    dump,
+    load,
+    load_object,
+    now,
+    open_file,
+    remove_tree,
+    seen,
+    touch,
+    write,
+)
 from hpcwaas.engines.cwl.sites.agent.log import ERROR, WARN, Log, clean
 from hpcwaas.engines.cwl.sites.agent.processes import boot_id, kill_strays, process_start
 from hpcwaas.engines.cwl.sites.agent.programs import Called
@@ -46,7 +57,7 @@ class Execution:
 
     def state(self) -> Dict[str, JSON]:
         """Its state; empty when it has not begun."""
-        return load(self.path("state.json")) or {}
+        return load_object(self.path("state.json"))
 
     def begun(self) -> bool:
         """Whether its supervisor has begun, or it has ended."""
@@ -62,21 +73,26 @@ class Execution:
         Raises:
             Trouble: it can't be told any more.
         """
-        request = load(self.path("request.json"))
+        request = load_object(self.path("request.json"))
         if not request:
             raise Trouble("missing", self.path("request.json"), "what was asked for can't be read any more")
-        return request  # type: ignore[no-any-return] # JSON, which only the service writes
+        return request
 
     def prologue(self) -> Optional[str]:
         """Its site's prologue, if there is one."""
-        return (load(self.path("request.json")) or {}).get("prologue")
+        return load_object(self.path("request.json")).get("prologue")
 
     def tell(self) -> None:
         """Wakes whoever looks."""
-        with contextlib.suppress(OSError), open(os.path.join(self.root, "news"), "ab", buffering=0) as file:
-            if file.tell() > 1 << 20:
-                file.truncate(0)
-            file.write(b".")
+        with contextlib.suppress(OSError):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+            descriptor = os.open(os.path.join(self.root, "news"), flags, 0o600)
+            try:
+                if os.fstat(descriptor).st_size > 1 << 20:
+                    os.ftruncate(descriptor, 0)
+                os.write(descriptor, b".")
+            finally:
+                os.close(descriptor)
 
     def write_state(self, state: Dict[str, JSON]) -> None:
         """Replaces its state, and tells."""
@@ -85,11 +101,12 @@ class Execution:
 
     def attempt(self) -> int:
         """How often it was begun, with resuming."""
-        return (load(self.path("request.json")) or {}).get("attempt", 1)  # type: ignore[no-any-return] # as above
+        attempt = load_object(self.path("request.json")).get("attempt", 1)
+        return attempt if isinstance(attempt, int) else 1
 
     def leader_job(self) -> Optional[str]:
         """Id of the scheduler's job that its supervisor runs in, if it does."""
-        leader = load(self.path("leader.json")) or {}
+        leader = load_object(self.path("leader.json"))
         return leader.get("job") if leader.get("attempt") == self.attempt() else None
 
     # -- who supervises it
@@ -116,8 +133,9 @@ class Execution:
 
     def claimed(self) -> Optional[Dict[str, JSON]]:
         """Who has claimed its present attempt."""
-        claim = load(self.path("supervisor.json"))
-        return claim if claim and claim["attempt"] == self.attempt() else None
+        claim = load_object(self.path("supervisor.json"))
+        whole = all(name in claim for name in ("pid", "boot_id", "start", "node", "job"))
+        return claim if whole and claim.get("attempt") == self.attempt() else None
 
     def alive(self) -> Optional[bool]:
         """Whether its supervisor lives. None when that can't be told from here: it is in a job, or on another
@@ -270,10 +288,15 @@ class Execution:
         match = re.search(rb"TimeLimit=([\d:-]+)", self.call(["scontrol", "show", "job", job]).stdout)
         return match.group(1).decode() if match else None
 
+    def known_jobs(self) -> List[Dict[str, JSON]]:
+        """The jobs that its runner is known to have made."""
+        jobs = load(self.path("jobs.json"))
+        return [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
+
     def own_jobs(self) -> List[str]:
         """Ids of its jobs that go on or wait, but for the one that this process runs in."""
         comment = f"hpcwaas:{self.id}"
-        known = {job["id"] for job in load(self.path("jobs.json")) or []} | {self.leader_job()}
+        known = {job.get("id") for job in self.known_jobs()} | {self.leader_job()}
         jobs = self.jobs("%k|%i|%T", lambda fields: fields[-2] in known or "|".join(fields[:-2]) == comment)
         return [job for job in jobs if job != os.environ.get("SLURM_JOB_ID")]
 
@@ -344,14 +367,14 @@ class Execution:
         request = self.request()
         self.close_log(status, reason)
         state = self.state() or fresh_state(request)
-        self.end(dict(state, status=status, reason=reason, jobs_left=left), load(self.path("outputs.json")) or {})
+        self.end(dict(state, status=status, reason=reason, jobs_left=left), load_object(self.path("outputs.json")))
         return {"buried": True, "jobs_left": left}
 
     def _last_words(self) -> Optional[str]:
         """What Slurm wrote when it ended the job of the supervisor."""
         if not self.leader_job():
             return None
-        with contextlib.suppress(OSError), open(self.path("leader.out"), "rb") as file:
+        with contextlib.suppress(OSError), open_file(self.path("leader.out")) as file:
             written = file.read(1 << 16).decode(errors="replace")
             said = re.findall(r"^slurmstepd\S*: error: (?!\*)([^\n]+)", written, re.MULTILINE)
             return clean(said[-1]).strip(" .")[:300] if said else None

@@ -1,12 +1,13 @@
 """Files that are on the disk whole or not at all, and trees of them."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import stat
 from datetime import datetime, timezone
-from typing import Any, Callable, Optional
+from typing import IO, Any, Callable, Dict, Optional
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON
 
@@ -19,7 +20,11 @@ def write(path: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(draft, path)
+        try:
+            os.rename(draft, path)
+        except IsADirectoryError:  # which a job has put there
+            remove_tree(path)
+            os.rename(draft, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(draft)
@@ -33,25 +38,51 @@ def dump(value: JSON) -> bytes:
 
 
 def load(path: str) -> JSON:
-    """A JSON object; None when there is no such file, or the disk did not keep it whole."""
+    """A JSON object or array; None when there is none: the disk did not keep it whole, or something else has written
+    there."""
     try:
-        with open(path, "rb") as file:
-            value = json.loads(file.read().decode())
-    except (OSError, ValueError):
+        with open_file(path) as file:
+            content = file.read(_MOST_JSON + 1)
+        value = json.loads(content.decode()) if len(content) <= _MOST_JSON else None
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, (dict, list)) else None
 
 
+def load_object(path: str) -> Dict[str, JSON]:
+    """A JSON object; an empty one when there is none."""
+    value = load(path)
+    return value if isinstance(value, dict) else {}
+
+
+def open_file(path: str) -> IO[bytes]:
+    """Opens a regular file for reading; see `descriptor_of`."""
+    return open(descriptor_of(path, os.O_RDONLY), "rb")
+
+
+def descriptor_of(path: str, flags: int) -> int:
+    """Opens a regular file. Jobs may put anything else in its place, such as a FIFO, which would block.
+
+    Raises:
+        OSError: there is something else, or nothing.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return descriptor
+
+
 def touch(path: str) -> None:
     """Makes a file, or sets its time by the clock of the file system."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600))
     os.utime(path)
 
 
 def seen(path: str) -> Optional[os.stat_result]:
     """The present status of a file. A network file system asks its server only for what is opened."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             return os.fstat(descriptor)
         finally:
@@ -71,11 +102,11 @@ def remove_tree(path: str) -> None:
             else:
                 shutil.rmtree(name, ignore_errors=True)
 
-    if os.path.islink(path) or os.path.isfile(path):
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, onerror=again)
+    else:
         with contextlib.suppress(OSError):
             os.unlink(path)
-    else:
-        shutil.rmtree(path, onerror=again)
 
 
 def disk_use(path: str) -> int:
@@ -108,5 +139,6 @@ def time_text(seconds: int) -> str:
     return f"{days}-{text}" if days else text
 
 
+_MOST_JSON = 32 << 20
 RESERVE = 64 << 10
 CHUNK = 1 << 18

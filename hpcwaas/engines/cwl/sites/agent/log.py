@@ -5,7 +5,7 @@ import os
 import re
 from typing import Iterable, Tuple
 
-from hpcwaas.engines.cwl.sites.agent.files import now
+from hpcwaas.engines.cwl.sites.agent.files import descriptor_of, now
 
 INFO, WARN, ERROR = 2, 4, 8
 MAX_LINE = 16 * 1024
@@ -38,7 +38,8 @@ class Log:
     """
 
     def __init__(self, path: str, limit: int) -> None:
-        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115
+        descriptor = descriptor_of(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._file = open(descriptor, "ab+", buffering=0)  # noqa: SIM115
         self.limit = limit
         self._size = self._cut()
         self.full = False

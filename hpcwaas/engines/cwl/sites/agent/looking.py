@@ -4,11 +4,12 @@ import base64
 import contextlib
 import os
 import time
+from functools import partial
 from typing import Callable, Dict, Optional, Tuple
 
-from hpcwaas.engines.cwl.sites.agent.answers import JSON, more
+from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, more, told
 from hpcwaas.engines.cwl.sites.agent.execution import Execution
-from hpcwaas.engines.cwl.sites.agent.files import load, seen, touch
+from hpcwaas.engines.cwl.sites.agent.files import load, open_file, seen, touch
 from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE
 from hpcwaas.engines.cwl.sites.agent.processes import boot_id
 from hpcwaas.engines.cwl.sites.agent.programs import commands
@@ -35,7 +36,9 @@ def look(order: Dict[str, JSON], woken: Optional[Callable[[float], bool]] = None
     news = seen(os.path.join(root, "news"))
     answers, room = {}, order.get("log_room") or 1 << 20
     for identifier, execution in executions.items():
-        answers[identifier], room = _tell(execution, wanted[identifier], room)
+        answer = told(partial(_tell, execution, wanted[identifier], room))
+        room -= len(answer.get("log") or "")
+        answers[identifier] = answer
     answer = {"clock": time.time(), "boot_id": boot_id(), "news": news.st_size if news else 0, "executions": answers}
     with contextlib.suppress(OSError):
         status = os.statvfs(root)
@@ -104,9 +107,9 @@ def _stamp(execution: Execution) -> str:
     return " ".join(f"{status.st_mtime_ns}.{status.st_ino}" if status else "-" for status in statuses)
 
 
-def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict[str, JSON], int]:
+def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Dict[str, JSON]:
     if not execution.exists():
-        return {"exists": False}, room
+        return {"exists": False}
     answer: Dict[str, JSON] = {"exists": True, "state": None, "jobs": None, "alive": None, "log": None}
     # Before the state, which is written first: it is never older than the log.
     over = execution.over()
@@ -118,7 +121,6 @@ def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict
             answer["log_lost"] = error.strerror
         else:
             answer["log"] = base64.b64encode(piece).decode("ascii")
-            room -= len(piece)
     stamp = answer["stamp"] = _stamp(execution)
     over = execution.over()
     # After the state: that of one that is over is the size of all of it.
@@ -126,17 +128,19 @@ def _tell(execution: Execution, asked: Dict[str, JSON], room: int) -> Tuple[Dict
     answer["log_size"] = status.st_size if status else 0
     if stamp != asked.get("have"):
         answer["state"] = execution.state() or None
-        answer["jobs"] = load(execution.path("jobs.json")) or []
+        if answer["state"] is None and os.path.lexists(execution.path("state.json")):
+            raise Trouble("failed", execution.path("state.json"), "something has written there")
+        answer["jobs"] = execution.known_jobs()
         answer["outputs"] = load(execution.path("outputs.json")) if over else None
     answer["leader_job"] = execution.leader_job()
     if not over:
         answer["alive"] = execution.alive()
-    return answer, room
+    return answer
 
 
 def _piece(path: str, offset: int, room: int, over: bool) -> bytes:
     """Whole lines of a log: as many as there is room for, and one at least. One that breaks off is given in the end."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(offset)
         piece = file.read(max(room, 8 * MAX_LINE))
     end = piece.rfind(b"\n", 0, room) + 1 or piece.find(b"\n") + 1 or (len(piece) if over else 0)

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, KINDS
 from hpcwaas.engines.cwl.sites.agent.diagnosis import Diagnosis, passes
 from hpcwaas.engines.cwl.sites.agent.execution import BEAT, CANCELLED, Execution, fresh_state
-from hpcwaas.engines.cwl.sites.agent.files import RESERVE, dump, now, remove_tree, seen, size_text, write
+from hpcwaas.engines.cwl.sites.agent.files import RESERVE, dump, now, open_file, remove_tree, seen, size_text, write
 from hpcwaas.engines.cwl.sites.agent.log import MAX_LINE, WARN, Log, clean, interpret
 from hpcwaas.engines.cwl.sites.agent.outputs import Collector
 from hpcwaas.engines.cwl.sites.agent.processes import descendants, send
@@ -30,6 +30,7 @@ PURGED = (
     "stopped."
 )
 _MAX_OUTPUT_OBJECT = 16 << 20
+_MOST_MESSAGES = 16 << 20
 _FOLLOWED = 60.0
 _PATIENCE = 60.0
 """Seconds after which processes that can't be killed, since a file system hangs, are left behind."""
@@ -209,9 +210,9 @@ class Supervisor:
     def _take_messages(self) -> None:
         """Reads what Toil has written to its messages."""
         try:
-            with open(self._execution.path("messages"), "rb") as file:
+            with open_file(self._execution.path("messages")) as file:
                 file.seek(self._messages)
-                content = file.read()
+                content = file.read(_MOST_MESSAGES)
         except OSError:
             return
         end = content.rfind(b"\n") + 1
@@ -346,8 +347,8 @@ class Supervisor:
 
     def _result(self) -> Tuple[str, Optional[str]]:
         path = self._execution.path("stage")
-        with contextlib.suppress(OSError), open(path) as file:
-            stage = file.read()
+        with contextlib.suppress(OSError), open_file(path) as file:
+            stage = file.read(100).decode(errors="replace")
             program = self._request["command"][0]
             if stage == "prologue":
                 why = f": {self._diagnosis.last}" if self._diagnosis.last else "."
