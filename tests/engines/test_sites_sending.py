@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hpcwaas.core.models import Status
-from hpcwaas.engines.cwl.sites import courier, sending
+from hpcwaas.engines.cwl.inputs.fetch import FetchError
+from hpcwaas.engines.cwl.inputs.job import FetchedFile
+from hpcwaas.engines.cwl.sites import courier, sending, transfer
 from tests.engines.site_bench import SiteBench, opened
 from tests.simulators import logins
 
@@ -65,6 +69,31 @@ def test_a_cancellation_breaks_off_what_is_being_sent(
     assert bench.began() == 0
     slow.gate.set()
     assert bench.end(bench.start("echo '{}'", slow.path)).status is Status.SUCCEEDED  # and it is gone on with later
+
+
+def test_what_is_downloaded_holds_nobody_up_and_is_broken_off_by_a_cancellation(
+    bench: SiteBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def endless(url: str, *arguments: Callable[[], bool]) -> None:
+        while arguments[-1]():
+            asked.append(url)
+            time.sleep(0.05)
+        raise FetchError("it isn't wanted any more")
+
+    monkeypatch.setattr(transfer, "fetch", endless)
+    monkeypatch.setitem(bench.settings, "http_inputs", True)
+    bench.again()
+    job = replace(bench.job("echo '{}'"), fetched=(FetchedFile("https://x.example/a", "inputs/0/a"),))
+    endless_one = bench.begin(job)
+    bench.wait(lambda: bool(asked))
+    file = tmp_path / "small"
+    file.write_text("small")
+    assert bench.end(bench.start("echo '{}'", file)).status is Status.SUCCEEDED
+    bench.engine.cancel(endless_one)
+    state = bench.end(endless_one)
+    assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request before it began.")
 
 
 def test_what_others_lack_is_sent_while_something_large_is(

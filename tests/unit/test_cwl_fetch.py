@@ -102,6 +102,13 @@ def refused(server: Server, path: str, target: Path, max_bytes: int = 10**6, tim
     return str(caught.value)
 
 
+def test_what_isn_t_wanted_any_more_is_broken_off(server: Server, tmp_path: Path) -> None:
+    asked = iter((True, False))
+    with pytest.raises(FetchError, match="isn't wanted any more"):
+        fetch(url(server, "/file"), tmp_path / "a", 100_000, 10, anywhere, lambda: next(asked))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("path", ["/file", "/hop/4"])
 def test_files_arrive(server: Server, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")

@@ -27,7 +27,14 @@ class FetchError(Exception):
     """The file can't or must not be downloaded; says why."""
 
 
-def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Callable[[str], bool]) -> None:
+def fetch(
+    url: str,
+    target: Path,
+    max_bytes: int,
+    timeout: float,
+    allowed: Callable[[str], bool],
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Downloads a file, completely or not at all.
 
     Names are resolved once: no name server can change its mind between check and use.
@@ -38,9 +45,10 @@ def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Calla
         max_bytes: of the content, counted while it arrives.
         timeout: seconds for everything together.
         allowed: says of an IP address whether it may be spoken to.
+        wanted: whether to go on; it is asked again and again.
 
     Raises:
-        FetchError: it can't be had, or must not.
+        FetchError: it can't be had, or must not, or isn't wanted any more.
         OSError: the target can't be written.
     """
     sockets: list[socket.socket] = []
@@ -63,7 +71,7 @@ def fetch(url: str, target: Path, max_bytes: int, timeout: float, allowed: Calla
             _open(session, url, timeout) as response,
             partial.open("wb") as stream,
         ):
-            _copy(response, stream.write, max_bytes)
+            _copy(response, stream.write, max_bytes, wanted)
         if not expired.is_set():
             partial.replace(target)
     except (requests.RequestException, FetchError, ValueError) as error:
@@ -95,9 +103,13 @@ def _open(session: requests.Session, url: str, timeout: float) -> requests.Respo
     raise FetchError(f"more than {REDIRECT_LIMIT} redirects")
 
 
-def _copy(response: requests.Response, write: Callable[[bytes], Any], max_bytes: int) -> None:
+def _copy(
+    response: requests.Response, write: Callable[[bytes], Any], max_bytes: int, wanted: Callable[[], bool]
+) -> None:
     size = 0
     for chunk in response.iter_content(_CHUNK):
+        if not wanted():
+            raise FetchError("it isn't wanted any more")
         size += len(chunk)
         if size > max_bytes:
             raise FetchError(f"the file is larger than {max_bytes} bytes")

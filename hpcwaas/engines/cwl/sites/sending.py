@@ -120,11 +120,16 @@ class Sending:
     def download(self, execution_id: str) -> None:
         """Downloads what an execution's inputs name by addresses. It may take long."""
         intent = self._mirror.intent(execution_id)
-        if intent is not None and not self._is_cancelled(execution_id):
+
+        def wanted() -> bool:
+            return not self._is_cancelled(execution_id)
+
+        if intent is not None and wanted():
             try:
-                transfer.download(self._mirror, intent, self._around.networks, self._around.download)
+                transfer.download(self._mirror, intent, self._around.networks, self._around.download, wanted)
             except FetchError as error:
-                self._fail(execution_id, f"An input could not be downloaded. {error}")
+                if wanted():
+                    self._fail(execution_id, f"An input could not be downloaded. {error}")
             except Conflict as error:
                 self._fail(execution_id, f"The execution could not be started: {error}")
             except FileNotFoundError:

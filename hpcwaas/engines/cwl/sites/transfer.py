@@ -57,14 +57,17 @@ def _write_tar(root: Path, target: Path) -> None:
                     archive.addfile(info, file)
 
 
-def download(mirror: Mirror, intent: Intent, networks: Networks | None, most: int) -> tuple[Staged, ...]:
+def download(
+    mirror: Mirror, intent: Intent, networks: Networks | None, most: int, wanted: Callable[[], bool]
+) -> tuple[Staged, ...]:
     """Fetches what users named by addresses, as far as that isn't done, by the same rules as for executions here.
 
     Args:
         most: bytes that one file may have.
+        wanted: whether to go on.
 
     Raises:
-        FetchError: one can't be had, or must not.
+        FetchError: one can't be had, or must not, or isn't wanted any more.
         OSError: the disk of the service is full or broken.
     """
     found = []
@@ -77,7 +80,7 @@ def download(mirror: Mirror, intent: Intent, networks: Networks | None, most: in
                 raise Conflict("Input files can't be URLs any more (setting cwl.http_inputs).")
             file.parent.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=file.parent) as draft:
-                fetch(url, Path(draft) / "file", most, FETCH_TIMEOUT, networks.permit)
+                fetch(url, Path(draft) / "file", most, FETCH_TIMEOUT, networks.permit, wanted)
                 (Path(draft) / "file").replace(file)
         found.append(Staged(place, digest_of(file), target))
     return tuple(found)
@@ -96,7 +99,13 @@ def downloaded(mirror: Mirror, intent: Intent) -> tuple[Staged, ...] | None:
 
 
 def digest_of(path: Path) -> str:
-    """By which a content is known."""
+    """By which a content is known. It is computed once: files are large, and others wait where it is asked for."""
+    found = path.stat()
+    return _digest_of(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, _version: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
