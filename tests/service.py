@@ -110,7 +110,7 @@ def make_settings(data_dir: Path, **changes: Any) -> Settings:
         {
             "data_dir": data_dir,
             "auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}, "operators": OPERATORS},
-            **({} if "alien_config" in changes else {"cwl": CWL}),
+            **({} if changes.keys() & {"alien_config", "yorc"} else {"cwl": CWL}),
             "limits": {"requests": None, "executions": None},  # tests are in a hurry
             "store": {"url": databases.url_in(data_dir)} if databases.POSTGRESQL else {},
             **changes,

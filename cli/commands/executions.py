@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from .shares import share, shares, unshare
 
 _STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
 _ALL_LEVELS = 15
+_REMARK = re.compile(r'299 - "(.*)"')
+"""A header `Warning` by which the service says something beside the result."""
+
 _COLUMNS: Columns = {
     "Execution ID": "id",
     "Status": "status",
@@ -254,7 +258,10 @@ def cancel(state: State, ids: tuple[str, ...]) -> None:
     state.line("Cancelling executions")
 
     def act(one: str) -> None:
-        state.client.request("DELETE", path("executions", one), retry=True)
+        answer = state.client.request("DELETE", path("executions", one), retry=True)
+        if remark := _REMARK.fullmatch(answer.headers.get("Warning", "")):
+            text = re.sub(r"\\(.)", r"\1", remark[1])
+            state.note(f"WARNING: {one}: {text}")
 
     each(state, ids, act, done="Cancelled execution", fail="cancel execution")
     state.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")

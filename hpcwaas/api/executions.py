@@ -97,8 +97,8 @@ class ExecutionHandlers:
 
     def cancel_execution(self, principal: Principal, execution_id: str) -> Response:
         """Cancels an execution."""
-        self._executions.cancel(principal, execution_id)
-        return views.empty(202)
+        execution = self._executions.cancel(principal, execution_id)
+        return views.empty(202, views.remark(execution.state.reason))
 
     def close_execution(self, principal: Principal, execution_id: str, body: dict[str, Any]) -> Response:
         """Closes an execution that its engine will never end."""

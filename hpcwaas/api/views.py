@@ -51,6 +51,15 @@ def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:
     return response
 
 
+def remark(text: str | None) -> dict[str, str]:
+    """Headers of an answer that has something to say beside its body; none when it hasn't."""
+    if text is None:
+        return {}
+    plain = "".join(it if it.isprintable() else " " for it in text).encode("ascii", "replace").decode()
+    quoted = plain.replace("\\", r"\\").replace('"', r"\"")
+    return {"Warning": f'299 - "{quoted}"'}
+
+
 def staleness(since: datetime | None) -> dict[str, str]:
     """Headers of an answer with what was known at a moment, since when there is no news; none when it is fresh."""
     return {"Warning": f'110 - "Response is Stale" "{format_datetime(since, usegmt=True)}"'} if since else {}

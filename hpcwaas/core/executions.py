@@ -242,8 +242,11 @@ class Executions:
             self._engines.apart(self._records.unfinished(wanted.owner, wanted.shared_with), self.refresh)
         return self._records.page(wanted, limit, cursor)
 
-    def cancel(self, principal: Principal, execution_id: str) -> None:
+    def cancel(self, principal: Principal, execution_id: str) -> Execution:
         """Asks for the end of an execution.
+
+        Returns:
+            it, with what is to be said of its end as its state's reason.
 
         Raises:
             NotFound: unknown, or none that the user may see.
@@ -252,14 +255,14 @@ class Executions:
         """
         execution = self.refresh(self.changing(principal, execution_id, policy.Act.CANCEL))
         if execution.state.status is Status.CANCELLED:
-            return
+            return execution
         if execution.state.status.over:
             raise Conflict(f"The execution has {execution.state.status} already.")
         engine = self._engines.of(execution)
         if execution.reference is None:
             raise Conflict("The execution is just being started. Try again in a moment.")
         engine.cancel(execution.reference)
-        self.refresh(execution)
+        return self.refresh(execution)
 
     def output(self, principal: Principal, execution_id: str, name: str, path: str | None, archive: str) -> Output:
         """An output of an execution, or a part of it.

@@ -217,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
                 return 200, status if self.service.old else execution.details(), {}
             case ("DELETE", []):
                 execution.cancelled = True
-                return 202, None, {}
+                return 202, None, {"Warning": f'299 - "{execution.reason}"'} if execution.reason else {}
             case ("POST", ["resume"]) if execution.status == "FAILED":
                 execution.frames, execution.frame = [("RUNNING", [])], 0
                 return 202, None, {}

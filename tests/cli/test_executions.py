@@ -153,6 +153,12 @@ def test_cancel(alice: Any, service: Any, word: str) -> None:
     ]
 
 
+def test_cancel_says_what_goes_on(alice: Any, service: Any) -> None:
+    execution = service.add(("RUNNING", []), reason=r"A \"job\" goes on.")
+    result = alice("executions", "cancel", execution)
+    assert (result.code, result.err) == (0, f'WARNING: {execution}: A "job" goes on.\n')
+
+
 def test_resume(alice: Any, service: Any) -> None:
     failed, running = service.add(("FAILED", [])), service.add(("RUNNING", []))
     result = alice("executions", "resume", failed, running)
