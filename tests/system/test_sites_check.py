@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from examples.slurm.daemons import free_ports
+from tests.e2e.processes import eventually
 from tests.service import Client
 from tests.system.site_faults import (
     account,
@@ -133,6 +135,21 @@ def test_what_the_operator_got_wrong(alice: Client, where: str, point: str, word
     assert words in f"{points[point]['detail']} {points[point]['advice']}", points[point]
 
 
+PROMPTING = {"KbdInteractiveAuthentication": "yes", "UsePAM": "yes"}
+"""Has sshd ask for the account's password, as it would for what a token shows."""
+
+
+@contextlib.contextmanager
+def password_expired(site: Site) -> Iterator[None]:
+    """With a password that has to be changed at the next login."""
+    with sshd(site, UsePAM="yes"), account(site, "--password x --expiredate ", "--password * --expiredate "):
+        site.said("chage", "--lastday", "0", site.alice.name)
+        try:
+            yield
+        finally:
+            site.said("chage", "--lastday", "-1", site.alice.name)
+
+
 BROKEN: dict[str, tuple[Break, str, str]] = {
     "host key changed": (another_host_key, "host_key", "key"),
     "key isn't installed": (lambda site: authorized(site, lambda _: ""), "sign_in", "authorized_keys"),
@@ -141,6 +158,18 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "second factor": (
         lambda site: sshd(site, AuthenticationMethods="publickey,password", PasswordAuthentication="yes"),
         *("sign_in", "factor"),
+    ),
+    "one-time password": (
+        lambda site: sshd(site, AuthenticationMethods="publickey,keyboard-interactive", **PROMPTING),
+        *("sign_in", "demands a second factor (keyboard-interactive)"),
+    ),
+    "prompts alone": (
+        lambda site: sshd(site, AuthenticationMethods="keyboard-interactive", **PROMPTING),
+        *("sign_in", "takes no SSH keys for the account"),
+    ),
+    "password has to be changed": (
+        lambda site: password_expired(site),
+        *("quiet", "Password change required but no TTY available"),
     ),
     "forced command": (
         lambda site: authorized(
@@ -171,6 +200,22 @@ def test_what_is_broken_there(site: Site, alice: Client, name: str) -> None:
     told = f"{points[point]['detail']} {points[point]['advice']}"
     assert words.lower() in told.lower(), points[point]
     assert failures(check(alice)) == []
+
+
+def test_no_prompt_is_answered_and_nothing_hangs(service: SiteService, site: Site) -> None:
+    alice = service.as_user("alice")
+    seen = len(site.log("sshd"))
+    with sshd(site, AuthenticationMethods="publickey,keyboard-interactive", **PROMPTING):
+        path = service.start_on(alice, "lap", "slow-count", seconds=1)
+        eventually(lambda: "second factor" in (alice("GET", path).json()["reason"] or ""))
+        waiting = alice("GET", path).json()
+        assert (waiting["status"], waiting["steps"][0]["status"]) == ("PENDING", "PENDING")
+        assert "Ask its operators for an exception for the service's key or address." in waiting["reason"]
+        log = site.log("sshd")[seen:]
+        assert "Partial publickey for" in log  # the key was accepted, and
+        assert "keyboard-interactive for" not in log  # nobody tried to go on
+    assert failures(check(alice)) == []  # after which it goes on at once
+    assert alice.finished(path)["status"] == "SUCCEEDED"
 
 
 def test_noise_is_told_and_does_no_harm(site: Site, alice: Client) -> None:
