@@ -65,7 +65,7 @@ class Engines:
         self._lanes = {name: _Lane(name) for name in self._engines}
         self._clashes: Mapping[str, Sequence[str]] = {}
         self._last: Mapping[str, Published] = {}
-        self._known_before: Mapping[str, tuple[Sequence[Workflow], Sequence[Workflow]]] = {}
+        self._known_before: Mapping[str, tuple[list[Workflow], list[Workflow]]] = {}
         self.with_sites = {name: engine for name, engine in self._engines.items() if isinstance(engine, SiteEngine)}
         self.guarded = {
             name: engine.guarded for name, engine in self._engines.items() if isinstance(engine, GuardedEngine)
@@ -183,9 +183,10 @@ class Engines:
         self._last = {**self._last, engine.name: replace(published, stale_since=published.stale_since or now)}
         return published
 
-    def _known(self, name: str, listed: Sequence[Workflow]) -> Sequence[Workflow]:
+    def _known(self, name: str, found: Sequence[Workflow]) -> Sequence[Workflow]:
         """An engine's workflows by the ids that users know. Every request asks for all, and they seldom change."""
-        before, workflows = self._known_before.get(name, ((), ()))
+        before, workflows = self._known_before.get(name, ([], []))
+        listed = [*found]  # an engine may go on with a list that it has given
         if listed != before:
             self._look_for_clashes(name, listed)
             ids = [self._ids.known_as(name, workflow.id) for workflow in listed]

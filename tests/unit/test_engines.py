@@ -89,6 +89,16 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Engines, Listing, Lis
     engines.close()
 
 
+def test_a_list_that_changes_is_seen_at_once(two: tuple[Engines, Listing, Listing]) -> None:
+    engines, first, _second = two
+    for added in ("one", "two"):
+        first.found.append(Workflow(added, added, first.name, added, "e", "E"))
+        known = [workflow.id for workflow in engines.workflows().workflows]
+        assert [it for it in known if it.rpartition(":")[2] == added] != []
+    first.found.pop(0)
+    assert len(engines.workflows().workflows) == len(known) - 1
+
+
 def test_a_clash_is_told_and_hides_nothing(
     two: tuple[Engines, Listing, Listing], caplog: pytest.LogCaptureFixture
 ) -> None:
