@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,9 +56,11 @@ def test_all_are_asked_for_once(yorc: Simulator, client: YorcClient) -> None:
     assert client.workflow_names_of([]) == {}
 
 
-def test_few_connections_serve_many(client: YorcClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_connections_serve_many(yorc: Simulator, client: YorcClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpcwaas.engines.yorc.at_once.CONNECTIONS", 2)
     assert client.workflow_names_of(NAMES) == dict.fromkeys(NAMES, WORKFLOWS)
+    by_port = Counter(call.port for call in yorc.calls())
+    assert sorted(by_port.values()) == [COUNT // 2, COUNT // 2]
 
 
 def test_what_isnt_there_is_known(client: YorcClient) -> None:

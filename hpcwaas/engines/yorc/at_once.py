@@ -96,6 +96,7 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._ended_messages = 0
         self._answers = 0
+        self._kept = False
         self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # what writes as well
@@ -119,6 +120,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._ended_messages += 1
+        self._kept = self._parser.should_keep_alive()  # it can't be asked later
 
     def _answered(self) -> None:
         self._answers += 1
@@ -127,7 +129,7 @@ class _Connection(asyncio.Protocol):
             return
         if self._parser.get_status_code() == 200:
             self._work.bodies[self._path] = b"".join(self._parts)
-        if self._parser.should_keep_alive():
+        if self._kept:
             self._ask()
         else:
             self._end()
