@@ -196,6 +196,22 @@ def test_all_problems_at_once() -> None:
     assert "hunter2" not in str(problems["secret"].given)
 
 
+@pytest.mark.parametrize(
+    ("definition", "given", "said"),
+    [
+        ({}, "get_secret: [/secret/data/ssh-credentials/x, data=privateKey]", "TOSCA function"),
+        ({}, "{{ lookup('pipe', 'id') }}", "template"),
+        ({}, "", "Failed to parse TOSCA function"),
+        ({"type": "list"}, ["fine", "{{ x }}"], "template"),
+        ({"type": "map"}, {"a": {"function": "get_secret"}}, 'a member called "function"'),
+        ({"type": "org.example.Grid"}, {"concat": ["a", "b"]}, "TOSCA function"),
+    ],
+)
+def test_what_yorc_behind_it_would_evaluate_is_refused(definition: dict[str, Any], given: Any, said: str) -> None:
+    with pytest.raises(InvalidInputs, match=said):
+        prepare_inputs(schema(x=definition), {"x": given})
+
+
 def test_defaults_are_filled_in_and_nothing_else() -> None:
     declared = schema(
         debug={"type": "boolean", "default": {"value": "true"}, "required": True},

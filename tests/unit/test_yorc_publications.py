@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from hpcwaas.engines.yorc.documents import Deployment
@@ -177,3 +181,11 @@ def test_a_name_that_makes_no_id_is_told(name: str) -> None:
     assert found.problems == (
         f"demo-a: the workflow {name!r} isn't published, because its name can't be a part of an id",
     )
+
+
+def test_the_examples_in_the_manual() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/yorc.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(dedent(text)) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    sections = [example["yorc"] for example in examples if "yorc" in example]
+    found = [entry for section in sections for entry in YorcSettings.model_validate(section).publish]
+    assert [entry.ssh_keys for entry in found] == [(), ("key_id",), ()]
