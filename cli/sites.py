@@ -79,7 +79,7 @@ def check(client: Client, site_id: str) -> dict[str, Any]:
 def without_account(failure: NotFound, site_id: str) -> WaasError:
     """What to raise where the service doesn't find a site, or the user's account there."""
     wrong = _or_too_old(failure)
-    if failure.problem is not None:
+    if failure.problem is not None and "no account" in str(failure):
         wrong.hint = (
             f"To connect your account: waas sites connect {site_id} --user NAME\nTo see the sites: waas sites list"
         )

@@ -14,7 +14,7 @@ export HWA_DATA_DIR="$HOME_OF_DEMO/data" XDG_STATE_HOME="$HOME_OF_DEMO/state"
 unset HW_API_URL HW_ACCESS_TOKEN HW_USER HW_CONFIG
 
 # What `module load toil` is on a real site.
-echo "export PATH='$PWD/.venv-toil/bin':\$PATH" >"$HOME_OF_DEMO/laptop.sh"
+echo "export PATH='$SITE_TOIL':\$PATH" >"$HOME_OF_DEMO/laptop.sh"
 cat >"$HOME_OF_DEMO/hpcwaas-api.yml" <<SETTINGS
 sites:
   laptop:

@@ -7,7 +7,7 @@ slurmctld, slurmd, slurm-client, openssh-server; with accounting slurmdbd, maria
     python -m examples.slurm.one_node [--accounting] [COMMAND [ARGUMENT...]]
 
 starts it, runs the command (default: waits for Ctrl-C), and stops it. The command finds in its environment what
-`OneNode.variables` says.
+`OneNode.variables` says, and as SITE_TOIL the directory of Toil's programs, if `make demo-site` has installed it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from typing import Self
 from examples.slurm import logins
 from examples.slurm.daemons import PATH, CannotStartError, Daemon, free_ports, kill, listens, processes, until
 from examples.slurm.logins import Login
+from examples.slurm.programs import for_everybody
 
 HERE = Path(__file__).parent
+TOIL = HERE.parents[1] / ".venv-toil"
 PROGRAMS = {
     "munged": "munge",
     "slurmctld": "slurmctld",
@@ -328,9 +330,12 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="hpcwaas-one-node-"))
     try:
         with OneNode(directory, accounting=asked.accounting) as node:
+            variables = node.variables
+            if TOIL.is_dir():
+                variables["SITE_TOIL"] = str(for_everybody(TOIL, directory / "toil"))
             if asked.command:
-                return subprocess.run(asked.command, env=os.environ | node.variables, check=False).returncode
-            print("\n".join(f"{name}={value!r}" for name, value in node.variables.items()), flush=True)
+                return subprocess.run(asked.command, env=os.environ | variables, check=False).returncode
+            print("\n".join(f"{name}={value!r}" for name, value in variables.items()), flush=True)
             signal.pause()
     except KeyboardInterrupt:
         return 0

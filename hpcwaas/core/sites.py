@@ -82,7 +82,9 @@ class Sites:
         """
         account = self._own(principal).get(site_id)
         if account is None:
-            self._find(principal, site_id)
+            site, _ = self._find(principal, site_id)
+            if not site.accounts:
+                raise NotFound(f"Nobody has, or needs, an account on the site `{site_id}`.")
             raise NotFound(f"You have no account on the site `{site_id}`.")
         return account
 

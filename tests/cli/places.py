@@ -161,7 +161,7 @@ class SitesStub:
                 return 204, None, {}
             case ("POST", ["check"]) if account:
                 return 200, self.check(site), {}
-        return NOT_FOUND
+        return problem(404, "not_found", f"You have no account on the site `{site}`.")
 
     def check(self, site: str) -> dict[str, Any]:
         account = self.accounts[site]

@@ -216,6 +216,12 @@ def test_unknown_site(alice: Any) -> None:
     assert "waas sites list" in result.err
 
 
+@pytest.mark.parametrize("word", ["check", "disconnect"])
+def test_nobody_is_told_to_connect_to_a_site_that_there_is_not(alice: Any, word: str) -> None:
+    result = alice("sites", word, "nope")
+    assert (result.code, "waas sites list" in result.err, "sites connect" in result.err) == (5, True, False)
+
+
 def test_trigger_on_a_site(alice: Any, service: Any) -> None:
     assert alice("workflows", "trigger", "word-statistics", "-i", TEXT, "--site", "mare").code == 0
     assert service.requests[-1].json == {"inputs": {"texts": []}, "site": "mare"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import Status
+from hpcwaas.core.outputs import OutputFile
 from hpcwaas.core.site_models import LOCAL, Placement
 from hpcwaas.engines.cwl.inputs.fetch import FetchError
 from hpcwaas.engines.cwl.inputs.job import FetchedFile
@@ -160,3 +162,14 @@ def test_nothing_runs_when_nothing_is_unfinished(bench: SiteBench, monkeypatch: 
     couriers = bench.engine._sites.remote["mare"]._couriers
     bench.wait(lambda: not couriers._couriers)
     assert bench.end(bench.start(OUTPUT)).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("checksum", ["a\\r\\nSet-Cookie: x=1", 'a\\"b', "sha1$"])
+def test_what_a_tool_says_of_its_file_is_no_header(bench: SiteBench, checksum: str) -> None:
+    told = f'{{"class": "File", "location": "file://\'$outdir\'/file.txt", "checksum": "{checksum}"}}'
+    reference = bench.start(f"echo text > file.txt; printf '%s' '{{\"file\": {told}}}'")
+    assert bench.end(reference).status is Status.SUCCEEDED
+    output = bench.engine.output(reference, "file", None, "zip")
+    assert isinstance(output, OutputFile)
+    with output.stream:
+        assert re.fullmatch(r"[0-9a-f]+-[0-9.]+", output.etag)

@@ -19,6 +19,7 @@ import yaml
 
 from examples.slurm.logins import Login
 from examples.slurm.one_node import OneNode
+from examples.slurm.programs import for_everybody
 from hpcwaas.vault.keyring import Keyring
 from tests.e2e.processes import Service
 from tests.service import PASSWORDS, Client, as_user
@@ -34,18 +35,9 @@ RUNNERS = {
 @cache
 def _toil() -> Path:
     """The directory of Toil's programs, at a place that every account reaches."""
-    found = ROOT / ".venv-toil"
-    if all(place.stat().st_mode & 0o001 for place in found.parents):
-        return found / "bin"
-    # The repository lies in somebody's home. Scripts begin with the path of their Python.
-    copied = Path(tempfile.mkdtemp(prefix="hpcwaas-toil-"))
-    atexit.register(shutil.rmtree, copied, ignore_errors=True)
-    shutil.copytree(found, copied, symlinks=True, dirs_exist_ok=True)
-    copied.chmod(0o755)
-    for script in copied.joinpath("bin").iterdir():
-        if script.is_file() and not script.is_symlink() and script.read_bytes()[:2] == b"#!":
-            script.write_bytes(script.read_bytes().replace(bytes(found), bytes(copied), 1))
-    return copied / "bin"
+    copy = Path(tempfile.mkdtemp(prefix="hpcwaas-toil-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    return for_everybody(ROOT / ".venv-toil", copy)
 
 
 class Site(OneNode):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import Conflict, NotFound
 
 _CACHED_STATES = 512
+_CHECKSUM = re.compile(r"[A-Za-z0-9]+\$[0-9A-Fa-f]+")
 _CACHED_OUTPUTS = 64 << 10
 """Bytes of the largest output object that is kept in memory."""
 
@@ -247,12 +249,14 @@ class CWLEngine:
         if opened is None:
             chunks = site.pack_output(execution_id, place.path, archive)
             return OutputArchive(f"{name}.{archive}", packing.MEDIA_TYPES[archive], chunks)
-        changed = f"{opened.size:x}-{opened.modified_at.timestamp():.6f}"
+        checksum = str(declared.get("checksum"))
+        if not _CHECKSUM.fullmatch(checksum):  # a tool may say anything of its files
+            checksum = f"{opened.size:x}-{opened.modified_at.timestamp():.6f}"
         return OutputFile(
             name=name,
             media_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
             size=opened.size,
-            etag=str(declared.get("checksum") or changed).replace("$", "-"),
+            etag=checksum.replace("$", "-"),
             modified_at=opened.modified_at,
             stream=opened.stream,
         )
