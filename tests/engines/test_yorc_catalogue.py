@@ -230,6 +230,21 @@ def test_a_workflow_without_the_input_that_is_named_is_not_published(make: Make,
             ask("demo-2@fail")
 
 
+def test_a_definition_that_cannot_be_read_takes_no_others_away(simulator: Simulator, make: Make) -> None:
+    published = make({**HELLO, "ssh_keys": ["who"]}, {"deployments": ["jobs"], "workflows": ["plain"]})
+    simulator.fault(Fault("trace", "demo-2/workflows/hello$"))
+    assert ids(published) == ["demo-Environment@hello", "jobs@plain"]
+    (problem,) = published.problems
+    assert problem.startswith("demo-2@hello: its inputs can't be read: ")
+    simulator.heal()
+    assert ids(published) == ["demo-2@hello", "demo-Environment@hello", "jobs@plain"]
+    simulator.fault(Fault("trace", "demo-2/workflows/hello$"))
+    assert ids(published) == ["demo-2@hello", "demo-Environment@hello", "jobs@plain"]  # it had the input before
+    assert len(published.problems) == 1
+    with pytest.raises(ServiceError, match="Yorc"):
+        published.details_now("demo-2@hello")
+
+
 def test_who_may_run_what(simulator: Simulator) -> None:
     found = read_access(
         settings(

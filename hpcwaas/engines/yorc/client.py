@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from hpcwaas.common.http import NoAnswer
@@ -11,11 +11,16 @@ from hpcwaas.core.models import JSON
 from hpcwaas.engines.yorc import documents
 from hpcwaas.engines.yorc.documents import Deployment, DeploymentDetails, Event, Line, Task
 from hpcwaas.engines.yorc.faults import NO_STORE, Refusal, reading
+from hpcwaas.engines.yorc.references import WorkflowId
 from hpcwaas.engines.yorc.transport import Answer, Transport
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed
 
 AT_ONCE = 0.01
 """Seconds to wait for something newer when nobody wants to wait: without any, Yorc waits for minutes."""
+
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class YorcClient:
@@ -57,23 +62,11 @@ class YorcClient:
     def workflow_names_of(self, deployments: Sequence[str]) -> dict[str, list[str] | ServiceError]:
         """As `workflow_names`, of many deployments at once: the names, or why there are none."""
         paths = {f"{_deployment(deployment)}/workflows": deployment for deployment in deployments}
-        found: dict[str, list[str] | ServiceError] = {}
-        failure: ServiceError | None = None
-        try:
-            answers = self.transport.documents(paths)
-        except NoAnswer as error:
-            answers, failure = {}, error.error
-        for path, deployment in paths.items():
-            try:
-                if path in answers:
-                    found[deployment] = documents.workflow_names(answers[path], deployment)
-                else:
-                    found[deployment] = failure or self.workflow_names(deployment)
-            except Refusal as refused:
-                found[deployment] = refused
-            except ServiceError as error:
-                found[deployment] = failure = error  # the others are likely to fare no better
-        return found
+        return self._of_many(paths, documents.workflow_names)
+
+    def workflows_of(self, places: Iterable[WorkflowId]) -> dict[WorkflowId, Mapping[str, Any] | ServiceError]:
+        """As `workflow`, of many at once: the definitions, or why there are none."""
+        return self._of_many({_workflow(*place): place for place in places}, lambda found, _: documents.workflow(found))
 
     def workflow(self, deployment: str, name: str) -> Mapping[str, Any]:
         """The definition of a workflow as Yorc writes it."""
@@ -146,6 +139,26 @@ class YorcClient:
     def event_index(self) -> int:
         """An index at least as high as that of the newest event."""
         return self._index("/events")
+
+    def _of_many(self, paths: Mapping[str, K], read: Callable[[JSON, K], T]) -> dict[K, T | ServiceError]:
+        """What is at many paths, or why it can't be had, by what the paths are of."""
+        found: dict[K, T | ServiceError] = {}
+        failure: ServiceError | None = None
+        try:
+            answers = self.transport.documents(paths)
+        except NoAnswer as error:
+            answers, failure = {}, error.error
+        for path, key in paths.items():
+            if failure is not None and path not in answers:
+                found[key] = failure
+                continue
+            try:
+                found[key] = read(answers[path] if path in answers else self._get(path), key)
+            except Refusal as refused:
+                found[key] = refused
+            except ServiceError as error:
+                found[key] = failure = error  # the others are likely to fare no better
+        return found
 
     def _poll(self, what: str, index: int, wait: float, deployment: str | None) -> JSON:
         path = f"/{what}" if deployment is None else f"{_deployment(deployment)}/{what}"

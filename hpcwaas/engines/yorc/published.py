@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import partial
 from typing import TypeVar
 
 from hpcwaas.common.cached import Run
@@ -151,20 +150,17 @@ class PublishedWorkflows(PublishedList):
             if (publication := self._publications.publication(it.application_id, it.name)) is not None
             and (inputs := schema.keys_and_secrets(publication))
         }
-        definitions = {name: ahead(self._ahead, partial(self._definition, parse_workflow(name))) for name in named}
         left_out = set()
-        for name, definition in definitions.items():
-            try:
-                missing = schema.undeclared(definition.result(), named[name])
-            except NotFound:  # it has gone meanwhile
+        for place, definition in self._client.workflows_of(map(parse_workflow, named)).items():
+            name = str(place)
+            if isinstance(definition, Refusal) and definition.unknown:  # it has gone meanwhile
                 left_out.add(name)
-            except ServiceError as error:
-                problems.append(f"{name}: its inputs can't be read: {error.detail}")
+            elif isinstance(definition, ServiceError):
+                problems.append(f"{name}: its inputs can't be read: {definition.detail}")
                 left_out |= {name} - self.at_hand().keys()
-            else:
-                if missing:
-                    problems.append(_lacks(workflows[name], missing))
-                    left_out.add(name)
+            elif missing := schema.undeclared(definition, named[name]):
+                problems.append(_lacks(workflows[name], missing))
+                left_out.add(name)
         return {name: it for name, it in workflows.items() if name not in left_out}
 
 
