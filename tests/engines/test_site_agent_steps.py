@@ -183,6 +183,26 @@ def test_why_a_run_of_toil_failed(name: str, reason: str) -> None:
     assert found.reason("check", 1, "00:02:00") == reason
 
 
+PULL = "Command '['docker', 'pull', 'a/b:1']' returned non-zero exit status 1"
+ABSENT = "singularity executable is not available"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (f"Docker is required to run this tool: {PULL}.", "`docker pull a/b:1` failed"),
+        (f"\tcwltool.errors.UnsupportedRequirement: Singularity is required to run this tool: {ABSENT}", ABSENT),
+    ],
+)
+def test_a_container_that_there_is_not(line: str, why: str) -> None:
+    found = diagnosis([line, "[t] [m] [E] [root] Your workflow uses a CWL requirement that Toil does not support!"])
+
+    assert found.reason("first", 33) == (
+        f"A tool asks for a container (DockerRequirement), and there is none where it runs: {why}. Ask an operator "
+        "of the service which containers the site can run, and where their images have to be."
+    )
+
+
 def test_a_job_that_is_told_of_its_limit_when_it_begins() -> None:
     told = ["[t] [m] [W] [toil.leader] Job failed with exit value 140: x", "Exit reason: FAILED"]
     found = diagnosis([*told, "Failed job in backing scheduler: 7"])

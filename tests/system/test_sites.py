@@ -182,6 +182,17 @@ def test_a_failed_one_is_resumed_where_it_failed(service: SiteService, site: Sit
     assert [attempt["status"] for attempt in resumed["attempts"]] == ["FAILED", "SUCCEEDED"]
 
 
+def test_a_container_that_the_site_cannot_run_is_told_in_plain_words(service: SiteService, alice: Client) -> None:
+    service.publish("boxed", BOXED)
+    eventually(lambda: alice("GET", "/workflows/boxed").status_code == 200)
+    for path in [service.start_on(alice, where, "boxed") for where in ("login", "toil")]:
+        failed = alice.finished(path, within=PATIENCE)
+        assert failed["status"] == "FAILED"
+        assert failed["reason"].startswith(
+            "A tool asks for a container (DockerRequirement), and there is none where it runs: "
+        ), (failed, log_text(alice, path))
+
+
 def test_what_a_job_does_is_said_in_plain_words(service: SiteService, site: Site, alice: Client) -> None:
     blocker = site.said(
         "sbatch",
@@ -259,6 +270,15 @@ def as_login(login: Login) -> tuple[str, ...]:
 def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
+
+BOXED = """\
+cwlVersion: v1.2
+class: CommandLineTool
+requirements: {DockerRequirement: {dockerPull: "registry.invalid/boxed:1"}}
+baseCommand: [cat, /etc/os-release]
+inputs: {}
+outputs: {release: stdout}
+"""
 
 TWO_STEPS = """\
 cwlVersion: v1.2

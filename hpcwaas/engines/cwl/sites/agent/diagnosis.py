@@ -26,6 +26,9 @@ _TOO_MUCH = re.compile(
 _TOO_LONG = re.compile(
     r"hpcwaas: the job toil_job_\d+_(?P<name>\S+) asks for (?P<asked>\d+)\S* seconds, .* (?P<most>\d+)"
 )
+_NO_CONTAINER = re.compile(r"\b(?:Docker|Singularity) is required to run this tool: (.+?)\.?$")
+_QUOTES = re.compile(r"[', ]+")
+_COMMAND = re.compile(r"Command '\[(.+)\]' returned non-zero exit status \d+")
 _SIGNALS = {"140": "TIMELIMIT", "137": "SIGKILL"}
 """Jobs that are told of their time limit before they listen, and that use too much memory where no cgroup says so."""
 
@@ -41,7 +44,7 @@ class Diagnosis:
 
     Attributes:
         last: the last line that says something.
-        refused: that the scheduler took no job.
+        refused: that the scheduler took no job, or that there is no container.
         job: what Toil calls a job that asked for too much.
         hopeless: whether that is asked for again and again, and never given.
         timed_out: id of the scheduler's job that reached its time limit.
@@ -86,9 +89,7 @@ class Diagnosis:
             asked, most = (time_text(int(match.group(name))) for name in ("asked", "most"))
             self.job, self.hopeless, self._tail, self._closed = match.group("name"), True, "", True
             self._failure = f"it asks for a time of {asked}, and the site allows {most}"
-        match = _REFUSED.search(text)
-        if match:
-            self.refused = f"Slurm refused a job of the execution: {match.group(1)}."
+        self._take_refusal(text)
         if self._begun and text and not message:
             level, text, message = ERROR, f"{self._begun} {text}", True
         self._begun = ""
@@ -108,6 +109,19 @@ class Diagnosis:
             self._closed = True
         elif level >= ERROR:
             self._error = text
+
+    def _take_refusal(self, text: str) -> None:
+        """Takes that something can't run here at all."""
+        match = _REFUSED.search(text)
+        if match:
+            self.refused = f"Slurm refused a job of the execution: {match.group(1)}."
+        match = _NO_CONTAINER.search(text)
+        if match:
+            why = _COMMAND.sub(lambda found: f"`{_QUOTES.sub(' ', found.group(1)).strip()}` failed", match.group(1))
+            self.refused = (
+                f"A tool asks for a container (DockerRequirement), and there is none where it runs: {why}. Ask an "
+                "operator of the service which containers the site can run, and where their images have to be."
+            )
 
     def _take_end(self, found: Sequence[Optional[str]]) -> None:
         """Takes what Toil says of a job's end, in three lines."""
