@@ -199,7 +199,11 @@ def test_1200_applications(serve: Serve) -> None:
 def test_an_application_deleted_between_two_calls(
     user: Client, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("hpcwaas.common.cached", "hpcwaas.engines.orchestrated.published", f"{ENGINE}.engine"):
+    for place in (
+        "hpcwaas.common.cached",
+        "hpcwaas.engines.orchestrated.published",
+        "hpcwaas.engines.orchestrated.engine",
+    ):
         monkeypatch.setattr(f"{place}.PATIENCE", 60)
     assert len(user("GET", "/workflows").json()["workflows"]) == 4
     simulator.fault(Fault("slow", "POST .*applications/search", seconds=2, times=1))

@@ -29,7 +29,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "hpcwaas.common.cached._FAILURE_COUNTS": 0.1,
         "hpcwaas.common.cached.PATIENCE": 0.3,
         "hpcwaas.engines.orchestrated.published.PATIENCE": 0.3,
-        f"{ENGINE}.engine.PATIENCE": 0.3,
+        "hpcwaas.engines.orchestrated.engine.PATIENCE": 0.3,
         f"{ENGINE}.followed_logs.PATIENCE": 0.3,
         f"{ENGINE}.tracking._FRESH_EVENTS": 0.2,
         f"{ENGINE}.tracking._FRESH_POLLED": 0.2,

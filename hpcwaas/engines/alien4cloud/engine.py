@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from hpcwaas.common import calls
-from hpcwaas.common.cached import PATIENCE
-from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
-from hpcwaas.core.outputs import Output
-from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
+from hpcwaas.core.models import JSON, Check, Status, WorkflowDetails
+from hpcwaas.core.ports.engine import UploadLookup
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.events import Events
@@ -28,12 +23,11 @@ from hpcwaas.engines.alien4cloud.starting import WorkflowStart
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
 from hpcwaas.engines.alien4cloud.transport import Transport
 from hpcwaas.engines.orchestrated import answers
+from hpcwaas.engines.orchestrated.engine import OrchestratedEngine
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.engines.orchestrated.starting import Starter
 from hpcwaas.engines.registry import EngineContext
-from hpcwaas.errors import Conflict, NotFound
-
-_THREADS = 16
+from hpcwaas.errors import Conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,7 @@ class Prepared:
     secret: bool
 
 
-class Alien4CloudEngine:
+class Alien4CloudEngine(OrchestratedEngine):
     """Runs the workflows that Alien4Cloud's applications publish.
 
     Args:
@@ -57,15 +51,16 @@ class Alien4CloudEngine:
         listings: where the list of workflows is kept.
     """
 
-    name = ENGINE
+    _executions: TrackedExecutions
+    _events: Events
+    _logs: FollowedLogs
 
     def __init__(
         self, settings: Alien4CloudSettings, data_dir: Path, starts: StartRecords, listings: ListingRecords
     ) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
+        super().__init__(ENGINE)
         self._transport = Transport(settings)
         self._client = Alien4CloudClient(self._transport)
-        self._ahead = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{ENGINE}-ahead")
         kept = KeptListing(listings, f"{ENGINE} {settings.address}")
         self._catalogue = PublishedWorkflows(self._client, settings.cache_seconds, self._run, self._ahead, kept)
         self._executions = TrackedExecutions(
@@ -78,21 +73,6 @@ class Alien4CloudEngine:
         self._events = Events(settings, self._transport, self._executions.take)
         self._starter = Starter("Alien4Cloud", self._clock_ahead, self._transport.time_left, starts)
         self._logs = FollowedLogs(self._client, self._executions, data_dir / ENGINE / "logs", self._run)
-
-    def workflows(self) -> Sequence[Workflow]:
-        return self._catalogue.workflows()
-
-    def stale_since(self) -> datetime | None:
-        """When the list of workflows was read, if Alien4Cloud hasn't answered since."""
-        return self._catalogue.stale_since()
-
-    @calls.one()
-    def workflow(
-        self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
-    ) -> WorkflowDetails:
-        if current:
-            return self._catalogue.details_now(workflow_id, permitted)
-        return self._catalogue.details(workflow_id, permitted)
 
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Prepared:
         """Checks inputs against the workflow completely. Alien4Cloud knows no files: an upload is of no use here.
@@ -110,19 +90,6 @@ class Alien4CloudEngine:
         reference = self._starter.start(execution_id, start)
         self._executions.started(parse_reference(reference), details.steps)
         return reference
-
-    def state(self, reference: str) -> ExecutionState:
-        self._events.start()
-        try:
-            return self._executions.state(reference, PATIENCE)
-        except NotFound as error:  # another engine's, for instance
-            return ExecutionState(Status.UNKNOWN, reason=error.detail)
-
-    def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
-        return self._logs.page(reference, levels, start, limit)
-
-    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
-        return self._logs.watch(reference, levels, start, wake)
 
     @calls.one()
     def cancel(self, reference: str) -> None:
@@ -169,9 +136,6 @@ class Alien4CloudEngine:
         self._executions.cancelling(parsed)
         return False
 
-    def silent_since(self) -> datetime | None:
-        return self._transport.silent_since
-
     @calls.one()
     def resume(self, reference: str) -> None:
         parsed = parse_reference(reference)
@@ -185,10 +149,6 @@ class Alien4CloudEngine:
         self._executions.resumed(parsed)
         self._logs.look_again(reference)
 
-    def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
-        """See `Engine`. Alien4Cloud has values only, no files."""
-        return answers.output(self._executions.state(reference, PATIENCE), name, path)
-
     def checks(self) -> Sequence[Check]:
         """Whether Alien4Cloud answers, and whether its events come."""
         answered = answers.check(ENGINE, "Alien4Cloud", self._client.ping, self._pool)
@@ -196,25 +156,11 @@ class Alien4CloudEngine:
         missed = [self._events.problem] if self._events.problem else []
         return (answered, Check(f"{ENGINE}-events", "degraded" if missed else "ok", 0.0, missed))
 
-    def close(self) -> None:
-        """Ends all threads and connections. Executions go on."""
-        self._starter.close()
-        self._logs.close()
-        self._events.close()
-        self._pool.shutdown(cancel_futures=True)
-        self._ahead.shutdown(cancel_futures=True)
-        self._transport.close()
-
     def _clock_ahead(self) -> float:
         """Seconds by which the clock that stamps executions is ahead of ours. It is the orchestrator's, as events show
         it; without any, Alien4Cloud's is the best guess."""
         ahead = self._events.clock_ahead
         return self._transport.clock_ahead if ahead is None else ahead
-
-    def _run(self, function: Callable[[], None]) -> None:
-        """Runs a function in another thread; drops it when the engine is being closed."""
-        with contextlib.suppress(RuntimeError):
-            self._pool.submit(function)
 
 
 def make(settings: Alien4CloudSettings, context: EngineContext) -> Alien4CloudEngine:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from hpcwaas.common import calls
 from hpcwaas.common.cached import Once, Run
-from hpcwaas.core.models import Level, Status
+from hpcwaas.core.models import Status
 from hpcwaas.engines.alien4cloud import mapper
 from hpcwaas.engines.alien4cloud.client import PAGE, WINDOW, Alien4CloudClient
 from hpcwaas.engines.alien4cloud.faults import reading
 from hpcwaas.engines.alien4cloud.log_file import LogFile
 from hpcwaas.engines.alien4cloud.references import parse_reference
 from hpcwaas.engines.alien4cloud.tracking import TrackedExecutions
+from hpcwaas.engines.orchestrated.following import Reader, Watcher
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,16 +32,7 @@ _SETTLED = 2.0
 """Seconds after the end of an execution for which lines may still come in."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Watcher:
-    """Somebody who waits for a line of these levels at `start`."""
-
-    levels: Level
-    start: int
-    wake: Callable[[], None]
-
-
-class LogReader:
+class LogReader(Reader):
     """The log of one execution, and those who wait for more of it.
 
     Lines are numbered in the order of their stamps, as far as they are there when they are read. One that comes after
@@ -55,8 +45,7 @@ class LogReader:
     def __init__(
         self, client: Alien4CloudClient, executions: TrackedExecutions, reference: str, file: LogFile, run: Run
     ) -> None:
-        self.reference = reference
-        self.watchers: frozenset[Watcher] = frozenset()
+        super().__init__(reference)
         self.read_at = float("-inf")
         """Monotonic time of the last look."""
         self.complete = False
@@ -123,12 +112,9 @@ class LogReader:
                     self._read(settled)
                     self._seen = self._file.touched()
             self.read_at = time.monotonic()
-        for watcher in self.watchers:
-            if self.has(watcher):
-                watcher.wake()
+        self.wake()
 
     def has(self, watcher: Watcher) -> bool:
-        """Whether what somebody waits for is there, or never will be."""
         return self.complete or self.lost or self._file.total(watcher.levels) > watcher.start
 
     def _read(self, settled: bool) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cachetools import LRUCache
-
-from hpcwaas.common.cached import Cached, Run
+from hpcwaas.common.cached import Run
 from hpcwaas.core.models import JSON, ExecutionState, Status, StepDeclaration
 from hpcwaas.engines.alien4cloud import mapper, topology
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
@@ -20,6 +17,7 @@ from hpcwaas.engines.alien4cloud.known import Known, state, view
 from hpcwaas.engines.alien4cloud.published import PublishedWorkflows, Topology
 from hpcwaas.engines.alien4cloud.references import Reference, parse_reference
 from hpcwaas.engines.alien4cloud.topology import StepInTopology
+from hpcwaas.engines.orchestrated.tracking import Tracking
 from hpcwaas.errors import ServiceError
 
 _FRESH_BEGINNING = 0.5
@@ -40,15 +38,8 @@ _GRACE = 60.0
 _OUTPUTS_PATIENCE = 60.0
 """Seconds for which the outputs of an ended execution are tried to be had; until then it isn't shown as ended."""
 
-_CLOCKS = 10.0
-"""Seconds by which clocks may differ."""
-
 _RESUMING = 60.0
 """Seconds after it was resumed for which an execution's record may still be that of the attempt which failed."""
-
-_FRESH_FAILED = 1.0
-"""Seconds for which a failure is believed: another process may have resumed the execution. Nobody asks without reason,
-for what has failed is on record."""
 
 _LATEST_RUNS = 50
 """Of so many of a deployment's latest executions, those that ran meanwhile must be some."""
@@ -58,10 +49,8 @@ _NOT_ITS_OUTPUTS = (
     "deployment, and another one ran in the same environment meanwhile. Look for them in the log."
 )
 
-_KEPT = 4096
 
-
-class TrackedExecutions:
+class TrackedExecutions(Tracking[Known]):
     """The executions that somebody asked for lately.
 
     Args:
@@ -77,51 +66,15 @@ class TrackedExecutions:
         covered: Callable[[float], bool],
         gone_on: Callable[[str], None],
     ) -> None:
+        super().__init__("Alien4Cloud", run, lambda: client.transport.silent_since)
         self._client = client
         self._catalogue = catalogue
-        self._run = run
         self._covered = covered
         self._gone_on = gone_on
-        self._known: LRUCache[str, Known] = LRUCache(_KEPT)
-        self._lock = threading.Lock()
 
     def started(self, reference: Reference, steps: tuple[StepDeclaration, ...]) -> None:
         """Notes an execution that has just been started."""
         self._get(reference).declared = tuple(step for step in steps if isinstance(step, StepInTopology))
-
-    def state(self, text: str, patience: float | None = None) -> ExecutionState:
-        """What is known now. It says so when Alien4Cloud doesn't answer.
-
-        Args:
-            patience: seconds to wait when nothing is known; as long as it takes when None.
-
-        Raises:
-            NotFound: this can't be a reference.
-            ServiceError: nothing is known.
-        """
-        known = self._get(parse_reference(text))
-        final = known.final
-        if final is not None:
-            if final.status is Status.FAILED:
-                known.cached.get(_FRESH_FAILED, 0)
-            return known.final or view(known)
-        held = known.cached.get(self._fresh(known), _USABLE, patience)
-        with known.lock:
-            state = known.final or view(known)
-        if held.failed and not state.status.over:
-            return replace(state, stale_since=self._client.transport.silent_since or datetime.now(UTC))
-        return state
-
-    def ended_for(self, text: str) -> float | None:
-        """For at least how many seconds an execution has been over; None when it isn't."""
-        state = self.state(text)
-        if not state.status.over:
-            return None
-        known = self._get(parse_reference(text))
-        since = 0.0 if known.over_since is None else time.monotonic() - known.over_since
-        if state.ended_at is not None:
-            since = max(since, (datetime.now(UTC) - state.ended_at).total_seconds() - _CLOCKS)
-        return since
 
     def take(self, event: mapper.Event) -> None:
         """Notes news."""
@@ -166,13 +119,16 @@ class TrackedExecutions:
         return not self._get(reference).seen
 
     def _get(self, reference: Reference) -> Known:
-        with self._lock:
-            known = self._known.get(reference.execution)
-            if known is None or known.reference != reference:
-                known = fresh = Known(reference)
-                fresh.cached = Cached("Alien4Cloud", lambda: self._fetch(fresh), self._run)
-                self._known[reference.execution] = known
-            return known
+        return self._kept(reference.execution, lambda known: known.reference == reference, lambda: Known(reference))
+
+    def _of(self, text: str) -> Known:
+        return self._get(parse_reference(text))
+
+    def _view(self, known: Known) -> ExecutionState:
+        return view(known)
+
+    def _usable(self, known: Known) -> float:
+        return _USABLE
 
     def _fresh(self, known: Known) -> float:
         now = time.monotonic()

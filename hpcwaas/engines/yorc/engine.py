@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpcwaas.common import calls
-from hpcwaas.common.cached import PATIENCE
-from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
-from hpcwaas.core.outputs import Output
-from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
+from hpcwaas.core.models import JSON, Check, Level, Status, WorkflowDetails
+from hpcwaas.core.ports.engine import UploadLookup
 from hpcwaas.core.ports.records import ListingRecords, StartRecords
 from hpcwaas.engines.orchestrated import answers
+from hpcwaas.engines.orchestrated.engine import OrchestratedEngine
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.engines.orchestrated.starting import Starter
 from hpcwaas.engines.registry import EngineContext
@@ -31,12 +28,10 @@ from hpcwaas.engines.yorc.settings import YorcSettings
 from hpcwaas.engines.yorc.starting import WorkflowStart
 from hpcwaas.engines.yorc.tracking import TrackedExecutions
 from hpcwaas.engines.yorc.transport import Transport
-from hpcwaas.errors import Conflict, NotFound, ServiceError
-
-_THREADS = 16
+from hpcwaas.errors import Conflict, ServiceError
 
 
-class YorcEngine:
+class YorcEngine(OrchestratedEngine):
     """Runs the workflows that the settings publish of what Yorc has deployed.
 
     Args:
@@ -45,13 +40,16 @@ class YorcEngine:
         listings: where the list of workflows is kept.
     """
 
-    name = ENGINE
+    _catalogue: PublishedWorkflows
+    _executions: TrackedExecutions
+    _events: Events
+    _logs: FollowedLogs
+
     guarded = Level.DEBUG
     """Yorc's entries of this level hold remote command lines."""
 
     def __init__(self, settings: YorcSettings, data_dir: Path, starts: StartRecords, listings: ListingRecords) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=ENGINE)
-        self._ahead = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{ENGINE}-ahead")
+        super().__init__(ENGINE)
         self._transport = Transport(settings)
         self._client = YorcClient(self._transport)
         self._published = Publications(settings.publish)
@@ -74,21 +72,6 @@ class YorcEngine:
             self._client, self._executions, data_dir / ENGINE / "logs", self._run, self._is_wanted
         )
 
-    def workflows(self) -> Sequence[Workflow]:
-        return self._catalogue.workflows()
-
-    def stale_since(self) -> datetime | None:
-        """When the list of workflows was read, if Yorc hasn't answered since."""
-        return self._catalogue.stale_since()
-
-    @calls.one()
-    def workflow(
-        self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False
-    ) -> WorkflowDetails:
-        if current:
-            return self._catalogue.details_now(workflow_id, permitted)
-        return self._catalogue.details(workflow_id, permitted)
-
     def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Mapping[str, str]:
         """Checks inputs against the workflow completely. Yorc knows no files: an upload is of no use here.
 
@@ -108,20 +91,6 @@ class YorcEngine:
         self._logs.started(reference, whole=whole)
         self._executions.started(reference, details.steps)
         return text
-
-    def state(self, reference: str) -> ExecutionState:
-        self._events.start()
-        try:
-            return self._executions.state(reference, PATIENCE)
-        except NotFound as error:  # another engine's, for instance
-            return ExecutionState(Status.UNKNOWN, reason=error.detail)
-
-    def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
-        return self._logs.page(reference, levels, start, limit)
-
-    def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
-        self._events.start()
-        return self._logs.watch(reference, levels, start, wake)
 
     @calls.one()
     def cancel(self, reference: str) -> None:
@@ -162,9 +131,6 @@ class YorcEngine:
         self._executions.cancelling(parsed)
         return False
 
-    def silent_since(self) -> datetime | None:
-        return self._transport.silent_since
-
     @calls.one()
     def resume(self, reference: str) -> None:
         parsed = parse_reference(reference)
@@ -182,10 +148,6 @@ class YorcEngine:
         self._executions.resumed(parsed)
         self._logs.go_on(parsed)
 
-    def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
-        """See `Engine`. Yorc has values only, no files."""
-        return answers.output(self._executions.state(reference, PATIENCE), name, path)
-
     def checks(self) -> Sequence[Check]:
         """Whether Yorc answers, whether its events and its log come, and what of the settings publishes nothing."""
         answered = answers.check(ENGINE, "Yorc", self._client.ping, self._pool)
@@ -201,15 +163,6 @@ class YorcEngine:
             ),
         )
 
-    def close(self) -> None:
-        """Ends all threads and connections. Executions go on."""
-        self._starter.close()
-        self._logs.close()
-        self._events.close()
-        self._pool.shutdown(cancel_futures=True)
-        self._ahead.shutdown(cancel_futures=True)
-        self._transport.close()
-
     def _look(self) -> None:
         """Has the list read, unless it is fresh, so that it is known what isn't published."""
         with contextlib.suppress(ServiceError):  # which the check of Yorc itself tells
@@ -217,11 +170,6 @@ class YorcEngine:
 
     def _is_wanted(self, entry: Line) -> bool:
         return bool(entry.workflow and self._published.publication(entry.deployment, entry.workflow))
-
-    def _run(self, function: Callable[[], None]) -> None:
-        """Runs a function in another thread; drops it when the engine is being closed."""
-        with contextlib.suppress(RuntimeError):
-            self._pool.submit(function)
 
 
 def make(settings: YorcSettings, context: EngineContext) -> YorcEngine:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 
-from cachetools import LRUCache
-
-from hpcwaas.common.cached import Cached, Run
+from hpcwaas.common.cached import Run
 from hpcwaas.core.models import ExecutionState, Status, StepDeclaration
 from hpcwaas.engines.orchestrated.published import ahead
+from hpcwaas.engines.orchestrated.tracking import Tracking
 from hpcwaas.engines.yorc.client import AT_ONCE, YorcClient
 from hpcwaas.engines.yorc.documents import Event, Task
 from hpcwaas.engines.yorc.faults import Refusal
@@ -34,23 +31,14 @@ _FRESH_EVENTS = 15.0
 _USABLE = 10.0
 """Seconds for which a state may be shown while a newer one is fetched."""
 
-_FRESH_FAILED = 1.0
-"""Seconds for which a failure is believed: another process may have resumed the execution. Nobody asks without reason,
-for what has failed is on record."""
-
 _END_PATIENCE = 2.0
 """Seconds for which the event of an end is waited for: until then it isn't shown as ended."""
 
 _HISTORY_PATIENCE = 30.0
 """Likewise, for which the events before are tried to be had; without them nothing tells when its steps ran."""
 
-_CLOCKS = 10.0
-"""Seconds by which clocks may differ."""
 
-_KEPT = 4096
-
-
-class TrackedExecutions:
+class TrackedExecutions(Tracking[Known]):
     """The executions that somebody asked for lately.
 
     Args:
@@ -71,52 +59,17 @@ class TrackedExecutions:
         ended: Callable[[Reference], None],
         gone_on: Callable[[Reference], None],
     ) -> None:
+        super().__init__("Yorc", run, lambda: client.transport.silent_since)
         self._client = client
-        self._run = run
         self._ahead = ahead
         self._covered = covered
         self._cancelling = cancelling
         self._ended = ended
         self._gone_on = gone_on
-        self._known: LRUCache[str, Known] = LRUCache(_KEPT)
-        self._lock = threading.Lock()
 
     def started(self, reference: Reference, declared: tuple[StepDeclaration, ...]) -> None:
         """Notes an execution that has just been started."""
         self._get(reference).declared = tuple(step for step in declared if isinstance(step, StepInDefinition))
-
-    def state(self, text: str, patience: float | None = None) -> ExecutionState:
-        """What is known now. It says so when Yorc doesn't answer.
-
-        Args:
-            patience: seconds to wait when nothing is known; as long as it takes when None.
-
-        Raises:
-            NotFound: this can't be a reference.
-            ServiceError: nothing is known.
-        """
-        known = self._get(parse_reference(text))
-        final = known.final
-        if final is not None:
-            if final.status is Status.FAILED:
-                known.cached.get(_FRESH_FAILED, 0)
-            return known.final or self._view(known)
-        held = known.cached.get(self._fresh(known), min(_USABLE, self._usable(known)), patience)
-        state = known.final or self._view(known)
-        if held.failed and not state.status.over:
-            return replace(state, stale_since=self._client.transport.silent_since or datetime.now(UTC))
-        return state
-
-    def ended_for(self, text: str) -> float | None:
-        """For at least how many seconds an execution has been over; None when it isn't."""
-        state = self.state(text)
-        if not state.status.over:
-            return None
-        known = self._get(parse_reference(text))
-        since = 0.0 if known.over_since is None else time.monotonic() - known.over_since
-        if state.ended_at is not None:
-            since = max(since, (datetime.now(UTC) - state.ended_at).total_seconds() - _CLOCKS)
-        return since
 
     def take(self, event: Event) -> None:
         """Notes news."""
@@ -166,17 +119,13 @@ class TrackedExecutions:
         known.cached.expire()
 
     def _get(self, reference: Reference) -> Known:
-        with self._lock:
-            known = self._known.get(reference.task)
-            if known is None or known.reference != reference:
-                known = fresh = Known(reference)
-                fresh.cached = Cached("Yorc", lambda: self._fetch(fresh), self._run)
-                self._known[reference.task] = known
-            return known
+        return self._kept(reference.task, lambda known: known.reference == reference, lambda: Known(reference))
+
+    def _of(self, text: str) -> Known:
+        return self._get(parse_reference(text))
 
     def _view(self, known: Known) -> ExecutionState:
-        with known.lock:
-            return known.view()
+        return known.view()
 
     def _fresh(self, known: Known) -> float:
         if known.stirred or known.status.over:

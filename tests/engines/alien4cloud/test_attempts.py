@@ -6,7 +6,8 @@ import pytest
 
 from hpcwaas.core.models import Status, StepStatus
 from hpcwaas.errors import Conflict
-from tests.engines.alien4cloud.helpers import ENGINE, Make, start, until
+from tests.engines.alien4cloud.helpers import ENGINE, Make, start
+from tests.engines.orchestrated import until
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Workflow
 from tests.simulators.alien4cloud_worlds import many

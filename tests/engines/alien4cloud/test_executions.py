@@ -14,7 +14,8 @@ from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.engines.alien4cloud.mapper import Event
 from hpcwaas.engines.alien4cloud.references import parse_reference
 from hpcwaas.errors import Conflict, NotFound, Unavailable
-from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, made, start, until, wait, whole_log
+from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, start
+from tests.engines.orchestrated import ALL, made, until, wait, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Step, Workflow
 from tests.simulators.alien4cloud_worlds import many

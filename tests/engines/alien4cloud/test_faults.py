@@ -11,7 +11,8 @@ import pytest
 from hpcwaas.core.models import Status, StepStatus
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.errors import ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
-from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, made, start, until, whole_log
+from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, start
+from tests.engines.orchestrated import ALL, made, until, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.faults import Fault, Kind
 from tests.waiting import until as eventually

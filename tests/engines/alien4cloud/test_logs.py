@@ -12,7 +12,8 @@ import pytest
 from hpcwaas.core.models import Level, LogEntry, Status
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.errors import Unavailable
-from tests.engines.alien4cloud.helpers import ALL, ENGINE, RUN, Make, log_line, made, start, until, wait, whole_log
+from tests.engines.alien4cloud.helpers import ENGINE, RUN, Make, log_line, start
+from tests.engines.orchestrated import ALL, made, until, wait, whole_log
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Workflow
 from tests.simulators.alien4cloud_worlds import many, recorded

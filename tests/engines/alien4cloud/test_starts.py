@@ -10,7 +10,8 @@ import pytest
 from hpcwaas.core.models import Status
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
 from hpcwaas.errors import BadRequest, InvalidInputs, NotFound, Unavailable, UncertainStart
-from tests.engines.alien4cloud.helpers import RUN, Make, made, start, until
+from tests.engines.alien4cloud.helpers import RUN, Make, start
+from tests.engines.orchestrated import made, until
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_worlds import recorded
 from tests.simulators.faults import Fault, Kind

@@ -8,7 +8,8 @@ import pytest
 
 from hpcwaas.core.models import ExecutionState, Status, StepStatus
 from hpcwaas.engines.alien4cloud.engine import Alien4CloudEngine
-from tests.engines.alien4cloud.helpers import ENGINE, Make, start, until
+from tests.engines.alien4cloud.helpers import ENGINE, Make, start
+from tests.engines.orchestrated import until
 from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Step, Workflow
 from tests.simulators.alien4cloud_worlds import many

@@ -78,7 +78,7 @@ def test_without_a_leader(engine: YorcEngine, simulator: Simulator) -> None:
     with pytest.raises(Unavailable, match="no leader"):
         engine.cancel(reference)
     eventually(lambda: engine.checks()[1].status == "degraded")
-    (check, polls) = engine.checks()
+    check, polls, _ = engine.checks()
     assert "store (Consul)" in check.problems[0]
     assert "no leader" in polls.problems[0]
     assert engine.state(reference).status is Status.RUNNING
