@@ -212,6 +212,4 @@ def test_without_events_one_poll_serves_all(simulator: Simulator, make: Make) ->
     assert made(simulator, "/tasks/") - before < 20
     simulator.hurry(reference)
     assert until(engine, reference, Status.SUCCEEDED).ended_at
-    eventually(
-        lambda: {check.name: check.status for check in engine.checks()} == {"yorc": "ok", "yorc-polls": "degraded"}
-    )
+    eventually(lambda: [check.status for check in engine.checks()[:2]] == ["ok", "degraded"])
