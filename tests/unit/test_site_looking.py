@@ -30,6 +30,10 @@ class Jobs:
         self.jobs: list[Job] = []
         self.asked: Sequence[str] = ()
         self.problem: str | None = None
+        self.awaited: set[str] = set()
+
+    def awaits(self, job: str) -> bool:
+        return job in self.awaited
 
     def commands(self, known: Sequence[str]) -> dict[str, list[str]]:
         self.asked = known
@@ -192,6 +196,23 @@ def test_a_job_of_the_runner_that_slurm_has_ended(site: Site, job: Job, words: s
     assert site.looking.dead[ID].reason == (
         f"The job in which the execution ran on mare is over: {words} Its jobs were cancelled."
     )
+
+
+def test_the_end_of_the_runners_job_is_told_when_slurm_has_told_all_of_it(site: Site) -> None:
+    site.scheduler.jobs = [Job("9", "FAILED", "signal 9")]
+    site.scheduler.awaited = {"9"}
+    for _ in range(3):
+        site.look(state=state(), alive=None, leader_job="9")
+        assert site.looking.soon
+    assert site.looking.dead == {}
+    for _ in range(5):
+        site.look(alive=None, leader_job="9")
+    assert ID in site.looking.dead  # a database that is down isn't waited for for ever
+    site.looking.forget(ID)
+    site.scheduler.jobs, site.scheduler.awaited = [Job("9", "OUT_OF_MEMORY", "9.1 GiB of 8 GiB")], set()
+    for _ in range(2):
+        site.look(state=state(), alive=None, leader_job="9")
+    assert "9.1 GiB of 8 GiB" in site.looking.dead[ID].reason
 
 
 def test_a_job_of_the_runner_that_waits(site: Site) -> None:

@@ -62,7 +62,7 @@ class Courier:
         self._stop = threading.Event()
         self._news = threading.Event()
         self._again = threading.Event()
-        self._slurm = Bucket(RATE, BURST)
+        self._slurm = Bucket(RATE, 2)
         self._asked = -math.inf
         self._silent = account.silence() is not None
         self._proof = _stamp(account.proof)

@@ -87,6 +87,9 @@ class Scheduler(Protocol):
             known: ids of the jobs that are asked for.
         """
 
+    def awaits(self, job: str) -> bool:
+        """Whether more may be told of how a job ended."""
+
     def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
         """The jobs that answers tell of."""
 
@@ -305,6 +308,10 @@ class Looking:
         if alive or (alive is None and (leader is None or not words.over(leader))):
             return True
         if leader is not None and words.over(leader):
+            if self._scheduler.awaits(leader.id) and seen.lateness < _LATE_FAILURE:
+                self.soon = True
+                seen.lateness += sure
+                return False
             reason = f"The job in which the execution ran on {self._site} is over: {words.job_words(leader)}."
         else:
             place = (
@@ -368,6 +375,9 @@ class NoScheduler:
 
     def commands(self, known: Sequence[str]) -> dict[str, list[str]]:
         return {}
+
+    def awaits(self, job: str) -> bool:
+        return False
 
     def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
         return ()

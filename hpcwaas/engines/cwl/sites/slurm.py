@@ -12,7 +12,7 @@ from hpcwaas.engines.cwl.sites.slurm_text import Answer
 
 _AT_ONCE = 100
 """Jobs that the database is asked for in one command."""
-_TRIES = 3
+_TRIES = 4
 """The database knows of a job's end some seconds late."""
 _AGAIN = "REQUEUED"
 _NO_ACCOUNTING = "accounting storage is disabled"
@@ -72,6 +72,10 @@ class Slurm:
         if "scontrol" in told:
             self._take_shown(told["scontrol"])
         return [self._jobs[job] for job in self._known if job in self._jobs]
+
+    def awaits(self, job: str) -> bool:
+        """Whether more may be told of how a job ended."""
+        return job in self._tries and job not in self._whole
 
     def _take_queue(self, answer: Answer) -> None:
         if answer.status != 0:
