@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import closing
 from functools import partial
@@ -41,6 +42,7 @@ def main(context: click.Context) -> None:
     All settings can be given in the configuration file or in variables HWA_...: see `hpcwaas-api config reference`.
     """
     if context.invoked_subcommand is None:
+        gc.disable()  # until all is imported, of which nothing becomes garbage
         with reporting():
             effective = read_settings()
             _advise(effective)
@@ -52,6 +54,8 @@ def _run(settings: Settings) -> None:
     from hpcwaas.configuration.checks import preflight
     from hpcwaas.server.gunicorn import serve
 
+    gc.freeze()  # forked workers share these pages as long as nobody touches them
+    gc.enable()
     preflight(settings)
     serve(settings, partial(create_app, secret_ids=prepare_vault(settings)))
 

@@ -262,11 +262,13 @@ def main(arguments: list[str]) -> None:
     for draft in place.incoming.iterdir():
         if draft.stat().st_mtime < time.time() - 3600:  # left by a service that was killed while it wrote
             remove_tree(draft)
+    gc.disable()  # nothing that is loaded becomes garbage
     if warm == "1":
         from hpcwaas.engines.cwl.run.inprocess import warm_up
 
         warm_up()
     gc.freeze()  # forked processes share these pages as long as nobody touches them
+    gc.enable()
     Launcher(place, lock, fifo, int(max_running)).run()
 
 
