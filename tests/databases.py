@@ -29,15 +29,23 @@ def url_in(directory: Path, *, ready: bool = False) -> str:
         ready: with the service's schema and nothing in it, as a copy: that is faster than making it.
     """
     if not POSTGRESQL:
-        file = directory / "store.db"
+        url = f"sqlite:///{directory / 'store.db'}"
         if ready:
-            file.touch(mode=0o600)
-            file.write_bytes(_ready_file())
-        return f"sqlite:///{file}"
+            prepare(url)
+        return url
     name = f"test_{hashlib.sha256(str(directory).encode()).hexdigest()[:16]}"
     with contextlib.suppress(psycopg.errors.DuplicateDatabase):
         _maintain("CREATE DATABASE {} TEMPLATE {}", name, _ready_database() if ready else "template1")
     return _url(name)
+
+
+def prepare(url: str) -> None:
+    """Makes a new SQLite file the service's, as a copy; leaves alone whatever there is already."""
+    address = make_url(url)
+    file = Path(address.database or "")
+    if address.drivername == "sqlite" and not file.exists():
+        file.touch(mode=0o600)
+        file.write_bytes(_ready_file())
 
 
 @contextlib.contextmanager

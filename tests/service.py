@@ -77,6 +77,8 @@ def serving(settings: Settings, connections: Connections | None = None, **option
         options: for `create_app`.
     """
     connections = connections or Connections(settings.server.trusted_proxies)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    databases.prepare(settings.database_url)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings, validate_responses=True, **options),
@@ -112,7 +114,7 @@ def make_settings(data_dir: Path, **changes: Any) -> Settings:
             "auth": {"auth_type": "basic", "basic_auth": {"accounts": accounts}, "operators": OPERATORS},
             **({} if changes.keys() & {"alien_config", "yorc"} else {"cwl": CWL}),
             "limits": {"requests": None, "executions": None},  # tests are in a hurry
-            "store": {"url": databases.url_in(data_dir)} if databases.POSTGRESQL else {},
+            "store": {"url": databases.url_in(data_dir, ready=True)} if databases.POSTGRESQL else {},
             **changes,
         }
     )
