@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,24 @@ def test_a_key_that_is_refused_is_not_tried_again_soon(server: Server) -> None:
         pass
     assert len(given.purposes) == 1
     connections.close()
+
+
+def test_a_key_that_is_put_back_is_tried_at_the_time_that_is_told(
+    restored: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with restored.connections() as connections:
+        restored.authorize("")
+        refusal(connections)
+        restored.authorize(restored.key.public_key)
+        due = connections.due(PLACEMENT)
+        assert 220 < due <= 375
+        with pytest.raises(SiteFailed, match="refuses the key"), connections.of(PLACEMENT, EXECUTION):
+            pass
+        backoff = connections._pools[PLACEMENT].backoff
+        monkeypatch.setattr(backoff, "_clock", lambda: time.monotonic() + due)
+        with connections.of(PLACEMENT, EXECUTION) as connection:
+            assert connection.run("true").status == 0
+        assert connections.due(PLACEMENT) == 0
 
 
 def test_a_check_that_succeeds_ends_the_waiting(restored: Server) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.processes import eventually
 from tests.system import site_faults as faults
-from tests.system.gated import Gated, connect, job_of, runner
+from tests.system.gated import PATIENCE, Gated, connect, job_of, runner
 from tests.system.slurm_site import Site, SiteService, one_node
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -60,7 +61,7 @@ def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 @pytest.fixture(scope="module", autouse=True)
 def toil(service: SiteService, site: Site) -> dict[str, Gated]:
     """Executions with Toil, of which each step is a job. They are begun first, since Toil takes its time."""
-    where = {"lasts": "toil", "cancelled": "toil", "requeued": "toil", "closed": "closed-toil"}
+    where = {"lasts": "toil", "requeued": "toil", "closed": "closed-toil"}
     return {name: Gated(service, site, each) for name, each in where.items()}
 
 
@@ -92,13 +93,11 @@ def test_what_slurm_refuses_is_told_in_its_words(refused: dict[str, Gated], name
     refused[f"{name}-job"].failed("Slurm refused the job of the runner", REFUSED[name][1], begun=0)
 
 
-def test_a_limit_of_jobs_that_is_reached_is_waited_for(refused: dict[str, Gated], site: Site) -> None:
-    execution = refused["limited"]
-    told = execution.says("takes no jobs at present", "AssocMaxSubmitJobLimit", "job submit limit")
+def test_a_limit_of_jobs_that_is_reached_is_told(refused: dict[str, Gated], site: Site) -> None:
+    told = refused["limited"].says("takes no jobs at present", "AssocMaxSubmitJobLimit", "job submit limit")
     assert told["status"] == "PENDING"
     site.said("sacctmgr", "-i", "modify", "user", site.bob.name, "set", "MaxSubmitJobs=-1")
-    execution.let_go()
-    execution.succeeded_once()
+    refused["limited"].let_go()
 
 
 def test_a_job_that_asks_for_too_much_time_waits_and_can_be_cancelled(refused: dict[str, Gated], site: Site) -> None:
@@ -122,26 +121,25 @@ def test_a_runner_is_not_put_back_into_the_queue(struck: dict[str, tuple[Gated, 
     execution.succeeded_once()
 
 
+def test_what_waited_for_a_limit_goes_on(refused: dict[str, Gated]) -> None:
+    refused["limited"].succeeded_once()
+
+
 def test_what_slurm_refuses_of_a_step_is_told_in_its_words(toil: dict[str, Gated]) -> None:
     toil["closed"].failed("Slurm refused a job of the execution", REFUSED["closed"][1], begun=0)
 
 
-def test_a_step_whose_job_an_administrator_ends(site: Site, toil: dict[str, Gated]) -> None:
-    execution = toil["cancelled"].running()
-    job = job_of(site, execution)
-    site.said("scancel", job)
-    execution.failed(f"Step script failed: Slurm job {job} was cancelled", begun=1)
-
-
-def test_a_step_whose_job_is_put_back_into_the_queue_is_done_again(site: Site, toil: dict[str, Gated]) -> None:
+def test_a_step_whose_job_is_put_back_into_the_queue_and_ended_by_an_administrator(
+    site: Site, toil: dict[str, Gated]
+) -> None:
     execution = toil["requeued"].running()
     job = job_of(site, execution)
     site.said("scontrol", "requeue", job)
-    execution.says(f"Slurm job {job} was put back into the queue")
+    execution.says(f"Slurm job {job} was put back into the queue by Slurm and will be started again")
     site.said("scontrol", "update", f"jobid={job}", "starttime=now")  # for which Slurm lets two minutes go by
-    execution.let_go()
-    assert execution.ended()["status"] == "SUCCEEDED"
-    assert execution.begun == 2
+    eventually(lambda: execution.begun == 2, PATIENCE)
+    site.said("scancel", job)
+    execution.failed(f"Step script failed: Slurm job {job} was cancelled", begun=2)
 
 
 def test_the_controller_is_restarted_and_down_for_a_while(
