@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from hpcwaas.core.site_models import LOCAL, Placement
 from hpcwaas.engines.cwl.inputs.fetch import FetchError
 from hpcwaas.engines.cwl.inputs.job import FetchedFile
 from hpcwaas.engines.cwl.sites import courier, starting, transfer
+from hpcwaas.engines.cwl.sites.agent.starting import start
+from hpcwaas.engines.cwl.sites.connection import RemoteFileError
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds
 from hpcwaas.errors import BadRequest, Conflict, Unavailable
 from tests.engines.cwl_bench import DETAILS
@@ -154,6 +158,51 @@ def test_what_runners_are_told(bench: SiteBench) -> None:
     assert told["document"] == f"workflows/{'d' * 64}/tool.cwl"
     assert told["comment"] == f"hpcwaas:{intent.id}"
     json.dumps(told)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_who_brings_the_same_to_the_same_directory_may_be_faster(
+    bench: SiteBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    file = tmp_path / "reads.fastq"
+    file.write_bytes(b"ACGT")
+    send, sent = transfer.send, []
+
+    def too_late(connection: Any, work_dir: str, missing: Mapping[str, Path], wanted: Any) -> set[str]:
+        there = send(connection, work_dir, missing, wanted)
+        sent.append(there)
+        digest = hashlib.sha256(b"ACGT").hexdigest()
+        if digest in there and (not taken or len(sent) == 1):
+            part = bench.work_dir / "content" / f"{digest}.part"
+            part.rename(part.with_suffix("")) if taken else part.unlink()
+            raise RemoteFileError("missing", digest, "there is no such file")
+        return there
+
+    monkeypatch.setattr(transfer, "send", too_late)
+    state = bench.end(bench.start("cat $here/inputs/0/* >&2; echo '{}'", file))
+    if taken:
+        assert (state.status, bench.began()) == (Status.SUCCEEDED, 1), state
+    else:
+        assert (state.status, bench.began()) == (Status.FAILED, 0)
+        assert state.reason == "reads.fastq was sent to mare 3 times and never arrived as it was sent."
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("content"), ValueError("It is damaged: File exists.")])
+def test_who_unpacks_the_same_workflow_may_be_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (tmp_path / "content").mkdir()
+    digest = hashlib.sha256(b"packed").hexdigest()
+    part, target = tmp_path / "content" / f"{digest}.part", tmp_path / "workflows" / digest
+
+    def too_late(*_: str) -> None:
+        target.mkdir(parents=True)
+        raise error
+
+    monkeypatch.setattr("hpcwaas.engines.cwl.sites.agent.starting.unpack", too_late)
+    part.write_bytes(b"packed")
+    order = {"work_dir": str(tmp_path), "accept": {"workflows": [digest]}}
+    assert start(order) == {"accepted": [digest], "wrong": [], "executions": {}}
 
 
 def test_nothing_runs_when_nothing_is_unfinished(bench: SiteBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.processes import eventually
 from tests.service import Client
 from tests.system import site_faults as faults
-from tests.system.gated import PATIENCE, Gated, check, checked, connect, job_of, runner
+from tests.system.gated import PATIENCE, Gated, check, connect, job_of, runner
 from tests.system.slurm_site import Site, SiteService, one_node
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -226,7 +226,7 @@ def test_a_crowd_at_the_door_is_waited_for_and_few_sessions_are_enough(
         finally:
             for stranger in strangers:
                 stranger.close()
-        eventually(lambda: checked(alice, "login")["usable"], PATIENCE, 1)
+        check(alice, "login")
         for execution in executions:
             execution.running()
         for execution in executions:

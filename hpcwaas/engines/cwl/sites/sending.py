@@ -156,8 +156,12 @@ class Sending:
             except FileNotFoundError:
                 self._fail(execution_id, _GONE)
             except RemoteFileError as error:
-                words = {"kind": error.kind, "path": error.path, "detail": error.detail}
-                self._fail(execution_id, starting.refused(self._around.site, words, self._names(intent)))
+                if error.kind == "missing":
+                    # Who brings the same for another site with this directory was faster, say: it is asked for anew.
+                    self._tries.update(lacking.keys())
+                else:
+                    words = {"kind": error.kind, "path": error.path, "detail": error.detail}
+                    self._fail(execution_id, starting.refused(self._around.site, words, self._names(intent)))
             else:
                 if lacking.keys() - self._arrived and not self._is_cancelled(execution_id):
                     self.waiting.put(execution_id)

@@ -49,9 +49,19 @@ def _digest(text: str) -> str:
 
 
 def _accept(root: str, kind: str, digest: str) -> bool:
-    """Takes a file that has come. False when it is another one, which is removed."""
+    """Takes a file that has come. False when it is another one, which is removed. Who brings the same for another site
+    of the service, or another service, may be faster at any point."""
     part = os.path.join(root, "content", f"{digest}.part")
     target = os.path.join(root, kind, digest)
+    try:
+        return _take(part, target, kind, digest) or os.path.exists(target)
+    except OSError:
+        if os.path.exists(target):
+            return True
+        raise
+
+
+def _take(part: str, target: str, kind: str, digest: str) -> bool:
     if os.path.exists(target):
         with contextlib.suppress(OSError):
             os.unlink(part)
