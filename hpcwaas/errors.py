@@ -135,9 +135,8 @@ class KeyInUse(Conflict):
 
     def __init__(self, executions: Sequence[str], sites: Sequence[str] = ()) -> None:
         some = ", ".join(executions[:5]) + (", …" if len(executions) > 5 else "")
-        parts = (
-            [f"Executions that use this key haven't ended: {some}. Wait for them, cancel them"] if executions else []
-        )
+        wait = "Wait for them or cancel them" if sites else "Wait for them, cancel them"
+        parts = [f"Executions that use this key haven't ended: {some}. {wait}"] if executions else []
         if sites:
             where = ", ".join(f"`{site}`" for site in sites)
             parts.append(f"This key opens your account on {where}. Name another key there, disconnect the account")

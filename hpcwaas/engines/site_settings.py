@@ -47,6 +47,12 @@ def _host_key(value: str) -> str:
     return line
 
 
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("can't be empty")
+    return value
+
+
 def slurm_seconds(value: str) -> int | None:
     """Seconds of a time that is written as Slurm writes it; None when it isn't."""
     found = re.fullmatch(
@@ -79,8 +85,12 @@ def _program(value: str) -> str:
 
 def _directory(value: str) -> str:
     plain = re.sub(r"\{[A-Za-z_]\w*\}", "x", value, flags=re.ASCII)
-    if not (value.startswith(("/", "{")) and plain.isprintable()) or set(plain) & set("{}") or ".." in value.split("/"):
-        raise ValueError("expected a path that begins with `/` or a variable, for instance {home}/.hpcwaas")
+    certain = plain.isprintable() and not set(plain) & set("{}'\\!") and ".." not in value.split("/")
+    if not certain or not value.startswith(("/", "{")):
+        raise ValueError(
+            "expected a path that begins with `/` or a variable, for instance {home}/.hpcwaas, and has no quotes, "
+            "backslashes and `!`"
+        )
     return value
 
 
@@ -102,7 +112,7 @@ SlurmName = Annotated[str, AfterValidator(_word)]
 class SiteRunnerSettings(Section):
     """The CWL runner of a site, found there after the prologue."""
 
-    command: tuple[str, ...] = Field(
+    command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         ("toil-cwl-runner",), min_length=1, description="Program and first arguments: `toil-cwl-runner` or `cwltool`."
     )
     arguments: tuple[str, ...] = Field((), description="Further arguments, before those of the service.")
@@ -157,9 +167,8 @@ class SiteSettings(Section):
     title: str | None = Field(None, min_length=1, description="Name for people. Default: the site's id.")
     description: str | None = Field(None, min_length=1, description="A sentence or two for people.")
     host: Annotated[str, AfterValidator(_host)] = Field(description="HOST or HOST:PORT of its SSH server.")
-    host_keys: tuple[Annotated[str, AfterValidator(_host_key)], ...] = Field(
-        min_length=1,
-        description="Its public host keys, as `ssh-keyscan HOST` prints them without the name. No other is accepted.",
+    host_keys: Annotated[tuple[Annotated[str, AfterValidator(_host_key)], ...], AfterValidator(_some)] = Field(
+        description="Its public host keys, as `ssh-keyscan HOST` prints them without the name. No other is accepted."
     )
     scheduler: Literal["slurm", "none"] = Field("slurm", description="What gives out its nodes.")
     runner: SiteRunnerSettings = Field(default_factory=SiteRunnerSettings)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,12 @@ def test_the_clock_of_the_site_is_ten_minutes_off(begun: dict[str, Gated], name:
     ended = execution.now
     assert ended["created_at"] <= ended["started_at"] <= ended["ended_at"], ended
     assert before["started_at"] == ended["started_at"]
+    page = execution.client("GET", f"{execution.path}/logs", params={"size": -1, "timeout": "0"}).json()
+    begin, *lines, end = map(
+        datetime.fromisoformat, [ended["created_at"], *(line["timestamp"] for line in page["logs"]), ended["ended_at"]]
+    )
+    assert lines
+    assert {moment for moment in lines if abs(moment - begin) > end - begin + timedelta(minutes=1)} == set()
 
 
 def test_a_purged_work_directory_is_told(

@@ -100,6 +100,10 @@ def test_host_keys_that_are_none_are_refused(given: str) -> None:
     assert "expected a public host key as `ssh-keyscan` prints it" in found
 
 
+def test_a_wrong_host_key_is_one_problem() -> None:
+    assert "1 validation error" in problem(host_keys=["SHA256:x"])
+
+
 def test_a_site_needs_a_host_key() -> None:
     assert "host_keys" in problem(host_keys=[])
 
@@ -120,6 +124,11 @@ def test_a_runner_in_a_job_needs_a_scheduler() -> None:
     assert "needs a scheduler" in problem(leader="job", scheduler="none")
 
 
+@pytest.mark.parametrize("command", [[], [""], ["toil-cwl-runner", ""]])
+def test_a_runner_without_a_name(command: list[str]) -> None:
+    assert "runner.command" in problem(runner={"command": command})
+
+
 @pytest.mark.parametrize("changes", [{}, {"leader": "job", "runner": {"command": ["/opt/cwltool"]}}])
 def test_a_time_for_a_job_that_there_is_not(changes: dict[str, Any]) -> None:
     slurm = {"leader_time": "1-00:00:00"}
@@ -127,7 +136,9 @@ def test_a_time_for_a_job_that_there_is_not(changes: dict[str, Any]) -> None:
     assert site(leader="job", slurm=slurm).slurm.leader_time == "1-00:00:00"
 
 
-@pytest.mark.parametrize("given", ["relative/dir", "~/dir", "{home}/../x", "{ho me}/x", "/x\ny", "{home", ""])
+@pytest.mark.parametrize(
+    "given", ["relative/dir", "~/dir", "{home}/../x", "{ho me}/x", "/x\ny", "{home", "", "{home}/it's", "/a!", "/a\\b"]
+)
 def test_work_directories_that_mean_nothing_certain_are_refused(given: str) -> None:
     assert "work_dir" in problem(work_dir=given)
 
