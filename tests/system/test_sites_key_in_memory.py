@@ -62,11 +62,12 @@ def holding(processes: list[psutil.Process], secrets: set[bytes]) -> list[str]:
 
 def of_site(site: Site) -> list[psutil.Process]:
     """The processes of the site: its servers, and what runs for the account."""
-    return [
-        process
-        for process in psutil.process_iter()
-        if process.name() in SERVERS or process.uids().real == site.alice.uid
-    ]
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() in SERVERS or process.uids().real == site.alice.uid:
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize(("where", "kind"), [("embedded", "ed25519"), ("openbao", "rsa")])
