@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import resource
 import sys
 import time
@@ -56,6 +57,8 @@ class Orchestrator:
         things: what its worlds have many of, as its command line says it.
         workflow: the id of the workflow of the one of a number.
         more: arguments that let a line be there as soon as it is written.
+        listing: paths of calls for a list that takes one for each of the things. They don't count among those for
+            followers, since others look at the list meanwhile.
     """
 
     simulator: Callable[..., InProcess]
@@ -64,6 +67,7 @@ class Orchestrator:
     workflow: Callable[[int], str]
     goals: Goals
     more: tuple[str, ...] = ()
+    listing: str | None = None
 
     def running(self, count: int, *arguments: str) -> Any:
         """Runs a service before so many of the things."""
@@ -210,7 +214,10 @@ async def follow(one: Orchestrator, service: Service, count: int, executions: in
                 assert answer.status == 200, answer
                 others.append(answer.seconds)
                 await asyncio.sleep(0.05)
-        calls = service.calls() / (time.perf_counter() - began)
+        counted = [call for call in service.simulator.calls() if call.method != "WEBSOCKET"]
+        if one.listing is not None:
+            counted = [call for call in counted if not re.fullmatch(one.listing, call.path)]
+        calls = len(counted) / (time.perf_counter() - began)
         lines = await followers.finish()
         figures = {
             "lines_each": lines,
