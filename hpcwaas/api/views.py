@@ -39,9 +39,18 @@ def answer(
     Args:
         as_written: whether there are numbers that somebody has written.
     """
-    dumps = written.dumps if as_written else json.dumps
-    body = dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return answer_of(text(document, as_written=as_written), status, headers)
+
+
+def answer_of(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer whose text is there."""
     return Response(body + "\n", status, headers, content_type="application/json")
+
+
+def text(document: Any, *, as_written: bool = False) -> str:
+    """A document as the answers have it; see `answer`."""
+    dumps = written.dumps if as_written else json.dumps
+    return dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import flask
@@ -10,8 +11,12 @@ from flask import Response
 from hpcwaas.api import views
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
+from hpcwaas.core.models import Workflow
 from hpcwaas.core.people import Principal
 from hpcwaas.core.sites import Sites
+
+_REMEMBERED = 5000
+"""Workflows whose JSON is kept."""
 
 
 class WorkflowHandlers:
@@ -21,6 +26,7 @@ class WorkflowHandlers:
         self._catalogue = catalogue
         self._executions = executions
         self._sites = sites
+        self._texts: dict[str, tuple[Workflow, Sequence[str] | None, str]] = {}
 
     def list_workflows(
         self, principal: Principal, q: str | None = None, limit: int | None = None, cursor: str | None = None
@@ -29,11 +35,22 @@ class WorkflowHandlers:
         found, following = self._catalogue.page(principal, q, limit, cursor)
         headers = views.staleness(found.stale_since)
         where = self._sites.where(principal)
-        listed = [views.workflow(item, where(item)) for item in found.workflows]
-        document: dict[str, Any] = {"workflows": listed, "next_cursor": following}
+        more: dict[str, Any] = {"next_cursor": following}
         if found.missing:
-            document["warnings"] = found.missing
-        return views.answer(document, headers=headers)
+            more["warnings"] = found.missing
+        listed = ",".join([self._listed(item, where(item)) for item in found.workflows])
+        return views.answer_of(f'{{"workflows":[{listed}],{views.text(more)[1:]}', headers=headers)
+
+    def _listed(self, workflow: Workflow, sites: Sequence[str] | None) -> str:
+        """A workflow as listed. Lists are long, asked for often, and change seldom."""
+        known = self._texts.get(workflow.id)
+        if known is not None and known[0] is workflow and known[1] == sites:
+            return known[2]
+        text = views.text(views.workflow(workflow, sites))
+        if len(self._texts) >= _REMEMBERED:
+            self._texts.clear()
+        self._texts[workflow.id] = workflow, sites, text
+        return text
 
     def get_workflow(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""
