@@ -210,7 +210,7 @@ def following(bench: Bench) -> None:
 def large_files(bench: Bench, rounds: int) -> None:
     """Files to the site and back, beside plain `sftp`."""
     large_file(bench, 64, rounds)
-    large_file(bench, 1024, 1)
+    large_file(bench, 1024, rounds)
 
 
 def large_file(bench: Bench, mib: int, rounds: int) -> None:

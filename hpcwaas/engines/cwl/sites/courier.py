@@ -28,7 +28,7 @@ from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 
-RATE, BURST = 0.45, 6
+RATE, BURST = 0.45, 8
 """Sessions in a second that one account opens on average, however many executions it has, and at once."""
 
 WAIT = 10.0
