@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 _SMALL = 512
 """Bytes up to which Python gives out memory by itself, in steps of 16."""
-_SIZES = (*range(16, 1040, 16), *range(1040, 20480, 128))
+_SIZES = range(16, 12288, 16)
 """Bytes that secrets, and what they come wrapped in, may take. The C library looks for the least that does."""
 _EACH_SMALL, _EACH = 512, 16
 _HEAD = 33
