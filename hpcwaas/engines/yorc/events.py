@@ -12,6 +12,9 @@ from hpcwaas.engines.yorc.documents import Event
 
 _LOGGER = logging.getLogger(__name__)
 
+_WAIT = 45.0
+"""Seconds for which Yorc may wait for news: there are few, and proxies give up after a minute."""
+
 
 class Events:
     """Hands on what comes. What is missed while Yorc doesn't answer is asked for by whoever needs it.
@@ -61,7 +64,7 @@ class Events:
                 self._index, self._guessed = highest, True
         if self._since is None:
             self._since = began
-        events, index = self._client.events(self._index, polls.WAIT)
+        events, index = self._client.events(self._index, _WAIT)
         if index < self._index and not self._guessed:
             _LOGGER.warning(
                 "the index of Yorc's events fell back from %s to %s: its store is a new one", self._index, index

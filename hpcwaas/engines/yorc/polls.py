@@ -14,10 +14,9 @@ from hpcwaas.errors import ServiceError
 _LOGGER = logging.getLogger(__name__)
 
 WAIT = 10.0
-"""Seconds for which Yorc may wait for news. Proxies give up after a minute, and an index that fell back is noticed when
-the time is over."""
+"""Seconds for which Yorc may wait for lines of logs: an index that fell back is noticed when the time is over."""
 
-_RATE = 0.9
+_RATE = 0.87
 """Answers per second in the long run: each brings a single entry where many come one after another."""
 _BURST = 3.0
 """Answers in a row without a pause for that."""
@@ -33,7 +32,7 @@ class Poll:
 
     Args:
         what: that it asks for, as in "Yorc gives no events".
-        ask: asks once and takes the answer, and waits up to `WAIT` for one. Raises `ServiceError`. It is told whether
+        ask: asks once and takes the answer, and may wait for one. Raises `ServiceError`. It is told whether
             the try before failed. False when there is nothing to do for a while.
     """
 
