@@ -161,6 +161,17 @@ def test_more_in_one_piece_than_one_answer() -> None:
     assert found == {}
 
 
+def test_an_answer_without_an_end_is_taken_no_further() -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:  # until the other side has hung up
+            connection.sendall(b"1000\r\n" + 4096 * b"a" + b"\r\n")
+
+    with raw(answer) as url:
+        assert fetch(url, ["/a"], None, 60) == {}
+
+
 def test_with_a_certificate(tmp_path: Path) -> None:
     own = identity(tmp_path, "server")
     known = identity(tmp_path, "known")

@@ -16,6 +16,9 @@ import uvloop
 CONNECTIONS = 256
 """Most requests under way at the same time."""
 
+LARGEST = 1 << 20
+"""Bytes of the largest answer that is taken. A list of 1000 workflows has a tenth of it."""
+
 
 def fetch(address: str, paths: Iterable[str], context: ssl.SSLContext | None, seconds: float) -> dict[str, bytes]:
     """Gets many documents.
@@ -94,6 +97,7 @@ class _Connection(asyncio.Protocol):
         self._share = share
         self._path = ""
         self._parts: list[bytes] = []
+        self._size = 0
         self._ended_messages = 0
         self._answers = 0
         self._kept = False
@@ -104,6 +108,10 @@ class _Connection(asyncio.Protocol):
         self._ask()
 
     def data_received(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > LARGEST:
+            self._end()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -139,7 +147,7 @@ class _Connection(asyncio.Protocol):
             self._end()
             return
         self._path, request = asked
-        self._parts, self._ended_messages = [], 0
+        self._parts, self._size, self._ended_messages = [], 0, 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
 
