@@ -280,6 +280,18 @@ def test_outputs_with_odd_names(site: Site) -> None:
     assert site.do("stat", id=identifier, path="nothing") == {"kind": "missing"}
 
 
+def test_names_of_files_where_no_language_is_set(tmp_path: Path) -> None:
+    # As Python 3.6 has it by itself: names in ASCII.
+    site = Site(tmp_path / "home", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+
+    identifier = odd_outputs(site)
+
+    state = site.finished(identifier)
+    assert state["status"] == "SUCCEEDED", state
+    assert [each["location"] for each in state["outputs"]["files"]] == ODD
+    assert site.do("stat", id=identifier, path=ODD[-1])["kind"] == "file"
+
+
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_archives_of_outputs(site: Site, kind: str) -> None:
     identifier = odd_outputs(site)

@@ -1,6 +1,7 @@
 """The commands of the agent."""
 
 import json
+import locale
 import os
 import sys
 from typing import Callable, Dict, List, Optional
@@ -30,6 +31,7 @@ COMMANDS: Dict[str, Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]]] = {
 def main(arguments: List[str]) -> None:
     """Does what the command line says: a command, whose order is on standard input; `watch`, which looks as often as
     it is asked to there; or `supervise WORK_DIR ID`."""
+    _take_names_as_they_are(arguments)
     os.umask(0o077)
     for name in ("SSH_CLIENT", "SSH2_CLIENT"):  # by which every bash below would read, and print, what a login does
         os.environ.pop(name, None)
@@ -41,6 +43,23 @@ def main(arguments: List[str]) -> None:
             _answer(watch, order)
         return
     _answer(COMMANDS[arguments[0]], json.loads(sys.stdin.buffer.read().decode()))
+
+
+def _take_names_as_they_are(arguments: List[str]) -> None:
+    """Begins anew with UTF-8 for names of files where another encoding is set: Python 3.6 takes ASCII for it where none
+    is, and then no file with another letter in its name can be opened."""
+    marker = "HPCWAAS_ENCODING"
+    if os.environ.pop(marker, None) or sys.getfilesystemencoding().lower().replace("-", "") == "utf8":
+        return
+    for name in ("C.UTF-8", "C.utf8", "en_US.UTF-8"):
+        try:
+            locale.setlocale(locale.LC_CTYPE, name)
+        except locale.Error:
+            continue
+        setting = "LC_ALL" if os.environ.get("LC_ALL") else "LC_CTYPE"
+        again = [sys.executable, "-E", "-s", os.path.abspath(__file__)]
+        environment = dict(os.environ, **{setting: name, marker: name})
+        os.execve(sys.executable, again + arguments, environment)  # noqa: S606  (no shell is what is wanted)
 
 
 def _answer(command: Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]], order: Dict[str, JSON]) -> None:
