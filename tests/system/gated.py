@@ -120,13 +120,14 @@ class Gated:
         execution: dict[str, Any] = self.client.finished(self.path, within=PATIENCE)
         return execution
 
-    def failed(self, *words: str, begun: int) -> None:
-        """Makes sure that it fails, and says why."""
+    def failed(self, *words: str, begun: int) -> dict[str, Any]:
+        """Makes sure that it fails, and says why; what the user reads."""
         execution = self.ended()
         assert execution["status"] == "FAILED", execution
         for each in words:
             assert each in execution["reason"], execution
         assert self.begun == begun
+        return execution
 
     def succeeded_once(self) -> None:
         """Lets it end, and makes sure that nothing was lost or done twice."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.slurm.daemons import processes
+from tests.e2e.processes import eventually
 from tests.system.slurm_site import ROOT, Site, one_node
 
 pytestmark = pytest.mark.system
@@ -49,7 +50,8 @@ def test_jobs_run_for_whoever_has_a_key_and_nothing_is_left(accounting: bool, tm
         directory, names = site.directory, [login.name for login in site.logins]
     assert not directory.exists()
     assert not {entry.pw_name for entry in pwd.getpwall()} & set(names)
-    assert [line for _, line in processes() if str(directory) in line] == []
+    # What was killed takes a moment to be gone.
+    eventually(lambda: not [line for _, line in processes() if str(directory) in line], 60)
 
 
 def test_a_command_finds_it_in_its_environment() -> None:
