@@ -90,7 +90,7 @@ def test_the_inputs_are_shown_as_they_were_given(before_alien4cloud: Any) -> Non
         ('{"float": "1_0"}', "expected a number"),
         ('{"float": "1e"}', "expected a number"),
         ('{"float": 1e400}', "out of range"),
-        ('{"text": ""}', "text: an empty text can't be given: the orchestrator behind Alien4Cloud (Yorc) fails on it"),
+        ('{"text": ""}', "text: a text that is empty can't be given: Yorc takes it for nothing, and fails"),
         ('{"text": 1.10}', "text: 1.10 was given, expected a text"),
     ],
 )

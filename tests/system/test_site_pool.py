@@ -43,6 +43,24 @@ def test_all_use_one_connection(server: Server) -> None:
     assert server.signed_in == before + 1
 
 
+def test_commands_that_end_before_their_input_is_there_end_no_connection(server: Server) -> None:
+    before = server.signed_in
+    ended: list[int] = []
+
+    def use(connections: SSHConnections) -> None:
+        with connections.of(PLACEMENT, EXECUTION) as connection:
+            ended.extend(connection.run("exit 3", bytes(size)).status for size in (0, 1000, 500_000) * 10)
+
+    with server.connections() as connections:
+        threads = [threading.Thread(target=use, args=(connections,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert ended == 240 * [3]
+    assert server.signed_in == before + 1
+
+
 @pytest.mark.parametrize("sessions", [1, 2])
 def test_a_server_that_allows_few_sessions_gets_few(restored: Server, sessions: int) -> None:
     restored.start(f"MaxSessions {sessions}")

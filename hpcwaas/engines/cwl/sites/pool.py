@@ -14,6 +14,7 @@ from paramiko.ssh_exception import ChannelException
 from hpcwaas.engines.cwl.sites.backoff import Backoff
 from hpcwaas.engines.cwl.sites.connection import SiteFailed
 from hpcwaas.engines.cwl.sites.signing_in import hang_up
+from hpcwaas.engines.cwl.sites.transport import Transport
 from hpcwaas.errors import ServiceError
 
 _WAIT = 30.0
@@ -98,14 +99,14 @@ class Pool:
         sign_in: opens a connection, for a purpose.
     """
 
-    def __init__(self, site: str, sessions: int, sign_in: Callable[[str], paramiko.Transport]) -> None:
+    def __init__(self, site: str, sessions: int, sign_in: Callable[[str], Transport]) -> None:
         self.site = site
         self.backoff = Backoff()
         self._sign_in = sign_in
         self._sessions = Sessions(sessions)
         self._signing_in = threading.Lock()
         self._opening = threading.Lock()
-        self._transport: paramiko.Transport | None = None
+        self._transport: Transport | None = None
         self._used = time.monotonic()
         self._closed = False
 
@@ -128,7 +129,7 @@ class Pool:
             self._used = time.monotonic()
             self._sessions.give_back()
 
-    def connected(self, purpose: str) -> paramiko.Transport:
+    def connected(self, purpose: str) -> Transport:
         """The connection, which is made if there is none.
 
         Raises:

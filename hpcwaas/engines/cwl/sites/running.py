@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import paramiko
 
 from hpcwaas.engines.cwl.sites.connection import Ended, Result, SiteFailed
 from hpcwaas.engines.cwl.sites.pool import Pool, bounded
+from hpcwaas.engines.cwl.sites.transport import Transport
 
 PIECE = 2**18
 STDERR_KEPT = 2000
@@ -37,7 +38,7 @@ class Run:
     def __init__(self, pool: Pool, channel: paramiko.Channel, command: str, stdin: bytes | None = None) -> None:
         self._pool = pool
         self._channel = channel
-        self._transport = channel.get_transport()
+        self._transport = cast(Transport, channel.get_transport())
         self._more = stdin is None
         self._stdin = stdin or b""
         self._sent = 0
@@ -101,9 +102,12 @@ class Run:
         """Sends as much of the input as is taken at once."""
         with contextlib.suppress(OSError):  # it doesn't read any more
             while self._sent < len(self._stdin) and self._channel.send_ready():
-                self._sent += self._channel.send(self._stdin[self._sent : self._sent + PIECE]) or len(self._stdin)
+                piece = self._stdin[self._sent : self._sent + PIECE]
+                with self._transport.sending():
+                    self._sent += self._channel.send(piece) or len(self._stdin)
             if self._sent >= len(self._stdin) and not self._channel.eof_sent and not self._more:
-                self._channel.shutdown_write()
+                with self._transport.sending():
+                    self._channel.shutdown_write()
 
     def _errors(self) -> bool:
         before = len(self.stderr)

@@ -22,6 +22,7 @@ from hpcwaas.common.forgetting import forgetting
 from hpcwaas.core.key_types import KEY_TYPES
 from hpcwaas.core.ports.sites import Credential
 from hpcwaas.engines.cwl.sites.connection import NotSignedIn
+from hpcwaas.engines.cwl.sites.transport import Transport
 from hpcwaas.engines.site_settings import SiteSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def sign_in(
     user: str,
     credential: Callable[[], Credential],
     reached: Callable[[str], None] = lambda _: None,
-) -> paramiko.Transport:
+) -> Transport:
     """Signs in.
 
     Args:
@@ -73,7 +74,7 @@ def sign_in(
     addresses = _resolved(site, host.strip("[]"), int(port))
     reached("name")
     connected = _connected(site, addresses, settings.host)
-    transport = paramiko.Transport(connected, default_window_size=_WINDOW)
+    transport = Transport(connected, default_window_size=_WINDOW)
     transport.packetizer.REKEY_BYTES = _REKEY_BYTES
     try:
         _greet(transport, site, settings, reached)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import paramiko
-
 from hpcwaas.core.ports.sites import Credential, Credentials
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
@@ -21,6 +19,7 @@ from hpcwaas.engines.cwl.sites.pool import Pool
 from hpcwaas.engines.cwl.sites.remote_files import Files, RemoteFile
 from hpcwaas.engines.cwl.sites.running import PIECE, STDERR_KEPT, Run, Talking
 from hpcwaas.engines.cwl.sites.signing_in import sign_in
+from hpcwaas.engines.cwl.sites.transport import Transport
 from hpcwaas.engines.site_settings import SiteSettings
 
 _MOST_OUTPUT = 64 * 2**20
@@ -116,12 +115,12 @@ class SSHConnections:
 
     def _opener(
         self, placement: Placement, settings: SiteSettings, reached: Callable[[str], None] = lambda _: None
-    ) -> Callable[[str], paramiko.Transport]:
+    ) -> Callable[[str], Transport]:
         user = placement.user
         if user is None:
             raise SiteFailed(f"There is no account on the site {placement.site}.", lasting=True)
 
-        def opened(purpose: str) -> paramiko.Transport:
+        def opened(purpose: str) -> Transport:
             def credential() -> Credential:
                 return self._credentials.credential(placement, purpose)
 
