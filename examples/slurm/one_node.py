@@ -183,7 +183,13 @@ class OneNode:
             until(lambda: not self._watchers(), "", 5)
         for number in self._watchers():
             kill(number)
-        for daemon in (self.slurmd, self.slurmctld, *reversed(self.accounting), self.munged):
+        self.slurmd.stop()
+        self.slurmctld.stop()
+        # A job that waited until now may have begun meanwhile.
+        for number in self._watchers():
+            kill(number)
+        self.end_processes()
+        for daemon in (*reversed(self.accounting), self.munged):
             daemon.stop()
         for login in self.logins:
             logins.remove(login.name)

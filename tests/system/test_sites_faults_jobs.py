@@ -25,8 +25,8 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
 """What Slurm doesn't take, and its words for that."""
 
 ENDED = {
-    # How much it used, sacct or Slurm's own line tells, whichever comes first.
-    "memory": r"signal 9.*(it used .* MiB of 200 MiB|exceeded memory limit \(\d+ > 209715200\))",
+    # How much it used, sacct or one of Slurm's own lines tells, whichever comes first.
+    "memory": r"signal 9.*(it used .* MiB of 200 MiB|[Ee]xceeded (job )?memory limit)",
     "time": "was ended by the time limit",
     "cancelled": "was cancelled on the site",
 }
