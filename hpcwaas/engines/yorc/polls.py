@@ -16,7 +16,7 @@ _LOGGER = logging.getLogger(__name__)
 WAIT = 10.0
 """Seconds for which Yorc may wait for lines of logs: an index that fell back is noticed when the time is over."""
 
-_RATE = 0.87
+_RATE = 0.75
 """Answers per second in the long run: each brings a single entry where many come one after another."""
 _BURST = 3.0
 """Answers in a row without a pause for that."""
