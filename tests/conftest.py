@@ -28,8 +28,8 @@ LONGEST = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes for `--numprocesses auto`: two more than cores, since tests also wait for others that they start."""
-    return (os.cpu_count() or 1) + 2
+    """Processes for `--numprocesses auto`: one more than cores, since tests also wait for others that they start."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
