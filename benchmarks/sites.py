@@ -213,27 +213,30 @@ def large_files(bench: Bench, rounds: int) -> None:
     large_file(bench, 1024, rounds)
 
 
+def _there_and_back(bench: Bench, mib: int, number: int) -> tuple[float, ...]:
+    """The ratios of a file to the site and back, and the speeds behind them."""
+    large = bench.directory / f"large-{number}.bin"
+    with large.open("wb") as stream:
+        for _ in range(mib):
+            stream.write(os.urandom(1 << 20))
+    small = bench.client.upload("small.bin", os.urandom(10))
+    with large.open("rb") as stream:
+        identifier = bench.client("POST", "/files", params={"name": large.name}, data=stream).json()["id"]
+    overhead = seconds(lambda: bench.run("login", "script", script="true", given=[small]))
+    up = seconds(lambda: bench.run("login", "script", script="true", given=[identifier])) - overhead
+    made = bench.run("login", "script", script=f"head -c {mib << 20} /dev/urandom >large.txt")
+    down = seconds(lambda: fetch(bench.client, f"{made}/outputs/files?path=0", mib << 20))
+    there = f"there-{number}.bin"
+    bare_up = seconds(lambda: sftp(bench, f"put {large} {there}"))
+    bare_down = seconds(lambda: sftp(bench, f"get {there} {bench.directory}/back.bin"))
+    for each in (large, bench.directory / "back.bin", bench.site.alice.home / there):
+        each.unlink()
+    return bare_up / up, bare_down / down, mib / up, mib / down, mib / bare_up, mib / bare_down
+
+
 def large_file(bench: Bench, mib: int, rounds: int) -> None:
     """Files of one size."""
-    rows = []
-    for number in range(rounds):
-        large = bench.directory / f"large-{number}.bin"
-        with large.open("wb") as stream:
-            for _ in range(mib):
-                stream.write(os.urandom(1 << 20))
-        small = bench.client.upload("small.bin", os.urandom(10))
-        with large.open("rb") as stream:
-            identifier = bench.client("POST", "/files", params={"name": large.name}, data=stream).json()["id"]
-        overhead = seconds(lambda: bench.run("login", "script", script="true", given=[small]))  # noqa: B023
-        up = seconds(lambda: bench.run("login", "script", script="true", given=[identifier])) - overhead  # noqa: B023
-        made = bench.run("login", "script", script=f"head -c {mib << 20} /dev/urandom >large.txt")
-        down = seconds(lambda: fetch(bench.client, f"{made}/outputs/files?path=0", mib << 20))  # noqa: B023
-        there = f"there-{number}.bin"
-        bare_up = seconds(lambda: sftp(bench, f"put {large} {there}"))  # noqa: B023
-        bare_down = seconds(lambda: sftp(bench, f"get {there} {bench.directory}/back.bin"))  # noqa: B023
-        rows.append((bare_up / up, bare_down / down, mib / up, mib / down, mib / bare_up, mib / bare_down))
-        for each in (large, bench.directory / "back.bin", bench.site.alice.home / there):
-            each.unlink()
+    rows = [_there_and_back(bench, mib, number) for number in range(rounds)]
     names = ("up_mib_s", "down_mib_s", "sftp_up_mib_s", "sftp_down_mib_s")
     medians = [statistics.median(row[number] for row in rows) for number in range(6)]
     print(json.dumps({name: round(value) for name, value in zip(names, medians[2:], strict=True)}))

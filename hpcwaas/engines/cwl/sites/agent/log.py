@@ -39,7 +39,7 @@ class Log:
 
     def __init__(self, path: str, limit: int) -> None:
         descriptor = descriptor_of(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self._file = open(descriptor, "ab+", buffering=0)  # noqa: SIM115
+        self._file = open(descriptor, "ab+", buffering=0)  # noqa: SIM115  (open as long as its process runs)
         self.limit = limit
         self._size = self._cut()
         self.full = False
