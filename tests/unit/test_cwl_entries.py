@@ -91,11 +91,11 @@ def test_metadata(tmp_path: Path) -> None:
     )
     assert problems == []
     assert entries == [
-        Entry("a", "a.cwl", "part", "The A", ("alice", "bob")),
-        Entry("b", "b/y.cwl", "inner"),
-        Entry("c", "c.cwl", authorized_users=()),
-        Entry("d", "d.cwl"),
-        Entry("e", "e.cwl", authorized_groups=("climate",)),
+        Entry("a", "a.cwl", "part", "The A", ("alice", "bob"), source="a.cwl"),
+        Entry("b", "b/y.cwl", "inner", source="b/"),
+        Entry("c", "c.cwl", authorized_users=(), source="c.cwl"),
+        Entry("d", "d.cwl", source="d.cwl"),
+        Entry("e", "e.cwl", authorized_groups=("climate",), source="e.cwl"),
     ]
 
 

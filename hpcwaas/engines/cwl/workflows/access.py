@@ -51,4 +51,6 @@ def _index(directory: Path, state_dir: Path) -> Index:
         return old
     snapshots = SnapshotStore(state_dir / "snapshots")
     # What is being edited just now is told as it stands.
-    return Reading(directory, stamps, fingerprint, old, snapshots, lambda _description: "", now, settle=0).index()
+    return Reading(
+        directory, stamps, fingerprint, old, snapshots, lambda _entry, _description: "", now, settle=0
+    ).index()

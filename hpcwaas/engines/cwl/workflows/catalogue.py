@@ -16,7 +16,7 @@ from hpcwaas.core.site_models import LOCAL
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed
 from hpcwaas.engines.cwl.workflows.entries import Stamps, permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.index import PATIENCE, Busy, Index, IndexFile, Published, fingerprint_of, made_by
-from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry
+from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry, root_of_entry
 from hpcwaas.engines.cwl.workflows.reading import Reading
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, output_declaration
 from hpcwaas.engines.cwl.workflows.snapshot import Snapshot, SnapshotStore
@@ -198,7 +198,9 @@ class Catalogue:
             fingerprint=fingerprint,
             old=old,
             snapshots=self._snapshots,
-            save=lambda description: self._snapshots.save(self._directory, description, made_by()),
+            save=lambda entry, description: self._snapshots.save(
+                root_of_entry(self._directory, entry), description, made_by()
+            ),
             now=time.time(),
         )
         index = reading.index()

@@ -1,8 +1,8 @@
 """Describes CWL documents with cwltool: `python -I -m hpcwaas.engines.cwl.workflows.describe`, in a process of its own.
 
 Web processes never load cwltool, and what a document does to this process does nothing to them. The working directory
-is the catalogue. Standard input holds a JSON list of `{"id", "main", "fragment"}`. Standard output gets the line ready,
-then one line of JSON for each entry, in order: `{"description": …}` or `{"error": "name.cwl:12: reason"}`.
+is the catalogue. Standard input holds a JSON list of `{"id", "main", "fragment", "root"}`. Standard output gets the
+line ready, then one line of JSON for each entry, in order: `{"description": …}` or `{"error": "name.cwl:12: reason"}`.
 """
 
 from __future__ import annotations
@@ -372,12 +372,12 @@ def main() -> None:
         logger = logging.getLogger(name)
         logger.handlers[:] = [collected]
         logger.propagate = False
-    root = Path.cwd()
+    catalogue = Path.cwd()
     answers.write("ready\n")
     answers.flush()
     for entry in json.load(sys.stdin):
         collected.messages.clear()
-        files = _Files(root)
+        files = _Files(Path(entry["root"]) if entry["root"] else catalogue)
         try:
             description = describe(entry, files)
             description["warnings"] += collected.messages

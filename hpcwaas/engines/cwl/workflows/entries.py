@@ -136,9 +136,9 @@ def _entry(
     if found := lookalikes.beside(source):
         return Unusable(name, source, "; ".join(found))
     try:
-        return replace(entry, main=_main(source, name, documents, entry.main, stamps))
+        return replace(entry, main=_main(source, name, documents, entry.main, stamps), source=source)
     except _NoMain as error:
-        return Unusable(name, source, str(error), replace(entry, main=""))
+        return Unusable(name, source, str(error), replace(entry, main="", source=source))
 
 
 def _main(source: str, name: str, documents: list[PurePosixPath], main: str, stamps: Stamps) -> str:

@@ -67,6 +67,8 @@ class Entry:
         sites: ids of those that it may run on; None for all.
         slurm: what its jobs ask for, where the site's settings say something else or nothing.
         notices: what is odd in its metadata, and harmless.
+        source: what publishes it, as the catalogue's owner knows it: `NAME.cwl` or `NAME/`.
+        root: the directory that `main` and all it refers to lie in, absolute; empty for the catalogue's own.
     """
 
     id: str
@@ -81,11 +83,22 @@ class Entry:
     sites: tuple[str, ...] | None = None
     slurm: Slurm = NOTHING
     notices: tuple[str, ...] = ()
+    source: str = ""
+    root: str = ""
 
     @property
     def unrestricted(self) -> bool:
         """Whether nothing is said of who may run it."""
         return self.authorized_users is None and self.authorized_groups is None and not self.everybody
+
+
+def root_of_entry(directory: Path, entry: Entry) -> Path:
+    """The directory that an entry's paths are relative to.
+
+    Args:
+        directory: the catalogue.
+    """
+    return Path(entry.root) if entry.root else directory
 
 
 def read_metadata(directory: Path, meta: str, workflow_id: str) -> Entry:

@@ -33,7 +33,7 @@ class Reading:
         fingerprint: of the stamps.
         old: the index before.
         snapshots: of what was published so far.
-        save: makes a snapshot of a description and returns its version.
+        save: makes a snapshot of an entry by its description and returns its version.
         now: the time in seconds.
         settle: seconds for which metadata that let in more users must stay; `SETTLE` when None.
 
@@ -47,7 +47,7 @@ class Reading:
     fingerprint: str
     old: Index
     snapshots: SnapshotStore
-    save: Callable[[Mapping[str, JSON]], str]
+    save: Callable[[Entry, Mapping[str, JSON]], str]
     now: float
     settle: float | None = None
     warnings: list[str] = field(default_factory=list)
@@ -95,11 +95,7 @@ class Reading:
     def _unchanged(self, entry: Entry) -> bool:
         """Publishes again what needs no describing."""
         last = self._last(entry.id)
-        if (
-            last is None
-            or (last.entry.main, last.entry.fragment) != (entry.main, entry.fragment)
-            or last.signature != signature(last, self.stamps)
-        ):
+        if last is None or _place(last.entry) != _place(entry) or last.signature != signature(last, self.stamps):
             return False
         if not self._unfit(entry, last):
             self._publish(replace(last, broken=None), entry)
@@ -111,7 +107,7 @@ class Reading:
             for entry, answer in describe_entries(self.directory, entries):
                 described += 1
                 if "error" in answer:
-                    self._keep(entry, _source(entry), answer["error"])
+                    self._keep(entry, entry.source, answer["error"])
                 else:
                     self._take(entry, answer["description"])
         except DescriberFailed as error:
@@ -119,18 +115,18 @@ class Reading:
                 raise
             self.failure = error
             for entry in entries[described:]:
-                self._keep(entry, _source(entry), f"{entry.main}: can't be read at the moment")
+                self._keep(entry, entry.source, f"{entry.main}: can't be read at the moment")
 
     def _take(self, entry: Entry, description: Mapping[str, JSON]) -> None:
         """Publishes what was just described."""
         inputs = inputs_schema(load_parameter(item) for item in description["inputs"])
         if unfit := unfit_for_keys(inputs, entry.ssh_keys):
-            self._keep(entry, _source(entry), f"{metadata_of(_source(entry))}: ssh_keys {unfit}")
+            self._keep(entry, entry.source, f"{metadata_of(entry.source)}: ssh_keys {unfit}")
             return
         try:
-            version = self.save(description)
+            version = self.save(entry, description)
         except OSError as error:
-            self._keep(entry, _source(entry), f"{entry.main}: {error.filename}: {error.strerror}")
+            self._keep(entry, entry.source, f"{entry.main}: {error.filename}: {error.strerror}")
             return
         self.warnings += [f"{entry.main}: {warning}" for warning in description["warnings"]]
         item = Published(
@@ -147,10 +143,10 @@ class Reading:
     def _keep(self, entry: Entry, source: str, reason: str) -> None:
         """Leaves published what was so far, for those whom the present metadata permit, whatever is wrong now."""
         last = self._last(entry.id)
-        if last is None or _source(last.entry) != source:
+        if last is None or last.entry.source != source:
             self._withhold(entry.id, source, reason)
         elif not self._unfit(entry, last):
-            entry = replace(entry, main=last.entry.main, fragment=last.entry.fragment)
+            entry = replace(entry, root=last.entry.root, main=last.entry.main, fragment=last.entry.fragment)
             self._publish(replace(last, broken=reason + _STAYS), entry)
 
     def _unfit(self, entry: Entry, last: Published) -> bool:
@@ -158,7 +154,7 @@ class Reading:
         inputs = self.snapshots.load(last.version).inputs if entry.ssh_keys else ()
         unfit = unfit_for_keys(inputs_schema(inputs), entry.ssh_keys)
         if unfit:
-            source = _source(last.entry)
+            source = last.entry.source
             self._withhold(entry.id, source, f"{metadata_of(source)}: ssh_keys {unfit}")
         return bool(unfit)
 
@@ -180,10 +176,8 @@ class Reading:
         self._published.append(replace(item, entry=replace(entry, **rights), wider=(sign, since)))
 
 
-def _source(entry: Entry) -> str:
-    """The file or folder that publishes an entry."""
-    folder, inside, _ = entry.main.partition("/")
-    return f"{folder}/" if inside else folder
+def _place(entry: Entry) -> tuple[str, str, str | None]:
+    return entry.root, entry.main, entry.fragment
 
 
 def _lets_in_more(new: Entry, old: Entry) -> bool:

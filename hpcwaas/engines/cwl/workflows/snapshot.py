@@ -55,11 +55,11 @@ class SnapshotStore:
     def __contains__(self, version: str) -> bool:
         return (self._directory / version / _DESCRIPTION).is_file()
 
-    def save(self, catalogue: Path, description: Mapping[str, JSON], made_by: str) -> str:
+    def save(self, root: Path, description: Mapping[str, JSON], made_by: str) -> str:
         """Copies a described entry. Only one process at a time may do so.
 
         Args:
-            catalogue: directory of the originals.
+            root: directory of the originals.
             description: as `describe.py` writes it.
             made_by: versions of the programs that described it; another one may describe it differently.
 
@@ -78,7 +78,7 @@ class SnapshotStore:
                 (files / name).mkdir(parents=True, exist_ok=True)
                 content.append(name)
             for name in description["files"]:
-                content += [name, _copy(catalogue / name, files / name)]
+                content += [name, _copy(root / name, files / name)]
             version = hashlib.sha256(json.dumps(content).encode()).hexdigest()
             durable.write(temporary / _DESCRIPTION, json.dumps(description).encode())
             if version not in self:
