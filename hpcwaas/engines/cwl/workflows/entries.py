@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry, Lookalikes, Unreadable, metadata_of, read_metadata
+from hpcwaas.engines.cwl.workflows.lookalikes import Lookalikes
+from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry, make_entry, metadata_of, read_metadata
+from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
 
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 """Of every file in the catalogue, by its path relative to it: what changes when the file does."""
@@ -130,7 +132,8 @@ def _entry(
         )
     meta = metadata_of(source)
     try:
-        entry = read_metadata(directory, meta, name) if meta in stamps else Entry(name, "")
+        content = read_metadata(directory, meta, stamps[meta]) if meta in stamps else None
+        entry = Entry(name, "") if content is None else make_entry(name, meta, content)
     except Unreadable as error:
         return Unusable(name, source, str(error))
     if found := lookalikes.beside(source):
