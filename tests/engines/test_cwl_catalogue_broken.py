@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
-from hpcwaas.engines.cwl.workflows.describer import describe_entries
-from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.errors import Unavailable
 from tests.engines.cwl_documents import ids, tool
 
@@ -77,27 +74,6 @@ def test_broken_documents_are_reported_and_hide_nothing(
     assert not any(str(directory) in problem or "\n" in problem for problem in check.problems)
     logged = [record.getMessage() for record in caplog.records]
     assert len(logged) == len(set(logged)) == len(check.problems), "once for each, whoever asks again"
-
-
-def test_documents_that_hang_or_crash_take_no_other_with_them(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
-    bomb = "\n".join(f"      {line}" for line in levels)
-    (directory / "bomb.cwl").write_text(
-        "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: x\noutputs: []\n"
-        f"inputs:\n  x:\n    type: Any\n    default:\n{bomb}"
-    )
-    (directory / "large.cwl").write_text(tool() + "#" * 17 * 2**20)
-    os.mkfifo(directory / "fifo.cwl")
-    for name in ("first", "last"):
-        (directory / f"{name}.cwl").write_text(tool())
-    entries = [Entry(name, f"{name}.cwl") for name in ("first", "bomb", "fifo", "large", "last")]
-    answers = {entry.id: answer for entry, answer in describe_entries(directory, entries, entry_timeout=5)}
-    assert answers["first"]["description"]["label"] == "Echo"
-    assert answers["last"]["description"]["label"] == "Echo"
-    assert answers["bomb"]["error"].startswith("bomb.cwl: ")
-    assert answers["fifo"]["error"].startswith("fifo.cwl: ")
-    assert "16 MiB" in answers["large"]["error"]
 
 
 def test_a_directory_that_cannot_be_read(directory: Path, make: Callable[[], Catalogue]) -> None:

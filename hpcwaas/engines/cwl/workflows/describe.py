@@ -1,8 +1,11 @@
 """Describes CWL documents with cwltool: `python -I -m hpcwaas.engines.cwl.workflows.describe`, in a process of its own.
 
 Web processes never load cwltool, and what a document does to this process does nothing to them. The working directory
-is the catalogue. Standard input holds a JSON list of `{"id", "main", "fragment", "root"}`. Standard output gets the
-line ready, then one line of JSON for each entry, in order: `{"description": …}` or `{"error": "name.cwl:12: reason"}`.
+is the catalogue, the only argument the bytes of memory that it may take. Standard output gets the line ready. Then each
+line of standard input holds `[SECONDS, {"id", "main", "fragment", "root"}]`, and is answered by a line:
+`{"description": …}`, or `{"error": "name.cwl:12: reason"}` with the `files`, `directories` and names `missing` that
+were looked at, and what else the error means: `unsure` (it may come from the machine), `swollen` (with more memory it
+may go), `spent` (this process ends).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import logging
 import os
 import re
 import resource
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,6 +30,7 @@ from cwltool.workflow import default_make_tool
 from schema_salad.exceptions import SchemaSaladException, ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
+from hpcwaas.common import kernel
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.dangers import find_dangers
 from hpcwaas.engines.cwl.workflows.declare import (
@@ -43,8 +48,8 @@ from hpcwaas.engines.cwl.workflows.parameters import Secondary
 DOCUMENT_LIMIT = 16 * 2**20
 """Largest document that is read, in bytes."""
 
-MEMORY_LIMIT = 2 * 2**30
-"""Address space of this process, in bytes, so that a document that swells when it is read harms nothing else."""
+_GROWN = 2**19
+"""Resident memory, in KiB, from which on a process has suffered enough from its documents."""
 
 _POSITION = re.compile(r"^\s*(?P<file>\S[^:\n]*):(?P<line>\d+):(?:\d+:)?\s*", re.MULTILINE)
 
@@ -77,6 +82,7 @@ class _Files:
         if not path.is_relative_to(self.root):
             raise self.refuse(path.name, f"{path.name} lies outside the catalogue directory; put a copy into it")
         if not path.resolve().is_relative_to(self._real_root):
+            self.missing.add(path)  # it may yet become a file
             shown = path.relative_to(self.root)
             raise self.refuse(path.name, f"{shown} is a link out of the catalogue directory; put a copy into it")
         return path
@@ -91,6 +97,13 @@ class _Files:
             self.files.add(path)
         else:
             self.missing.add(path)
+
+    def names(self) -> dict[str, list[str]]:
+        """All paths, relative to the root."""
+        return {
+            kind: sorted(str(path.relative_to(self.root)) for path in paths)
+            for kind, paths in (("files", self.files), ("directories", self.directories), ("missing", self.missing))
+        }
 
     def add_referenced(self, node: Any) -> Iterator[str]:
         """Takes in what File and Directory objects anywhere in `node` point at; yields what isn't there."""
@@ -121,9 +134,9 @@ def _fetcher(files: _Files) -> type[DefaultFetcher]:
             if urlsplit(url).scheme != "file":
                 raise files.refuse(url, f"{url} is not fetched: put a copy into the catalogue and refer to that")
             path = files.inside(url)
+            files.add(path)
             if path.is_file() and path.stat().st_size > DOCUMENT_LIMIT:
                 raise ValidationException(f"{path.relative_to(files.root)} is over {DOCUMENT_LIMIT >> 20} MiB")
-            files.add(path)
             return str(super().fetch_text(url, content_types))
 
         def check_exists(self, url: str) -> bool:
@@ -196,15 +209,13 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         **described,
         "steps": (declared := steps(process, written["steps"], entry["id"])),
         "needs": step_needs(tool, [step["name"] for step in declared]),
-        "files": _relative(files.files, root),
-        "directories": _relative(files.directories, root),
-        "missing": _relative(files.missing, root),
+        **files.names(),
         "warnings": sorted({*warnings, *declarations.warnings}),
         "dangers": find_dangers(tool, str(root), entry["main"]),
     }
 
 
-def problem(error: Exception, main: str, files: _Files) -> str:
+def problem(error: BaseException, main: str, files: _Files) -> str:
     """An error as `file:line: reason` in one line, with paths relative to the catalogue."""
     root = files.root
     if isinstance(error, SchemaSaladException) and (leaves := error.leaves()):
@@ -229,7 +240,7 @@ def problem(error: Exception, main: str, files: _Files) -> str:
     return f"{place}: {reason[:500]}" + (f" (and {more} more)" if more else "")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     match error:
         case StopIteration():
             return "the document is empty"
@@ -237,6 +248,8 @@ def _reason(error: Exception) -> str:
             return "the document isn't UTF-8 text"
         case RecursionError() | MemoryError():
             return "the document is nested too deeply or grows too large"
+        case _TooLong():
+            return f"reading it takes longer than {error} seconds"
     return str(error) or type(error).__name__
 
 
@@ -345,10 +358,6 @@ def _add_ontologies(files: _Files, place: str, document: Mapping[str, Any]) -> N
             files.add(files.inside(location))
 
 
-def _relative(paths: set[Path], root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in paths)
-
-
 class _Warnings(logging.Handler):
     """Collects cwltool's warnings about one document."""
 
@@ -360,10 +369,48 @@ class _Warnings(logging.Handler):
         self.messages.append(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage()).split()))
 
 
+class _TooLong(BaseException):
+    """The time for a document is over. Not an `Exception`, of which cwltool catches any in some places."""
+
+
+def _too_long(seconds: float) -> None:
+    def stop(_signal: int, _frame: object) -> None:
+        raise _TooLong(f"{seconds:g}")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _answer(seconds: float, entry: Mapping[str, JSON], files: _Files, collected: _Warnings) -> dict[str, JSON]:
+    """Describes an entry, or says why that can't be done."""
+    collected.messages.clear()
+    try:
+        try:
+            _too_long(seconds)
+            description = describe(entry, files)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        description["warnings"] += collected.messages
+        json.dumps(description, allow_nan=False)
+        return {"description": description}
+    except (Exception, _TooLong) as error:
+        # cwltool meets odd documents with any exception at all; each is a finding about that document.
+        files.files.add(files.root / entry["main"])
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _GROWN
+        return {
+            "error": problem(error, entry["main"], files),
+            **files.names(),
+            "unsure": isinstance(error, _TooLong),
+            "swollen": grown and not isinstance(error, _TooLong),
+            "spent": grown or isinstance(error, _TooLong),
+        }
+
+
 def main() -> None:
     """Runs the program."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
     # Whatever a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -375,18 +422,14 @@ def main() -> None:
     catalogue = Path.cwd()
     answers.write("ready\n")
     answers.flush()
-    for entry in json.load(sys.stdin):
-        collected.messages.clear()
+    for line in sys.stdin:
+        seconds, entry = json.loads(line)
         files = _Files(Path(entry["root"]) if entry["root"] else catalogue)
-        try:
-            description = describe(entry, files)
-            description["warnings"] += collected.messages
-            line = json.dumps({"description": description}, allow_nan=False)
-        except Exception as error:
-            # cwltool meets odd documents with any exception at all; each is a finding about that document.
-            line = json.dumps({"error": problem(error, entry["main"], files)})
-        answers.write(line + "\n")
+        answer = _answer(seconds, entry, files, collected)
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
+        if answer.get("spent"):
+            break
 
 
 if __name__ == "__main__":

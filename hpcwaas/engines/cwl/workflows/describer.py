@@ -1,28 +1,44 @@
-"""Runs `describe.py` on a batch of entries and survives whatever their documents do to it."""
+"""Runs `describe.py` on entries, on all cores, and survives whatever their documents do to it."""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
+import select
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TypeAlias
+from types import TracebackType
+from typing import TypeAlias
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 
 START_TIMEOUT = 60.0
-"""Seconds until the process has to be ready: cwltool takes about one on a machine at rest."""
+"""Seconds until a process has to be ready: cwltool takes about one on a machine at rest."""
 
 ENTRY_TIMEOUT = 20.0
 """Seconds that one document may take: an ordinary one takes a tenth of a second at most."""
+
+MEMORY = 2**30
+"""Address space of a process, in bytes, so that a document that swells when it is read harms nothing else. One that
+needs more is read again, alone, with twice as much."""
+
+_GRACE = 5.0
+"""Seconds that a process gets to say itself that a document takes too long."""
+
+_WORTH_A_PROCESS = 20
+"""Entries that take about as long as the start of one more process."""
+
+_LONGEST = 32 * 2**20
+"""Bytes of the longest answer."""
 
 
 class DescriberFailed(Exception):
@@ -30,72 +46,241 @@ class DescriberFailed(Exception):
 
 
 Answer: TypeAlias = dict[str, JSON]
-"""`{"description": …}` or `{"error": …}`, as `describe.py` writes them."""
+"""`{"description": …}` or `{"error": …}`, as `describe.py` writes them. `unsure` says of an error that it may come from
+the machine, not from the document."""
 
 
 def describe_entries(
-    directory: Path, entries: Sequence[Entry], entry_timeout: float = ENTRY_TIMEOUT
-) -> Iterable[tuple[Entry, Answer]]:
-    """Describes entries one after the other; one that hangs or crashes is reported and takes no other with it.
+    directory: Path, entries: Sequence[Entry], entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None
+) -> Iterator[tuple[Entry, Answer]]:
+    """Describes entries; one that hangs, swells or crashes is reported and takes no other with it.
 
     Args:
         directory: the catalogue.
         entry_timeout: seconds for each entry.
+        processes: how many work beside each other at most; None for as many as the machine has room for.
 
     Yields:
-        every entry, in order, with its answer.
+        every entry with its answer, in the order in which they are done.
 
     Raises:
         DescriberFailed: nothing can be described.
     """
-    remaining = list(entries)
-    while remaining:
-        with _process(directory, remaining) as lines:
-            while remaining:
-                try:
-                    line = lines.get(timeout=entry_timeout)
-                except queue.Empty:
-                    reason = f"reading it takes longer than {entry_timeout:g} seconds"
-                else:
-                    reason = "the program that reads it ended while it did so" if line is None else ""
-                entry = remaining.pop(0)
-                yield entry, {"error": f"{entry.main}: {reason}"} if reason or line is None else json.loads(line)
-                if reason:
-                    break
+    with Describers(directory, entry_timeout, processes) as describers:
+        describers.want(entries)
+        for _ in entries:
+            yield describers.answer()
 
 
-@contextmanager
-def _process(directory: Path, entries: Sequence[Entry]) -> Iterator[queue.Queue[bytes | None]]:
-    command = [sys.executable, "-I", "-m", "hpcwaas.engines.cwl.workflows.describe"]
-    # Nothing of the service's environment is any business of a document.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
-            command, cwd=directory, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-        ) as process,
-    ):
+class Describers:
+    """Processes that describe entries beside each other, until the block is left.
+
+    Args:
+        directory: the catalogue.
+        entry_timeout: seconds for each entry.
+        processes: how many work beside each other at most; None for as many as the machine has room for.
+    """
+
+    def __init__(self, directory: Path, entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None) -> None:
+        self._directory = directory
+        self._timeout = entry_timeout
+        self._most = processes or _room()
+        self._wanted: deque[Entry] = deque()
+        self._changed = threading.Condition()
+        self._closed = threading.Event()
+        self._alone = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._answers: queue.SimpleQueue[tuple[Entry, Answer] | DescriberFailed] = queue.SimpleQueue()
+
+    def __enter__(self) -> Describers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        with self._changed:
+            self._wanted.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def want(self, entries: Sequence[Entry]) -> None:
+        """Has these described next, in this order, in place of what was wanted before and hasn't been begun."""
+        with self._changed:
+            self._wanted = deque(entries)
+            self._changed.notify_all()
+        processes = min(self._most, -(-len(entries) // _WORTH_A_PROCESS))
+        for number in range(len(self._threads), processes):
+            self._threads.append(threading.Thread(target=self._work, name=f"describer-{number}", daemon=True))
+            self._threads[-1].start()
+
+    def answer(self, patience: float | None = None) -> tuple[Entry, Answer]:
+        """The next answer.
+
+        Args:
+            patience: seconds to wait for it.
+
+        Raises:
+            queue.Empty: there is none yet.
+            DescriberFailed: nothing can be described.
+        """
+        found = self._answers.get(timeout=patience)
+        if isinstance(found, DescriberFailed):
+            raise found
+        return found
+
+    def _work(self) -> None:
+        process: _Process | None = None
         try:
-            lines: queue.Queue[bytes | None] = queue.Queue()
-            threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-            try:
-                ready = lines.get(timeout=START_TIMEOUT)
-            except queue.Empty:
-                raise DescriberFailed(f"cwltool was not ready after {START_TIMEOUT:g} seconds") from None
-            if ready is None:
-                errors.seek(0)
-                reason = errors.read()[-2000:].decode(errors="replace").strip().rpartition("\n")[2]
-                raise DescriberFailed(f"CWL documents can't be read: {reason or 'cwltool does not start'}")
-            assert process.stdin is not None  # noqa: S101 - it is a pipe
-            with suppress(BrokenPipeError):  # it ended already: there will be no answers, which tells as much
-                process.stdin.write(json.dumps([asdict(entry) for entry in entries]).encode())
-                process.stdin.close()
-            yield lines
+            while entry := self._next():
+                process = process or _Process(self._directory, MEMORY, self._closed)
+                answer = process.describe(entry, self._timeout)
+                if process.spent:
+                    process.end()
+                    process = None
+                if answer.pop("swollen", False):
+                    with self._alone, _Process(self._directory, 2 * MEMORY, self._closed) as larger:
+                        answer = larger.describe(entry, self._timeout)
+                        answer.pop("swollen", None)
+                self._answers.put((entry, answer))
+        except DescriberFailed as error:
+            self._answers.put(error)
         finally:
-            process.kill()
+            if process:
+                process.end()
+
+    def _next(self) -> Entry | None:
+        """What is to be described next; None when all is over."""
+        with self._changed:
+            while not self._wanted and not self._closed.is_set():
+                self._changed.wait()
+            return None if self._closed.is_set() else self._wanted.popleft()
 
 
-def _read(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
-    for line in stream:
-        lines.put(line)
-    lines.put(None)
+class _Process:
+    """One process, which the thread that makes it uses and ends.
+
+    Args:
+        memory: bytes of its address space.
+        closed: says that nobody wants its answers any more.
+
+    Attributes:
+        spent: whether it can't describe any more.
+
+    Raises:
+        DescriberFailed: it doesn't start.
+    """
+
+    def __init__(self, directory: Path, memory: int, closed: threading.Event) -> None:
+        command = [sys.executable, "-I", "-m", "hpcwaas.engines.cwl.workflows.describe", str(memory)]
+        # Nothing of the service's environment is any business of a document.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        self._closed = closed
+        self._begun = b""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `end` closes it
+        self._process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+        )
+        self.spent = False
+        try:
+            ready = self._line(START_TIMEOUT)
+        except TimeoutError:
+            self.end()
+            raise DescriberFailed(f"cwltool was not ready after {START_TIMEOUT:g} seconds") from None
+        if ready is None:
+            self._errors.seek(0)
+            reason = self._errors.read()[-2000:].decode(errors="replace").strip().rpartition("\n")[2]
+            self.end()
+            raise DescriberFailed(f"CWL documents can't be read: {reason or 'cwltool does not start'}")
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ends it, whatever it does."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def describe(self, entry: Entry, timeout: float) -> Answer:
+        """Describes one entry.
+
+        Args:
+            timeout: in seconds.
+        """
+        try:
+            assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+            self._process.stdin.write(json.dumps([timeout, asdict(entry)]).encode() + b"\n")
+            line = self._line(timeout + _GRACE)
+        except BrokenPipeError:
+            line = None
+        except TimeoutError:
+            self.spent = True
+            return {"error": f"{entry.main}: reading it takes longer than {timeout:g} seconds", "unsure": True}
+        if line is None:
+            self.spent = True
+            return {"error": f"{entry.main}: the program that reads it ended while it did so", "unsure": True}
+        answer: Answer = json.loads(line)
+        self.spent = answer.pop("spent", False)
+        return answer
+
+    def _line(self, patience: float) -> bytes | None:
+        """A line of its answers; None when there won't be one.
+
+        Raises:
+            TimeoutError: there is none after so many seconds.
+        """
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        stream = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        deadline = time.monotonic() + patience
+        parts = [self._begun]
+        size = len(self._begun)
+        while b"\n" not in parts[-1]:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            if self._closed.is_set() or size > _LONGEST:
+                return None
+            # In short turns, so that closing needn't wait for a document that takes long.
+            if poll.poll(min(left, 0.2) * 1000):
+                parts.append(os.read(stream, 2**16))
+                size += len(parts[-1])
+                if not parts[-1]:
+                    return None
+        line, _, self._begun = b"".join(parts).partition(b"\n")
+        return line
+
+
+def _room() -> int:
+    """How many processes the machine has cores and memory for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _free_memory() // MEMORY - 1))
+
+
+def _free_memory() -> int:
+    """Bytes that processes can still have, of the machine and of the control group that is seen as the outermost."""
+    free = []
+    try:
+        known = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free += [int(line.split()[1]) * 1024 for line in known if line.startswith("MemAvailable:")]
+        group = Path("/sys/fs/cgroup")
+        if (most := (group / "memory.max").read_text("ascii").strip()) != "max":
+            held = (group / "memory.stat").read_text("ascii").splitlines()  # what isn't there to be taken away
+            free += [int(most) - int(line.split()[1]) for line in held if line.startswith("anon ")]
+    except OSError:
+        pass  # another kernel, or one without control groups
+    return min(free, default=4 * MEMORY)

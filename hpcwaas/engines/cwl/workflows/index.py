@@ -28,6 +28,25 @@ class Busy(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Why an entry couldn't be described, and what would have to change before it is tried again.
+
+    Attributes:
+        reason: begins with a file.
+        files, directories, missing: what was looked at, as `describe.py` found it.
+        signature: digest of the stamps of all that, and of the entry.
+        again: when it is tried again though nothing changes, since it may have been the machine's fault.
+    """
+
+    reason: str
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+    missing: tuple[str, ...]
+    signature: str
+    again: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """An entry that could be described.
 
@@ -38,6 +57,7 @@ class Published:
         broken: why what lies in the catalogue now isn't published, and an earlier version is.
         dangers: what users may do with their inputs that the publisher should know of, a sentence each.
         wider: digest of metadata that let more users in, and when they were seen first; not in force yet.
+        refused: what lies in the catalogue now, when it couldn't be described.
     """
 
     entry: Entry
@@ -49,6 +69,7 @@ class Published:
     broken: str | None = None
     dangers: tuple[str, ...] = ()
     wider: tuple[str, float] | None = None
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +80,14 @@ class Withheld:
         source: the file or folder.
         reason: begins with a file.
         last: what was published of it last, so that its rights aren't forgotten.
+        refused: when it couldn't be described.
     """
 
     id: str
     source: str
     reason: str
     last: Published | None = None
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,11 @@ class Index:
     def by_id(self) -> Mapping[str, Published]:
         """What is published, by its id."""
         return {item.entry.id: item for item in self.published}
+
+    @cached_property
+    def withheld_by_id(self) -> Mapping[str, Withheld]:
+        """What isn't published, by the id that it would have; one of those that clash."""
+        return {item.id: item for item in reversed(self.withheld)}
 
     def fresh(self, fingerprint: str, now: float) -> bool:
         """Whether nothing is to be read anew."""
@@ -154,7 +182,7 @@ def fingerprint_of(directory: Path, stamps: Stamps) -> str:
     return digest([str(directory), *sorted(stamps.items())])
 
 
-def signature(item: Published, stamps: Stamps) -> str:
+def signature(item: Published | Refused, stamps: Stamps) -> str:
     """Digest of the stamps of all that an entry is made of, of what may yet appear included."""
     inside = tuple(f"{name}/" for name in item.directories)
     names = {*item.files, *item.missing, *(name for name in stamps if inside and name.startswith(inside))}
@@ -169,7 +197,7 @@ def digest(value: Sequence[Any]) -> str:
 @lru_cache(maxsize=1)
 def made_by() -> str:
     """The programs that descriptions depend on: other versions may describe the same document differently."""
-    parts = ["9"]
+    parts = ["10"]
     for package in ("hpcwaas", "cwltool"):
         try:
             parts.append(f"{package} {version(package)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
 from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries
-from hpcwaas.engines.cwl.workflows.index import Index, Published, Withheld, digest, signature
+from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Withheld, digest, signature
 from hpcwaas.engines.cwl.workflows.metadata import Entry, metadata_of
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys
@@ -18,6 +18,9 @@ from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 SETTLE = 3.0
 """Seconds for which metadata must stay as they are before they let in whom those before didn't: while an editor or a
 checkout replaces a file, it is missing, or is there by half."""
+
+AGAIN = 600.0
+"""Seconds after which a document is read again whose reading was cut off: the machine may have been busy."""
 
 _STAYS = "; its last good version stays published"
 _NOT_PUBLISHED = "; the workflow is not published"
@@ -68,6 +71,8 @@ class Reading:
         self._describe(changed)
         fingerprint = "" if self.failure else self.fingerprint
         waits = [item.wider[1] + self._settle for item in self._published if item.wider]
+        refused = [item.refused for item in self._published] + [item.refused for item in self._withheld]
+        waits += [item.again for item in refused if item and item.again is not None]
         return Index(
             fingerprint,
             tuple(sorted(self._published, key=lambda item: item.entry.id)),
@@ -82,8 +87,8 @@ class Reading:
 
     def _last(self, workflow_id: str) -> Published | None:
         """What was published under an id last, or is known of it though it is withheld."""
-        withheld = (item.last for item in self.old.withheld if item.id == workflow_id)
-        last = self.old.by_id.get(workflow_id) or next(withheld, None)
+        withheld = self.old.withheld_by_id.get(workflow_id)
+        last = self.old.by_id.get(workflow_id) or (withheld and withheld.last)
         return last if last and last.version in self.snapshots else None
 
     def _unusable(self, item: Unusable) -> None:
@@ -93,35 +98,59 @@ class Reading:
             self._keep(item.entry, item.source, item.reason)
 
     def _unchanged(self, entry: Entry) -> bool:
-        """Publishes again what needs no describing."""
+        """Publishes again what needs no describing, and keeps refusing what can't be described."""
         last = self._last(entry.id)
+        if (refused := self._refused(entry)) and self._still(entry, refused):
+            self._keep(entry, entry.source, refused.reason, refused)
+            return True
         if last is None or _place(last.entry) != _place(entry) or last.signature != signature(last, self.stamps):
             return False
         if not self._unfit(entry, last):
-            self._publish(replace(last, broken=None), entry)
+            self._publish(replace(last, broken=None, refused=None), entry)
         return True
 
+    def _refused(self, entry: Entry) -> Refused | None:
+        """What is known of an entry that couldn't be described."""
+        known = self.old.by_id.get(entry.id) or self.old.withheld_by_id.get(entry.id)
+        return known.refused if known else None
+
+    def _still(self, entry: Entry, refused: Refused) -> bool:
+        due = refused.again is not None and refused.again <= self.now
+        return not due and refused.signature == self._signature(entry, refused)
+
+    def _signature(self, entry: Entry, refused: Refused) -> str:
+        return digest([*_place(entry), entry.source, entry.ssh_keys, signature(refused, self.stamps)])
+
     def _describe(self, entries: list[Entry]) -> None:
-        described = 0
+        left = {entry.id for entry in entries}
         try:
             for entry, answer in describe_entries(self.directory, entries):
-                described += 1
+                left.discard(entry.id)
                 if "error" in answer:
-                    self._keep(entry, entry.source, answer["error"])
+                    self._refuse(entry, answer["error"], answer, answer["unsure"])
                 else:
                     self._take(entry, answer["description"])
         except DescriberFailed as error:
             if not self.old.fingerprint and not self.old.published:
                 raise
             self.failure = error
-            for entry in entries[described:]:
-                self._keep(entry, entry.source, f"{entry.main}: can't be read at the moment")
+            for entry in entries:
+                if entry.id in left:
+                    self._keep(entry, entry.source, f"{entry.main}: can't be read at the moment")
+
+    def _refuse(self, entry: Entry, reason: str, made_of: Mapping[str, JSON], unsure: bool = False) -> None:
+        """Remembers that an entry can't be described as it is."""
+        files, directories, missing = (tuple(made_of.get(name, ())) for name in ("files", "directories", "missing"))
+        again = self.now + AGAIN if unsure else None
+        refused = Refused(reason, files or (entry.main,), directories, missing, "", again)
+        refused = replace(refused, signature=self._signature(entry, refused))
+        self._keep(entry, entry.source, reason, refused)
 
     def _take(self, entry: Entry, description: Mapping[str, JSON]) -> None:
         """Publishes what was just described."""
         inputs = inputs_schema(load_parameter(item) for item in description["inputs"])
         if unfit := unfit_for_keys(inputs, entry.ssh_keys):
-            self._keep(entry, entry.source, f"{metadata_of(entry.source)}: ssh_keys {unfit}")
+            self._refuse(entry, f"{metadata_of(entry.source)}: ssh_keys {unfit}", description)
             return
         try:
             version = self.save(entry, description)
@@ -140,26 +169,27 @@ class Reading:
         )
         self._publish(replace(item, signature=signature(item, self.stamps)), entry)
 
-    def _keep(self, entry: Entry, source: str, reason: str) -> None:
+    def _keep(self, entry: Entry, source: str, reason: str, refused: Refused | None = None) -> None:
         """Leaves published what was so far, for those whom the present metadata permit, whatever is wrong now."""
         last = self._last(entry.id)
         if last is None or last.entry.source != source:
-            self._withhold(entry.id, source, reason)
-        elif not self._unfit(entry, last):
+            self._withhold(entry.id, source, reason, refused)
+        elif not self._unfit(entry, last, refused):
             entry = replace(entry, root=last.entry.root, main=last.entry.main, fragment=last.entry.fragment)
-            self._publish(replace(last, broken=reason + _STAYS), entry)
+            self._publish(replace(last, broken=reason + _STAYS, refused=refused), entry)
 
-    def _unfit(self, entry: Entry, last: Published) -> bool:
+    def _unfit(self, entry: Entry, last: Published, refused: Refused | None = None) -> bool:
         """Withholds a version of which the metadata name what isn't there as an input for SSH keys."""
         inputs = self.snapshots.load(last.version).inputs if entry.ssh_keys else ()
         unfit = unfit_for_keys(inputs_schema(inputs), entry.ssh_keys)
         if unfit:
             source = last.entry.source
-            self._withhold(entry.id, source, f"{metadata_of(source)}: ssh_keys {unfit}")
+            self._withhold(entry.id, source, f"{metadata_of(source)}: ssh_keys {unfit}", refused)
         return bool(unfit)
 
-    def _withhold(self, workflow_id: str, source: str, reason: str) -> None:
-        self._withheld.append(Withheld(workflow_id, source, reason + _NOT_PUBLISHED, self._last(workflow_id)))
+    def _withhold(self, workflow_id: str, source: str, reason: str, refused: Refused | None = None) -> None:
+        last = self._last(workflow_id)
+        self._withheld.append(Withheld(workflow_id, source, reason + _NOT_PUBLISHED, last, refused))
 
     def _publish(self, item: Published, entry: Entry) -> None:
         """Publishes a version for those whom the metadata permit."""

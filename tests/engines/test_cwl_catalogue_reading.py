@@ -1,0 +1,169 @@
+"""What of a catalogue is described again, and what describes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcwaas.engines.cwl.workflows import reading
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.describer import Answer, describe_entries
+from hpcwaas.engines.cwl.workflows.metadata import Entry
+from tests.engines.cwl_documents import ids, tool
+
+WORKFLOW = "cwlVersion: v1.2\nclass: Workflow\ninputs: []\noutputs: []\nsteps: {s: {run: RUN, in: [], out: []}}\n"
+SWELLS = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: x
+outputs: []
+inputs:
+  x:
+    type: Any
+    default:
+"""
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of what is described, as it happens."""
+    found: list[str] = []
+
+    def counting(directory: Path, entries: Sequence[Entry], *args: Any) -> Iterator[tuple[Entry, Answer]]:
+        found.extend(entry.id for entry in entries)
+        yield from describe_entries(directory, entries, *args)
+
+    monkeypatch.setattr(reading, "describe_entries", counting)
+    return found
+
+
+def take(described: list[str]) -> list[str]:
+    found = sorted(described)
+    described.clear()
+    return found
+
+
+def test_broken_documents_are_described_again_when_something_of_theirs_changes(
+    directory: Path, make: Callable[[], Catalogue], described: list[str], tmp_path: Path
+) -> None:
+    for name, content in {
+        "good": tool(),
+        "yaml": "a: [",
+        "empty": "",
+        "part": WORKFLOW.replace("RUN", "parts/broken.cwl"),
+        "gone": WORKFLOW.replace("RUN", "parts/gone.cwl"),
+        "keys": tool(),
+        "link": WORKFLOW.replace("RUN", "parts/link.cwl"),
+        "large": tool() + "#" * 17 * 2**20,
+    }.items():
+        (directory / f"{name}.cwl").write_text(content)
+    (directory / "keys.meta.yaml").write_text("ssh_keys: [nothing]")
+    parts = directory / "parts"
+    parts.mkdir()
+    (parts / "meta.yaml").write_text("authorized_users: []\nmain: broken.cwl\n")
+    (parts / "broken.cwl").write_text(tool() + "bogus: 1\n")
+    (tmp_path / "outside.cwl").write_text(tool())
+    (parts / "link.cwl").symlink_to(tmp_path / "outside.cwl")
+    assert ids(make()) == ["good"]
+    everything = ["empty", "gone", "good", "keys", "large", "link", "part", "parts", "yaml"]
+    assert take(described) == everything
+
+    catalogue = make()
+    problems = catalogue.check().problems
+    assert len(problems) == len(everything) - 1
+    assert "large.cwl: large.cwl is over 16 MiB; the workflow is not published" in problems
+    (directory / "new.cwl").write_text(tool())
+    assert ids(catalogue) == ["good", "new"]
+    assert catalogue.check().problems == problems
+    assert take(described) == ["new"]
+
+    (parts / "gone.cwl").write_text(tool())
+    assert ids(catalogue) == ["gone", "good", "new"]
+    assert take(described) == ["gone"]
+    (parts / "broken.cwl").write_text(tool())
+    assert ids(catalogue) == ["gone", "good", "new", "part", "parts"]
+    assert take(described) == ["part", "parts"]
+    (parts / "link.cwl").unlink()
+    (parts / "link.cwl").write_text(tool())
+    assert ids(catalogue) == ["gone", "good", "link", "new", "part", "parts"]
+    assert take(described) == ["link"]
+    (directory / "keys.meta.yaml").write_text("authorized_users: [alice]")
+    (directory / "large.cwl").write_text(tool())
+    assert ids(catalogue) == ["gone", "good", "keys", "large", "link", "new", "part", "parts"]
+    assert take(described) == ["keys", "large"]
+
+
+def test_a_broken_edit_is_described_once_and_its_metadata_are_obeyed(
+    directory: Path, make: Callable[[], Catalogue], described: list[str]
+) -> None:
+    (directory / "a.cwl").write_text(tool("Good"))
+    catalogue = make()
+    assert ids(catalogue) == ["a"]
+    (directory / "a.cwl").write_text("a: [")
+    assert catalogue.workflows()[0].label == "Good"
+    assert take(described) == ["a", "a"]
+    for users in (["alice", "bob"], ["alice"], []):
+        (directory / "a.meta.yaml").write_text(f"authorized_users: {users}")
+        assert [each.authorized_users for each in make().workflows()] == [frozenset(users)]
+    assert take(described) == []
+    (directory / "a.meta.yaml").write_text("authorized_users: [")
+    assert ids(make()) == []
+    (directory / "a.meta.yaml").write_text("authorized_users: [alice]")
+    assert make().workflows()[0].label == "Good"
+    take(described)
+    (directory / "a.cwl").write_text(tool("Better"))
+    assert catalogue.workflows()[0].label == "Better"
+    assert catalogue.check().status == "ok"
+    assert take(described) == ["a"]
+
+
+def test_what_was_cut_off_is_described_again_later(
+    directory: Path, make: Callable[[], Catalogue], described: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describe_entries, "__defaults__", (1.0, None))
+    os.mkfifo(directory / "hangs.cwl")
+    (directory / "broken.cwl").write_text("a: [")
+    (directory / "good.cwl").write_text(tool())
+    catalogue = make()
+    assert ids(catalogue) == ["good"]
+    assert "hangs.cwl: reading it takes longer than 1 seconds" in " ".join(catalogue.check().problems)
+    assert take(described) == ["broken", "good", "hangs"]
+    assert ids(make()) == ["good"]
+    assert take(described) == []
+    monkeypatch.setattr(reading, "AGAIN", -1.0)
+    (directory / "hangs.cwl").touch()
+    assert ids(catalogue) == ["good"]
+    assert take(described) == ["hangs"]
+    assert ids(catalogue) == ["good"]
+    assert take(described) == ["hangs"], "its time has come, though nothing has changed"
+
+
+def test_one_that_hangs_and_one_that_swells_take_none_of_many_with_them(directory: Path) -> None:
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    good = [f"good{number:02}" for number in range(60)]
+    for name in good:
+        (directory / f"{name}.cwl").write_text(tool(name))
+    os.mkfifo(directory / "hangs.cwl")
+    (directory / "swells.cwl").write_text(SWELLS + "\n".join(f"      {line}" for line in levels))
+    names = [*good[:20], "hangs", *good[20:40], "swells", *good[40:]]
+    entries = [Entry(name, f"{name}.cwl") for name in names]
+    answers = {entry.id: answer for entry, answer in describe_entries(directory, entries, 5, processes=2)}
+    assert sorted(answers) == sorted(names)
+    for name in good:
+        assert answers[name]["description"]["label"] == name
+    assert answers["hangs"]["error"] == "hangs.cwl: reading it takes longer than 5 seconds"
+    assert answers["hangs"]["unsure"]
+    assert answers["swells"]["error"].startswith("swells.cwl: ")
+
+
+def test_leaving_early_ends_what_hangs(directory: Path) -> None:
+    os.mkfifo(directory / "hangs.cwl")
+    (directory / "good.cwl").write_text(tool())
+    answers = describe_entries(directory, [Entry("good", "good.cwl"), Entry("hangs", "hangs.cwl")], 3600)
+    assert next(iter(answers))[0].id == "good"
+    answers.close()  # type: ignore[attr-defined]
