@@ -152,6 +152,7 @@ def show(state: State, execution_id: str) -> None:
     facts = {
         "Execution": execution["id"],
         "Workflow": execution.get("workflow_id"),
+        "Version": execution.get("workflow_version"),
         "Status": execution["status"],
         "Reason": execution.get("reason"),
         "Owner": execution.get("owner"),

@@ -111,6 +111,8 @@ def show(state: State, workflow_id: str) -> None:
             for step in workflow["steps"]
         ],
     )
+    if workflow.get("commit"):
+        printing.line(f"\nVersion: commit {one_line(workflow['commit'])}")
     if workflow.get("sites") is not None:
         printing.line(f"\nRuns on: {', '.join(map(one_line, workflow['sites'])) or 'no site'}")
     printing.line("\nTo run it:")

@@ -95,6 +95,7 @@ def workflow(value: Workflow, sites: Sequence[str] | None) -> dict[str, Any]:
         "label": value.label,
         "description": value.description,
         "sites": sites,
+        "commit": value.commit,
     }
 
 
@@ -102,7 +103,7 @@ def workflow_details(value: WorkflowDetails, sites: Sequence[str] | None) -> dic
     """A workflow with all its details; see `workflow`."""
     return {
         **workflow(value.workflow, sites),
-        "version": value.version,
+        "version": value.shown_version,
         "inputs": value.inputs,
         "outputs": [
             {
@@ -142,6 +143,7 @@ def execution(value: Execution) -> dict[str, Any]:
     """An execution with all its details. `outputs` is there once the execution has ended."""
     document = {
         **execution_summary(value),
+        "workflow_version": value.workflow_version,
         "account": value.placement and value.placement.user,
         "directory": value.state.directory,
         "inputs": value.inputs,

@@ -116,6 +116,7 @@ class Executions:
                 owner=principal.subject,
                 workflow_id=workflow.id,
                 workflow_name=workflow.name,
+                workflow_version=checked.details.shown_version,
                 engine=checked.engine.name,
                 inputs=checked.masked,
                 created_at=datetime.now(UTC),

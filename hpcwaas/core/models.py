@@ -67,6 +67,7 @@ class Workflow:
         authorized_users: subjects who may run it.
         authorized_groups: groups whose members may run it. Both None means everybody; else one that fits is enough.
         sites: ids of the sites that it may run on; None where its engine alone decides, or for any.
+        commit: that it is published from; None when it comes from no repository.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Workflow:
     authorized_users: frozenset[str] | None = None
     authorized_groups: frozenset[str] | None = None
     sites: frozenset[str] | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,11 @@ class WorkflowDetails:
     outputs: tuple[OutputDeclaration, ...]
     steps: tuple[StepDeclaration, ...]
     version: str
+
+    @property
+    def shown_version(self) -> str:
+        """The version as users know it: the commit, where there is one."""
+        return self.workflow.commit or self.version
 
     @property
     def secret_inputs(self) -> frozenset[str]:
@@ -262,6 +269,7 @@ class Execution:
         reference: the engine's own id of it; None between the stored intent and the engine's answer.
         inputs: as the user gave them.
         placement: where it runs, and by which account; None where its engine has no sites.
+        workflow_version: which version of the workflow it runs; None for one that was started before that was kept.
         attempts: those before the present one.
         closed: by whom, if it was.
         watched_until: until then its engine may still say how a closed one really ended, which then counts.
@@ -277,6 +285,7 @@ class Execution:
     state: ExecutionState
     reference: str | None = None
     placement: Placement | None = None
+    workflow_version: str | None = None
     attempts: tuple[Attempt, ...] = ()
     closed: Closing | None = None
     watched_until: datetime | None = None

@@ -49,6 +49,7 @@ class ExecutionRow(Base):
     owner: Mapped[str]
     workflow_id: Mapped[str]
     workflow_name: Mapped[str]
+    workflow_version: Mapped[str | None]
     engine: Mapped[str]
     reference: Mapped[str | None]
     site: Mapped[str | None]

@@ -28,6 +28,7 @@ def test_the_whole_way(alice: Any) -> None:
     assert execution["status"] == "SUCCEEDED"
     assert execution["inputs"] == {"message": "hello", "times": 3}
     assert (execution["owner"], execution["workflow_id"], execution["engine"]) == ("alice", "echo", "cwl")
+    assert execution["workflow_version"] == alice("GET", "/workflows/echo").json()["version"]
     assert {step["name"]: step["status"] for step in execution["steps"]} == {"write": "SUCCEEDED", "count": "SUCCEEDED"}
     times = [execution["created_at"], execution["started_at"], execution["ended_at"]]
     assert times == sorted(times)

@@ -1,0 +1,12 @@
+"""Which version of its workflow an execution runs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Adds a column."""
+    op.add_column("executions", sa.Column("workflow_version", sa.String()))
