@@ -19,7 +19,7 @@ LAYERS = (
 """From the bottom to the top. Adapters and the edge know nothing of each other: `app` alone brings them together."""
 
 CWL_LAYERS = (
-    *({"settings"}, {"confinement", "storage", "workflows"}, {"checks", "inputs"}, {"run"}),
+    *({"settings"}, {"confinement", "storage", "workflows"}, {"containers"}, {"checks", "inputs"}, {"run"}),
     *({"sites", "watcher"}, {"engine"}),
 )
 """The rooms of the engine `cwl`, and its modules that stand beside them."""

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 from hpcwaas.engines.cwl.confinement import levels
+from hpcwaas.engines.cwl.containers import KEY, Containers
 from hpcwaas.engines.cwl.settings import CWLSettings, LimitSettings, RunnerSettings
 
 _LEAST_MEMORY = 16 * 2**20
@@ -28,6 +29,8 @@ def problems(settings: CWLSettings, local: bool) -> Iterator[tuple[str, str]]:
         yield "runner.command", problem
     yield from _limits(settings.limits)
     wanted = settings.confinement
+    for problem in Containers(settings).problems(confined=levels.choose(wanted) != levels.NONE):
+        yield KEY, problem
     if (wanted != levels.AUTO or not local) and (problem := levels.problem(wanted)):
         detail = (
             f"{problem}: executions can't be kept from the files of the service and of other users. `none` serves all "

@@ -13,6 +13,16 @@ from hpcwaas.common.resources import resource
 from hpcwaas.common.setting_types import Command, Network, Section, Size
 from hpcwaas.engines.settings import EngineSettings
 
+CWLTOOL_ARGUMENTS = (
+    "--disable-color",
+    "--relax-path-checks",  # names of uploads may have spaces; arguments never pass a shell unless a tool asks for one
+    "--tmpdir-prefix={tmpdir}/",
+    "--tmp-outdir-prefix={tmpdir}/",
+)
+"""What cwltool is told unless the settings say something else: it has to stay inside the execution's directory."""
+
+_LIKE_CWLTOOL = ("cwltool", "toil-cwl-runner")
+
 
 class RunnerSettings(Section):
     """The CWL runner. Nothing is assumed of it beyond the common `cwl-runner` interface:
@@ -27,9 +37,28 @@ class RunnerSettings(Section):
         None,
         description=(
             "Arguments before `--outdir`. `{workdir}`, `{tmpdir}`, `{cores}` and `{memory_mib}` are replaced. "
-            "Default: those that cwltool needs to stay inside the execution's directory; for any other command none."
+            f"Default: `{' '.join(CWLTOOL_ARGUMENTS)}` for `cwltool`; for any other command none."
         ),
     )
+    extra_arguments: tuple[str, ...] = Field(
+        (), description="Further arguments, after those of `arguments` or its default: `[--parallel]`."
+    )
+
+    @property
+    def takes_cwltool_arguments(self) -> bool:
+        """Whether it is cwltool, or Toil, which takes the same arguments for containers."""
+        return any(Path(word).name in _LIKE_CWLTOOL for word in self.command)
+
+    def words(self, more: Sequence[str] = ()) -> tuple[str, ...]:
+        """All arguments before `--outdir`, with their placeholders.
+
+        Args:
+            more: other settings' arguments.
+        """
+        arguments = self.arguments
+        if arguments is None:
+            arguments = CWLTOOL_ARGUMENTS if self.command == ("cwltool",) else ()
+        return (*arguments, *more, *self.extra_arguments)
 
 
 class LimitSettings(Section):
@@ -103,6 +132,15 @@ class CWLSettings(EngineSettings):
             "by Landlock and namespaces. `auto`: by the best of these that the machine offers; with an `auth` section "
             "the service refuses to start without either. `none`: not at all, so users may be able to act as the "
             "service's account."
+        ),
+    )
+    containers: Literal["docker", "podman", "singularity", "apptainer", "udocker", "none"] = Field(
+        "docker",
+        description=(
+            "What starts the containers of tools (`DockerRequirement`). When it is set, the program has to be there. "
+            "`podman`, `singularity` and `apptainer` need `confinement: none`, unless `CONTAINER_HOST` names a service "
+            "of Podman's. `none`: tools for which a container is a hint run without one, and those that require one "
+            "are refused."
         ),
     )
     readable: tuple[Path, ...] = Field(

@@ -106,6 +106,26 @@ def _tidy_before_collecting(known: Sequence[Path]) -> None:
     CommandLineTool.collect_output_ports = tidy_and_collect
 
 
+def _tell_of_containers() -> None:
+    """Lets the log say that a tool runs without the container that it asks for; cwltool says nothing of it."""
+    make_job_runner = CommandLineTool.make_job_runner
+    told: set[str] = set()
+
+    def make_and_tell(self: Any, context: Any) -> Any:
+        runner = make_job_runner(self, context)  # raises when the container isn't a mere hint
+        container = self.get_requirement("DockerRequirement")[0]
+        image = str((container or {}).get("dockerPull") or (container or {}).get("dockerImageId") or "of its own")
+        if container and not context.use_container and image not in told:
+            told.add(image)
+            logging.getLogger("cwltool").warning(
+                "A tool has the hint to run in the container %s. Containers are turned off here, so it runs without.",
+                image,
+            )
+        return runner
+
+    CommandLineTool.make_job_runner = make_and_tell
+
+
 class _Fetcher(DefaultFetcher):  # type: ignore[misc]
     """Reads files only: ontologies elsewhere (`$schemas`) are done without, with a warning in the log."""
 
@@ -213,6 +233,7 @@ def run_cwltool(
     directory = Path(parsed.job_order[0]).parent
     document = Path(parsed.workflow.partition("#")[0])
     _tidy_before_collecting((directory / spool.INPUTS, directory / spool.TEMPORARY, document.parent))
+    _tell_of_containers()
     # Without the callback cwltool throws away the schemas that have been loaded.
     status: int = cwltool.main.main(
         args=parsed,

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from hpcwaas.engines.cwl.confinement import levels, namespaces
+from hpcwaas.engines.cwl.containers import UDOCKER_CONTAINERS, UDOCKER_DIR
 from hpcwaas.engines.cwl.run.channel import FrameHandler
+from hpcwaas.engines.cwl.settings import CWLTOOL_ARGUMENTS
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.stored import Request
 from hpcwaas.engines.cwl.storage.trees import copy_file
@@ -26,13 +28,6 @@ IN_PROCESS = ("cwltool",)
 FETCH_TIMEOUT = 600.0
 """Seconds that the download of one input may take."""
 
-
-_CWLTOOL_ARGUMENTS = (
-    "--disable-color",
-    "--relax-path-checks",  # names of uploads may have spaces; arguments never pass a shell unless a tool asks for one
-    "--tmpdir-prefix={tmpdir}/",
-    "--tmp-outdir-prefix={tmpdir}/",
-)
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
@@ -61,8 +56,8 @@ def kept_environment(names: Sequence[str]) -> dict[str, str]:
 def command_line(request: Request, directory: Path) -> list[str]:
     """The runner's command with all arguments, its placeholders replaced."""
     arguments = request.arguments
-    if arguments is None:
-        arguments = _CWLTOOL_ARGUMENTS if request.command == IN_PROCESS else ()
+    if arguments is None:  # queued by a version that left them to this one
+        arguments = CWLTOOL_ARGUMENTS if request.command == IN_PROCESS else ()
     words = {
         "{workdir}": str(directory / spool.WORK),
         "{tmpdir}": str(directory / spool.TEMPORARY),
@@ -169,6 +164,8 @@ class Runner:
         environment = kept_environment(self.request.environment)
         os.environ.clear()
         os.environ.update(environment, HOME=str(temporary), TMPDIR=str(temporary))
+        if UDOCKER_DIR in environment:  # in which nobody may write
+            os.environ.setdefault(UDOCKER_CONTAINERS, str(temporary / "udocker"))
         # One file beyond the limit of all is stopped at once, before the next look at the disk. A little more than the
         # limit, so that the look finds it exceeded.
         ceiling = self.request.disk + (1 << 20)

@@ -28,6 +28,12 @@ _COLUMN = re.compile(r"\s*\n {20,}")
 # What cwltool writes of a script that failed: the script, what it wrote, and in the middle of that what is wrong.
 _SCRIPT = re.compile(r"(?:script|Javascript expression) was:")
 _SCRIPT_ERROR = re.compile(r"(?:Uncaught )?(?P<error>\w*Error\b.*)")
+_NO_CONTAINER = re.compile(
+    r"\b(?:Docker|Singularity) is (?:required to run|not available for) this tool(?:, try --no-container[^:]*)?"
+    r"(?:--user-space-docker-cmd\.)?: (?P<why>.+)|(?P<off>--no-container, but this CommandLineTool has)",
+    re.DOTALL,
+)
+_COMMAND = re.compile(r"Command '?\[(?P<words>[^]]*)\]'? returned non-zero exit status (?P<status>\d+)")
 _TOO_DEEP = "maximum recursion depth exceeded"
 # In the words of cwltool, of the C library and of shells.
 _FILE_TOO_LARGE = re.compile(r"SIGXFSZ|File too large|File size limit exceeded|exited with status: 153$")
@@ -116,6 +122,7 @@ class Diagnosis:
         self._last_raw = ""
         self._in_script = False
         self._script_error: str | None = None
+        self._container: str | None = None
         self.file_too_large = False
         self.disk_full = False
 
@@ -127,6 +134,8 @@ class Diagnosis:
         if not line.message:
             self._last_raw = line.text.strip() or self._last_raw
             return
+        if match := _NO_CONTAINER.search(line.text):
+            self._container = _container_failure(match["why"])
         if line.level < Level.WARN or self._failure:
             return
         if match := _JOB_END.match(line.text):
@@ -155,6 +164,8 @@ class Diagnosis:
             status: exit status of the runner; negative when a signal ended it.
         """
         cause = self._failure or self._error
+        if self._container and (cause is None or _NO_CONTAINER.search(cause)):
+            return (f"Step {step} failed: " if step else "") + self._container
         if not self._failure and _TOO_DEEP in (self._error or ""):  # it speaks of itself, not of the tool
             return "The runner gave up: directories or values are nested too deeply."
         if self._script_error and (cause is None or _SCRIPT.search(cause)):
@@ -169,3 +180,24 @@ class Diagnosis:
         cause = _COLUMN.sub(" ", cause)
         cause = "\n".join(line.rstrip() for line in cause.splitlines() if line.strip())
         return cause if len(cause) <= _MAX_REASON else cause[:_MAX_REASON] + "…"
+
+
+def _container_failure(why: str | None) -> str:
+    """Why a tool got no container, and what to do.
+
+    Args:
+        why: as the runner says it; None where containers are turned off.
+    """
+    if why is None:
+        cause = "containers are turned off"
+    else:
+        cause = _COMMAND.sub(_failed_command, " ".join(why.split())).rstrip(".")
+    return (
+        f"A tool asks for a container (DockerRequirement), and none could be started: {cause}. Ask an operator of the "
+        "service: the setting cwl.containers says what starts containers on this machine, and the log may tell more."
+    )
+
+
+def _failed_command(match: re.Match[str]) -> str:
+    words = " ".join(word.strip().strip("'\"") for word in match["words"].split(","))
+    return f"`{words}` failed with status {match['status']}"

@@ -166,6 +166,8 @@ class SiteDirectory:
         if name == LOCAL:
             if self.local is None:
                 raise BadRequest("There is no site local: the service runs nothing on its own machine.")
+            if refusal := self.local.refusal(job):
+                raise BadRequest(refusal)
             return replace(job, placement=None)
         given = self._configured.get(name)
         if given is None:

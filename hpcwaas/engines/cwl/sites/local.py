@@ -12,6 +12,7 @@ import shutil
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ import hpcwaas
 from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.engines.cwl.confinement import levels
+from hpcwaas.engines.cwl.containers import Containers
 from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
@@ -34,6 +36,8 @@ from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
 _PATIENCE = 10.0
+_TRIAL_LASTS = 60.0
+"""Seconds that the answer of a container engine is good for."""
 
 
 class LocalSite:
@@ -47,11 +51,20 @@ class LocalSite:
     def __init__(self, directory: Path, settings: CWLSettings, protected: Sequence[Path] = ()) -> None:
         self._settings = settings
         self._spool = spool.Spool(directory.absolute())
-        self._confinement = _confinement(settings, [self._spool.directory, *protected])
+        self._containers = Containers(settings)
+        self._confinement = _confinement(settings, self._containers, [self._spool.directory, *protected])
+        if (socket := self._containers.socket) and self._confinement.level != levels.NONE:
+            _LOGGER.warning(
+                "Executions can reach %s, so whoever may run a workflow may be able to act as the account that starts "
+                "containers there (setting cwl.containers).",
+                socket,
+            )
         # As long as somebody holds this lock the launcher doesn't leave.
         self._service = os.open(self._spool.directory / launcher.SERVICE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._service, fcntl.LOCK_SH)
-        self._launcher = _LauncherProcess(self._spool.directory, settings)
+        self._launcher = _LauncherProcess(self._spool.directory, settings, self._containers.environment())
+        self._trying = threading.Lock()
+        self._trial: tuple[float, str | None] = (0.0, None)
         self._launcher.ensure()
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="cwl-launcher-keeper", daemon=True)
@@ -102,8 +115,8 @@ class LocalSite:
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
             networks=(self._settings.http_allowed, self._settings.http_denied),
             command=runner.command,
-            arguments=runner.arguments,
-            environment=self._settings.environment,
+            arguments=runner.words(self._containers.arguments),
+            environment=(*self._settings.environment, *self._containers.environment()),
             cores=limits.cores,
             memory=limits.memory,
             log=limits.log,
@@ -177,6 +190,8 @@ class LocalSite:
                 problems.append("cwltool is not installed (setting cwl.runner.command).")
         elif not shutil.which(command[0], path=kept_environment(self._settings.environment)["PATH"]):
             problems.append(f"The runner {command[0]} was not found (setting cwl.runner.command).")
+        if silent := self._silent():
+            problems.append(silent)
         if not self._launcher.ensure(byte=b""):
             problems.append(f"The launcher does not start. Read {self._spool.directory / launcher.LAUNCHER_LOG}.")
         free = shutil.disk_usage(self._spool.directory).free
@@ -187,6 +202,17 @@ class LocalSite:
             )
         return problems
 
+    def refusal(self, job: Job) -> str | None:
+        """Why a job can't run here; None when nothing is known to stand against it."""
+        return self._containers.refusal(job.needs)
+
+    def _silent(self) -> str | None:
+        """Why no container can be started; asked not too often."""
+        with self._trying:
+            if time.monotonic() > self._trial[0]:
+                self._trial = (time.monotonic() + _TRIAL_LASTS, self._containers.silent())
+            return self._trial[1]
+
     def close(self) -> None:
         if self._closed.is_set():
             return
@@ -195,14 +221,14 @@ class LocalSite:
         os.close(self._service)
 
 
-def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> Confinement:
+def _confinement(settings: CWLSettings, containers: Containers, protected: Sequence[Path]) -> Confinement:
     level = levels.choose(settings.confinement)
     if level != levels.NAMESPACES and settings.confinement != levels.NONE:
         reason = levels.problem(levels.NAMESPACES) or f"the setting cwl.confinement is {level}"
         _LOGGER.warning("Executions can %s, because %s.", " and ".join(levels.gaps(level)), reason)
     path = kept_environment(settings.environment)["PATH"]
     programs = levels.environment(settings.runner.command, path)
-    places = [*levels.system(), *programs, *settings.readable]
+    places = [*levels.system(), *programs, *settings.readable, *containers.readable()]
     return Confinement(
         level,
         readable=tuple(str(place) for place in levels.open_parts(places, protected)),
@@ -213,9 +239,9 @@ def _confinement(settings: CWLSettings, protected: Sequence[Path]) -> Confinemen
 class _LauncherProcess:
     """The launcher of a directory, as seen from a service process."""
 
-    def __init__(self, directory: Path, settings: CWLSettings) -> None:
+    def __init__(self, directory: Path, settings: CWLSettings, more: Mapping[str, str]) -> None:
         self._directory = directory
-        self._environment = kept_environment(settings.environment) | {"HOME": str(directory)}
+        self._environment = kept_environment(settings.environment) | {**more, "HOME": str(directory)}
         if "PYTHONPATH" in os.environ:
             self._environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
         warm = settings.runner.command == IN_PROCESS and importlib.util.find_spec("cwltool") is not None

@@ -14,6 +14,8 @@ MPI = "http://commonwl.org/cwltool#MPIRequirement"
 
 _CUDA = "http://commonwl.org/cwltool#CUDARequirement"
 _LIMIT = "ToolTimeLimit"
+_IMAGES = ("dockerPull", "dockerImageId", "dockerImport", "dockerLoad")
+_LONGEST_IMAGE = 200
 _DEPTH = 20
 
 
@@ -40,6 +42,7 @@ def _known(step: Any) -> bool:
 def _needs(name: str, process: Any, *, scattered: bool, known: bool) -> JSON:
     most: dict[str, int | None] = {"cores": None, "memory": None}
     unknown: set[str] = set()
+    images: dict[bool, set[str]] = {True: set(), False: set()}
     times: list[int | None] = []
     processes: list[str] = []
     mpi = untimely = False
@@ -48,6 +51,8 @@ def _needs(name: str, process: Any, *, scattered: bool, known: bool) -> JSON:
         if inner.tool["class"] == "Workflow":
             continue
         declared = _declared(inner)
+        image, required = _image(inner)
+        images[required] |= image
         untimely |= declared["time"] == _LIMIT and not (ready or _asks_late(inner))
         mpi |= inner.get_requirement(MPI)[0] is not None
         for key, value in declared.items():
@@ -61,7 +66,8 @@ def _needs(name: str, process: Any, *, scattered: bool, known: bool) -> JSON:
             times.append(time if isinstance(time, int) and not repeated else None)
     time = sum(each for each in times if each is not None) if times and None not in times else None
     told = {"name": name, **most, "time": time, "unknown": sorted(unknown)}
-    return told | {"processes": sorted({*processes}), "scatter": scattered, "mpi": mpi, "untimely": untimely}
+    told |= {"processes": sorted({*processes}), "scatter": scattered, "mpi": mpi, "untimely": untimely}
+    return told | {"images": sorted(images[True]), "hinted": sorted(images[False])}
 
 
 def _inside(process: Any, *, repeated: bool, known: bool, depth: int = 0) -> Iterator[tuple[Any, bool, bool]]:
@@ -71,6 +77,15 @@ def _inside(process: Any, *, repeated: bool, known: bool, depth: int = 0) -> Ite
         for step in process.steps:
             again = repeated or "scatter" in step.tool
             yield from _inside(step.embedded_tool, repeated=again, known=_known(step), depth=depth + 1)
+
+
+def _image(tool: Any) -> tuple[set[str], bool]:
+    """The container that a tool asks for, as its document calls it, and whether it doesn't run without one."""
+    container, required = tool.get_requirement("DockerRequirement")
+    if not container or tool.tool["class"] != "CommandLineTool":
+        return set(), False
+    named = next((container[key] for key in _IMAGES if isinstance(container.get(key), str)), "made by a Dockerfile")
+    return {" ".join(named.split())[:_LONGEST_IMAGE]}, bool(required)
 
 
 def _asks_late(tool: Any) -> bool:

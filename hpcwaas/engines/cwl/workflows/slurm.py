@@ -50,6 +50,8 @@ class StepNeeds:
         scatter: whether it runs it for each of several values.
         mpi: whether a tool of it is started by MPI, an extension of cwltool's that runners have to be told of.
         untimely: whether a time limit is an expression that Toil would evaluate before the inputs are known.
+        images: of the containers that its tools require.
+        hinted: of those that are hints.
     """
 
     name: str
@@ -61,6 +63,8 @@ class StepNeeds:
     scatter: bool = False
     mpi: bool = False
     untimely: bool = False
+    images: tuple[str, ...] = ()
+    hinted: tuple[str, ...] = ()
 
 
 def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
@@ -75,6 +79,8 @@ def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
         declared["scatter"],
         declared["mpi"],
         declared["untimely"],
+        tuple(declared["images"]),
+        tuple(declared["hinted"]),
     )
 
 

@@ -1,0 +1,192 @@
+"""What starts the containers that tools ask for (`DockerRequirement`) on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
+
+KEY = "containers"
+NONE = "none"
+UDOCKER = "udocker"
+UDOCKER_DIR, UDOCKER_CONTAINERS = "UDOCKER_DIR", "UDOCKER_CONTAINERS"
+"""Variables: where udocker has its images, and where it unpacks them."""
+_OTHER_COMMAND = "--user-space-docker-cmd"
+_PATIENCE = 5
+_UNIX = "unix://"
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """A container engine.
+
+    Attributes:
+        program: its command.
+        arguments: by which cwltool and Toil are told to use it.
+        trial: arguments with which the program fails when no container can be started.
+        host: variable that says where its daemon listens; `socket` is where it does when nobody says.
+        mounts: without a daemon it mounts file systems itself, which no confined process can.
+        passes: beginnings of the names of variables that reach the runner.
+    """
+
+    program: str
+    arguments: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ("--version",)
+    host: str | None = None
+    socket: str | None = None
+    mounts: bool = True
+    passes: tuple[str, ...] = ()
+
+
+_SINGULARITY = _Engine(
+    "singularity", ("--singularity",), passes=("CWL_SINGULARITY_CACHE", "SINGULARITY_", "APPTAINER_")
+)
+_ENGINES = {
+    "docker": _Engine(
+        "docker",
+        (),
+        ("version", "--format", "{{.Server.Version}}"),
+        "DOCKER_HOST",
+        "/var/run/docker.sock",
+        mounts=False,
+    ),
+    "podman": _Engine("podman", ("--podman",), ("info", "--format", "{{.Host.Arch}}"), "CONTAINER_HOST"),
+    "singularity": _SINGULARITY,
+    "apptainer": _SINGULARITY,
+    UDOCKER: _Engine(UDOCKER, ("--udocker",), mounts=False, passes=("UDOCKER_", "PROOT_")),
+}
+_WORDS = {word: name for name, engine in _ENGINES.items() for word in engine.arguments} | {"--no-container": NONE}
+
+
+class Containers:
+    """The container engine of this machine, as the settings have it.
+
+    Args:
+        environment: of the service.
+
+    Attributes:
+        name: `none` when tools get no container; empty when the runner alone knows, because its arguments say it.
+    """
+
+    def __init__(self, settings: CWLSettings, environment: Mapping[str, str] = os.environ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._said = [word for word in settings.runner.words() if word in _WORDS or word.startswith(_OTHER_COMMAND)]
+        self._chosen = KEY in settings.model_fields_set
+        self.name: str = settings.containers
+        if self._said and not self._chosen:
+            self.name = _WORDS.get(self._said[0], "")
+        if not settings.runner.takes_cwltool_arguments and not self._chosen:
+            self.name = ""
+        self._engine = _ENGINES.get(self.name)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the runner is told."""
+        if self._said:
+            return ()
+        return ("--no-container",) if self.name == NONE else self._engine.arguments if self._engine else ()
+
+    @property
+    def socket(self) -> Path | None:
+        """Where the engine's daemon listens, if the settings name the engine."""
+        if not self._chosen or not self._engine or not self._engine.host:
+            return None
+        place = self._environment.get(self._engine.host) or self._engine.socket or ""
+        return Path(place.removeprefix(_UNIX)) if place.removeprefix(_UNIX).startswith("/") else None
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the engine needs."""
+        if not self._chosen or not self._engine:
+            return {}
+        passes = (*self._engine.passes, *([self._engine.host] if self._engine.host else []))
+        found = {name: value for name, value in self._environment.items() if passes and name.startswith(passes)}
+        return found | ({UDOCKER_DIR: str(self._images())} if self.name == UDOCKER else {})
+
+    def readable(self) -> list[Path]:
+        """Where the engine has what it needs, besides its program."""
+        if self.name == UDOCKER and self._chosen:
+            return [self._images()]
+        return [self.socket] if self.socket else []
+
+    def problems(self, confined: bool) -> Iterator[str]:
+        """What is wrong with the setting on this machine.
+
+        Args:
+            confined: whether executions are.
+        """
+        if not self._chosen:
+            return
+        if not self._settings.runner.takes_cwltool_arguments:
+            yield (
+                "is for cwltool and Toil; another runner is told by its own arguments (`runner.arguments`) how it "
+                "starts containers"
+            )
+            return
+        if self._said:
+            yield f"{self._said[0]} in the runner's arguments says the same or something else; keep one of both"
+            return
+        if not self._engine:
+            return
+        if self._found() is None:
+            yield f"there is no program {self._engine.program} on PATH"
+        elif confined and self._engine.mounts and not self.socket:
+            instead = f", or let it ask its service for them ({self._engine.host})" if self._engine.host else ""
+            yield (
+                f"{self._engine.program} mounts file systems, which a confined execution can't. Take `udocker` or "
+                f"`docker`, turn `confinement` off (`none`){instead}, or run such workflows on a site"
+            )
+
+    def silent(self) -> str | None:
+        """Why the engine that the settings name starts no container at present; None when nothing is known to stand
+        against it."""
+        if not self._chosen or not self._engine or (program := self._found()) is None:
+            return None
+        command = [program, *self._engine.trial]
+        try:
+            answer = subprocess.run(
+                command, capture_output=True, text=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"No container can be started: {error} (setting cwl.{KEY})."
+        if answer.returncode == 0:
+            return None
+        said = (answer.stderr.strip() or answer.stdout.strip() or f"status {answer.returncode}").splitlines()[-1]
+        return f"No container can be started: `{' '.join([self._engine.program, *self._engine.trial])}` failed: {said}"
+
+    def refusal(self, needs: Sequence[StepNeeds]) -> str | None:
+        """Why a workflow can't run here for want of a container, if that is known; for the user.
+
+        Args:
+            needs: of its steps.
+        """
+        if self.name == NONE:
+            why = f"containers are turned off on this machine (setting cwl.{KEY})"
+        elif self._engine and self._found() is None:
+            why = f"this machine has no {self._engine.program} to start one (setting cwl.{KEY})"
+        else:
+            return None
+        # With an engine, cwltool takes hints for requirements.
+        images = ((each.name, each.images if self.name == NONE else each.images + each.hinted) for each in needs)
+        wanted = next(((name, found[0]) for name, found in images if found), None)
+        if wanted is None:
+            return None
+        step, image = wanted
+        return (
+            f"Step {step} runs in a container, {image}, and {why}. Run the workflow on a site that has containers, or "
+            "ask an operator of the service."
+        )
+
+    def _images(self) -> Path:
+        """Where udocker has its images and tools."""
+        return Path(self._environment.get(UDOCKER_DIR) or Path.home() / ".udocker")
+
+    def _found(self) -> str | None:
+        path = self._environment.get("PATH", os.defpath)
+        return shutil.which(self._engine.program, path=path) if self._engine else None
