@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from hpcwaas.engines.cwl.workflows.lookalikes import Lookalikes
-from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry, make_entry, metadata_of, read_metadata
+from hpcwaas.engines.cwl.workflows.convention import Convention, Place, documents_in, looks, main_of
+from hpcwaas.engines.cwl.workflows.ignored import Ignored, never_read
+from hpcwaas.engines.cwl.workflows.lookalikes import Group
+from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, Manifest, made_id, read_manifest
+from hpcwaas.engines.cwl.workflows.meant import is_job, strange
+from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, FOLDER_META, Entry, make_entry, read_metadata
+from hpcwaas.engines.cwl.workflows.named import Match, id_of, lines_for, match, metadata_beside, missing, say
+from hpcwaas.engines.cwl.workflows.patterns import first_above, is_pattern
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
+from hpcwaas.engines.cwl.workflows.tree import DOCUMENT, Folder, grow
 
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 """Of every file in the catalogue, by its path relative to it: what changes when the file does."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_MAIN_NAMES = ("main.cwl", "workflow.cwl")
+_ID_RULE = (
+    "may hold letters, digits, '.', '_' and '-' only, begin with a letter or digit, and have 100 characters at most"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +35,7 @@ class Unusable:
     """A file or folder that publishes nothing as it is.
 
     Attributes:
-        source: `NAME.cwl` or `NAME/`.
+        source: `NAME.cwl`, `NAME/` or `catalogue.yaml`.
         reason: begins with a file, and its line where there is one.
         entry: what its metadata say, with an empty `main` when it can't be told. None: they aren't understood, and so
             permit nothing.
@@ -46,11 +55,18 @@ class Found:
         entries: in order of their ids.
         unusable: likewise; a clash of ids gives one for each of them.
         problems: of what belongs to no workflow, as `name: reason`.
+        ignored: files that look like CWL and publish nothing, and why.
+        frozen: why the catalogue file isn't understood, or what looks like one. Then nothing may be published that
+            wasn't, and nobody be let in: `entries` and `unusable` are only those that were known.
+        manifest: changes when the catalogue file does.
     """
 
     entries: Sequence[Entry]
     unusable: Sequence[Unusable]
     problems: Sequence[str]
+    ignored: Sequence[Ignored] = ()
+    frozen: str | None = None
+    manifest: str = ""
 
 
 class _NoMain(Exception):
@@ -75,89 +91,292 @@ def read_stamps(directory: Path) -> Stamps:
     Raises:
         OSError: the directory can't be read.
     """
-    next(directory.iterdir(), None)  # os.walk would keep silent about a directory that can't be read.
     stamps: dict[str, tuple[int, ...]] = {}
-    for folder, folders, files in os.walk(directory):
-        folders[:] = sorted(name for name in folders if name != ".git")
-        for name in sorted(files):
-            path = Path(folder, name)
-            try:
-                status = path.stat()
-            except OSError:
-                # A dangling link, or a file that was there a moment ago.
-                stamp: tuple[int, ...] = ()
-            else:
-                stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-            stamps[str(path.relative_to(directory))] = stamp
+    folders = [("", os.scandir(directory))]
+    while folders:
+        start, entries = folders.pop()
+        with entries:
+            for entry in entries:
+                path = f"{start}{entry.name}"
+                try:
+                    if entry.is_dir():
+                        if entry.name != ".git" and not entry.is_symlink():
+                            folders.append((f"{path}/", os.scandir(entry.path)))
+                        continue
+                    status = entry.stat()
+                except OSError:
+                    # A dangling link, a file that was there a moment ago, or a folder that can't be read.
+                    if not entry.is_dir(follow_symlinks=False):
+                        stamps[path] = ()
+                else:
+                    stamps[path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
     return stamps
 
 
-def find_entries(directory: Path, stamps: Stamps) -> Found:
-    """What is published, and what looks as if it should be and can't."""
-    every = [PurePosixPath(path) for path in stamps]
-    paths = [path for path in every if len(path.parts) <= 2 and not any(part.startswith(".") for part in path.parts)]
-    documents = [path for path in paths if path.suffix == ".cwl"]
-    sources = {str(path): [path] for path in documents if len(path.parts) == 1}
-    for path in documents:
-        if len(path.parts) == 2:
-            sources.setdefault(f"{path.parts[0]}/", []).append(path)
-    lookalikes = Lookalikes(every, list(sources))
-    found: list[tuple[str, Entry]] = []
-    unusable: list[Unusable] = []
-    for source, inside in sources.items():
-        entry = _entry(source, inside, directory, stamps, lookalikes)
-        if isinstance(entry, Unusable):
-            unusable.append(entry)
-        else:
-            found.append((source, entry))
-    count = Counter(source.removesuffix("/").removesuffix(".cwl") for source in sources)
-    for source, entry in found:
-        if count[entry.id] > 1:
-            unusable.append(Unusable(entry.id, source, f"{source}: another entry has the id {entry.id} too", entry))
-    entries = sorted((entry for _, entry in found if count[entry.id] == 1), key=lambda entry: entry.id)
-    return Found(entries, sorted(unusable, key=lambda item: (item.id, item.source)), lookalikes.orphans)
+def find_entries(
+    directory: Path, stamps: Stamps, known: Collection[tuple[str, str]] = (), manifest: Manifest | None = None
+) -> Found:
+    """What is published, and what looks as if it should be and can't.
+
+    Args:
+        directory: the catalogue, or a checkout.
+        stamps: of its files.
+        known: sources and ids of what was published or withheld so far: what a folder was, it stays.
+        manifest: what to go by instead of the catalogue file.
+    """
+    return _Look(directory, stamps, frozenset(known), manifest).found()
 
 
-def _entry(
-    source: str, documents: list[PurePosixPath], directory: Path, stamps: Stamps, lookalikes: Lookalikes
-) -> Entry | Unusable:
-    """The entry that a file (`name.cwl`) or folder (`name/`) publishes."""
-    name = source.removesuffix("/").removesuffix(".cwl")
-    if not _ID.fullmatch(name):
-        return Unusable(
-            name,
-            source,
-            f"{source}: the name becomes the workflow's id and may hold letters, digits, '.', '_' and '-' only, "
-            "begin with a letter or digit, and have 100 characters at most",
+class _Look:
+    """Looks at a catalogue once."""
+
+    def __init__(
+        self, directory: Path, stamps: Stamps, known: frozenset[tuple[str, str]], manifest: Manifest | None
+    ) -> None:
+        self._directory = directory
+        self._stamps = stamps
+        self._known = known
+        self._tree = grow(stamps)
+        self._manifest, self._frozen = (manifest, None) if manifest else self._read_manifest()
+        self._matches, self._problems = match(self._manifest, self._tree)
+        self._named = frozenset(each.path for each in self._matches)
+        # What the catalogue file names is what it says: a document, or the metadata of one.
+        exact = {path for path in self._manifest.ignore if not is_pattern(path)}
+        self._excused = frozenset({*exact, *self._named, *map(metadata_beside, self._named)})
+        self._convention = Convention(
+            {source: workflow_id for source, workflow_id in known if source != MANIFEST},
+            self._harmless_in,
+            lambda folder: strange(directory, stamps, folder),
+            self._excused.__contains__,
         )
-    meta = metadata_of(source)
-    try:
-        content = read_metadata(directory, meta, stamps[meta]) if meta in stamps else None
-        entry = Entry(name, "") if content is None else make_entry(name, meta, content)
-    except Unreadable as error:
-        return Unusable(name, source, str(error))
-    if found := lookalikes.beside(source):
-        return Unusable(name, source, "; ".join(found))
-    try:
-        return replace(entry, main=_main(source, name, documents, entry.main, stamps), source=source)
-    except _NoMain as error:
-        return Unusable(name, source, str(error), replace(entry, main="", source=source))
+        self._looks: dict[str, Mapping[str, Sequence[str]]] = {}
+        self._named_in: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self._named):
+            self._named_in[path.rpartition("/")[0]].append(path)
 
+    def found(self) -> Found:
+        """What it finds."""
+        places = self._convention.places(self._tree.top)
+        self._by_path = {each.folder.at(each.document): each for each in places if each.document is not None}
+        self._by_folder = {each.source: each for each in places if each.document is None}
+        ignored = {each.path: each for each in never_read(self._tree, self._convention.parts)}
+        told: list[Entry | Unusable] = [*map(self._named_entry, self._matches)]
+        for place in places:
+            if reason := self._passed_over(place):
+                ignored[place.path] = Ignored(place.path, reason)
+            else:
+                told.append(self._entry(place))
+        told = self._without_clashes(told)
+        problems = [*self._convention.problems, *self._problems, *([self._frozen] if self._frozen else [])]
+        if self._frozen:
+            told = [each for each in told if (each.source, each.id) in self._known]
+        entries = sorted((each for each in told if isinstance(each, Entry)), key=lambda entry: entry.id)
+        unusable = sorted(
+            (each for each in told if isinstance(each, Unusable)), key=lambda item: (item.id, item.source)
+        )
+        for path in (*(entry.main for entry in entries), *self._named):
+            ignored.pop(path, None)
+        return Found(
+            entries,
+            sorted(unusable, key=lambda item: (item.id, item.source)),
+            problems,
+            sorted(ignored.values(), key=lambda each: each.path),
+            self._frozen,
+            "" if MANIFEST not in self._stamps else str(self._stamps[MANIFEST]),
+        )
 
-def _main(source: str, name: str, documents: list[PurePosixPath], main: str, stamps: Stamps) -> str:
-    """The main document of a file or folder."""
-    folder = documents[0].parent
-    if main:
-        path = folder / main
-        if ".." in path.parts or str(path) not in stamps or (str(folder) == "." and path != documents[0]):
-            raise _NoMain(f"{source}: the metadata name {main!r} as main, but there is no such file")
-        return str(path)
-    if len(documents) == 1:
-        return str(documents[0])
-    for candidate in (*_MAIN_NAMES, f"{name}.cwl"):
-        if folder / candidate in documents:
-            return str(folder / candidate)
-    raise _NoMain(
-        f"{source}: which document is the main one? Call it main.cwl, or name it in meta.yaml: `main: "
-        f"{documents[0].name}`. A folder whose name begins with a dot is not published"
-    )
+    def _read_manifest(self) -> tuple[Manifest, str | None]:
+        odd = strange(self._directory, self._stamps, self._tree.top)
+        try:
+            manifest = read_manifest(self._directory)
+        except Unreadable as error:
+            return Manifest(), str(error)
+        return (Manifest(), "; ".join(odd)) if odd else (manifest, None)
+
+    def _harmless_in(self, folder: Folder) -> Callable[[str, str], bool]:
+        """Whether a file of a document's name says nothing that metadata say; gets the names of both."""
+
+        def harmless(file: str, document: str) -> bool:
+            path = folder.at(file)
+            return bool(self._is_ignored(path)) or is_job(self._directory, self._stamps, path, folder.at(document))
+
+        return harmless
+
+    def _is_ignored(self, path: str) -> str | None:
+        return first_above(self._manifest.ignore, path)
+
+    def _passed_over(self, place: Place) -> str | None:
+        """Why the convention doesn't publish something, where the catalogue file says so."""
+        if place.path in self._named:
+            return f"{MANIFEST} names it"
+        if not self._manifest.convention:
+            return f"{MANIFEST} says `convention: false` and doesn't name it"
+        if pattern := self._is_ignored(place.path):
+            return f"{MANIFEST} ignores {pattern}"
+        if place.document is not None:
+            return None
+        main = self._likely_main(place)
+        if main in self._named:
+            return f"{MANIFEST} names {main}"
+        if place.once and self._named_in.get(place.folder.path):
+            return f"{MANIFEST} names documents of it"
+        if main and (pattern := self._is_ignored(main)):
+            return f"{MANIFEST} ignores {pattern}"
+        return None
+
+    def _read(self, meta: str) -> Mapping[str, Any]:
+        return read_metadata(self._directory, meta, self._stamps.get(meta, ()))
+
+    def _entry(self, place: Place) -> Entry | Unusable:
+        """The entry of what the convention publishes."""
+        if not _ID.fullmatch(place.id):
+            return Unusable(place.id, place.source, self._no_id(place))
+        try:
+            said = make_entry(place.id, place.metadata, self._read(place.metadata)) if place.described else None
+        except Unreadable as error:
+            return Unusable(place.id, place.source, str(error))
+        if place.shut:
+            return Unusable(place.id, place.source, "; ".join(place.shut))
+        entry = replace(said or Entry(place.id, ""), source=place.source)
+        try:
+            return replace(entry, main=self._main(place, entry.main))
+        except _NoMain as error:
+            return Unusable(place.id, place.source, str(error), replace(entry, main=""))
+
+    def _main(self, place: Place, main: str) -> str:
+        """The main document of a file or folder.
+
+        Args:
+            main: what its metadata say of it.
+        """
+        folder = place.folder
+        if main:
+            path = folder.at(os.path.normpath(main))
+            outside = main.startswith("/") or ".." in main.split("/")
+            if outside or path not in self._stamps or (place.document is not None and path != place.path):
+                raise _NoMain(f"{place.source}: the metadata name {main!r} as main, but there is no such file")
+            return path
+        found = place.path if place.document is not None else None if place.once else main_of(folder)
+        if found is None:
+            several = bool(folder.documents)
+            example = next(documents_in(folder)).removeprefix(f"{folder.path}/")
+            each = f"*{DOCUMENT}" if several else f"**/*{DOCUMENT}"
+            raise _NoMain(
+                f"{place.source}: which document is the main one? Call it main.cwl, or name it in meta.yaml: `main: "
+                f"{example}`. To publish each for itself, say so in {MANIFEST}: `workflows: [{{document: "
+                f'"{folder.at(each)}"}}]`. A folder whose name begins with a dot is not published'
+            )
+        return found
+
+    def _likely_main(self, place: Place) -> str | None:
+        """The main document of a folder, as far as it can be told."""
+        try:
+            said = self._read(place.metadata) if place.described else {}
+            return self._main(place, str(said.get("main", "")).partition("#")[0])
+        except (Unreadable, _NoMain):
+            return None
+
+    def _no_id(self, place: Place) -> str:
+        path = self._likely_main(place) or place.path
+        return (
+            f"{place.source}: the name becomes the workflow's id and {_ID_RULE}; rename it, or give it an id in "
+            f"{MANIFEST}: {lines_for(path, place.id)}"
+        )
+
+    def _named_entry(self, found: Match) -> Entry | Unusable:
+        """The entry of what the catalogue file names."""
+        label = f"{MANIFEST}:{found.named.line}"
+        workflow_id = id_of(found, self._usual_id(found.path))
+        if not _ID.fullmatch(workflow_id):
+            return Unusable(
+                workflow_id,
+                MANIFEST,
+                f"{label}: {found.path} would have the id {workflow_id!r}, but an id {_ID_RULE}; write `id` out",
+            )
+        if not found.there:
+            entry = replace(found.named.entry, id=workflow_id, source=MANIFEST)
+            return Unusable(workflow_id, MANIFEST, missing(found, self._tree), entry)
+        if found.others:
+            others = " and ".join(found.others)
+            return Unusable(workflow_id, MANIFEST, f"{label}: {others} names {found.path} too: name it once")
+        try:
+            entry = say(found, workflow_id, self._tree, self._read, self._main_of_described)
+        except Unreadable as error:
+            return Unusable(workflow_id, MANIFEST, str(error))
+        if shut := self._shut(found.path):
+            return Unusable(workflow_id, MANIFEST, "; ".join(shut))
+        return entry
+
+    def _usual_id(self, path: str) -> str:
+        """The id that a document has without the catalogue file."""
+        if place := self._by_path.get(path):
+            return place.id
+        place = self._by_folder.get(f"{path.rpartition('/')[0]}/")
+        if place and self._likely_main(place) == path:
+            return place.id
+        return made_id("{path}", PurePosixPath(path))
+
+    def _main_of_described(self, folder: str) -> str | None:
+        place = self._by_folder.get(f"{folder}/")
+        return self._likely_main(place) if place else None
+
+    def _shut(self, path: str) -> Sequence[str]:
+        """Why nothing is known of who may run a document that the catalogue file names, a sentence for each file."""
+        if place := self._by_path.get(path):
+            return place.shut
+        folder = self._tree.folders[path.rpartition("/")[0]]
+        reasons = [*self._looks_of_named(folder).get(path, ())]
+        for above in folder.above():
+            if whole := self._by_folder.get(f"{above.path}/"):
+                return [*reasons, *whole.shut]
+            if above.path in self._convention.shut:
+                return [*reasons, *self._convention.shut[above.path]]
+            reasons += self._looks_of_named(above).get("", ())
+        return reasons
+
+    def _looks_of_named(self, folder: Folder) -> Mapping[str, Sequence[str]]:
+        """What looks like metadata of documents in a folder that only the catalogue file names; of the folder: ``."""
+        if (known := self._looks.get(folder.path)) is None:
+            paths = {path: f"{PurePosixPath(path).stem}{DOCUMENT}" for path in self._named_in.get(folder.path, ())}
+            group = Group(folder, {*paths.values()}, self._harmless_in(folder))
+            known = {
+                path: [
+                    looks(file, path, metadata_beside(path))
+                    for file in map(folder.at, group.found.get(name, ()))
+                    if file not in self._excused
+                ]
+                for path, name in paths.items()
+            }
+            right = folder.at(FOLDER_META)
+            known[""] = [
+                looks(file, f"{folder.path}/", right)
+                for file in map(folder.at, group.whole)
+                if file not in self._excused
+            ]
+            self._looks[folder.path] = known
+        return known
+
+    def _without_clashes(self, told: Sequence[Entry | Unusable]) -> list[Entry | Unusable]:
+        """Decides between those with one id.
+
+        What lies at the top was published before there was anything else, so it comes first, unless another one has
+        been published by the id; otherwise all of them are refused.
+        """
+        by_id: dict[str, list[Entry | Unusable]] = defaultdict(list)
+        for each in told:
+            by_id[each.id].append(each)
+        found: list[Entry | Unusable] = []
+        for workflow_id, rivals in by_id.items():
+            first = [each for each in rivals if each.source.removesuffix("/").count("/") == 0]
+            old = [each for each in rivals if (each.source, workflow_id) in self._known]
+            winner = first[0] if len(first) == 1 and (not old or first[0] in old) else None
+            for each in rivals:
+                if len(rivals) == 1 or each is winner or isinstance(each, Unusable):
+                    found.append(each)
+                    continue
+                label = each.metadata if each.source == MANIFEST else each.source
+                # Two that the catalogue file names may be for different users: nobody is meant for sure.
+                twice = sum(other.source == each.source for other in rivals) > 1
+                reason = f"{label}: another entry has the id {workflow_id} too"
+                found.append(Unusable(workflow_id, each.source, reason, None if twice else each))
+        return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -117,6 +117,12 @@ class Index:
     def withheld_by_id(self) -> Mapping[str, Withheld]:
         """What isn't published, by the id that it would have; one of those that clash."""
         return {item.id: item for item in reversed(self.withheld)}
+
+    @property
+    def known(self) -> Collection[tuple[str, str]]:
+        """Sources of the catalogue's own, with the ids that they have."""
+        published = {(item.entry.source, item.entry.id) for item in self.published if not item.entry.root}
+        return published | {(item.source, item.id) for item in self.withheld}
 
     def fresh(self, fingerprint: str, now: float) -> bool:
         """Whether nothing is to be read anew."""

@@ -167,7 +167,7 @@ def _item(node: yaml.MappingNode) -> Named | GitSource:
         return _git(place, content, entry, line)
     document, _, fragment = content["document"].partition("#")
     _refuse_outside(place, "document", document)
-    return Named(document, fragment or None, content.get("id"), entry, said, line)
+    return Named(str(PurePosixPath(document)), fragment or None, content.get("id"), entry, said, line)
 
 
 def _git(place: str, content: Mapping[str, Any], entry: Entry, line: int) -> GitSource:
@@ -209,11 +209,6 @@ def _patterns(place: str, value: Any) -> tuple[str, ...]:
 def _refuse_outside(place: str, key: str, path: str) -> None:
     if not path or path.startswith("/") or ".." in PurePosixPath(path).parts or "\\" in path:
         raise Unreadable(f"{place}: {key} must be a path below the catalogue, with `/` between folders, not {path!r}")
-
-
-def is_pattern(path: str) -> bool:
-    """Whether a path names several: it has `*`, `?` or `[`."""
-    return any(character in path for character in "*?[")
 
 
 def made_id(template: str, path: PurePosixPath) -> str:

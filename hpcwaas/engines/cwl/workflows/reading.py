@@ -10,7 +10,7 @@ from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
 from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries
 from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Withheld, digest, signature
-from hpcwaas.engines.cwl.workflows.metadata import Entry, metadata_of
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
@@ -64,7 +64,7 @@ class Reading:
         Raises:
             DescriberFailed: nothing can be described, and nothing is known from before.
         """
-        found = find_entries(self.directory, self.stamps)
+        found = find_entries(self.directory, self.stamps, self.old.known)
         for item in found.unusable:
             self._unusable(item)
         changed = [entry for entry in found.entries if not self._unchanged(entry)]
@@ -150,7 +150,7 @@ class Reading:
         """Publishes what was just described."""
         inputs = inputs_schema(load_parameter(item) for item in description["inputs"])
         if unfit := unfit_for_keys(inputs, entry.ssh_keys):
-            self._refuse(entry, f"{metadata_of(entry.source)}: ssh_keys {unfit}", description)
+            self._refuse(entry, f"{entry.metadata}: ssh_keys {unfit}", description)
             return
         try:
             version = self.save(entry, description)
@@ -183,8 +183,7 @@ class Reading:
         inputs = self.snapshots.load(last.version).inputs if entry.ssh_keys else ()
         unfit = unfit_for_keys(inputs_schema(inputs), entry.ssh_keys)
         if unfit:
-            source = last.entry.source
-            self._withhold(entry.id, source, f"{metadata_of(source)}: ssh_keys {unfit}", refused)
+            self._withhold(entry.id, last.entry.source, f"{entry.metadata}: ssh_keys {unfit}", refused)
         return bool(unfit)
 
     def _withhold(self, workflow_id: str, source: str, reason: str, refused: Refused | None = None) -> None:
