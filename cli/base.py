@@ -137,6 +137,14 @@ owner_option = click.option(
 follow_option = click.option(
     "-f", "--follow", is_flag=True, help="Follow the execution until it ends; the exit code tells how it ended."
 )
+links_option = click.option(
+    "--links",
+    type=click.Choice(("files", "follow", "skip")),
+    default="files",
+    show_default=True,
+    help="What becomes of symbolic links in a directory that is uploaded. `files`: the files that links lead to are "
+    "sent, links to directories are refused; `follow`: directories are sent, too; `skip`: links are left out.",
+)
 
 
 def page_options(function: click.decorators.FC) -> click.decorators.FC:

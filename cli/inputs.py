@@ -7,16 +7,16 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from . import literals
+from . import globs, jobfile, literals, schemas
 from .errors import UsageError
 from .local_paths import is_there, typed
+from .mistakes import Mistakes
+from .planned import Upload
+from .schemas import Schema, fits, takes_files, takes_only
 
-Schema: TypeAlias = Mapping[str, Any]
-Upload: TypeAlias = Callable[[Path, str], Any]
-"""Uploads a local file or directory to be a `File` or `Directory`, and returns the value that stands for it."""
-
+Tell = Callable[[str], None]
 _NAME = r"[A-Za-z_][\w.\-]*"
 _PAIR = re.compile(rf"(?P<name>{_NAME})(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
 
@@ -53,7 +53,13 @@ def split(arguments: Iterable[str]) -> list[Given]:
     return found
 
 
-def values(given: Iterable[Given], schema: Schema | None, upload: Upload) -> dict[str, Any]:
+def values(
+    given: Iterable[Given],
+    schema: Schema | None,
+    upload: Upload,
+    mistakes: Mistakes | None = None,
+    tell: Tell = lambda _: None,
+) -> dict[str, Any]:
     """The inputs by name, each in the type that the workflow takes.
 
     What doesn't fit is passed on as it is: the service then says what is wrong with all inputs at once.
@@ -61,30 +67,36 @@ def values(given: Iterable[Given], schema: Schema | None, upload: Upload) -> dic
     Args:
         schema: JSON Schema of the workflow's inputs; without it every value is a string.
         upload: called for `NAME=@FILE` where a file or directory is taken.
+        mistakes: takes what is wrong, in place of raising it.
+        tell: tells the user what was made of a pattern or a folder.
 
     Raises:
-        UsageError: broken JSON, a missing file, or an input that takes one value and is given several times.
+        UsageError: broken JSON, a missing file, or an input that takes one value and is given several times; all of
+            them at once.
     """
     root = schema or {}
-    properties: Mapping[str, Schema] = root.get("properties") or {}
+    declared: Mapping[str, Schema] = schemas.properties(root)
     together: dict[str, list[Given]] = {}
     for item in given:
         together.setdefault(item.name, []).append(item)
-    for name, items in together.items():
-        if len(items) > 1:
-            _check_repeated(name, items, properties.get(name, {}), root)
     result: dict[str, Any] = {}
+    wrong = mistakes or Mistakes()
     for name, items in together.items():
-        own = properties.get(name, {})
-        try:
-            if items[0].raw:
-                result[name] = _json(items[0])
-            elif schema is None:
-                result[name] = items[0].text
-            else:
-                result[name] = _value(items, own, root, upload)
-        except literals.Wrong as wrong:
-            raise UsageError(f"--inputs {name}: {wrong}.") from None
+        own = declared.get(name, {})
+        with wrong.of(name):
+            if len(items) > 1:
+                _check_repeated(name, items, own, root)
+            try:
+                if items[0].raw:
+                    result[name] = jobfile.with_files(_json(items[0]), name, jobfile.Origin(Path(), upload))
+                elif schema is None:
+                    result[name] = items[0].text
+                else:
+                    result[name] = _value(items, own, root, upload, tell)
+            except literals.Wrong as broken:
+                raise UsageError(f"--inputs {name}: {broken}.") from None
+    if mistakes is None:
+        wrong.throw()
     return result
 
 
@@ -92,8 +104,8 @@ def _check_repeated(name: str, items: Sequence[Given], own: Schema, root: Schema
     """Refuses an input that is given several times, unless it is a list, which grows."""
     if any(item.raw for item in items):
         raise UsageError(f"--inputs {name} is given {len(items)} times. As JSON ({name}:=…) it can be given only once.")
-    if not _lists(own, root):
-        hint = f"Give a list as JSON: -i '{name}:=[…]'" if "any" in _kinds(own, root) else None
+    if not schemas.lists(own, root):
+        hint = f"Give a list as JSON: -i '{name}:=[…]'" if "any" in schemas.kinds(own, root) else None
         raise UsageError(f"--inputs {name} is given {len(items)} times, but takes one value.", hint=hint)
 
 
@@ -104,11 +116,11 @@ def _json(item: Given) -> Any:
         raise UsageError(f"--inputs {item.name}:=… isn't JSON: {error}.") from None
 
 
-def _value(items: Sequence[Given], own: Schema, root: Schema, upload: Upload) -> Any:
+def _value(items: Sequence[Given], own: Schema, root: Schema, upload: Upload, tell: Tell) -> Any:
     """The value of an input that is given once, or several times where it may be a list."""
-    parts = [_part(item, own, upload) for item in items]
-    lists = _lists(own, root)
-    others = {kind for kind in _kinds(own, root) if kind not in ("array", "null")}
+    parts = [part for item in items for part in _parts(item, own, root, upload, tell)]
+    lists = schemas.lists(own, root)
+    others = {kind for kind in schemas.kinds(own, root) if kind not in ("array", "null")}
     if lists and (len(parts) > 1 or not others):
         return _list(parts, lists, root)
     (part,) = parts
@@ -129,11 +141,11 @@ def _list(parts: Sequence[Any], lists: Sequence[Schema], root: Schema) -> list[A
     """
     found: list[Any] = []
     # What takes texts takes everything: it comes last.
-    for members in sorted(lists, key=lambda members: "string" in _kinds(members, root)):
+    for members in sorted(lists, key=lambda members: "string" in schemas.kinds(members, root)):
         found = [
             member for part in parts for member in (_members(part, members, root) if isinstance(part, str) else [part])
         ]
-        if all(_fits(member, members, root) for member in found):
+        if all(fits(member, members, root) for member in found):
             break
     return found
 
@@ -146,36 +158,57 @@ def _members(text: str, members: Schema, root: Schema) -> list[Any]:
         except ValueError:
             listed = None
         if isinstance(listed, list):
-            one = not all(_fits(each, members, root) for each in listed) and _fits(listed, members, root)
+            one = not all(fits(each, members, root) for each in listed) and fits(listed, members, root)
             return [listed] if one else listed
-    if not {"string", "object", "any"} & _kinds(members, root):
+    if not {"string", "object", "any"} & schemas.kinds(members, root):
         return [convert(part.strip(), members, root) for part in text.split(",")]
     return [convert(text, members, root)]
 
 
-def _part(item: Given, own: Schema, upload: Upload) -> Any:
-    """The text of an input, or what stands for the local file that it names."""
-    if item.text.startswith("@") and takes_files(own):
-        return _uploaded(item, own, upload)
-    if _takes_only("File|Directory", own) and _is_local(item.text):
+def _parts(item: Given, own: Schema, root: Schema, upload: Upload, tell: Tell) -> list[Any]:
+    """The text of an input, or what stands for the local files that it names."""
+    if item.text.startswith("@") and takes_files(own, root):
+        return _uploaded(item, own, root, upload, tell)
+    if takes_only({"File", "Directory"}, own, root) and _is_local(item.text):
         hint = f"Put an @ before it: {shlex.join(('-i', f'{item.name}=@{item.text}'))}"
         raise UsageError(f"--inputs {item.name}={item.text} names a local file.", hint=hint)
-    return item.text
+    return [item.text]
 
 
-def _uploaded(item: Given, own: Schema, upload: Upload) -> Any:
-    """What stands for the local file or directory that an input names with `@`."""
-    here = f"--inputs {item.name}={item.text}"
-    if not item.text[1:]:
+def _uploaded(item: Given, own: Schema, root: Schema, upload: Upload, tell: Tell) -> list[Any]:
+    """What stands for the local files and directories that an input names with `@`."""
+    here, word = f"--inputs {item.name}={item.text}", item.text[1:]
+    if not word:
         raise UsageError(f"{here}: give the name of a file after the @.")
-    path = typed(item.text[1:])
+    leaves, path = schemas.leaves(own, root), typed(word)
+    several = bool(schemas.lists(own, root))
+    found = [path]
     if not is_there(path):
-        hint = f"Give -i {item.name}=@FILE once for each file." if set("*?,") & set(path.name) else None
-        raise UsageError(f"{here}: there is no file {path}.", hint=hint)
-    if path.is_dir() and _takes_only("File", own):
-        hint = "Give its files one by one." if "[]" in str(own.get("x-type")) else None
-        raise UsageError(f"{here}: {path} is a directory, but the input takes a file.", hint=hint)
-    return upload(path, "Directory" if path.is_dir() or _takes_only("Directory", own) else "File")
+        found = globs.matching(word, leaves) if globs.is_pattern(word) else []
+        if not found:
+            raise UsageError(f"{here}: there is no file {path}.")
+    elif path.is_dir() and not leaves & {"Directory", "Any"}:
+        if not several:
+            raise UsageError(f"{here}: {path} is a directory, but the input takes a file.")
+        found = _inside(path, own, here)
+    if len(found) > 1 and not several:
+        raise UsageError(f"{here}: this names {len(found)} files, but the input takes one.")
+    if found != [path]:
+        tell(f"{item.name}: {len(found)} file{'s' * (len(found) != 1)} of {word}")
+    only = leaves == {"Directory"}
+    return [upload(each, "Directory" if only or each.is_dir() else "File") for each in found]
+
+
+def _inside(folder: Path, own: Schema, here: str) -> list[Path]:
+    patterns = [each for each in own.get("x-secondaryFiles") or () if not globs.is_expression(each)]
+    try:
+        found = globs.files_of(folder, patterns)
+    except OSError as error:
+        raise UsageError(f"{here}: can't read {folder}: {error.strerror}.") from None
+    if not found:
+        hint = f"For files deeper in it: -i '{here.partition('=')[0].removeprefix('--inputs ')}=@{folder}/**'"
+        raise UsageError(f"{here}: there is no file in the directory {folder}.", hint=hint)
+    return found
 
 
 def _is_local(text: str) -> bool:
@@ -183,17 +216,6 @@ def _is_local(text: str) -> bool:
         return bool(text) and typed(text).exists()
     except (OSError, ValueError):
         return False
-
-
-def takes_files(own: Schema) -> bool:
-    """Whether an input takes files or directories, as far as its type tells."""
-    declared = own.get("x-type")
-    return not own or (isinstance(declared, str) and bool(re.search(r"\b(File|Directory|Any|stdin)\b", declared)))
-
-
-def _takes_only(kinds: str, own: Schema) -> bool:
-    """Whether an input takes nothing but these (`File|Directory`), one or a list of them."""
-    return bool(re.fullmatch(rf"({kinds})(\[\])*\??", str(own.get("x-type"))))
 
 
 def convert(text: str, own: Schema, root: Schema) -> Any:
@@ -205,10 +227,10 @@ def convert(text: str, own: Schema, root: Schema) -> Any:
     Raises:
         literals.Wrong: it can only be a number or JSON, and is a broken one.
     """
-    for choice in _choices(own, root):
+    for choice in schemas.choices(own, root):
         if text in choice.get("enum", ()):
             return text
-    kinds = _kinds(own, root)
+    kinds = schemas.kinds(own, root)
     if "boolean" in kinds and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if kinds & {"integer", "number"} and (number := _number(text, kinds)) is not None:
@@ -236,52 +258,3 @@ def _number(text: str, kinds: set[str]) -> int | float | None:
             raise
         return None
     return found if "number" in kinds or isinstance(found, int) or text == "-0" else None
-
-
-def _lists(own: Schema, root: Schema) -> list[Schema]:
-    """The schemas of the members, for each kind of list that an input takes."""
-    arrays = [choice for choice in _choices(own, root) if choice.get("type") == "array"]
-    return [items if isinstance(items := array.get("items"), dict) else {} for array in arrays]
-
-
-def _fits(value: Any, own: Schema, root: Schema) -> bool:
-    """Whether a value has a type that the schema takes."""
-    kinds = _kinds(own, root)
-    match value:
-        case None:
-            wanted = {"null"}
-        case bool():
-            wanted = {"boolean"}
-        case int():
-            wanted = {"integer", "number"}
-        case float():
-            wanted = {"number"}
-        case str():
-            wanted = {"string"}
-        case list():
-            wanted = {"array"}
-        case _:
-            wanted = {"object"}
-    return bool(kinds & (wanted | {"any"}))
-
-
-def _kinds(own: Schema, root: Schema) -> set[str]:
-    """The JSON types that a schema takes; `any` when it doesn't say."""
-    return {str(choice.get("type", "string" if "enum" in choice else "any")) for choice in _choices(own, root)}
-
-
-def _choices(own: Schema, root: Schema, depth: int = 0) -> list[Schema]:
-    """The alternatives of a schema, references followed, each with one type."""
-    reference = own.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#/") and depth < 16:
-        target: Any = root
-        for part in reference[2:].split("/"):
-            target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
-        return _choices(target, root, depth + 1)
-    alternatives = own.get("anyOf") or own.get("oneOf")
-    if alternatives and depth < 16:
-        return [choice for alternative in alternatives for choice in _choices(alternative, root, depth + 1)]
-    declared = own.get("type")
-    if isinstance(declared, list):
-        return [{**own, "type": one} for one in declared]
-    return [own]

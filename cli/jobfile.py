@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
-from .inputs import Upload
 from .local_paths import is_there, typed
+from .mistakes import Mistakes
 from .plain_yaml import read_mapping
+from .planned import Upload
+
+_ABOUT = ("$namespaces", "$schemas", "cwl:tool")
+"""What a job file says beside its inputs."""
+_DERIVED = ("path", "dirname", "nameroot", "nameext")
+"""What CWL makes of the name of a file by itself."""
+OUTPUT = re.compile(
+    r"(?P<id>[^/:\s?#]+):(?P<output>[^/?#]+)(?:/(?P<path>.+))?"
+    r"|/executions/(?P<its_id>[^/?#]+)/outputs/(?P<its_output>[^/?#]+)(?:\?path=(?P<its_path>.+))?",
+    re.DOTALL,
+)
+"""An output of an earlier execution: `ID:OUTPUT`, `ID:OUTPUT/PATH`, or as the service writes its location."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def read(name: str, upload: Upload) -> dict[str, Any]:
-    """The inputs in a file; local files and directories that it names are uploaded.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where values come from.
+
+    Attributes:
+        base: directory from which paths count.
+        upload: makes what stands for a local file.
+        prefixes: what `edam:` and the like stand for in formats.
+        words: for the place, behind the name of an input.
+    """
+
+    base: Path
+    upload: Upload
+    prefixes: Mapping[str, Any] = field(default_factory=dict)
+    words: str = ""
+
+
+def read(name: str, upload: Upload, mistakes: Mistakes | None = None) -> dict[str, Any]:
+    """The inputs in a file, local files and directories that it names as `upload` makes them.
 
     Args:
         name: of the file; `-` is stdin. Paths in it count from the file's directory, those of stdin from here.
+        mistakes: takes what is wrong with an input, in place of raising it.
 
     Raises:
         UsageError: the file, or one that it names, is missing or broken.
@@ -24,40 +59,94 @@ def read(name: str, upload: Upload) -> dict[str, Any]:
     file = None if name == "-" else typed(name)
     content = read_mapping(f"The inputs file {'on stdin' if name == '-' else name}", file, example="top: 5")
     base = file.parent if file else Path()
-    return {key: _resolve(value, key, base, upload) for key, value in content.items()}
+    namespaces = content.get("$namespaces")
+    origin = Origin(base, upload, namespaces if isinstance(namespaces, dict) else {}, " in the inputs file")
+    wrong = mistakes or Mistakes()
+    found = {}
+    for key, value in content.items():
+        if key not in _ABOUT:
+            with wrong.of(key):
+                found[key] = with_files(value, key, origin)
+    if mistakes is None:
+        wrong.throw()
+    return found
 
 
-def _resolve(value: Any, name: str, base: Path, upload: Upload) -> Any:
-    """The value with its local files uploaded."""
+def with_files(value: Any, name: str, origin: Origin) -> Any:
+    """The value of the input `name` with its local files as `origin` makes them.
+
+    Raises:
+        UsageError: a file is missing, or isn't what the value says of it.
+    """
     if isinstance(value, list):
-        return [_resolve(item, name, base, upload) for item in value]
+        return [with_files(item, name, origin) for item in value]
     if not isinstance(value, dict):
         return value
-    resolved = {key: _resolve(member, name, base, upload) for key, member in value.items() if key != "path"}
     if value.get("class") not in ("File", "Directory"):
-        return {**resolved, **({"path": value["path"]} if "path" in value else {})}
-    local = _local(value, base)
+        return {key: with_files(member, name, origin) for key, member in value.items()}
+    resolved = {key: with_files(member, name, origin) for key, member in value.items() if key not in _DERIVED}
+    if isinstance(resolved.get("format"), str):
+        resolved["format"] = _expanded(resolved["format"], origin.prefixes)
+    local = _local(value, origin.base)
     if local is None:
-        return resolved
+        # An address may be written as a path, too.
+        return {**resolved, **({"location": value["path"]} if "path" in value else {})}
+    where = f"The input {name}{origin.words}"
     if not is_there(local):
-        raise UsageError(f"The input {name} in the inputs file names {local}, which doesn't exist.")
-    uploaded = upload(local, value["class"])
+        raise UsageError(f"{where} names {local}, which doesn't exist.")
+    _compare(resolved, where, local)
+    uploaded = origin.upload(local, value["class"])
     # What the file says of itself, its basename say, is stronger than what the upload suggests.
     return {**uploaded, **resolved, "location": uploaded["location"]}
 
 
+def _expanded(term: str, prefixes: Mapping[str, Any]) -> str:
+    """An IRI that is written with a prefix (`edam:format_2572`) in full."""
+    prefix, sign, rest = term.partition(":")
+    known = prefixes.get(prefix)
+    return known + rest if sign and isinstance(known, str) else term
+
+
+def _compare(described: dict[str, Any], where: str, local: Path) -> None:
+    """Takes the size and the checksum out of a description, and compares them with the local file."""
+    size, checksum = described.pop("size", None), described.pop("checksum", None)
+    if local.is_dir():
+        return
+    try:
+        if size is not None and size != local.stat().st_size:
+            raise UsageError(f"{where} says that {local} has {size} bytes, but it has {local.stat().st_size}.")
+        kind, _, digest = checksum.partition("$") if isinstance(checksum, str) else ("", "", "")
+        if kind not in hashlib.algorithms_guaranteed or kind.startswith("shake"):
+            if checksum is not None:
+                raise UsageError(f"{where}: the checksum of {local} can't be checked, expected sha1$DIGEST.")
+            return
+        with local.open("rb") as stream:
+            found = hashlib.file_digest(stream, kind).hexdigest()
+    except OSError as error:
+        raise UsageError(f"Can't read {local}: {error.strerror}.") from None
+    if found != digest.lower():
+        raise UsageError(f"{where}: the checksum of {local} is {kind}${found}, but {checksum} was given.")
+
+
 def _local(value: dict[str, Any], base: Path) -> Path | None:
-    """The local file that a File or Directory object names; None for literals, URLs and ids of uploads."""
-    if isinstance(value.get("path"), str):
-        return base / typed(value["path"])
+    """The local file that a File or Directory object names; None for literals, URLs, outputs and ids of uploads."""
+    path = value.get("path")
+    if isinstance(path, str):
+        if path.startswith("file://"):
+            return _of_address(path)
+        return None if _ADDRESS.match(path) else base / typed(path)
     location = value.get("location")
-    if not isinstance(location, str):
+    if not isinstance(location, str) or OUTPUT.fullmatch(location):
         return None
     parts = urlsplit(location)
     if parts.scheme == "file":
-        return Path(unquote(parts.path))
+        return _of_address(location)
     if parts.scheme:
         return None
     local = base / unquote(location)
     # A bare word may be the id of an upload.
     return local if "/" in location or "." in location or is_there(local) else None
+
+
+def _of_address(location: str) -> Path:
+    return Path(unquote(urlsplit(location).path))

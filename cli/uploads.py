@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import os
-import stat
-import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .client import Client
 from .errors import UsageError, WaasError
+from .packing import packed
+from .planned import Local, name_of, with_locations
 from .progress import Progress
 from .urls import path
 
@@ -51,12 +49,20 @@ class _Body:
 class Uploader:
     """Uploads files, and remembers those of this run so that they can be taken back.
 
+    Args:
+        links: what becomes of symbolic links in directories: `files` sends what links to files lead to, and refuses
+            links to directories; `follow` sends that of all; `skip` leaves links out.
+        note: tells the user what was left out.
+
     Attributes:
         made: ids of the uploads.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, links: str = "files", note: Callable[[str], None] = lambda _: None) -> None:
         self._client = client
+        self._links = links
+        self._note = note
+        self._sent: dict[tuple[Path, str], str] = {}
         self.made: list[str] = []
 
     def upload(self, local: Path) -> dict[str, Any]:
@@ -70,30 +76,26 @@ class Uploader:
             WaasError: the service refused it, or got something else.
         """
         if local.is_dir():
-            with _packed(local) as stream:
-                return self._send(stream, f"{_name(local)}.tar.gz")
+            with packed(local, self._links, self._note) as stream:
+                return self._send(stream, f"{name_of(local)}.tar.gz")
         if local.exists() and not local.is_file():
             # A pipe would seem to be empty.
             raise UsageError(f"{local} is neither a file nor a directory.")
         try:
             with local.open("rb") as stream:
-                return self._send(stream, _name(local))
+                return self._send(stream, name_of(local))
         except OSError as error:
             raise UsageError(f"Can't read {local}: {error.strerror}.") from None
 
-    def as_input(self, local: Path, kind: str) -> dict[str, Any]:
-        """Uploads a file or directory.
+    def sent(self, value: Any) -> Any:
+        """A value whose local files and directories are uploaded, each once."""
+        return with_locations(value, self._location)
 
-        Args:
-            kind: `File`, or `Directory`, which a file may hold packed.
-
-        Returns:
-            the CWL object that stands for it as an input.
-        """
-        value = {"class": kind, "location": self.upload(local)["id"]}
-        if kind == "Directory" and not local.is_dir():
-            return value  # the service knows how it is called without the archive's suffix
-        return {**value, "basename": _name(local)}
+    def _location(self, local: Local, kind: str) -> str:
+        key = (local.path.absolute(), kind)
+        if key not in self._sent:
+            self._sent[key] = self.upload(local.path)["id"]
+        return self._sent[key]
 
     def take_back(self) -> None:
         """Deletes what was uploaded, as far as the service lets us; for starts that were refused."""
@@ -125,43 +127,3 @@ class Uploader:
         if made.get("sha256") not in (None, body.digest.hexdigest()):
             raise WaasError(f"{name} arrived damaged at the service: the checksums differ. Upload it again.")
         return made
-
-
-def _name(local: Path) -> str:
-    """The name of a file or directory, also of `.`."""
-    name = local.name or local.resolve().name or "directory"
-    return os.fsencode(name).decode(errors="replace")
-
-
-@contextmanager
-def _packed(directory: Path) -> Iterator[BinaryIO]:
-    """The content of a directory as a tar file, open at its start. Symbolic links become what they lead to."""
-    with tempfile.TemporaryFile() as archive:
-        with tarfile.open(fileobj=archive, mode="w:gz", dereference=True, compresslevel=6) as packed:
-            for top, directories, files in os.walk(directory):
-                directories.sort()
-                for name in sorted([*directories, *files]):
-                    found = Path(top, name)
-                    _check(found)
-                    packed.add(found, arcname=str(found.relative_to(directory)), recursive=False, filter=_anonymous)
-        archive.seek(0)
-        yield archive
-
-
-def _check(found: Path) -> None:
-    """Refuses what an archive can't hold, and links that could lead in a circle."""
-    if found.is_symlink() and found.is_dir():
-        raise UsageError(f"{found} is a symbolic link to a directory. Directories with such links can't be uploaded.")
-    try:
-        mode = found.stat().st_mode
-    except OSError as error:
-        raise UsageError(f"Can't read {found}: {error.strerror}.") from None
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UsageError(f"{found} is neither a file nor a directory.")
-
-
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Leaves out who owns the file here; hard links become files of their own."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member

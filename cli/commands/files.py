@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .. import printing
-from ..base import MOST_LISTED, Group, owner_option, page_options
+from ..base import MOST_LISTED, Group, links_option, owner_option, page_options
 from ..errors import UsageError
 from ..id_completion import complete_file
 from ..many import each
@@ -39,11 +39,13 @@ command = Group(
 
 @command.command("upload", aliases=("up", "put"))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@links_option
 @pass_state
-def upload(state: State, paths: tuple[Path, ...]) -> None:
+def upload(state: State, paths: tuple[Path, ...], links: str) -> None:
     """Upload files and directories. A directory is packed into an archive first.
 
-    An id is printed for each. Use it as an input: `-i texts=ID`.
+    An id is printed for each. Use it as an input: `-i texts=ID`. What the file `.waasignore` in a directory names, in
+    the words of `.gitignore`, isn't uploaded.
 
     Examples:
       waas files upload notes.txt more.txt
@@ -54,7 +56,7 @@ def upload(state: State, paths: tuple[Path, ...]) -> None:
     missing = [str(local) for local in paths if not local.exists()]
     if missing:
         raise UsageError(f"No such file or directory: {', '.join(missing)}. Nothing was uploaded.")
-    uploader = Uploader(state.client)
+    uploader = Uploader(state.client, links=links, note=state.note)
     made: list[dict[str, Any]] = []
     try:
         for local in paths:

@@ -12,11 +12,11 @@ from urllib.parse import unquote
 import click
 
 from .. import printing, sites
-from ..base import Group, follow_option
+from ..base import Group, follow_option, links_option
 from ..errors import ExitCode, NotFound, Unauthorized, UsageError, WaasError
 from ..id_completion import complete_site, complete_workflow
-from ..state import State, pass_state
-from ..text import compact, one_line
+from ..state import State, at_terminal, pass_state
+from ..text import one_line
 from ..urls import path
 
 
@@ -67,81 +67,25 @@ def _list(state: State, query: str | None) -> None:
 
 @command.command("show", aliases=("describe", "info"))
 @click.argument("workflow_id", shell_complete=complete_workflow)
+@click.option("--template", "as_template", is_flag=True, help="Print an inputs file to fill in, for --inputs-file.")
 @pass_state
-def show(state: State, workflow_id: str) -> None:
+def show(state: State, workflow_id: str, as_template: bool) -> None:
     """Show what a workflow does, its inputs, its outputs and its steps.
 
     Examples:
       waas workflows show word-statistics
+      waas workflows show word-statistics --template > job.yml
       waas workflows show word-statistics -o json | jq .inputs
     """
     workflow = state.client.get_json(path("workflows", workflow_id))
-    if state.prints_json(workflow):
-        return
-    printing.line(f"{workflow.get('id')}: {one_line(workflow.get('label') or workflow.get('name'))}")
-    if workflow.get("description"):
-        printing.line(f"\n{workflow['description'].strip()}")
-    schema = workflow.get("inputs") or {}
-    properties: dict[str, Any] = schema.get("properties") or {}
-    required = set(schema.get("required") or ())
-    printing.section(
-        "Inputs",
-        ("Name", "Type", "Required", "Default", "Description"),
-        [
-            (
-                name,
-                _type(own),
-                "yes" if name in required else "no",
-                compact(own["default"]) if "default" in own else "",
-                own.get("description") or own.get("title"),
-            )
-            for name, own in properties.items()
-        ],
-    )
-    printing.section(
-        "Outputs",
-        ("Name", "Type", "Description"),
-        [(each["name"], each["type"], each.get("description") or each.get("label")) for each in workflow["outputs"]],
-    )
-    printing.section(
-        "Steps",
-        ("Name", "After", "Description"),
-        [
-            (step["name"], ", ".join(step["after"]), step.get("label") or step.get("description"))
-            for step in workflow["steps"]
-        ],
-    )
-    if workflow.get("commit"):
-        printing.line(f"\nVersion: commit {one_line(workflow['commit'])}")
-    if workflow.get("sites") is not None:
-        printing.line(f"\nRuns on: {', '.join(map(one_line, workflow['sites'])) or 'no site'}")
-    printing.line("\nTo run it:")
-    printing.line("  " + _example(workflow_id, properties, required))
+    if as_template:
+        from ..template import template
 
+        printing.line(template(workflow_id, workflow).rstrip("\n"))
+    elif not state.prints_json(workflow):
+        from .. import workflow_view
 
-def _type(own: Mapping[str, Any]) -> str:
-    """The type of an input in the workflow's own words, with the values that it can have."""
-    declared = own.get("x-type") or own.get("type") or "any"
-    choices = own.get("enum")
-    return f"{compact(declared)}: {', '.join(map(compact, choices))}" if choices else compact(declared)
-
-
-def _example(workflow_id: str, properties: Mapping[str, Mapping[str, Any]], required: set[str]) -> str:
-    """A command line that triggers the workflow, with all inputs that it needs."""
-    words = ["waas", "workflows", "trigger", workflow_id]
-    for name, own in properties.items():
-        if name in required:
-            declared = _type(own)
-            if "File" in declared:
-                value = f"{name}=@FILE"
-            elif "Directory" in declared:
-                value = f"{name}=@DIRECTORY"
-            elif own.get("enum"):
-                value = f"{name}={own['enum'][0]}"
-            else:
-                value = f"{name}={declared.rstrip('?').removesuffix('[]').upper()}"
-            words += ["-i", value]
-    return shlex.join([*map(one_line, words), "--follow"])
+        workflow_view.show(workflow_id, workflow)
 
 
 def _once(_: click.Context, __: click.Parameter, files: tuple[str, ...]) -> str | None:
@@ -185,6 +129,10 @@ def _word(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
     callback=_word,
     help="Start one execution at most, however often WORD is given.",
 )
+@links_option
+@click.option(
+    "--no-input", is_flag=True, help="Never ask for inputs that are missing. Without a terminal, nobody is asked."
+)
 @pass_state
 @click.pass_context
 def trigger(
@@ -198,6 +146,8 @@ def trigger(
     logs: bool,
     dry_run: bool,
     idempotency_key: str | None,
+    links: str,
+    no_input: bool,
 ) -> ExitCode | None:
     """Trigger a workflow: start an execution of it.
 
@@ -206,10 +156,17 @@ def trigger(
       -i texts=@notes.txt   Upload a file or a directory, and use it.
       -i texts=@more.txt    Repeat the name of a list to add to it. Other inputs
                             can be given only once.
-      -i range:=[1,2.5]     A value in JSON.
-      --inputs-file job.yml All inputs in one file. An input given with -i replaces
-                            the one in the file. Local files that the file names as
-                            `{class: File, path: …}` are uploaded.
+      -i texts=@'d/*.txt'   The files that match, or with @d those in a directory,
+                            where a list of files is taken.
+      -i texts=ID:OUTPUT    An output of an earlier execution, or the file FILE in
+                            it: ID:OUTPUT/FILE.
+      -i range:=[1,2.5]     A value in JSON, in which {"class": "File", "path": …}
+                            names a local file.
+      --inputs-file job.yml All inputs in one file, such as a job file of cwltool. An
+                            input given with -i replaces the one in the file.
+
+    Files that the workflow needs beside another, such as an index, are found beside the local file, and sent with it.
+    At a terminal you are asked for inputs that are missing.
 
     A workflow runs on the service's own machine, or under your own account on a site: see `waas sites`.
 
@@ -223,6 +180,7 @@ def trigger(
       id=$(waas workflows trigger word-statistics --inputs-file job.yml -o json | jq -r .)
     """
     from .. import inputs
+    from ..preparing import Wanted, prepared
     from ..uploads import Uploader
 
     if ctx.args:
@@ -236,14 +194,11 @@ def trigger(
         raise WaasError("The service is too old for --dry-run: it would start the workflow. Nothing was started.")
     if site is not None:
         sites.find_open(state, site)  # before anything is uploaded; and an older service would ignore it
-    uploader = Uploader(state.client)
+    asks = not no_input and not state.wants_json and at_terminal()
+    planned = prepared(state, Wanted(workflow_id, schema, site, asks), given, inputs_file)
+    uploader = Uploader(state.client, links=links, note=state.note)
     try:
-        values: dict[str, Any] = {}
-        if inputs_file:
-            from .. import jobfile
-
-            values = jobfile.read(inputs_file, uploader.as_input)
-        values |= inputs.values(given, schema, uploader.as_input)
+        values = uploader.sent(planned)
         if not dry_run:
             state.line("Triggering workflow...")
         response = state.client.request(

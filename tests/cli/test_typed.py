@@ -150,10 +150,10 @@ def test_what_may_be_another_thing_stays_text(argument: str, expected: str) -> N
 
 
 def test_the_literal_is_in_the_request(alice: Any, service: Any, tmp_path: Path) -> None:
-    (tmp_path / "job.yml").write_text("x: 1.10\ny: [1e3, 12345678]\n")
+    (tmp_path / "job.yml").write_text("ratio: 1.10\nnumbers: [1e3, 12345678]\n")
     alice("workflows", "trigger", "word-statistics", "--inputs-file", str(tmp_path / "job.yml"), "-i", "z:=2.50")
     (request,) = service.sent("POST", "/workflows")
-    assert b'"x":1.10,"y":[1e3,12345678],"z":2.50' in request.body
+    assert b'"ratio":1.10,"numbers":[1e3,12345678],"z":2.50' in request.body
 
 
 def test_homes_only_where_the_text_begins_with_them(

@@ -229,8 +229,8 @@ def test_forbidden(alice: Any, service: Any) -> None:
     [
         (["-i", "texts={top}/a b.txt"], "Put an @ before it: -i 'texts=@{top}/a b.txt'"),
         (["-i", "folder={top}"], "Put an @ before it: -i folder=@{top}"),
-        (["-i", "texts=@{top}"], "{top} is a directory, but the input takes a file.\nGive its files one by one."),
-        (["-i", "texts=@{top}/*.txt"], "there is no file {top}/*.txt.\nGive -i texts=@FILE once for each file."),
+        (["-i", "texts=@{top}/none"], "there is no file in the directory {top}/none."),
+        (["-i", "texts=@{top}/*.csv"], "there is no file {top}/*.csv."),
         (["-i", "texts=@"], "give the name of a file after the @"),
         (["-i", "texts=@/dev/null"], "/dev/null is neither a file nor a directory"),
         (["texts=@{top}/a b.txt", "top=5"], "Give inputs with -i: -i 'texts=@{top}/a b.txt' -i top=5"),
@@ -238,6 +238,7 @@ def test_forbidden(alice: Any, service: Any) -> None:
 )
 def test_mistakes_of_newcomers(alice: Any, service: Any, tmp_path: Path, words: list[str], message: str) -> None:
     (tmp_path / "a b.txt").write_text("a")
+    (tmp_path / "none").mkdir()
     result = alice("workflows", "trigger", "word-statistics", *(word.format(top=tmp_path) for word in words))
     assert (result.code, result.out) == (2, "")
     assert message.format(top=tmp_path) in result.err

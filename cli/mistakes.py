@@ -1,0 +1,47 @@
+"""What is wrong with inputs, collected so that all of it is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .errors import UsageError
+
+
+class Mistakes:
+    """What is wrong so far.
+
+    Attributes:
+        found: the names of inputs, and what is wrong with each.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, UsageError]] = []
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Keeps the mistake that is raised inside as one of this input."""
+        try:
+            yield
+        except UsageError as mistake:
+            self.found.append((name, mistake))
+
+    def names(self) -> set[str]:
+        """The inputs with which something is wrong."""
+        return {name for name, _ in self.found}
+
+    def throw(self) -> None:
+        """Raises what was found.
+
+        Raises:
+            UsageError: one mistake as it is, or all of them, a line for each.
+        """
+        if len(self.found) == 1:
+            raise self.found[0][1]
+        if self.found:
+            lines = [f"  - {mistake.message}{_hint(mistake)}" for _, mistake in self.found]
+            raise UsageError("\n".join((f"{len(lines)} inputs are wrong:", *lines)))
+
+
+def _hint(mistake: UsageError) -> str:
+    return f" {mistake.hint}" if mistake.hint else ""

@@ -1,0 +1,109 @@
+"""The line that `waas workflows show` gives to run a workflow, and the file that it gives to fill in, work: for every
+workflow that the tests and the examples publish."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waas_cli import globs
+
+from tests.service import PASSWORDS, as_user, make_settings, serving
+
+TESTS = Path(__file__).parents[1]
+PLACES = ("tests/data/conformance/catalogue", "tests/data/cwl", "examples")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str]]]:
+    """A service that publishes all of it, and the ids."""
+    top = tmp_path_factory.mktemp("run-it")
+    for place in PLACES:
+        shutil.copytree(TESTS.parent / place, top / "catalogue", dirs_exist_ok=True)
+    settings = make_settings(
+        top / "data", cwl={"catalogue": top / "catalogue", "runner": {"command": ["true"]}, "limits": {"cores": 2}}
+    )
+    with serving(settings) as url:
+        alice = as_user(url, "alice")
+        found: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = alice("GET", "/workflows", params={"limit": "500", **cursor}).json()
+            found += [each["id"] for each in page["workflows"]]
+            if not page.get("next_cursor"):
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        yield url, found
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Puts files in place of the words of a workflow, by its schema."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DIRECTORY").mkdir()
+    (tmp_path / "DIRECTORY" / "member").write_text("m")
+
+    def put(schema: Any) -> None:
+        patterns: list[str] = []
+        endings = [""]
+
+        def look(own: Any) -> None:
+            if isinstance(own, dict):
+                patterns.extend(own.get("x-secondaryFiles", ()))
+                endings.extend(own.get("x-format-endings", ()))
+                for each in own.values():
+                    look(each)
+            elif isinstance(own, list):
+                for each in own:
+                    look(each)
+
+        look(schema)
+        for ending in endings:
+            (tmp_path / f"FILE{ending}").write_text("f")
+            for pattern in patterns:
+                (tmp_path / globs.companion_name(pattern, f"FILE{ending}")).write_text("c")
+
+    return put
+
+
+def test_the_line_works_for_every_workflow(
+    published: tuple[str, list[str]], waas: Any, files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, ids = published
+    monkeypatch.setenv("HW_API_URL", url)
+    monkeypatch.setenv("HW_USER", f"alice:{PASSWORDS['alice']}")
+    wrong = []
+    for one in ids:
+        files(waas("workflows", "show", one, "-o", "json").json["inputs"])
+        shown = waas("workflows", "show", one).out
+        line = shown.splitlines()[-1].strip()
+        made, _, run = line.rpartition(" && ")
+        if made:
+            words, _, target = made.rpartition(" > ")
+            Path(target).write_text(waas(*shlex.split(words)[1:]).out)
+        result = waas(*[word for word in shlex.split(run)[1:] if word != "--follow"], "--dry-run")
+        if result.code != 0 or "The inputs are right" not in result.out:
+            wrong.append((line, result.err))
+    assert not wrong
+    assert len(ids) > 50
+
+
+def test_the_file_to_fill_in_works_for_every_workflow(
+    published: tuple[str, list[str]], waas: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, ids = published
+    monkeypatch.setenv("HW_API_URL", url)
+    monkeypatch.setenv("HW_USER", f"alice:{PASSWORDS['alice']}")
+    wrong = []
+    for one in ids:
+        files(waas("workflows", "show", one, "-o", "json").json["inputs"])
+        content = waas("workflows", "show", one, "--template").out
+        (tmp_path / "job.yml").write_text(content)
+        result = waas("workflows", "trigger", one, "--inputs-file", "job.yml", "--dry-run")
+        if result.code != 0 or "The inputs are right" not in result.out:
+            wrong.append((one, content, result.err))
+    assert not wrong
