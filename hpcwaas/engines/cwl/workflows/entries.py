@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from hpcwaas.engines.cwl.workflows.convention import Convention, Place, documents_in, looks, main_of
 from hpcwaas.engines.cwl.workflows.ignored import Ignored, never_read
-from hpcwaas.engines.cwl.workflows.lookalikes import Group
+from hpcwaas.engines.cwl.workflows.lookalikes import Group, like_meta_inside
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, Manifest, made_id, read_manifest
 from hpcwaas.engines.cwl.workflows.meant import is_job, strange
 from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, FOLDER_META, Entry, make_entry, read_metadata
@@ -163,7 +163,8 @@ class _Look:
         told: list[Entry | Unusable] = [*map(self._named_entry, self._matches)]
         for place in places:
             if reason := self._passed_over(place):
-                ignored[place.path] = Ignored(place.path, reason)
+                paths = documents_in(place.folder) if place.document is None else [place.path]
+                ignored.update((path, Ignored(path, reason)) for path in paths)
             else:
                 told.append(self._entry(place))
         told = self._without_clashes(told)
@@ -339,14 +340,12 @@ class _Look:
         if (known := self._looks.get(folder.path)) is None:
             paths = {path: f"{PurePosixPath(path).stem}{DOCUMENT}" for path in self._named_in.get(folder.path, ())}
             group = Group(folder, {*paths.values()}, self._harmless_in(folder))
-            known = {
-                path: [
-                    looks(file, path, metadata_beside(path))
-                    for file in map(folder.at, group.found.get(name, ()))
-                    if file not in self._excused
-                ]
-                for path, name in paths.items()
-            }
+            known = {}
+            for path, name in paths.items():
+                twin = folder.folders.get(PurePosixPath(path).stem)
+                inside = like_meta_inside(twin, name) if twin and not twin.documents else []
+                files = [*map(folder.at, group.found.get(name, ())), *inside]
+                known[path] = [looks(file, path, metadata_beside(path)) for file in files if file not in self._excused]
             right = folder.at(FOLDER_META)
             known[""] = [
                 looks(file, f"{folder.path}/", right)
