@@ -99,6 +99,7 @@ class Index:
         odd: problems with what belongs to no workflow.
         due: when it is to be made again, though nothing changes; None when it isn't.
         made_by: the programs that wrote it.
+        manifest: `Found.manifest` of the catalogue file, and since when it is so; None when nothing was read yet.
     """
 
     fingerprint: str = ""
@@ -107,6 +108,7 @@ class Index:
     odd: tuple[str, ...] = ()
     due: float | None = None
     made_by: str = ""
+    manifest: tuple[str, float] | None = None
 
     @cached_property
     def by_id(self) -> Mapping[str, Published]:
@@ -118,7 +120,7 @@ class Index:
         """What isn't published, by the id that it would have; one of those that clash."""
         return {item.id: item for item in reversed(self.withheld)}
 
-    @property
+    @cached_property
     def known(self) -> Collection[tuple[str, str]]:
         """Sources of the catalogue's own, with the ids that they have."""
         published = {(item.entry.source, item.entry.id) for item in self.published if not item.entry.root}

@@ -13,6 +13,7 @@ from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Withh
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys
+from hpcwaas.engines.cwl.workflows.settling import lets_in_more, settle, with_rights
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 
 SETTLE = 3.0
@@ -64,7 +65,9 @@ class Reading:
         Raises:
             DescriberFailed: nothing can be described, and nothing is known from before.
         """
-        found = find_entries(self.directory, self.stamps, self.old.known)
+        looked = find_entries(self.directory, self.stamps, self.old.known)
+        settled = settle(looked, self.old, self.stamps, self.now, self._settle, self._last)
+        found = settled.found
         for item in found.unusable:
             self._unusable(item)
         changed = [entry for entry in found.entries if not self._unchanged(entry)]
@@ -73,12 +76,14 @@ class Reading:
         waits = [item.wider[1] + self._settle for item in self._published if item.wider]
         refused = [item.refused for item in self._published] + [item.refused for item in self._withheld]
         waits += [item.again for item in refused if item and item.again is not None]
+        waits += [settled.due] if settled.due is not None else []
         return Index(
             fingerprint,
             tuple(sorted(self._published, key=lambda item: item.entry.id)),
             tuple(sorted(self._withheld, key=lambda item: (item.id, item.source))),
             tuple(found.problems),
             min(waits, default=None),
+            manifest=settled.manifest,
         )
 
     @property
@@ -193,7 +198,7 @@ class Reading:
     def _publish(self, item: Published, entry: Entry) -> None:
         """Publishes a version for those whom the metadata permit."""
         last = self._last(entry.id)
-        if last is None or not _lets_in_more(entry, last.entry):
+        if last is None or not lets_in_more(entry, last.entry):
             self._published.append(replace(item, entry=entry, wider=None))
             return
         sign = digest([entry.authorized_users, entry.authorized_groups, entry.everybody])
@@ -201,24 +206,8 @@ class Reading:
         if self.now - since >= self._settle:
             self._published.append(replace(item, entry=entry, wider=None))
             return
-        rights = {name: getattr(last.entry, name) for name in ("authorized_users", "authorized_groups", "everybody")}
-        self._published.append(replace(item, entry=replace(entry, **rights), wider=(sign, since)))
+        self._published.append(replace(item, entry=with_rights(entry, last.entry), wider=(sign, since)))
 
 
 def _place(entry: Entry) -> tuple[str, str, str | None]:
     return entry.root, entry.main, entry.fragment
-
-
-def _lets_in_more(new: Entry, old: Entry) -> bool:
-    """Whether metadata permit somebody whom those before don't."""
-    if old.unrestricted or old.everybody:
-        return False
-    if new.unrestricted or new.everybody:
-        return True
-    return any(
-        not set(now or ()) <= set(before or ())
-        for now, before in (
-            (new.authorized_users, old.authorized_users),
-            (new.authorized_groups, old.authorized_groups),
-        )
-    )
