@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from . import globs, jobfile, literals, schemas
 from .errors import UsageError
 from .local_paths import is_there, typed
 from .mistakes import Mistakes
-from .planned import Upload
+from .planned import Tell, Upload
 from .schemas import Schema, fits, takes_files, takes_only
 
-Tell = Callable[[str], None]
 _NAME = r"[A-Za-z_][\w.\-]*"
 _PAIR = re.compile(rf"(?P<name>{_NAME})(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
 
@@ -88,7 +87,7 @@ def values(
                 _check_repeated(name, items, own, root)
             try:
                 if items[0].raw:
-                    result[name] = jobfile.with_files(_json(items[0]), name, jobfile.Origin(Path(), upload))
+                    result[name] = jobfile.with_files(_json(items[0]), name, jobfile.Origin(Path(), upload, tell=tell))
                 elif schema is None:
                     result[name] = items[0].text
                 else:

@@ -14,7 +14,8 @@ from .errors import UsageError
 from .local_paths import is_there, typed
 from .mistakes import Mistakes
 from .plain_yaml import read_mapping
-from .planned import Upload
+from .planned import Tell, Upload
+from .text import compact
 
 _ABOUT = ("$namespaces", "$schemas", "cwl:tool")
 """What a job file says beside its inputs."""
@@ -38,20 +39,23 @@ class Origin:
         upload: makes what stands for a local file.
         prefixes: what `edam:` and the like stand for in formats.
         words: for the place, behind the name of an input.
+        tell: tells the user that a file isn't what is said of it.
     """
 
     base: Path
     upload: Upload
     prefixes: Mapping[str, Any] = field(default_factory=dict)
     words: str = ""
+    tell: Tell = lambda _: None
 
 
-def read(name: str, upload: Upload, mistakes: Mistakes | None = None) -> dict[str, Any]:
+def read(name: str, upload: Upload, mistakes: Mistakes | None = None, tell: Tell = lambda _: None) -> dict[str, Any]:
     """The inputs in a file, local files and directories that it names as `upload` makes them.
 
     Args:
         name: of the file; `-` is stdin. Paths in it count from the file's directory, those of stdin from here.
         mistakes: takes what is wrong with an input, in place of raising it.
+        tell: tells the user that a file isn't what is said of it.
 
     Raises:
         UsageError: the file, or one that it names, is missing or broken.
@@ -60,7 +64,7 @@ def read(name: str, upload: Upload, mistakes: Mistakes | None = None) -> dict[st
     content = read_mapping(f"The inputs file {'on stdin' if name == '-' else name}", file, example="top: 5")
     base = file.parent if file else Path()
     namespaces = content.get("$namespaces")
-    origin = Origin(base, upload, namespaces if isinstance(namespaces, dict) else {}, " in the inputs file")
+    origin = Origin(base, upload, namespaces if isinstance(namespaces, dict) else {}, " in the inputs file", tell)
     wrong = mistakes or Mistakes()
     found = {}
     for key, value in content.items():
@@ -76,7 +80,7 @@ def with_files(value: Any, name: str, origin: Origin) -> Any:
     """The value of the input `name` with its local files as `origin` makes them.
 
     Raises:
-        UsageError: a file is missing, or isn't what the value says of it.
+        UsageError: a file is missing, or can't be used.
     """
     if isinstance(value, list):
         return [with_files(item, name, origin) for item in value]
@@ -94,7 +98,9 @@ def with_files(value: Any, name: str, origin: Origin) -> Any:
     where = f"The input {name}{origin.words}"
     if not is_there(local):
         raise UsageError(f"{where} names {local}, which doesn't exist.")
-    _compare(resolved, where, local)
+    if (differs := _difference(resolved.pop("size", None), resolved.pop("checksum", None), local)) is not None:
+        # Job files are often copied, these members too; runners don't look at them.
+        origin.tell(f"WARNING: {where} names {local}, but {differs}. The file is used as it is.")
     uploaded = origin.upload(local, value["class"])
     # What the file says of itself, its basename say, is stronger than what the upload suggests.
     return {**uploaded, **resolved, "location": uploaded["location"]}
@@ -107,25 +113,23 @@ def _expanded(term: str, prefixes: Mapping[str, Any]) -> str:
     return known + rest if sign and isinstance(known, str) else term
 
 
-def _compare(described: dict[str, Any], where: str, local: Path) -> None:
-    """Takes the size and the checksum out of a description, and compares them with the local file."""
-    size, checksum = described.pop("size", None), described.pop("checksum", None)
+def _difference(size: Any, checksum: Any, local: Path) -> str | None:
+    """In what a local file is not what is said of it; the end of a sentence."""
     if local.is_dir():
-        return
+        return None
     try:
         if size is not None and size != local.stat().st_size:
-            raise UsageError(f"{where} says that {local} has {size} bytes, but it has {local.stat().st_size}.")
-        kind, _, digest = checksum.partition("$") if isinstance(checksum, str) else ("", "", "")
+            return f"it has {local.stat().st_size} bytes in place of {compact(size)}"
+        if checksum is None:
+            return None
+        kind, _, digest = str(checksum).partition("$")
         if kind not in hashlib.algorithms_guaranteed or kind.startswith("shake"):
-            if checksum is not None:
-                raise UsageError(f"{where}: the checksum of {local} can't be checked, expected sha1$DIGEST.")
-            return
+            return f"its checksum {compact(checksum)} is of no kind that can be compared, such as sha1$…"
         with local.open("rb") as stream:
             found = hashlib.file_digest(stream, kind).hexdigest()
     except OSError as error:
         raise UsageError(f"Can't read {local}: {error.strerror}.") from None
-    if found != digest.lower():
-        raise UsageError(f"{where}: the checksum of {local} is {kind}${found}, but {checksum} was given.")
+    return None if found == digest.lower() else f"its checksum is {kind}${found} in place of {compact(checksum)}"
 
 
 def _local(value: dict[str, Any], base: Path) -> Path | None:

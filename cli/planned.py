@@ -14,6 +14,9 @@ from .text import is_file
 Upload: TypeAlias = Callable[[Path, str], Any]
 """Returns the value that stands for a local file or directory as a `File` or `Directory`."""
 
+Tell: TypeAlias = Callable[[str], None]
+"""Tells the user something beside the result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Local:

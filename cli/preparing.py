@@ -50,7 +50,7 @@ def prepared(state: State, wanted: Wanted, given: Sequence[inputs.Given], inputs
     mistakes = Mistakes()
     values: dict[str, Any] = {}
     if inputs_file:
-        values = jobfile.read(inputs_file, planned, mistakes)
+        values = jobfile.read(inputs_file, planned, mistakes, state.note)
     own = {item.name for item in given}
     mistakes.found = [each for each in mistakes.found if each[0] not in own]
     schema = wanted.schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -12,7 +12,7 @@ from .errors import Interrupted, UsageError
 from .globs import is_pattern
 from .local_paths import is_there, typed
 from .mistakes import Mistakes
-from .planned import Upload
+from .planned import Tell, Upload
 from .schemas import Schema, choices, fits, kinds, lists, properties, takes_only
 from .text import clean
 from .workflow_view import about, kind
@@ -20,7 +20,7 @@ from .workflow_view import about, kind
 _JSON = {"array", "object"}
 
 
-def missing_values(names: Iterable[str], schema: Schema, upload: Upload, tell: Callable[[str], None]) -> dict[str, Any]:
+def missing_values(names: Iterable[str], schema: Schema, upload: Upload, tell: Tell) -> dict[str, Any]:
     """Asks for the values of inputs, again and again until each has one that fits.
 
     Raises:
@@ -37,7 +37,7 @@ def choice(question: str, words: Sequence[str]) -> str:
     return words[number - 1]
 
 
-def _value(name: str, own: Schema, root: Schema, upload: Upload, tell: Callable[[str], None]) -> Any:
+def _value(name: str, own: Schema, root: Schema, upload: Upload, tell: Tell) -> Any:
     _say(f"{name}: {kind(own, root)}" + (f". {about(own)}" if about(own) else ""))
     several = bool(lists(own, root)) and "string" not in kinds(own, root)
     if several:
@@ -61,9 +61,7 @@ def _value(name: str, own: Schema, root: Schema, upload: Upload, tell: Callable[
         texts.append(text)
 
 
-def _understood(
-    name: str, texts: Sequence[str], own: Schema, root: Schema, upload: Upload, tell: Callable[[str], None]
-) -> Any:
+def _understood(name: str, texts: Sequence[str], own: Schema, root: Schema, upload: Upload, tell: Tell) -> Any:
     """The value that answers give.
 
     Raises:

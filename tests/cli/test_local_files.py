@@ -180,18 +180,19 @@ def test_a_job_file_of_cwltool(alice: Any, service: Any, declare: Any, data: Pat
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ('"size": 6', "The input reads in the inputs file says that a.bam has 6 bytes, but it has 5."),
-        ('"checksum": "sha1$00"', "the checksum of a.bam is sha1$"),
-        ('"checksum": "crc$1"', "expected sha1$DIGEST"),
+        ('"size": 6', "it has 5 bytes in place of 6"),
+        ('"checksum": "sha1$hash"', "in place of sha1$hash"),
+        ('"checksum": "crc$1"', "its checksum crc$1 is of no kind that can be compared"),
     ],
 )
-def test_a_file_is_not_what_its_job_file_says(
+def test_a_file_that_is_not_what_its_job_file_says_is_used_and_told(
     alice: Any, service: Any, declare: Any, data: Path, members: str, message: str
 ) -> None:
     declare(reads=FILE)
     (data / "job.json").write_text(f'{{"reads": {{"class": "File", "path": "a.bam", {members}}}}}')
     result = _trigger(alice, "--inputs-file", "job.json")
-    assert (result.code, service.sent("POST", "/")) == (2, [])
+    assert (result.code, _sent(service)) == (0, {"reads": _file("a.bam")})
+    assert result.err.startswith("WARNING: The input reads in the inputs file names a.bam, but it")
     assert message in result.err
 
 
