@@ -10,7 +10,7 @@ from .errors import UsageError
 from .globs import companion_name, is_expression
 from .local_paths import is_there
 from .mistakes import Mistakes
-from .planned import Local, planned
+from .planned import Local, name_of, planned
 from .schemas import Schema, changed, properties
 from .text import is_file
 
@@ -18,39 +18,51 @@ Need: TypeAlias = tuple[str, bool]
 """The name of a file that belongs beside another, and whether it has to."""
 Ask: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Iterable[Need]]]
 """Asks the service what belongs beside the files in some inputs, by the way to each."""
+Needs: TypeAlias = Callable[[Schema, str, str], Iterable[Need]]
+"""What belongs beside a file: the schema of its input or member, its name, the way to it."""
 
 
 def added(values: Mapping[str, Any], schema: Schema, ask: Ask, mistakes: Mistakes) -> dict[str, Any]:
     """Inputs whose local files have those beside them that the workflow declares, as far as they are there.
 
     Args:
-        ask: called once, when only the service can tell what belongs beside a file.
+        ask: called when only the service can tell what belongs beside a file.
     """
-    asked: Mapping[str, Iterable[Need]] | None = None
+    expressions = False
 
-    def act(value: Any, own: Schema, rule: Schema, way: str) -> Any:
-        nonlocal asked
+    def by_patterns(rule: Schema, basename: str, way: str) -> list[Need]:
+        nonlocal expressions
         patterns = [each for each in rule.get("x-secondaryFiles") or () if isinstance(each, str)]
-        if not patterns or not is_file(value) or not isinstance(value.get("location"), Local):
-            return value
-        needs = [
-            (companion_name(each, value["basename"]), not each.endswith("?"))
-            for each in patterns
-            if not is_expression(each)
+        expressions = expressions or any(map(is_expression, patterns))
+        return [
+            (companion_name(each, basename), not each.endswith("?")) for each in patterns if not is_expression(each)
         ]
-        if len(needs) < len(patterns):
-            asked = ask(dict(values)) if asked is None else asked
-            needs += [need for need in asked.get(way, ()) if need not in needs]
-        return _with(value, needs, patterns, way)
 
-    result = {}
+    found = _each(values, schema, by_patterns, mistakes)
+    if not expressions:
+        return found
+    try:
+        asked = ask(found)  # expressions may ask for what patterns have found
+    except UsageError as failure:
+        mistakes.told(failure, properties(schema))
+        return found
+    return _each(found, schema, lambda _, __, way: asked.get(way, ()), mistakes)
+
+
+def _each(values: Mapping[str, Any], schema: Schema, needs: Needs, mistakes: Mistakes) -> dict[str, Any]:
+    def act(value: Any, own: Schema, rule: Schema, way: str) -> Any:
+        if not is_file(value) or not isinstance(value.get("location"), Local):
+            return value
+        return _with(value, needs(rule, value.get("basename") or name_of(value["location"].path), way), way)
+
+    result = dict(values)
     for name, value in values.items():
         with mistakes.of(name):
             result[name] = changed(value, properties(schema).get(name, {}), schema, name, act)
     return result
 
 
-def _with(value: dict[str, Any], needs: Iterable[Need], patterns: list[str], way: str) -> dict[str, Any]:
+def _with(value: dict[str, Any], needs: Iterable[Need], way: str) -> dict[str, Any]:
     """A file with what is found beside it.
 
     Raises:

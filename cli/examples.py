@@ -95,7 +95,7 @@ def _is_read(argument: str, expected: dict[str, Any], root: Schema) -> bool:
         found = inputs.values(inputs.split([argument]), root, none)
     except UsageError:
         return False
-    return found == expected and [type(each) for each in found.values()] == [type(each) for each in expected.values()]
+    return literals.encode(found) == literals.encode(expected)
 
 
 def _file(rule: Schema) -> dict[str, Any]:

@@ -87,11 +87,10 @@ def values(
                 _check_repeated(name, items, own, root)
             try:
                 if items[0].raw:
-                    result[name] = jobfile.with_files(_json(items[0]), name, jobfile.Origin(Path(), upload, tell=tell))
-                elif schema is None:
-                    result[name] = items[0].text
+                    value = _json(items[0])
                 else:
-                    result[name] = _value(items, own, root, upload, tell)
+                    value = items[0].text if schema is None else _value(items, own, root, upload, tell)
+                result[name] = jobfile.with_files(value, name, jobfile.Origin(Path(), upload, tell=tell))
             except literals.Wrong as broken:
                 raise UsageError(f"--inputs {name}: {broken}.") from None
     if mistakes is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from .errors import UsageError
@@ -29,6 +30,25 @@ class Mistakes:
     def names(self) -> set[str]:
         """The inputs with which something is wrong."""
         return {name for name, _ in self.found}
+
+    def told(self, failure: UsageError, inputs: Iterable[str]) -> None:
+        """Adds what the service says is wrong, but for inputs that are known to be wrong: they weren't sent as meant.
+
+        Args:
+            inputs: the names of all inputs.
+
+        Raises:
+            UsageError: the failure itself, where nothing else is wrong or it isn't about inputs.
+        """
+        listed = (failure.problem or {}).get("inputs")
+        if not self.found or not isinstance(listed, list):
+            raise failure
+        known = self.names()
+        for each in listed:
+            way = str(each.get("input"))
+            name = max((one for one in inputs if re.match(rf"{re.escape(one)}(?:$|[.\[])", way)), key=len, default=way)
+            if name not in known:
+                self.found.append((name, UsageError(str(each.get("detail")))))
 
     def throw(self) -> None:
         """Raises what was found.

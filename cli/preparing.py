@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,24 +124,8 @@ def _tried(state: State, wanted: Wanted, schema: Schema, values: dict[str, Any],
             if wanted.asks and not mistakes.found and ways and len(formats) == len(ways):
                 values = _with_formats(values, schema, formats)
                 continue
-            if not mistakes.found:
-                raise
-            _add(mistakes, wrong, schema)
+            mistakes.told(failure, properties(schema))
         return values
-
-
-def _add(mistakes: Mistakes, wrong: Iterable[Mapping[str, Any]], schema: Schema) -> None:
-    """Adds what the service says is wrong, but for inputs that weren't sent since something else is."""
-    known = mistakes.names()
-    for each in wrong:
-        way = str(each.get("input"))
-        name = max((each for each in properties(schema) if _leads(way, each)), key=len, default=way)
-        if name not in known:
-            mistakes.found.append((name, UsageError(str(each.get("detail")))))
-
-
-def _leads(way: str, name: str) -> bool:
-    return bool(re.match(rf"{re.escape(name)}(?:$|[.\[])", way))
 
 
 def _with_formats(values: dict[str, Any], schema: Schema, ways: Sequence[str]) -> dict[str, Any]:

@@ -7,17 +7,15 @@ from typing import Any
 
 import click
 
-from . import inputs
+from . import inputs, literals
 from .errors import Interrupted, UsageError
+from .examples import example
 from .globs import is_pattern
 from .local_paths import is_there, typed
-from .mistakes import Mistakes
 from .planned import Tell, Upload
-from .schemas import Schema, choices, fits, kinds, lists, properties, takes_only
+from .schemas import Schema, choices, fits, kinds, lists, options, properties, takes_only
 from .text import clean
 from .workflow_view import about, kind
-
-_JSON = {"array", "object"}
 
 
 def missing_values(names: Iterable[str], schema: Schema, upload: Upload, tell: Tell) -> dict[str, Any]:
@@ -39,26 +37,45 @@ def choice(question: str, words: Sequence[str]) -> str:
 
 def _value(name: str, own: Schema, root: Schema, upload: Upload, tell: Tell) -> Any:
     _say(f"{name}: {kind(own, root)}" + (f". {about(own)}" if about(own) else ""))
+    if (record := _record(own, root)) is not None:
+        required = record.get("required") or ()
+        return {
+            member: _value(f"{name}.{member}", inner, root, upload, tell)
+            for member, inner in properties(record).items()
+            if member in required
+        }
     several = bool(lists(own, root)) and "string" not in kinds(own, root)
     if several:
         _say("  One at a time; an empty line ends the list.")
-    elif "object" in kinds(own, root) and not _files_only(own, root):
-        _say('  As JSON, such as {"member": "value"}.')
+    if any(map(_is_record, (option for each in (own, *lists(own, root)) for option in options(each, root)))):
+        _say(f"  As JSON, such as {literals.dumps(_one(example(own, root)), ascii_only=True)}")
     texts: list[str] = []
     while True:
         text = _ask(f"{name}[{len(texts)}]" if several else name, hidden=own.get("format") == "password")
-        if several and not text:
-            if texts:
-                return _understood(name, texts, own, root, upload, tell)
-            return []
         try:
-            value = _understood(name, [text], own, root, upload, tell if not several else lambda _: None)
+            if several and not text:
+                return _understood(name, texts, own, root, upload, tell) if texts else []
+            value = _understood(name, [*texts, text], own, root, upload, tell if not several else lambda _: None)
         except UsageError as mistake:
             _say(f"  {mistake.message.removeprefix('--inputs ')}")
             continue
         if not several:
             return value
         texts.append(text)
+
+
+def _record(own: Schema, root: Schema) -> Schema | None:
+    """The schema of a record where nothing else is taken."""
+    found = [option for option in options(own, root) if option.get("type") != "null"]
+    return found[0] if len(found) == 1 and _is_record(found[0]) else None
+
+
+def _is_record(option: Schema) -> bool:
+    return option.get("type") == "object" and bool(properties(option))
+
+
+def _one(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _understood(name: str, texts: Sequence[str], own: Schema, root: Schema, upload: Upload, tell: Tell) -> Any:
@@ -68,11 +85,8 @@ def _understood(name: str, texts: Sequence[str], own: Schema, root: Schema, uplo
         UsageError: they give none that fits.
     """
     given = [inputs.Given(name, _marked(text, own, root)) for text in texts]
-    value = inputs.values(given, root, upload, tell=tell)[name]
-    mistakes = Mistakes()
-    with mistakes.of(name):
-        _check(value, own, root, kind(own, root))
-    mistakes.throw()
+    value = inputs.values(given, {**root, "properties": {name: own}}, upload, tell=tell)[name]
+    _check(value, own, root, kind(own, root))
     return value
 
 
@@ -95,7 +109,9 @@ def _marked(text: str, own: Schema, root: Schema) -> str:
     """An answer with the `@` that a local file needs: where files alone are asked for, nobody types it."""
     if text.startswith("@") or not text or not _files_only(own, root):
         return text
-    return f"@{text}" if is_there(typed(text)) or is_pattern(text) or ("/" in text and ":" not in text) else text
+    # An id of an upload is one word without a dot.
+    is_name = is_there(typed(text)) or is_pattern(text) or (bool({"/", "."} & set(text)) and ":" not in text)
+    return f"@{text}" if is_name else text
 
 
 def _ask(question: str, *, kind: Any = None, hidden: bool = False) -> Any:
@@ -104,6 +120,7 @@ def _ask(question: str, *, kind: Any = None, hidden: bool = False) -> Any:
             clean(question), type=kind, default=None if kind else "", show_default=False, err=True, hide_input=hidden
         )
     except click.Abort:
+        _say("")
         raise Interrupted("The command was interrupted. Nothing was sent.") from None
 
 

@@ -91,12 +91,15 @@ def _words(own: Schema, root: Schema, depth: int = 0) -> list[Any]:
 
 def about(own: Schema) -> str:
     """What is said of an input, and what files have to be like."""
-    said = [one_line(own.get("description") or own.get("title"))]
+    text = one_line(own.get("description") or own.get("title"))
+    said = [text]
     formats = [one_line(each) for each in own.get("x-format") or ()]
     if formats:
         said.append(f"Format: {' or '.join(formats)}.")
     if beside := [_companion(one_line(each)) for each in own.get("x-secondaryFiles") or ()]:
         said.append(f"Beside each file: {', '.join(beside)}.")
+    if text and text[-1] not in ".!?:" and len(said) > 1:
+        said[0] = f"{text}."
     return " ".join(filter(None, said))
 
 

@@ -105,6 +105,8 @@ class Service:
         self.trouble: list[tuple[str, str, int | str, dict[str, str]]] = []
         self.next_frames: list[tuple[str, list[tuple[str, str]]]] = [("RUNNING", [])]
         self.refuse_inputs: list[dict[str, Any]] = []
+        self.refuse_announced: list[list[dict[str, Any]]] = []
+        self.companions: list[dict[str, Any]] | None = None
         self.page_size = 2
         self.identity = IdentityStub(self.executions)
 
@@ -168,6 +170,8 @@ class Handler(BaseHTTPRequestHandler):
             case ("GET", ["workflows", identity]) if not self.service.old:
                 known = self.service.details.get(identity)
                 return (200, check("WorkflowDetails", known), {}) if known else NOT_FOUND
+            case ("POST", ["workflows", _, "companions"]) if self.service.companions is not None:
+                return 200, {"companions": self.service.companions}, {}
             case ("POST", ["workflows", identity]):
                 return self.trigger(request, identity)
             case ("GET", ["executions"]):
@@ -202,6 +206,8 @@ class Handler(BaseHTTPRequestHandler):
             return NOT_FOUND
         if self.service.refuse_inputs:
             return problem(400, "bad_request", "2 inputs are wrong.", inputs=self.service.refuse_inputs)
+        if self.service.refuse_announced and request.query.get("dry_run") == "true":
+            return problem(400, "bad_request", "Inputs are wrong.", inputs=self.service.refuse_announced.pop(0))
         if self.service.sites.refuse_trigger is not None:
             return self.service.sites.refuse_trigger
         if request.query.get("dry_run") == "true":
