@@ -19,6 +19,7 @@ from hpcwaas.common.addresses import network
 from hpcwaas.server import heads
 from hpcwaas.server.connections import Connections
 from hpcwaas.server.heads import Head, RefusedError
+from hpcwaas.server.joined import JoinedWrites
 
 _MAX_FRAMES = 64 * 1024
 """Bytes around a body in chunks (sizes, extensions, trailers) that are accepted beyond those of the body itself."""
@@ -151,8 +152,11 @@ class Protocol(HttpToolsProtocol):
         if version == "1.0":
             self.expect_100_continue = False
             self.app = self._answer_1_0
+        before = self.cycle
         super().on_headers_complete()
         self.app = self._app
+        if self.cycle is not before:  # else it was refused
+            self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment] # all it uses
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
         self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item] # one of ours
