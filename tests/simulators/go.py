@@ -41,9 +41,12 @@ def _number(value: float) -> str:
     return f"{'-' if sign else ''}{point}e{'-' if power < 0 else '+'}{abs(power):02}"
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def document(value: Any) -> bytes:
     """JSON as an encoder of Go writes it, with a line feed at its end."""
-    written = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    written = _encode(value)
     for character in "<>&\u2028\u2029":
         written = written.replace(character, f"\\u{ord(character):04x}")
     return f"{written}\n".encode()

@@ -50,6 +50,10 @@ def of(url: str) -> YorcClient:
     return YorcClient(Transport(YorcSettings(address=url, publish=publish, connect_timeout=1, read_timeout=20)))
 
 
+def as_it_is(_path: str, body: bytes) -> bytes:
+    return body
+
+
 def test_all_are_asked_for_once(yorc: Simulator, client: YorcClient) -> None:
     assert client.workflow_names_of([*NAMES, "broken", NAMES[0]]) == dict.fromkeys(NAMES, WORKFLOWS) | {"broken": []}
     assert yorc.call_count() == COUNT + 1
@@ -95,7 +99,7 @@ def test_nobody_waits_longer_than_for_any_call(yorc: Simulator) -> None:
     yorc.fault(Fault("hang"))
     paths = [f"/deployments/{name}/workflows" for name in NAMES]
     began = time.monotonic()
-    assert fetch(yorc.url, paths, None, 0.5) == {}
+    assert fetch(yorc.url, paths, None, 0.5, as_it_is) == {}
     assert time.monotonic() - began < 30
 
 
@@ -128,7 +132,7 @@ def test_connections_that_are_closed_after_each_answer() -> None:
 
     paths = [f"/a/{number}" for number in range(40)]
     with raw(answer) as url:
-        assert fetch(f"{url}/before/", paths, None, 60) == {path: f"/before{path}".encode() for path in paths}
+        assert fetch(f"{url}/before/", paths, None, 60, as_it_is) == {path: f"/before{path}".encode() for path in paths}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_servers_that_dont_speak_http(said: bytes) -> None:
         connection.sendall(said)
 
     with raw(answer) as url:
-        assert fetch(url, ["/a", "/b"], None, 60) == {}
+        assert fetch(url, ["/a", "/b"], None, 60, as_it_is) == {}
 
 
 def test_more_in_one_piece_than_one_answer() -> None:
@@ -157,7 +161,7 @@ def test_more_in_one_piece_than_one_answer() -> None:
             )
 
     with raw(answer) as url:
-        found = fetch(url, ["/a"], None, 60)
+        found = fetch(url, ["/a"], None, 60, as_it_is)
     assert found == {}
 
 
@@ -169,7 +173,7 @@ def test_an_answer_without_an_end_is_taken_no_further() -> None:
             connection.sendall(b"1000\r\n" + 4096 * b"a" + b"\r\n")
 
     with raw(answer) as url:
-        assert fetch(url, ["/a"], None, 60) == {}
+        assert fetch(url, ["/a"], None, 60, as_it_is) == {}
 
 
 def test_with_a_certificate(tmp_path: Path) -> None:
@@ -184,8 +188,10 @@ def test_with_a_certificate(tmp_path: Path) -> None:
     transport = Transport(YorcSettings(address=url, publish=publish, **more))
     context = transport._tls()
     assert isinstance(context, ssl.SSLContext)
-    assert fetch(url, ["/a", "/b", "/c"], context, 60) == dict.fromkeys(("/a", "/b", "/c"), b'{"deployments": []}')
-    assert fetch(url, ["/a", "/b"], ssl.create_default_context(), 60) == {}
+    assert fetch(url, ["/a", "/b", "/c"], context, 60, as_it_is) == dict.fromkeys(
+        ("/a", "/b", "/c"), b'{"deployments": []}'
+    )
+    assert fetch(url, ["/a", "/b"], ssl.create_default_context(), 60, as_it_is) == {}
     transport.close()
     server.shutdown()
     server.server_close()

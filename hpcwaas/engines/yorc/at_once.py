@@ -6,8 +6,10 @@ A thread and a connection for each, as all other calls have them, would take lon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httptools
@@ -19,8 +21,12 @@ CONNECTIONS = 256
 LARGEST = 1 << 20
 """Bytes of the largest answer that is taken. A list of 1000 workflows has a tenth of it."""
 
+T = TypeVar("T")
 
-def fetch(address: str, paths: Iterable[str], context: ssl.SSLContext | None, seconds: float) -> dict[str, bytes]:
+
+def fetch(
+    address: str, paths: Iterable[str], context: ssl.SSLContext | None, seconds: float, read: Callable[[str, bytes], T]
+) -> dict[str, T]:
     """Gets many documents.
 
     Args:
@@ -28,20 +34,24 @@ def fetch(address: str, paths: Iterable[str], context: ssl.SSLContext | None, se
         paths: quoted.
         context: for TLS.
         seconds: after which what hasn't come is given up.
+        read: makes something of a path and the body of an answer with status 200, while others are waited for; raises
+            `ValueError` or `RecursionError` when it can't.
 
     Returns:
-        the bodies of the answers with status 200, by path. Whatever else happens to one, it is not among them.
+        what was made of the answers, by path. Whatever else happens to one, it is not among them.
     """
-    work = _Work(address, list(dict.fromkeys(paths)), context)
+    work = _Work(address, list(dict.fromkeys(paths)), context, read)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work.done(seconds))
-    return work.bodies
+    return work.found
 
 
-class _Work:
-    """What is left to be asked for, and what has come."""
+class _Work(Generic[T]):
+    """What is left to be asked for, and what was made of what has come."""
 
-    def __init__(self, address: str, paths: list[str], context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: str, paths: list[str], context: ssl.SSLContext | None, read: Callable[[str, bytes], T]
+    ) -> None:
         parts = urlsplit(address)
         self._host, self._port = parts.hostname or "", parts.port or (443 if context else 80)
         self._head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode()
@@ -50,7 +60,8 @@ class _Work:
         self._shares = [paths[first::CONNECTIONS] for first in range(min(len(paths), CONNECTIONS))]
         self._abandoned: list[list[str]] = []
         self._context = context
-        self.bodies: dict[str, bytes] = {}
+        self._read = read
+        self.found: dict[str, T] = {}
 
     async def done(self, seconds: float) -> None:
         """Returns when everything has come that will."""
@@ -66,6 +77,11 @@ class _Work:
             return None
         path = left.pop()
         return path, b"GET " + self._before + path.encode() + self._head
+
+    def take(self, path: str, body: bytes) -> None:
+        """Takes an answer."""
+        with contextlib.suppress(ValueError, RecursionError):
+            self.found[path] = self._read(path, body)
 
     async def _work(self, share: list[str]) -> None:
         """Asks by one connection after the other, each of which may be closed when it has been used."""
@@ -92,7 +108,7 @@ class _Connection(asyncio.Protocol):
         ended: whether there was an answer at all, when it has ended.
     """
 
-    def __init__(self, work: _Work, share: list[str]) -> None:
+    def __init__(self, work: _Work[Any], share: list[str]) -> None:
         self._work = work
         self._share = share
         self._path = ""
@@ -135,12 +151,13 @@ class _Connection(asyncio.Protocol):
         if self._ended_messages > 1:  # more than was asked for: nobody knows what belongs to what
             self._end()
             return
-        if self._parser.get_status_code() == 200:
-            self._work.bodies[self._path] = b"".join(self._parts)
-        if self._kept:
+        taken, path, parts = self._parser.get_status_code() == 200, self._path, self._parts
+        if self._kept:  # the next one is waited for while this one is read
             self._ask()
         else:
             self._end()
+        if taken:
+            self._work.take(path, b"".join(parts))
 
     def _ask(self) -> None:
         if (asked := self._work.next(self._share)) is None:

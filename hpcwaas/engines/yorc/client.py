@@ -142,18 +142,28 @@ class YorcClient:
 
     def _of_many(self, paths: Mapping[str, K], read: Callable[[JSON, K], T]) -> dict[K, T | ServiceError]:
         """What is at many paths, or why it can't be had, by what the paths are of."""
+
+        def taken(path: str, document: JSON) -> T | ServiceError:
+            try:
+                return read(document, paths[path])
+            except ServiceError as error:
+                return error
+
         found: dict[K, T | ServiceError] = {}
         failure: ServiceError | None = None
         try:
-            answers = self.transport.documents(paths)
+            answers = self.transport.documents(paths, taken)
         except NoAnswer as error:
             answers, failure = {}, error.error
         for path, key in paths.items():
-            if failure is not None and path not in answers:
+            if path in answers:
+                found[key] = answers[path]
+                continue
+            if failure is not None:
                 found[key] = failure
                 continue
             try:
-                found[key] = read(answers[path] if path in answers else self._get(path), key)
+                found[key] = read(self._get(path), key)
             except Refusal as refused:
                 found[key] = refused
             except ServiceError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from hpcwaas.core.models import Workflow
 from hpcwaas.engines.yorc.documents import Deployment
@@ -16,6 +17,9 @@ ENGINE = "yorc"
 """Name of the engine."""
 
 _DEPLOYED = frozenset({"DEPLOYED", "UPDATED"})
+
+_REMEMBERED = 10_000
+"""Names of which it is known what they match: many deployments have workflows of the same names."""
 
 _LISTED = 10
 """Most names in one sentence."""
@@ -36,9 +40,9 @@ class Publication:
         """Whether it is about workflows of a deployment."""
         return any(fnmatchcase(deployment, pattern) for pattern in self.settings.deployments)
 
-    def publishes(self, deployment: str, workflow: str) -> bool:
-        """Whether it publishes a workflow."""
-        return self.covers(deployment) and any(_fits(workflow, pattern) for pattern in self.settings.workflows)
+    def has(self, workflow: str) -> bool:
+        """Whether it publishes a workflow of the deployments that it covers."""
+        return any(_fits(workflow, pattern) for pattern in self.settings.workflows)
 
     @property
     def terms(self) -> tuple[object, ...]:
@@ -68,33 +72,19 @@ class Publications:
 
     def __init__(self, settings: Sequence[PublicationSettings]) -> None:
         self._all = tuple(Publication(f"yorc.publish[{index}]", it) for index, it in enumerate(settings))
+        self._covering = lru_cache(_REMEMBERED)(self._find_covering)
 
     def wanted(self, deployments: Sequence[Deployment]) -> list[str]:
         """The ids of the deployments whose workflows have to be looked at."""
-        return [it.id for it in deployments if deployed(it.status) and any(one.covers(it.id) for one in self._all)]
+        return [it.id for it in deployments if deployed(it.status) and self._covering(it.id)]
 
     def publication(self, deployment: str, workflow: str) -> PublicationSettings | None:
         """The entry that publishes a workflow; None when none does, or when they don't agree."""
-        fitting = self._fitting(deployment, workflow)
-        return fitting[0].settings if fitting and _agree(fitting) else None
+        return _agreed(self._fitting(deployment, workflow))
 
     def workflow(self, deployment: str, name: str) -> Workflow | None:
         """A workflow as it is published; None when it isn't."""
-        settings = self.publication(deployment, name)
-        if settings is None or not usable(deployment, name):
-            return None
-        return Workflow(
-            id=str(WorkflowId(deployment, name)),
-            name=name,
-            engine=ENGINE,
-            application_id=deployment,
-            environment_id=ENGINE,
-            environment_name=ENGINE,
-            label=_filled(settings.title, deployment, name),
-            description=_filled(settings.description, deployment, name),
-            authorized_users=None if settings.users is None else frozenset(settings.users),
-            authorized_groups=None if settings.groups is None else frozenset(settings.groups),
-        )
+        return _workflow(deployment, name, self._fitting(deployment, name))
 
     def listing(self, deployments: Sequence[Deployment], names: Mapping[str, Sequence[str]]) -> Listing:
         """What is published.
@@ -107,17 +97,21 @@ class Publications:
         problems: list[str] = []
         for deployment, workflows in sorted(names.items()):
             for name in sorted(set(workflows)):
-                workflow = self.workflow(deployment, name)
-                if workflow is not None:
+                if not (fitting := self._fitting(deployment, name)):
+                    continue
+                if (workflow := _workflow(deployment, name, fitting)) is not None:
                     found[workflow.id] = workflow
-                elif fitting := self._fitting(deployment, name):
+                else:
                     problems.append(_withheld(deployment, name, fitting))
         for publication in self._all:
             problems += _without_effect(publication, deployments, names)
         return Listing(dict(sorted(found.items())), tuple(problems))
 
     def _fitting(self, deployment: str, workflow: str) -> list[Publication]:
-        return [it for it in self._all if it.publishes(deployment, workflow)]
+        return [it for it in self._covering(deployment) if it.has(workflow)]
+
+    def _find_covering(self, deployment: str) -> tuple[Publication, ...]:
+        return tuple(it for it in self._all if it.covers(deployment))
 
 
 def deployed(status: str) -> bool:
@@ -138,14 +132,37 @@ def usable(deployment: str, workflow: str) -> bool:
         return False
 
 
+@lru_cache(_REMEMBERED)
 def _fits(workflow: str, pattern: str) -> bool:
     if is_pattern(pattern):
         return workflow.casefold() not in BUILT_IN and fnmatchcase(workflow, pattern)
     return workflow == pattern
 
 
+def _workflow(deployment: str, name: str, fitting: Sequence[Publication]) -> Workflow | None:
+    settings = _agreed(fitting)
+    if settings is None or not usable(deployment, name):
+        return None
+    return Workflow(
+        id=str(WorkflowId(deployment, name)),
+        name=name,
+        engine=ENGINE,
+        application_id=deployment,
+        environment_id=ENGINE,
+        environment_name=ENGINE,
+        label=_filled(settings.title, deployment, name),
+        description=_filled(settings.description, deployment, name),
+        authorized_users=None if settings.users is None else frozenset(settings.users),
+        authorized_groups=None if settings.groups is None else frozenset(settings.groups),
+    )
+
+
+def _agreed(publications: Sequence[Publication]) -> PublicationSettings | None:
+    return publications[0].settings if publications and _agree(publications) else None
+
+
 def _agree(publications: Sequence[Publication]) -> bool:
-    return len({it.terms for it in publications}) == 1
+    return len(publications) == 1 or len({it.terms for it in publications}) == 1
 
 
 def _filled(text: str | None, deployment: str, workflow: str) -> str | None:

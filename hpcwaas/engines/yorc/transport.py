@@ -6,8 +6,8 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, TypeVar
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -21,6 +21,8 @@ from hpcwaas.engines.yorc.checks import tls_problems
 from hpcwaas.engines.yorc.faults import Refusal, refusal, store_trouble
 from hpcwaas.engines.yorc.settings import YorcSettings
 from hpcwaas.errors import ConfigurationError, UpstreamFailed
+
+T = TypeVar("T")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -109,26 +111,26 @@ class Transport(ServerTransport):
         self._reach.answered()
         return Answer(document, response.headers)
 
-    def documents(self, paths: Iterable[str]) -> dict[str, JSON]:
+    def documents(self, paths: Collection[str], read: Callable[[str, JSON], T]) -> dict[str, T]:
         """Gets many documents at once.
 
+        Args:
+            read: makes something of a path and its document.
+
         Returns:
-            those that came, by path. What became of the others is found out by asking for one of them.
+            what was made of those that came, by path. What became of the others is found out by asking for one of them.
 
         Raises:
             NoAnswer: Yorc has stopped answering.
         """
+        if not paths:
+            return {}
         self._reach.require()
-        found = fetch(self._address, paths, self._tls(), min(self.time_left(), sum(self._timeouts)))
-        documents = {}
-        for path, body in found.items():
-            try:
-                documents[path] = written.loads(body)
-            except (ValueError, RecursionError):
-                continue
-        if documents:
+        seconds = min(self.time_left(), sum(self._timeouts))
+        found = fetch(self._address, paths, self._tls(), seconds, lambda path, body: read(path, written.loads(body)))
+        if found:
             self._reach.answered()
-        return documents
+        return found
 
     def _tls(self) -> ssl.SSLContext | None:
         if not self._address.lower().startswith("https:"):
