@@ -43,7 +43,7 @@ def no_upload(path: Path, kind: str) -> Any:
 
 
 def upload(path: Path, kind: str) -> Any:
-    return {"class": kind, "location": f"id-of-{path.name}", "basename": path.name}
+    return {"class": kind, "location": f"id-of-{path.stem}", "basename": path.name}
 
 
 def parse(*arguments: str, schema: Any = SCHEMA) -> Any:
@@ -169,7 +169,7 @@ def test_job_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "sub" / "b.txt").write_text("b")
     (tmp_path / "job.yml").write_text(JOB)
-    a = {"class": "File", "location": "id-of-a.txt", "basename": "a.txt"}
+    a = {"class": "File", "location": "id-of-a", "basename": "a.txt"}
     assert jobfile.read(str(tmp_path / "job.yml"), upload) == {
         "count": 5,
         "date": "2026-11-23",
@@ -179,7 +179,7 @@ def test_job_file(tmp_path: Path) -> None:
         "nothing": None,
         "texts": [
             a,
-            {"class": "File", "location": "id-of-b.txt", "basename": "renamed.txt", "secondaryFiles": [a]},
+            {"class": "File", "location": "id-of-b", "basename": "renamed.txt", "secondaryFiles": [a]},
             {"class": "File", "location": "https://example.org/c.txt"},
             {"class": "File", "location": "file-0b8f2c1a"},
             {"class": "File", "basename": "literal.txt", "contents": "hello"},
