@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +53,51 @@ def test_a_greedy_tool_meets_a_limit(narrow: Bench, script: str, setting: str) -
     directory = narrow.directory / "executions" / reference
     assert sum((directory / name).stat().st_size for name in ("log.jsonl", "state.json", "outputs.json")) < 3 << 20
     assert narrow.end(narrow.shell("echo fine >&2")).status is Status.SUCCEEDED
+
+
+TOOL = """cwlVersion: v1.2
+class: CommandLineTool
+requirements: {{ResourceRequirement: {{coresMin: {cores}, ramMin: 16}}}}
+baseCommand: [{python}, -c, "{script}"]
+inputs: []
+outputs: []
+"""
+SLEEP = "import time; time.sleep(60)"
+
+
+def test_a_workflows_own_limits_hold_where_they_are_narrower(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    python = shutil.which("python3")
+    for name, cores, script, limits in (
+        ("cores", 2, "", "cores: 1"),
+        ("memory", 1, f"x = bytearray(600 << 20); {SLEEP}", "memory: 128MiB"),
+        ("time", 1, SLEEP, "time: 1"),
+        ("wider", 4, "", "cores: 64, memory: 1TiB, time: 99999999"),
+    ):
+        (catalogue / f"{name}.cwl").write_text(TOOL.format(cores=cores, python=python, script=script))
+        (catalogue / f"{name}.meta.yaml").write_text(f"limits: {{{limits}}}")
+    (catalogue / "time.meta.yaml").unlink()
+    (catalogue / "catalogue.yaml").write_text(
+        "workflows: [{document: time.cwl, time_limit: 3600, limits: {time: 1, cores: 2}}]"
+    )
+    bench = Bench.open(tmp_path / "own" / "cwl", catalogue=catalogue, limits={"cores": 2, "memory": "2 GiB"})
+    engine = bench.executions
+    try:
+        references = {}
+        for workflow in engine.workflows():
+            details = engine.workflow(workflow.id)
+            job = engine.prepare(details, {}, lambda _: None)
+            references[workflow.id] = engine.start(uuid.uuid4().hex, details, job)
+        reasons = {name: bench.end(reference).reason or "" for name, reference in references.items()}
+    finally:
+        engine.close()
+    assert "an execution may use 1 (key limits.cores of the workflow's metadata)" in reasons["cores"]
+    assert reasons["memory"].endswith(
+        "128 MiB of memory; the limit is the key limits.memory of the workflow's metadata."
+    )
+    assert reasons["time"].endswith("more than 1 seconds; the limit is the key limits.time of the workflow's metadata.")
+    assert "an execution may use 2 (setting cwl.limits.cores)" in reasons["wider"]
 
 
 def test_queued_executions_run_in_order_and_can_be_cancelled(narrow: Bench) -> None:

@@ -20,6 +20,7 @@ from hpcwaas.engines.cwl.inputs.job import FetchedFile
 from hpcwaas.engines.cwl.sites import courier, starting, transfer
 from hpcwaas.engines.cwl.sites.agent.starting import start
 from hpcwaas.engines.cwl.sites.connection import RemoteFileError
+from hpcwaas.engines.cwl.workflows.metadata import Limits
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds
 from hpcwaas.errors import BadRequest, Conflict, Unavailable
 from tests.engines.cwl_bench import DETAILS
@@ -158,6 +159,25 @@ def test_what_runners_are_told(bench: SiteBench) -> None:
     assert told["document"] == f"workflows/{'d' * 64}/tool.cwl"
     assert told["comment"] == f"hpcwaas:{intent.id}"
     json.dumps(told)
+
+
+def test_a_workflows_own_limits_are_told_to_the_runner(bench: SiteBench) -> None:
+    bench.site |= {"runner": {"command": ["toil-cwl-runner"]}, "leader": "job", "scheduler": "slurm"}
+    bench.site |= {"slurm": {"max_cores": 4, "max_memory": 4000}}
+    bench.again()
+    job = replace(bench.job("true"), time=7200.0, limits=Limits(cores=2, memory=1 << 30, time=3600.0))
+    with pytest.raises(BadRequest, match="its metadata allow 2 at most"):
+        bench.engine.place(replace(job, needs=(StepNeeds("tool", cores=3),)), DETAILS, PLACEMENT)
+    job = bench.engine.place(job, DETAILS, PLACEMENT)
+    bench.logins.failure = Unavailable("Not now.")
+    reference = bench.begin(job)
+    site = bench.engine._sites.remote["mare"]
+    intent = site._mirror.intent(reference.removeprefix("mare:"))
+    assert intent is not None
+    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue=None, log=1)
+    assert told["arguments"] == ["--maxCores=2", "--maxMemory=1024Mi"]
+    assert told["time"] == 3600.0
+    assert told["leader_slurm"]["time"] == "01:10:00"
 
 
 @pytest.mark.parametrize("taken", [True, False])

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.engines.cwl.sites.resources import leaders, resources
+from hpcwaas.engines.cwl.sites.resources import leaders, most, resources
+from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Limits
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds, slurm_time
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest
@@ -101,6 +102,30 @@ def test_more_than_is_allowed_is_refused(
     with pytest.raises(BadRequest) as caught:
         resources(settings(limits, leader=leader), "Mare", wanted, [needs])
     assert words in caught.value.detail
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "none"])
+def test_more_than_the_workflows_own_limits_is_refused(scheduler: str) -> None:
+    site = settings({"max_cores": 64, "max_memory": 9000} if scheduler == "slurm" else {}, scheduler=scheduler)
+    limits = Limits(cores=4, memory=8 << 30)
+    needs = [StepNeeds("a", cores=4, memory=8192)]
+    resources(site, "Mare", Slurm(), needs, limits)
+    for wanted, step, words in (
+        (Slurm(cores=5), needs[0], "The metadata of the workflow ask for 5 cores; its metadata allow 4 at most"),
+        (Slurm(), StepNeeds("b", cores=5), "The step b asks for 5 cores; its metadata allow 4 at most (limits.cores)"),
+        (Slurm(), StepNeeds("b", memory=8193), "for 8193 MiB of memory; its metadata allow 8192 MiB at most"),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            resources(site, "Mare", wanted, [step], limits)
+        assert words in caught.value.detail
+
+
+def test_the_narrowest_limit_holds_for_what_is_known_only_when_it_runs() -> None:
+    site = settings({"max_cores": 64, "max_memory": 9000})
+    assert most(site, NO_LIMITS) == (64, 9000)
+    assert most(site, Limits(cores=4, memory=8 << 30)) == (4, 8192)
+    assert most(site, Limits(cores=100, memory=1 << 40)) == (64, 9000)
+    assert most(settings({}), Limits(memory=1000)) == (None, 1)
 
 
 def test_all_steps_together_may_be_too_long_for_one_job() -> None:

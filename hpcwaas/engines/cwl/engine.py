@@ -98,7 +98,7 @@ class CWLEngine:
         with self._archives.session() as look:
             job = prepare_job(self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
         entry = self._catalogue.entry(details.workflow.id)
-        return replace(job, time=entry.time_limit, slurm=entry.slurm) if entry else job
+        return replace(job, time=entry.time_limit, slurm=entry.slurm, limits=entry.limits) if entry else job
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
         """Starts an execution, or leaves alone what has been started under this id."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON, StepDeclaration
 from hpcwaas.core.site_models import Placement
+from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Limits
 from hpcwaas.engines.cwl.workflows.slurm import NOTHING, Slurm, StepNeeds
 
 
@@ -53,6 +54,7 @@ class Job:
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
         steps: the steps of the workflow; a lone tool is one step.
         time: seconds that it may run; None for the setting's.
+        limits: the workflow's own, where they are narrower than those of the settings.
         needs: what its steps declare to need.
         slurm: what its jobs ask for: what metadata say, until it is placed.
         placement: where it is to run; None for this machine.
@@ -70,6 +72,15 @@ class Job:
     slurm: Slurm = NOTHING
     placement: Placement | None = None
     remarks: tuple[str, ...] = ()
+    limits: Limits = NO_LIMITS
+
+    def longest(self, otherwise: float | None) -> float | None:
+        """Seconds that it may run, by all that is said of it; None for no limit.
+
+        Args:
+            otherwise: the setting.
+        """
+        return min((each for each in (self.time or otherwise, self.limits.time) if each is not None), default=None)
 
 
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")

@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -52,8 +52,9 @@ def warm_up() -> None:
 class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's types are not followed
     """Runs jobs in parallel as far as an execution's cores and memory go."""
 
-    def __init__(self, cores: int, memory_mib: int) -> None:
+    def __init__(self, cores: int, memory_mib: int, whose: Callable[[str], str]) -> None:
         super().__init__()
+        self._whose = whose
         self.max_cores = float(cores)
         self.max_ram = memory_mib
         self._pause = _SHORT_PAUSE
@@ -65,12 +66,12 @@ class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's ty
         if request["coresMin"] > self.max_cores:
             raise WorkflowException(
                 f"The tool needs {request['coresMin']:g} cores, but an execution may use {self.max_cores:g} "
-                "(setting cwl.limits.cores)."
+                f"({self._whose('cores')})."
             )
         if request["ramMin"] > self.max_ram:
             raise WorkflowException(
                 f"The tool needs {request['ramMin']:g} MiB of memory, but an execution may use {self.max_ram} MiB "
-                "(setting cwl.limits.memory)."
+                f"({self._whose('memory')})."
             )
         selected: dict[str, float] = super().select_resources(request, runtime_context)
         return selected
@@ -207,7 +208,14 @@ def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
 
 
 def run_cwltool(
-    arguments: list[str], output: TextIO, handler: logging.Handler, *, cores: int, memory: int, places: Sequence[Path]
+    arguments: list[str],
+    output: TextIO,
+    handler: logging.Handler,
+    *,
+    cores: int,
+    memory: int,
+    places: Sequence[Path],
+    whose: Callable[[str], str],
 ) -> int:
     """Runs a workflow as the `cwltool` command would.
 
@@ -217,13 +225,14 @@ def run_cwltool(
         handler: takes cwltool's messages.
         memory: bytes.
         places: in which files may lie that the workflow names or makes.
+        whose: what sets a limit, for people.
 
     Returns:
         the exit status.
     """
     sys.argv[:] = ["cwltool", *arguments]
     parsed = arg_parser().parse_args(arguments)
-    executor = _Executor(cores, max(1, math.floor(memory / 2**20)))
+    executor = _Executor(cores, max(1, math.floor(memory / 2**20)), whose)
     context = RuntimeContext(vars(parsed))
     context.make_fs_access = _access(places)
     context.select_resources = executor.select_resources

@@ -208,6 +208,7 @@ class Runner:
                 cores=self.request.cores,
                 memory=self.request.memory,
                 places=[*self._readable(), *self._writable()],
+                whose=self.request.whose,
             )
 
     def _execute(self, line: list[str]) -> None:

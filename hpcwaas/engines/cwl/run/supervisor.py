@@ -42,6 +42,7 @@ _TICK = 0.1
 _LOOK = 0.5
 _READ = 1 << 16
 _DISK_TICK = 1.0
+_OR_TIME_LIMIT = ", or the workflow's time_limit"
 
 
 def size_text(size: int) -> str:
@@ -258,14 +259,14 @@ class Supervisor:
         elif self._request.time is not None and begin - self._begin > self._request.time:
             self._end(
                 Status.FAILED,
-                f"The execution ran for more than {self._request.time:g} seconds; the limit is the setting "
-                "cwl.limits.time, or the workflow's time_limit.",
+                f"The execution ran for more than {self._request.time:g} seconds; the limit is the "
+                f"{self._request.whose('time')}{'' if 'time' in self._request.own else _OR_TIME_LIMIT}.",
             )
         elif processes.memory_above(processes.descendants(), self._request.memory):
             limit = size_text(self._request.memory)
             self._end(
                 Status.FAILED,
-                f"The execution used more than {limit} of memory; the limit is the setting cwl.limits.memory.",
+                f"The execution used more than {limit} of memory; the limit is the {self._request.whose('memory')}.",
             )
         elif processes.tasks(processes.descendants()) > self._request.processes:
             self._end(

@@ -176,7 +176,7 @@ class SiteDirectory:
             raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
         if self._connections is not None:
             self._connections.ready(placement)
-        slurm, remarks = resources(given, given.title or name, job.slurm, job.needs)
+        slurm, remarks = resources(given, given.title or name, job.slurm, job.needs, job.limits)
         return replace(job, placement=placement, slurm=slurm, remarks=remarks)
 
     def check_account(self, placement: Placement) -> Sequence[Point]:

@@ -105,7 +105,13 @@ class LocalSite:
         self._launcher.ensure()
 
     def _request(self, execution_id: str, job: Job, owner: str, places: Mapping[str, StagedFile]) -> Request:
-        limits, runner = self._settings.limits, self._settings.runner
+        limits, runner, own = self._settings.limits, self._settings.runner, job.limits
+        time = job.longest(limits.time)
+        narrower = {
+            "cores": own.cores is not None and own.cores < limits.cores,
+            "memory": own.memory is not None and own.memory < limits.memory,
+            "time": own.time is not None and own.time == time,
+        }
         return Request(
             ticket=spool.Spool.new_ticket(execution_id),
             document=str(job.document),
@@ -117,11 +123,12 @@ class LocalSite:
             command=runner.command,
             arguments=runner.words(self._containers.arguments),
             environment=(*self._settings.environment, *self._containers.environment()),
-            cores=limits.cores,
-            memory=limits.memory,
+            cores=min(limits.cores, own.cores or limits.cores),
+            memory=min(limits.memory, own.memory or limits.memory),
             log=limits.log,
             disk=limits.disk,
-            time=job.time or limits.time,
+            time=time,
+            own=tuple(name for name, is_so in narrower.items() if is_so),
             copies=tuple((place, each.target) for place, each in places.items() if not each.unpack),
             owner=owner,
             processes=limits.processes,

@@ -40,6 +40,7 @@ from hpcwaas.engines.cwl.sites.base import pending
 from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.trees import remove_tree
+from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Limits
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds
 from hpcwaas.errors import ServiceError
 
@@ -83,6 +84,7 @@ class Intent:
         time: seconds that it may run; None for no limit.
         remarks: what the log says before anything else.
         needs: of its steps, by which their jobs are known.
+        limits: of what its steps may ask for, where they are narrower than those of the site.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Intent:
     time: float | None
     remarks: tuple[str, ...] = ()
     needs: tuple[StepNeeds, ...] = ()
+    limits: Limits = NO_LIMITS
 
 
 _INTENT = TypeAdapter(Intent)

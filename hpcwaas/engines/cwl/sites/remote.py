@@ -86,7 +86,8 @@ class RemoteSite:
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
             slurm=job.slurm,
             needs=job.needs,
-            time=job.time,
+            time=job.longest(None),
+            limits=job.limits,
             remarks=job.remarks,
         )
 

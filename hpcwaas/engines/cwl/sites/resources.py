@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Limits
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds, slurm_time
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest
@@ -16,7 +17,7 @@ _TO_END = 600
 
 
 def resources(
-    settings: SiteSettings, site: str, wanted: Slurm, needs: Sequence[StepNeeds]
+    settings: SiteSettings, site: str, wanted: Slurm, needs: Sequence[StepNeeds], limits: Limits = NO_LIMITS
 ) -> tuple[Slurm, tuple[str, ...]]:
     """What jobs ask for, and what is to be said of it.
 
@@ -26,6 +27,7 @@ def resources(
     Args:
         site: its name for people.
         wanted: what the workflow's metadata say.
+        limits: the workflow's own.
 
     Raises:
         BadRequest: more than is allowed there; says of what.
@@ -37,6 +39,9 @@ def resources(
             "evaluates before it knows the step's inputs. The developer of the workflow can help it: by making "
             "`coresMin` or `ramMin` of the tool an expression as well, or by `when` of a step of a workflow."
         )
+    _own_bound("The metadata of the workflow ask", wanted, limits)
+    for step in needs:
+        _own_bound(f"The step {step.name} asks", Slurm(cores=step.cores, memory=step.memory), limits)
     if settings.scheduler == "none":
         return Slurm(), ()
     given = settings.slurm
@@ -58,6 +63,17 @@ def resources(
     if settings.leader != "job":
         return slurm, ()
     return _one_job(settings, site, slurm, wanted, needs)
+
+
+def most(settings: SiteSettings, limits: Limits) -> tuple[int | None, int | None]:
+    """The most cores and MiB of memory that a step may ask for; None for no limit.
+
+    Args:
+        limits: the workflow's own.
+    """
+    cores = [each for each in (settings.slurm.max_cores, limits.cores) if each]
+    memory = [each for each in (settings.slurm.max_memory, limits.memory and max(1, limits.memory >> 20)) if each]
+    return min(cores, default=None), min(memory, default=None)
 
 
 def leaders(settings: SiteSettings, slurm: Slurm, time: float | None) -> Slurm:
@@ -114,6 +130,20 @@ def _partition(settings: SiteSettings, site: str, wanted: Slurm) -> None:
         raise BadRequest(
             f"The metadata of the workflow ask for the partition {wanted.partition}, which the site {site} doesn't "
             f"allow. {known}"
+        )
+
+
+def _own_bound(who: str, asked: Slurm, limits: Limits) -> None:
+    """Refuses what is more than the workflow's own limits."""
+    if asked.cores and limits.cores and asked.cores > limits.cores:
+        raise BadRequest(
+            f"{who} for {asked.cores} cores; its metadata allow {limits.cores} at most (limits.cores). Its publisher "
+            "can change that."
+        )
+    if asked.memory and limits.memory and asked.memory << 20 > limits.memory:
+        raise BadRequest(
+            f"{who} for {asked.memory} MiB of memory; its metadata allow {limits.memory >> 20} MiB at most "
+            "(limits.memory). Its publisher can change that."
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
-from hpcwaas.engines.cwl.sites.resources import leaders
+from hpcwaas.engines.cwl.sites.resources import leaders, most
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds
 from hpcwaas.engines.site_settings import SiteSettings
@@ -72,14 +72,15 @@ def _asked(slurm: Slurm) -> dict[str, JSON]:
 def _arguments(settings: SiteSettings, intent: Intent) -> list[str]:
     """Arguments that let a runner take what steps declare, and refuse what one of them asks for beyond the limits when
     it runs."""
-    kind, limits = settings.runner.kind, settings.slurm
+    kind = settings.runner.kind
     words = ["--enable-ext"] if kind != "other" and any(step.mpi for step in intent.needs) else []
     if kind != "toil":
         return words
-    words += [f"--maxCores={limits.max_cores}"] if limits.max_cores else []
+    cores, memory = most(settings, intent.limits)
+    words += [f"--maxCores={cores}"] if cores else []
     if intent.slurm.memory:  # for steps that declare none; CWL's own default comes before Toil's
         words += ["--no-cwl-default-ram", f"--defaultMemory={intent.slurm.memory}Mi"]
-    return [*words, f"--maxMemory={limits.max_memory}Mi"] if limits.max_memory else words
+    return [*words, f"--maxMemory={memory}Mi"] if memory else words
 
 
 def job(mirror: Mirror, execution_id: str) -> JSON:

@@ -43,6 +43,7 @@ class Request:
         copies: (path, target) of each upload that has to be copied before it is an input.
         owner: whose execution it is, for a fair share between users.
         processes: limit of processes and threads.
+        own: names of limits that are the workflow's own, and not those of the settings.
     """
 
     ticket: str
@@ -64,6 +65,11 @@ class Request:
     owner: str = ""
     processes: int = 4096
     confinement: Confinement = Confinement()
+    own: tuple[str, ...] = ()
+
+    def whose(self, limit: str) -> str:
+        """What sets a limit, for people."""
+        return f"key limits.{limit} of the workflow's metadata" if limit in self.own else f"setting cwl.limits.{limit}"
 
 
 REQUEST = TypeAdapter(Request)
