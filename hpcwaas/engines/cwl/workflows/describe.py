@@ -176,7 +176,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
             "this is no CWL document: a map with cwlVersion and class, or with $graph, is expected"
         )
     _refuse_double("process", [str(item.get("id", item)) for item in as_list(document.get("$graph"))])
-    fragment = entry["fragment"] or _fragment(document)
+    fragment = entry["fragment"] or _fragment(document, entry)
     written = _written(document, fragment)
     context, uri = resolve_and_validate_document(context, document, f"{url}#{fragment}" if fragment else url)
     tool = make_tool(uri, context)
@@ -253,7 +253,7 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _fragment(document: Mapping[str, Any]) -> str | None:
+def _fragment(document: Mapping[str, Any], entry: Mapping[str, JSON]) -> str | None:
     """The process to run of a `$graph`, where the document leaves no choice and doesn't call it `main`."""
     processes = [item for item in document.get("$graph", ()) if isinstance(item, Mapping)]
     names = [str(item.get("id", "")).removeprefix("#") for item in processes]
@@ -262,8 +262,10 @@ def _fragment(document: Mapping[str, Any]) -> str | None:
     workflows = [name for name, item in zip(names, processes, strict=True) if item.get("class") == "Workflow"]
     candidates = workflows or names
     if len(candidates) != 1:
+        each = ", ".join(f'{{document: "{entry["main"]}#{name}", id: {entry["id"]}.{name}}}' for name in candidates[:3])
         raise ValidationException(
-            f'none of {", ".join(names)} is called main; say which to run in the metadata file: `main: "#{names[0]}"`'
+            f"none of {', '.join(names)} is called main; say which to run in the metadata file: "
+            f'`main: "#{candidates[0]}"`, or publish several by catalogue.yaml: `workflows: [{each}]`'
         )
     return candidates[0]
 

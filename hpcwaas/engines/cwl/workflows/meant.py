@@ -17,13 +17,14 @@ from hpcwaas.engines.cwl.workflows.strict_yaml import SIZE_LIMIT, Unreadable, it
 from hpcwaas.engines.cwl.workflows.tree import Folder
 
 _KEY = re.compile(r"""([\w-]+)["']?\s*:""")
+_ABOUT_RIGHTS = re.compile("user|group|autho|permi|allow|access|right|site|key|limit|who|role|owner|slurm")
 _RESTRICTING = (*RIGHTS, "sites", "ssh_keys")
 _TELLING = (*MANIFEST_KEYS, *RIGHTS, "document")
 _NAMES = ("catalogue", "catalogues", "catalog")
 
 
 def is_job(directory: Path, stamps: Mapping[str, tuple[int, ...]], file: str, document: str) -> bool:
-    """Whether a file `NAME.yaml` beside `NAME.cwl` holds inputs for it, and so is no misspelt metadata.
+    """Whether a file `NAME.yaml` beside `NAME.cwl` is no misspelt metadata: it holds inputs for it, or a list of tests.
 
     Args:
         directory: the catalogue.
@@ -38,20 +39,28 @@ def is_job(directory: Path, stamps: Mapping[str, tuple[int, ...]], file: str, do
 def _is_job(directory: Path, file: str, document: str, *_stamps: tuple[int, ...]) -> bool:
     try:
         root = read(directory, file)
-        if not isinstance(root, yaml.MappingNode):
+        if isinstance(root, yaml.SequenceNode):
+            maps = [item for item in root.value if isinstance(item, yaml.MappingNode)]
+            keys = [str(key) for item in maps for key, _, _ in items_of(file, item)]
+            return len(maps) == len(root.value) and bool(keys) and not any(map(_restricts, keys))
+        if not isinstance(root, yaml.MappingNode) or not (directory / document).is_file():
             return False
         keys = [str(key) for key, _, _ in items_of(file, root)]
-        if not (directory / document).is_file():
-            return False
         with (directory / document).open("rb") as stream:
             words = {*re.findall(r"[\w.-]+", stream.read(SIZE_LIMIT).decode(errors="replace"))}
     except (Unreadable, OSError):
         return False
-    return bool(keys) and all(
-        key.startswith(("$", "cwl:"))
-        or (key in words and not get_close_matches(key.casefold(), _RESTRICTING, 1, ALIKE))
-        for key in keys
+    inputs = [key for key in keys if not key.startswith(("$", "cwl:"))]
+    known = words.intersection(inputs)
+    return bool(known) and not any(
+        bool(get_close_matches(key.casefold(), _RESTRICTING, 1, ALIKE)) if key in known else _restricts(key)
+        for key in inputs
     )
+
+
+def _restricts(key: str) -> bool:
+    """Whether a key may be meant to say who may do what."""
+    return _ABOUT_RIGHTS.search(key.casefold()) is not None
 
 
 def strange(directory: Path, stamps: Mapping[str, tuple[int, ...]], folder: Folder) -> list[str]:
