@@ -132,11 +132,15 @@ def test_an_engine_that_mounts_needs_executions_that_are_not_confined(
 
 def test_the_service_of_podman_serves_confined_executions(program: Callable[[str, str], None], tmp_path: Path) -> None:
     program("podman", "true")
-    place = {"PATH": os.environ["PATH"], "CONTAINER_HOST": f"unix://{tmp_path}/podman.sock", "OTHER": "x"}
+    place = {"PATH": os.environ["PATH"], "CONTAINER_HOST": f"unix://{tmp_path}/podman.sock", "HOME": "/home/service"}
     containers = Containers(settings(containers="podman"), place)
     assert list(containers.problems(confined=True)) == []
-    assert containers.readable() == [tmp_path / "podman.sock"]
-    assert containers.environment() == {"CONTAINER_HOST": place["CONTAINER_HOST"]}
+    assert containers.readable() == [tmp_path / "podman.sock", Path("/etc/containers")]
+    assert containers.environment() == {
+        "CONTAINER_HOST": place["CONTAINER_HOST"],
+        "XDG_DATA_HOME": "/home/service/.local/share",
+        "XDG_CONFIG_HOME": "/home/service/.config",
+    }
 
 
 def test_an_engine_that_does_not_answer_is_told(program: Callable[[str, str], None]) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpcwaas.engines.cwl.settings import CWLSettings
@@ -15,11 +15,14 @@ from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
 KEY = "containers"
 NONE = "none"
 UDOCKER = "udocker"
-UDOCKER_DIR, UDOCKER_CONTAINERS = "UDOCKER_DIR", "UDOCKER_CONTAINERS"
-"""Variables: where udocker has its images, and where it unpacks them."""
+UDOCKER_DIR = "UDOCKER_DIR"
+"""Variable: where udocker has its images and tools."""
+UDOCKER_PLACES = (("UDOCKER_CONTAINERS", "udocker"), ("UDOCKER_TMP", ""), ("PROOT_TMP_DIR", ""))
+"""Variables: where it writes, in the directory of temporary files."""
 _OTHER_COMMAND = "--user-space-docker-cmd"
 _PATIENCE = 5
 _UNIX = "unix://"
+_PODMAN_SETTINGS = Path("/etc/containers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class _Engine:
         host: variable that says where its daemon listens; `socket` is where it does when nobody says.
         mounts: without a daemon it mounts file systems itself, which no confined process can.
         passes: beginnings of the names of variables that reach the runner.
+        homes: variables that say where the account has its images and settings, unless they are set otherwise.
     """
 
     program: str
@@ -42,6 +46,7 @@ class _Engine:
     socket: str | None = None
     mounts: bool = True
     passes: tuple[str, ...] = ()
+    homes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _SINGULARITY = _Engine(
@@ -56,10 +61,19 @@ _ENGINES = {
         "/var/run/docker.sock",
         mounts=False,
     ),
-    "podman": _Engine("podman", ("--podman",), ("info", "--format", "{{.Host.Arch}}"), "CONTAINER_HOST"),
+    "podman": _Engine(
+        "podman",
+        ("--podman",),
+        ("info", "--format", "{{.Host.Arch}}"),
+        "CONTAINER_HOST",
+        passes=("CONTAINER", "REGISTRY_AUTH_FILE", "XDG_"),
+        homes={"XDG_DATA_HOME": (".local", "share"), "XDG_CONFIG_HOME": (".config",)},
+    ),
     "singularity": _SINGULARITY,
     "apptainer": _SINGULARITY,
-    UDOCKER: _Engine(UDOCKER, ("--udocker",), mounts=False, passes=("UDOCKER_", "PROOT_")),
+    UDOCKER: _Engine(
+        UDOCKER, ("--udocker",), mounts=False, passes=("UDOCKER_", "PROOT_"), homes={UDOCKER_DIR: (".udocker",)}
+    ),
 }
 _WORDS = {word: name for name, engine in _ENGINES.items() for word in engine.arguments} | {"--no-container": NONE}
 
@@ -107,13 +121,18 @@ class Containers:
             return {}
         passes = (*self._engine.passes, *([self._engine.host] if self._engine.host else []))
         found = {name: value for name, value in self._environment.items() if passes and name.startswith(passes)}
-        return found | ({UDOCKER_DIR: str(self._images())} if self.name == UDOCKER else {})
+        return {name: str(self._home(*place)) for name, place in self._engine.homes.items()} | found
+
+    @property
+    def setuid(self) -> bool:
+        """Whether the engine has setuid programs of its own, as for subordinate ids: `newuidmap`."""
+        return self._chosen and self._engine is not None and self._engine.mounts
 
     def readable(self) -> list[Path]:
         """Where the engine has what it needs, besides its program."""
         if self.name == UDOCKER and self._chosen:
-            return [self._images()]
-        return [self.socket] if self.socket else []
+            return [Path(self.environment()[UDOCKER_DIR])]
+        return [self.socket, _PODMAN_SETTINGS] if self.socket else []
 
     def problems(self, confined: bool) -> Iterator[str]:
         """What is wrong with the setting on this machine.
@@ -183,9 +202,9 @@ class Containers:
             "ask an operator of the service."
         )
 
-    def _images(self) -> Path:
-        """Where udocker has its images and tools."""
-        return Path(self._environment.get(UDOCKER_DIR) or Path.home() / ".udocker")
+    def _home(self, *place: str) -> Path:
+        """In the home of the service's account; that of executions is empty."""
+        return Path(self._environment.get("HOME") or Path.home(), *place)
 
     def _found(self) -> str | None:
         path = self._environment.get("PATH", os.defpath)

@@ -96,7 +96,14 @@ def gaps(level: str) -> list[str]:
 
 
 def confine(
-    level: str, *, readable: Sequence[Path], writable: Sequence[Path], temporary: Path, memory: int, tasks: int
+    level: str,
+    *,
+    readable: Sequence[Path],
+    writable: Sequence[Path],
+    temporary: Path,
+    memory: int,
+    tasks: int,
+    setuid: bool,
 ) -> None:
     """Confines this process, and all that come from it, for good.
 
@@ -107,11 +114,13 @@ def confine(
         temporary: directory for temporary files in a writable one.
         memory: bytes.
         tasks: processes and threads.
+        setuid: whether setuid programs give more rights even so, where nothing is confined.
 
     Raises:
         OSError: it can't be done.
     """
-    kernel.gain_no_privileges()
+    if level != NONE or not setuid:
+        kernel.gain_no_privileges()
     if level == NONE:
         return
     rules = [(path, landlock.READ) for path in readable]

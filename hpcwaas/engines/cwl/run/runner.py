@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hpcwaas.engines.cwl.confinement import levels, namespaces
-from hpcwaas.engines.cwl.containers import UDOCKER_CONTAINERS, UDOCKER_DIR
+from hpcwaas.engines.cwl.containers import UDOCKER_DIR, UDOCKER_PLACES
 from hpcwaas.engines.cwl.run.channel import FrameHandler
 from hpcwaas.engines.cwl.settings import CWLTOOL_ARGUMENTS
 from hpcwaas.engines.cwl.storage import spool
@@ -132,6 +132,7 @@ class Runner:
                 temporary=temporary,
                 memory=self.request.memory,
                 tasks=self.request.processes,
+                setuid=given.setuid,
             )
         except OSError as error:
             reason = f"{error.strerror or error} ({error.filename})"
@@ -165,7 +166,7 @@ class Runner:
         os.environ.clear()
         os.environ.update(environment, HOME=str(temporary), TMPDIR=str(temporary))
         if UDOCKER_DIR in environment:  # in which nobody may write
-            os.environ.setdefault(UDOCKER_CONTAINERS, str(temporary / "udocker"))
+            os.environ |= {name: str(temporary / place) for name, place in UDOCKER_PLACES}
         # One file beyond the limit of all is stopped at once, before the next look at the disk. A little more than the
         # limit, so that the look finds it exceeded.
         ceiling = self.request.disk + (1 << 20)

@@ -240,6 +240,7 @@ def _confinement(settings: CWLSettings, containers: Containers, protected: Seque
         level,
         readable=tuple(str(place) for place in levels.open_parts(places, protected)),
         writable=tuple(str(place) for place in settings.writable),
+        setuid=containers.setuid,
     )
 
 

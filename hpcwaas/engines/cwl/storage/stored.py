@@ -20,11 +20,13 @@ class Confinement:
     Attributes:
         level: as `levels.choose` says.
         readable, writable: absolute paths besides the execution's own.
+        setuid: whether setuid programs give more rights even so, where nothing is confined.
     """
 
     level: str = "landlock"
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    setuid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
