@@ -76,7 +76,7 @@ class LimitSettings(Section):
         allow_inf_nan=False,
         description=(
             "Seconds that it may run, not counting the time that it waits; `null` for no limit. The metadata of a "
-            "workflow can set another limit (`time_limit`)."
+            "workflow can set another limit (`time_limit`), or a shorter one (`limits`)."
         ),
     )
     processes: int = Field(4096, ge=16, description="Processes and threads at the same time.")
@@ -88,7 +88,7 @@ class CWLSettings(EngineSettings):
 
     catalogue: Path = Field(
         default_factory=lambda: resource("examples"),
-        description="Directory whose files and folders are published. Default: the included examples.",
+        description="Directory whose CWL documents are published. Default: the included examples.",
     )
     without_metadata: Literal["everybody", "nobody"] = Field(
         "everybody",
