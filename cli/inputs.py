@@ -86,11 +86,11 @@ def values(
             if len(items) > 1:
                 _check_repeated(name, items, own, root)
             try:
-                if items[0].raw:
-                    value = _json(items[0])
-                else:
-                    value = items[0].text if schema is None else _value(items, own, root, upload, tell)
-                result[name] = jobfile.with_files(value, name, jobfile.Origin(Path(), upload, tell=tell))
+                value = _json(items[0]) if items[0].raw else items[0].text
+                if schema is not None:
+                    value = value if items[0].raw else _value(items, own, root, upload, tell)
+                    value = jobfile.with_files(value, name, jobfile.Origin(Path(), upload, tell=tell))
+                result[name] = value
             except literals.Wrong as broken:
                 raise UsageError(f"--inputs {name}: {broken}.") from None
     if mistakes is None:
