@@ -12,7 +12,7 @@ from .errors import NotFound, UsageError
 from .jobfile import OUTPUT
 from .mistakes import Mistakes
 from .outputs import files_in
-from .schemas import Schema, Several, changed, kinds, properties, takes_files, takes_only
+from .schemas import Schema, Several, changed, kinds, lists, properties, takes_files, takes_only
 from .text import is_file
 from .urls import path as url_path
 
@@ -99,7 +99,9 @@ def resolved(
         found = find(match["id"], match["output"], match["path"])
         if is_file(value):
             return {**found, **value, "location": found["location"]} if is_file(found) else value
-        return Several(found) if isinstance(found, list) else found
+        # A list of lists takes a list as one of its members.
+        flat = isinstance(found, list) and (not lists(own, schema) or all(isinstance(each, list) for each in found))
+        return Several(found) if flat else found
 
     result = {}
     for name, value in values.items():

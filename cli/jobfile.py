@@ -14,7 +14,7 @@ from .errors import UsageError
 from .local_paths import is_there, typed
 from .mistakes import Mistakes
 from .plain_yaml import read_mapping
-from .planned import Tell, Upload
+from .planned import Tell, Upload, name_of
 from .text import compact
 
 _ABOUT = ("$namespaces", "$schemas", "cwl:tool")
@@ -101,6 +101,9 @@ def with_files(value: Any, name: str, origin: Origin) -> Any:
     if (differs := _difference(resolved.pop("size", None), resolved.pop("checksum", None), local)) is not None:
         # Job files are often copied, these members too; runners don't look at them.
         origin.tell(f"WARNING: {where} names {local}, but {differs}. The file is used as it is.")
+    if local.is_dir() and isinstance(resolved.get("listing"), list):
+        # What is listed is what it holds.
+        return {"basename": name_of(local), **{key: it for key, it in resolved.items() if key != "location"}}
     uploaded = origin.upload(local, value["class"])
     # What the file says of itself, its basename say, is stronger than what the upload suggests.
     return {**uploaded, **resolved, "location": uploaded["location"]}

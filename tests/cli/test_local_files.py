@@ -196,6 +196,19 @@ def test_a_file_that_is_not_what_its_job_file_says_is_used_and_told(
     assert message in result.err
 
 
+def test_a_directory_whose_content_is_listed_holds_that(alice: Any, service: Any, declare: Any, data: Path) -> None:
+    declare(folder={"$ref": "#/$defs/Directory"})
+    (data / "d").mkdir()
+    listed = [{"class": "File", "location": "a.bam"}, {"class": "Directory", "path": "d"}]
+    job = {"folder": {"class": "Directory", "path": "d", "listing": listed}}
+    (data / "job.json").write_text(json.dumps(job))
+    assert _trigger(alice, "--inputs-file", "job.json").code == 0
+    sent = _sent(service)["folder"]
+    assert (sent["basename"], sent["listing"][0]) == ("d", _file("a.bam"))
+    assert sent["listing"][1]["basename"] == "d"
+    assert "location" not in service.sent("POST", "/workflows/")[0].json["inputs"]["folder"]
+
+
 def test_unknown_inputs_of_the_command_line_and_requirements_are_for_the_service_to_refuse(
     alice: Any, service: Any, declare: Any, data: Path
 ) -> None:
