@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.core.models import Status
 from hpcwaas.engines.cwl.workflows import reading
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.snapshot import root_of
+from tests.engines.cwl_bench import Bench
 from tests.engines.cwl_documents import ids, tool
+from tests.engines.site_bench import PLACEMENT, opened
 from tests.engines.test_cwl_catalogue_rights import rights
 
 STEP = (
@@ -31,6 +35,63 @@ def repository(directory: Path) -> Path:
         (directory / path).parent.mkdir(exist_ok=True)
         (directory / path).write_text(content)
     return directory
+
+
+def test_a_document_that_is_not_at_the_top_runs_here_and_finds_what_lies_above_it(tmp_path: Path) -> None:
+    lay_out_with_data(tmp_path / "catalogue")
+    bench = Bench.open(tmp_path / "runs" / "cwl", catalogue=tmp_path / "catalogue", limits={"cores": 1})
+    try:
+        details = bench.executions.workflow("flows.show")
+        job = bench.executions.prepare(details, {}, lambda _: None)
+        assert root_of(job.document) == job.document.parents[2]
+        reference = bench.executions.start("0" * 32, details, job)
+        state = bench.end(reference)
+        assert state.status is Status.SUCCEEDED, bench.text(reference)
+        assert bench.content(reference, "shown") == b"from the repository\n"
+    finally:
+        bench.executions.close()
+
+
+def test_it_is_sent_to_a_site_with_what_lies_above_it(tmp_path: Path) -> None:
+    lay_out_with_data(tmp_path / "catalogue")
+    with opened(tmp_path) as bench:
+        # A runner that reads what the document refers to by its path.
+        bench.runner.write_text(
+            '#!/bin/sh\ncd "$2" && cp "$(dirname "$3")"/../../data/files/text.txt shown.txt && '
+            'cat "$3" >&2 && '
+            """printf '{"shown": {"class": "File", "location": "file://%s/shown.txt"}}' "$2"\n"""
+        )
+        bench.settings["catalogue"] = tmp_path / "catalogue"
+        bench.again()
+        details = bench.engine.workflow("flows.show")
+        job = bench.engine.place(bench.engine.prepare(details, {}, lambda _: None), details, PLACEMENT)
+        reference = bench.begin(job)
+        assert bench.end(reference).status is Status.SUCCEEDED, bench.text(reference)
+        assert bench.content(reference, "shown") == b"from the repository\n"
+        assert "../../tools/show.cwl" in bench.text(reference)
+
+
+def lay_out_with_data(directory: Path) -> None:
+    """A repository in which files have the names that the service gives to its own."""
+    for path, content in {
+        "flows/files/show.cwl": (
+            "cwlVersion: v1.2\nclass: Workflow\ninputs: {}\n"
+            "steps: {s: {run: ../../tools/show.cwl, in: {}, out: [shown]}}\n"
+            "outputs: {shown: {type: File, outputSource: s/shown}}\n"
+        ),
+        "flows/other.cwl": tool(),
+        "flows/third.cwl": tool(),
+        "tools/show.cwl": (
+            "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: cat\nstdout: shown.txt\n"
+            "inputs: {text: {type: File, inputBinding: {}, default: {class: File, location: ../data/files/text.txt}}, "
+            "all: {type: Directory, default: {class: Directory, location: ../flows}}}\noutputs: {shown: stdout}\n"
+        ),
+        "flows/description.json": "{}",
+        "data/files/text.txt": "from the repository\n",
+        "catalogue.yaml": "workflows: [{document: flows/files/show.cwl, id: flows.show}]",
+    }.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(content)
 
 
 @pytest.fixture

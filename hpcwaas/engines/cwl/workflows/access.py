@@ -12,7 +12,7 @@ from hpcwaas.engines.cwl.workflows.describer import DescriberFailed
 from hpcwaas.engines.cwl.workflows.entries import permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, fingerprint_of
 from hpcwaas.engines.cwl.workflows.reading import Reading
-from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
+from hpcwaas.engines.cwl.workflows.snapshot import SNAPSHOTS, SnapshotStore
 from hpcwaas.errors import Unavailable
 
 
@@ -49,7 +49,7 @@ def _index(directory: Path, state_dir: Path) -> Index:
     now = time.time()
     if old.due is None and old.fresh(fingerprint, now):
         return old
-    snapshots = SnapshotStore(state_dir / "snapshots")
+    snapshots = SnapshotStore(state_dir / SNAPSHOTS)
     # What is being edited just now is told as it stands.
     return Reading(
         directory, stamps, fingerprint, old, snapshots, lambda _entry, _description: "", now, settle=0

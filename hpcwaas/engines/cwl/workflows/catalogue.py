@@ -19,7 +19,7 @@ from hpcwaas.engines.cwl.workflows.index import PATIENCE, Busy, Index, IndexFile
 from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry, root_of_entry
 from hpcwaas.engines.cwl.workflows.reading import Reading
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, output_declaration
-from hpcwaas.engines.cwl.workflows.snapshot import Snapshot, SnapshotStore
+from hpcwaas.engines.cwl.workflows.snapshot import SNAPSHOTS, Snapshot, SnapshotStore
 from hpcwaas.errors import NotFound, Unavailable
 
 LOOK_EVERY = 1.0
@@ -54,7 +54,7 @@ class Catalogue:
         self._without_metadata = without_metadata
         self._sites = sites
         self._file = IndexFile(state_dir)
-        self._snapshots = SnapshotStore(state_dir / "snapshots")
+        self._snapshots = SnapshotStore(state_dir / SNAPSHOTS)
         self._load = lru_cache(maxsize=256)(self._snapshots.load)
         self._reading = threading.Lock()
         self._index: Index | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,11 @@ from hpcwaas.engines.cwl.workflows.parameters import Parameter, load_parameter
 from hpcwaas.engines.cwl.workflows.slurm import StepNeeds, load_needs
 
 _DESCRIPTION = "description.json"
+SNAPSHOTS = "snapshots"
+"""Name of the directory that a store of snapshots is."""
+
 _FILES = "files"
+_VERSION = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,16 @@ class Snapshot:
 
 
 def root_of(document: Path) -> Path:
-    """The directory of all files of the snapshot that a document is in; of one elsewhere, the directory it is in."""
-    return next((each for each in document.parents if (each.parent / _DESCRIPTION).is_file()), document.parent)
+    """The directory of all files of the snapshot that a document is in; of one elsewhere, the directory it is in.
+
+    It goes by names alone: an execution that is confined doesn't see what lies around its files.
+    """
+    roots = [
+        each
+        for each in document.parents
+        if each.name == _FILES and _VERSION.fullmatch(each.parent.name) and each.parent.parent.name == SNAPSHOTS
+    ]
+    return roots[-1] if roots else document.parent  # what is further in is a workflow's own
 
 
 class SnapshotStore:
