@@ -53,7 +53,11 @@ def _each(values: Mapping[str, Any], schema: Schema, needs: Needs, mistakes: Mis
     def act(value: Any, own: Schema, rule: Schema, way: str) -> Any:
         if not is_file(value) or not isinstance(value.get("location"), Local):
             return value
-        return _with(value, needs(rule, value.get("basename") or name_of(value["location"].path), way), way)
+        local = value["location"].path
+        shown = name_of(local)
+        # Its own name may hold bytes that can't be sent.
+        name = value.get("basename", shown)
+        return _with(value, needs(rule, local.name if name == shown and local.name else name, way), way)
 
     result = dict(values)
     for name, value in values.items():
@@ -73,10 +77,10 @@ def _with(value: dict[str, Any], needs: Iterable[Need], way: str) -> dict[str, A
     known = {each.get("basename") for each in beside if is_file(each)}
     missing = []
     for name, required in needs:
-        if name in known:
-            continue
-        known.add(name)
         place = local.parent / name
+        if name_of(place) in known:
+            continue
+        known.add(name_of(place))
         if is_there(place):
             beside.append(planned(place, "Directory" if place.is_dir() else "File"))
         elif (original := _of_original(local, value["basename"], name)) is not None:

@@ -26,6 +26,8 @@ class Mistakes:
             yield
         except UsageError as mistake:
             self.found.append((name, mistake))
+        except RecursionError:
+            self.found.append((name, UsageError(f"The value of {name} is nested too deeply to be sent.")))
 
     def names(self) -> set[str]:
         """The inputs with which something is wrong."""

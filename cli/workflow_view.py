@@ -93,7 +93,8 @@ def about(own: Schema) -> str:
     """What is said of an input, and what files have to be like."""
     text = one_line(own.get("description") or own.get("title"))
     said = [text]
-    formats = [one_line(each) for each in own.get("x-format") or ()]
+    endings = own.get("x-format-endings") or {}
+    formats = [_format(one_line(each), endings) for each in own.get("x-format") or ()]
     if formats:
         said.append(f"Format: {' or '.join(formats)}.")
     if beside := [_companion(one_line(each)) for each in own.get("x-secondaryFiles") or ()]:
@@ -101,6 +102,12 @@ def about(own: Schema) -> str:
     if text and text[-1] not in ".!?:" and len(said) > 1:
         said[0] = f"{text}."
     return " ".join(filter(None, said))
+
+
+def _format(iri: str, endings: Mapping[str, Any]) -> str:
+    """A format, with the endings of names that tell it where several are taken."""
+    own = [one_line(ending) for ending, of in endings.items() if of == iri]
+    return f"{iri} ({', '.join(own)})" if own else iri
 
 
 def _companion(pattern: str) -> str:
