@@ -41,10 +41,10 @@ class Followers:
                     self.delays.append(now - stamp)
 
     async def settle(self) -> None:
-        """Waits until all have what there was before they came."""
+        """Waits until all have what there was before they came, and what is asked for once at the beginning is over."""
         while self._following < len(self._tasks):
             await asyncio.sleep(0.1)
-        await asyncio.sleep(2)
+        await asyncio.sleep(4)
 
     def count(self) -> None:
         """From now on lines count."""

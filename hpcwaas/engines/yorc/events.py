@@ -62,6 +62,7 @@ class Events:
             highest = self._client.event_index()
             if self._index is None or highest < self._index:
                 self._index, self._guessed = highest, True
+                began = time.monotonic()  # what came before the answer isn't told
         if self._since is None:
             self._since = began
         events, index = self._client.events(self._index, _WAIT)

@@ -16,8 +16,9 @@ _LOGGER = logging.getLogger(__name__)
 WAIT = 10.0
 """Seconds for which Yorc may wait for lines of logs: an index that fell back is noticed when the time is over."""
 
-_RATE = 0.75
-"""Answers per second in the long run: each brings a single entry where many come one after another."""
+_RATE = 1.0
+"""Answers per second in the long run: each brings a single entry where many come one after another. By a lower rate the
+lines of a script that writes one a second would wait for most of a second."""
 _BURST = 3.0
 """Answers in a row without a pause for that."""
 _GATHER = 0.2

@@ -25,7 +25,7 @@ _FRESH_STIRRED = 0.5
 _FRESH_POLLED = 2.5
 """Seconds for which a state is believed without events."""
 
-_FRESH_EVENTS = 45.0
+_FRESH_EVENTS = 120.0
 """Seconds after which it is looked at although events come: steps that only set a state have none."""
 
 _USABLE = 10.0
