@@ -131,6 +131,8 @@ def test_metadata_beside_a_document_hold_at_every_depth(tmp_path: Path) -> None:
         ("w/t.yaml", {"w.t.secret", "w.t.open", "w.t.u"}),
         ("w/META.YAML", {"w.t.secret", "w.t.open", "w.t.u", "w.a", "w.b"}),
         ("w.meta.yaml", {"w.t.secret", "w.t.open", "w.t.u", "w.a", "w.b"}),
+        ("meta.yaml", {"w.t.secret", "w.t.open", "w.t.u", "w.a", "w.b", "z"}),
+        ("Metadata.yml", {"w.t.secret", "w.t.open", "w.t.u", "w.a", "w.b", "z"}),
         ("w/catalogue.yaml", {"w.t.secret", "w.t.open", "w.t.u", "w.a", "w.b"}),
         ("w/t/catalog.yml", {"w.t.secret", "w.t.open", "w.t.u"}),
     ],
@@ -149,6 +151,7 @@ def test_what_looks_like_metadata_closes_what_it_may_be_meant_for(tmp_path: Path
 def test_inputs_beside_a_document_are_no_metadata_of_it(tmp_path: Path) -> None:
     document = "cwlVersion: v1.2\nclass: CommandLineTool\ninputs: {reads: File, threads: int}\noutputs: []\n"
     lay(tmp_path, **{"t/a/align.cwl": document, "t/a/sort.cwl": document, "call.cwl": document})
+    lay(tmp_path, **{"star/star.cwl": document, "star/star.yml": "threads: 1", "star/other.cwl": document})
     lay(tmp_path, **{"t/a/align.yml": "reads: {class: File, path: x.fq}\nthreads: 4\n", "call.yaml": "threads: 1"})
     assert reasons(look(tmp_path)) == []
     for content in ("threads: 4\nunknown: 1", "$namespaces: {}\nthreads: 1", "- {tool: x.cwl, job: y}", "{threads: 1}"):
@@ -168,7 +171,8 @@ def test_inputs_beside_a_document_are_no_metadata_of_it(tmp_path: Path) -> None:
         "- {tool: x}\n- alice",
     ):
         (tmp_path / "t/a/align.yml").write_text(content)
-        assert [item.id for item in look(tmp_path).unusable] == ["t.a.align"], content
+        (tmp_path / "star/star.yml").write_text(content)
+        assert [item.id for item in look(tmp_path).unusable] == ["star", "t.a.align"], content
 
 
 def test_what_a_folder_was_it_stays_when_documents_are_added_or_taken_away(tmp_path: Path) -> None:
@@ -252,6 +256,7 @@ def test_thousands_of_files_are_looked_through_at_once(tmp_path: Path) -> None:
             word = "".join(chr(97 + int(digit)) for digit in f"{count:06}")
             stamps[f"t/{word}.cwl"] = stamps[f"t/{word}.metadata"] = stamps[f"u{count % 50}/{word}.cwl"] = (1, 1, 1, 1)
             stamps[f"t/{word}x/{word}.cwl"] = stamps[f"d/{word}.fastq"] = stamps[f"u0/{word}-job.yaml"] = (1, 1, 1, 1)
+            stamps[f"v/w/{word}.cwl"] = (1, 1, 1, 1)
         start = time.process_time()
         find_entries(tmp_path, stamps)
         return time.process_time() - start

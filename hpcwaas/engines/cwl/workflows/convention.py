@@ -57,6 +57,7 @@ class Convention:
             both.
         strange: paths of files in a folder that look like another catalogue's file.
         excused: whether the catalogue file says that a file isn't metadata, whatever it looks like.
+        ignored: whether it says that nothing is to be said of a file.
 
     Attributes:
         problems: of what belongs to no workflow, as `path: reason`.
@@ -68,6 +69,7 @@ class Convention:
     harmless: Callable[[Folder], Callable[[str, str], bool]]
     strange: Callable[[Folder], Sequence[str]]
     excused: Callable[[str], bool]
+    ignored: Callable[[str], bool]
     problems: list[str] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
     shut: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -80,53 +82,68 @@ class Convention:
         """What a folder publishes that isn't one workflow."""
         inner = [each for each in folder.folders.values() if each.full]
         group = Group(folder, [*folder.documents, *(f"{each.name}/" for each in inner)], self.harmless(folder))
+        whole = [path for path in map(folder.at, group.whole) if not self.excused(path)]
         if folder.path:
-            shut += (*self._odd(f"{folder.path}/", map(folder.at, group.whole)), *self.strange(folder))
+            shut += (*self._odd(f"{folder.path}/", whole), *self.strange(folder))
+            general = shut
+        else:  # folders that are one workflow have always had metadata of their own only
+            general = tuple(
+                f"{path}: looks like metadata of all that lies here; rename it, or move it away" for path in whole
+            )
         self.shut[folder.path] = shut
         self.problems += [
             f"{path}: belongs to no workflow; the metadata of NAME.cwl are called NAME{MARK}"
             for path in map(folder.at, group.orphans)
-            if not self.excused(path)
+            if not self.ignored(path)
         ]
         beside = {source: self._odd(folder.at(source), map(folder.at, names)) for source, names in group.found.items()}
-        found = []
+        found, ids = [], self._ids(folder)
         for name in folder.documents:
             twin = folder.folders.get(name.removesuffix(DOCUMENT))
             inside = like_meta_inside(twin, name) if twin and not twin.documents else []
             source = folder.at(name)
             own = self._odd(source, inside)
-            found.append(Place(source, self._id(folder, name), folder, name, (*shut, *own, *beside.get(name, ()))))
+            found.append(Place(source, ids[name], folder, name, (*shut, *own, *beside.get(name, ()))))
         for each in inner:
-            found += self._folder(each, (*shut, *beside.get(f"{each.name}/", ())))
+            own = beside.get(f"{each.name}/", ())
+            found += self._folder(each, (*shut, *own), (*general, *own))
         return found
 
-    def _folder(self, folder: Folder, shut: tuple[str, ...]) -> list[Place]:
+    def _folder(self, folder: Folder, shut: tuple[str, ...], several: tuple[str, ...]) -> list[Place]:
+        """What a folder publishes.
+
+        Args:
+            shut: why that permits nothing, if the folder is one workflow.
+            several: likewise, if it isn't.
+        """
         source = f"{folder.path}/"
         described = FOLDER_META in folder.files
         separate = any(folder.at(name) in self.known for name in folder.documents)
         once = source in self.known
         one = described or (not separate and _is_one(folder))
         if not one and not once:
-            return self._walk(folder, shut)
+            return self._walk(folder, several)
         self.parts.update((path, source) for path in documents_in(folder))
-        odd = self._odd(source, like_folder_meta(folder))
+        main, harmless = (main_of(folder) or "").rpartition("/")[2], self.harmless(folder)
+        odd = self._odd(source, like_folder_meta(folder, lambda file: bool(main) and harmless(file, main)))
         return [Place(source, folder.id, folder, None, (*shut, *odd), once=not one)]
 
     def _odd(self, source: str, paths: Iterable[str]) -> tuple[str, ...]:
         """What to say of files that look like metadata of a source."""
         return tuple(looks(path, source, metadata_of(source)) for path in paths if not self.excused(path))
 
-    def _id(self, folder: Folder, name: str) -> str:
-        """The id of a document: its folder's if it is the main one there, else one of its own."""
-        stem = name.removesuffix(DOCUMENT)
-        own = f"{folder.id}.{stem}" if folder.path else stem
+    def _ids(self, folder: Folder) -> Mapping[str, str]:
+        """The ids of the documents in a folder: its own for the main one, where that is clear, else one for each."""
+        stems = {name: name.removesuffix(DOCUMENT) for name in folder.documents}
+        ids = {name: f"{folder.id}.{stem}" if folder.path else stem for name, stem in stems.items()}
         if "/" not in folder.path:
-            return own
-        ids = {each: self.known.get(folder.at(each)) for each in folder.documents}
-        if ids[name] in (own, folder.id):
-            return str(ids[name])
-        taken = folder.id in ids.values()
-        return folder.id if not taken and (stem == folder.name or len(folder.documents) == 1) else own
+            return ids
+        before = {name: self.known.get(folder.at(name)) for name in folder.documents}
+        main = next((name for name, known in before.items() if known == folder.id), None)
+        if main is None:
+            new = [name for name, known in before.items() if known != ids[name]]
+            main = next((name for name in new if stems[name] == folder.name or len(stems) == 1), None)
+        return ids if main is None else {**ids, main: folder.id}
 
 
 def _is_one(folder: Folder) -> bool:

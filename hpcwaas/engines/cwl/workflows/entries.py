@@ -148,6 +148,7 @@ class _Look:
             self._harmless_in,
             lambda folder: strange(directory, stamps, folder),
             self._excused.__contains__,
+            lambda path: path in self._excused or bool(self._is_ignored(path)),
         )
         self._looks: dict[str, Mapping[str, Sequence[str]]] = {}
         self._named_in: dict[str, list[str]] = defaultdict(list)

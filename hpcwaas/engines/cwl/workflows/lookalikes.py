@@ -34,7 +34,7 @@ class Group:
 
     Attributes:
         found: of each source, the names of the files that look like its metadata.
-        whole: names of files that look like metadata of the folder itself.
+        whole: names of files that look like metadata of the folder itself, or of all in it.
         orphans: names of files that look like metadata of something that isn't there.
     """
 
@@ -101,6 +101,8 @@ class Group:
         if not form:
             return
         self.orphans.append(name)
+        if not meant:
+            self.whole.append(name)
         for other, sources in self._by_name.items():
             if not meant or _mistaken(meant, other):
                 for source in sources:
@@ -113,8 +115,12 @@ class Group:
         return folder is not None and FOLDER_META in folder.files
 
 
-def like_folder_meta(folder: Folder) -> list[str]:
-    """Paths of the files in a folder that look like its metadata."""
+def like_folder_meta(folder: Folder, harmless: Callable[[str], bool]) -> list[str]:
+    """Paths of the files in a folder that look like its metadata.
+
+    Args:
+        harmless: whether a file of the folder's name says nothing that metadata say.
+    """
     described = FOLDER_META in folder.files
     return [
         folder.at(file)
@@ -123,6 +129,7 @@ def like_folder_meta(folder: Folder) -> list[str]:
         and _like_folder_meta(file, folder.name.casefold())
         # What an editor leaves beside the right file does no harm: alone it may be all that there is of it.
         and not (described and file.casefold() != FOLDER_META and core_of(file).startswith(FOLDER_META))
+        and not (not any(map(is_meta, words_of(core_of(file)))) and harmless(file))
     ]
 
 

@@ -50,7 +50,8 @@ def settle(
         return Settled(_frozen(found, found.frozen, old, last), manifest, None)
     waits = [since + seconds] if now - since < seconds else []
     if waits and not found.manifest:
-        return Settled(_frozen(found, f"{MANIFEST}: it was there a moment ago", old, last), manifest, waits[0])
+        reason = f"{MANIFEST}: it is missing; in case that it is just being replaced, all stays for {seconds:g} seconds"
+        return Settled(_frozen(found, reason, old, last), manifest, waits[0])
     if old.manifest is None:
         return Settled(found, manifest, None)
     young = _young(stamps, now, seconds)
