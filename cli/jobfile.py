@@ -143,16 +143,19 @@ def _local(value: dict[str, Any], base: Path) -> Path | None:
             return _of_address(path)
         return None if _ADDRESS.match(path) else base / typed(path)
     location = value.get("location")
-    if not isinstance(location, str) or OUTPUT.fullmatch(location):
+    if not isinstance(location, str):
+        return None
+    if not _ADDRESS.match(location) and is_there(base / unquote(location)):
+        return base / unquote(location)
+    if OUTPUT.fullmatch(location):
         return None
     parts = urlsplit(location)
     if parts.scheme == "file":
         return _of_address(location)
     if parts.scheme:
         return None
-    local = base / unquote(location)
     # A bare word may be the id of an upload.
-    return local if "/" in location or "." in location or is_there(local) else None
+    return base / unquote(location) if "/" in location or "." in location else None
 
 
 def _of_address(location: str) -> Path:
