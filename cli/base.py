@@ -39,7 +39,23 @@ def _option(*names: str, **attributes: Any) -> GlobalOption:
 
 
 _GLOBAL_OPTIONS = (
-    _option("-o", "--output", metavar="text|json", help="Output format. [default: text]"),
+    _option(
+        "-o",
+        "--output",
+        metavar="text|json|jsonl|yaml",
+        help="Output format; `jsonl` is JSON with a line for each item of a list. [default: text]",
+    ),
+    _option(
+        "--columns",
+        metavar="NAMES",
+        help="Show these columns of a list: headings, or members that `-o json` shows, such as `id,status`.",
+    ),
+    _option(
+        "--sort",
+        metavar="NAMES",
+        help="Sort what is listed by these members, such as `status,-created_at`; `-` is downwards.",
+    ),
+    _option("--quiet", is_flag=True, help="Print nothing but ids, what was asked for, and errors."),
     _option("--config", metavar="FILE", help="Configuration file. [default: $HOME/.waas]"),
     _option("--api_url", metavar="URL", help="Address of the service. [default: https://127.0.0.1:9090]"),
     _option(

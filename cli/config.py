@@ -20,6 +20,7 @@ DEFAULT_API_URL = "https://127.0.0.1:9090"
 DEFAULT = "the default"
 """Said to be the source of a value that nobody gave."""
 _COMMAND_LINE = "the command line"
+FORMS = ("text", "json", "jsonl", "yaml")
 KEYS = (
     "output",
     "api_url",
@@ -68,6 +69,11 @@ class Config:
     local: bool = False
     login: Login | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether the output is for programs."""
+        return self.output != "text"
 
     @property
     def login_command(self) -> str:
@@ -159,8 +165,8 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
 
 
 def _output(value: object, name: str) -> str:
-    if value not in (None, "text", "json"):
-        raise UsageError(f'Only "json" and "text" output formats are supported, not {value!r} (from {name}).')
+    if value not in (None, *FORMS):
+        raise UsageError(f"The output format is one of {', '.join(FORMS)}, not {value!r} (from {name}).")
     return str(value or "text")
 
 

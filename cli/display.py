@@ -29,8 +29,9 @@ class Plain:
         status: whether the status of the execution is a result that was asked for.
     """
 
-    def __init__(self, *, json: bool, status: bool) -> None:
-        self._json = json
+    def __init__(self, state: State, *, status: bool) -> None:
+        self._state = state
+        self._json = state.wants_json
         self._status = status
         self._shown: str | None = None
         self._steps: dict[str, str] = {}
@@ -71,7 +72,7 @@ class Plain:
     def entry(self, entry: dict[str, Any]) -> None:
         """Shows an entry of the log."""
         if self._json:
-            printing.json(entry)
+            self._state.prints_entry(entry)
         else:
             self.line(log_line(entry))
 
@@ -81,22 +82,22 @@ class Plain:
 
     def step(self, name: str, status: str, details: str) -> None:
         """Shows that a step has changed."""
-        printing.note(f"step {name}: {status}" + (f" ({details})" if details else ""), as_json=False)
+        self._state.note(f"step {name}: {status}" + (f" ({details})" if details else ""))
 
     def reason(self, reason: str) -> None:
         """Shows what the execution waits for now."""
-        printing.note(reason, as_json=False)
+        self._state.note(reason)
 
     def note(self, message: str) -> None:
         """Shows something beside the result."""
-        printing.note(message, as_json=self._json)
+        self._state.note(message)
 
 
 class Picture(Plain):
     """Draws the steps with their times on stderr, a terminal, and prints everything else above them."""
 
-    def __init__(self, *, status: bool) -> None:
-        super().__init__(json=False, status=status)
+    def __init__(self, state: State, *, status: bool) -> None:
+        super().__init__(state, status=status)
         self._execution: dict[str, Any] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._console = Console(stderr=True, highlight=False)
@@ -175,25 +176,28 @@ def watch(state: State, execution_id: str, *, status: bool, wanted: Wanted) -> E
     Returns:
         the exit code that tells how it ended.
     """
-    drawn = sys.stderr.isatty() and not state.wants_json
-    reporter = Picture(status=status) if drawn else Plain(json=state.wants_json, status=status)
+    drawn = sys.stderr.isatty() and not (state.wants_json or state.quiet)
+    reporter = (Picture if drawn else Plain)(state, status=status and not state.quiet)
     with reporter:
         execution = Follower(state.client, execution_id, reporter, wanted).run()
     code = outcome(execution)
     if state.wants_json:
         if status:
-            printing.json(execution)
+            if wanted.logs:
+                state.prints_entry(execution)
+            else:
+                state.prints_json(execution)
         return code
     verdict = "SUCCESS" if code == ExitCode.OK else "ERROR"
     last = f"{verdict}: Execution ID: {execution_id}, Status: {execution.get('status')}"
     if status:
-        printing.line(last)
+        state.line(last)
     else:
-        printing.note(last, as_json=False)
+        state.note(last)
     if execution.get("reason"):
-        printing.note(f"Reason: {execution['reason']}", as_json=False)
+        state.note(f"Reason: {execution['reason']}")
     if code == ExitCode.OK and execution.get("outputs"):
-        printing.note(f"To download its outputs: waas executions outputs {execution_id} --download DIR", as_json=False)
+        state.note(f"To download its outputs: waas executions outputs {execution_id} --download DIR")
     elif code != ExitCode.OK and not wanted.logs:
-        printing.note(f"To see its log: waas executions logs {execution_id}", as_json=False)
+        state.note(f"To see its log: waas executions logs {execution_id}")
     return code

@@ -12,6 +12,7 @@ import click
 
 from . import printing
 from .base import Root, normalise
+from .config import FORMS
 from .errors import MALFORMED, ExitCode, Interrupted, UsageError, WaasError
 from .state import State
 
@@ -49,7 +50,8 @@ cli = Root(
     So give passwords and tokens in the environment or in the file, or sign in with `waas login`.
 
     Results are printed on stdout, everything else on stderr. With `-o json` stdout holds JSON or nothing, and an error
-    is printed as an object on stderr. Outside a terminal, tables have no headings, one line for each row, and tabs
+    is printed as an object on stderr; the same with `-o jsonl`, which has a line for each item of a list, and with
+    `-o yaml`. Outside a terminal, tables have no headings, one line for each row, and tabs
     between the cells.
 
     Exit codes:
@@ -78,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     printing.never_fail_to_encode()
     try:
         result = cli.main(given, prog_name="waas", complete_var="_WAAS_COMPLETE", standalone_mode=False, obj=state)
+        for name in sorted(state.unused & state.given.keys()):
+            state.note(f"WARNING: --{name} has changed nothing: the command printed no list.")
     except (click.ClickException, click.Abort, OSError, *MALFORMED) as failure:
         error = _in_words(failure, state)
         printing.error(error, as_json=_wants_json(state, given))
@@ -119,8 +123,8 @@ def _wants_json(state: State, given: Sequence[str]) -> bool:
     """Whether errors are to be JSON, also when the command line or the configuration could not be read."""
     asked = re.findall(r"(?:^|\s)(?:-o|--output)[\s=]*(\S+)", " ".join(given))
     if asked:
-        return bool(asked[-1] == "json")
+        return asked[-1] in FORMS and asked[-1] != "text"
     try:
         return state.wants_json
     except WaasError:
-        return os.environ.get("HW_OUTPUT") == "json"
+        return os.environ.get("HW_OUTPUT", "text") in FORMS[1:]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import literals
-from .text import clean, one_line, to_json
+from .text import clean, compact, one_line, to_json
 
 if TYPE_CHECKING:
     from .errors import WaasError
@@ -49,6 +49,31 @@ def json(value: Any) -> None:
         click.echo(literals.dumps(value, ascii_only=True, indent=2))
     else:
         click.echo(to_json(value, encoding=sys.stdout.encoding))
+
+
+def data(value: Any, form: str, *, stream: bool = False) -> None:
+    """A result for programs.
+
+    Args:
+        form: `json`; `jsonl`, in which each item of a list is a line of JSON; `yaml`.
+        stream: whether others like it may follow, so that it has to be told apart from them.
+    """
+    if form == "jsonl":
+        for item in value if isinstance(value, list) else [value]:
+            click.echo(to_json(item, encoding="ascii" if sys.stdout.isatty() else sys.stdout.encoding))
+    elif form == "yaml":
+        from .yaml_text import dump
+
+        encoding = (sys.stdout.encoding or "ascii").lower()
+        ascii_only = sys.stdout.isatty() or not encoding.startswith("utf")
+        click.echo(("---\n" if stream else "") + dump(value, ascii_only=ascii_only), nl=False)
+    else:
+        json(value)
+
+
+def cell(value: object) -> str:
+    """A value in the cell of a table."""
+    return "" if value is None else compact(value)
 
 
 def note(message: str, *, as_json: bool) -> None:

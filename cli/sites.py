@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import printing
 from .errors import ExitCode, NotFound, Unreachable, WaasError
 from .state import State
 from .text import one_line, show_time
@@ -93,9 +92,7 @@ def show_check(state: State, checked: dict[str, Any]) -> ExitCode:
         the exit code that says whether the account can be used.
     """
     points = checked["points"]
-    printing.table(
-        ("Point", "Result", "Found"), [(point["title"], point["status"], point["detail"]) for point in points]
-    )
+    state.table(("Point", "Result", "Found"), [(point["title"], point["status"], point["detail"]) for point in points])
     for point in points:
         if point.get("advice"):
             state.note(f"{point['title']} ({point['status']}): {point['advice']}")

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import printing
-from ..base import MOST_LISTED, Group, follow_option, owner_option, page_options
+from ..base import Group, follow_option
 from ..errors import ExitCode, NotFound
-from ..id_completion import complete_execution, complete_workflow
+from ..id_completion import complete_execution
 from ..many import each
 from ..outputs import COLUMNS, rows_of
-from ..state import Columns, State, pass_state
-from ..text import compact, described, duration, log_line, one_line, show_time
+from ..state import State, pass_state
+from ..text import log_line, one_line, show_time
 from ..urls import path
+from .execution_lists import execution, list_executions, steps, wait
 from .shares import share, shares, unshare
 
-_STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
 _ALL_LEVELS = 15
 _REMARK = re.compile(r'299 - "(.*)"')
 """A header `Warning` by which the service says something beside the result."""
-
-_COLUMNS: Columns = {
-    "Execution ID": "id",
-    "Status": "status",
-    "Workflow": "workflow_id",
-    "Triggered": lambda execution: show_time(execution.get("created_at")),
-    "Time": lambda execution: _time(execution),
-    "Site": "site",
-}
 
 command = Group(
     "executions",
@@ -40,63 +30,20 @@ command = Group(
     help="""Follow and cancel executions, and fetch their logs and outputs.
 
     Examples:
-      waas executions list
+      waas executions list --watch
       waas executions logs EXECUTION_ID --follow
       waas executions outputs EXECUTION_ID --download results
     """,
 )
+command.add_command(list_executions)
+command.add_command(steps)
+command.add_command(wait)
 command.add_command(share)
 command.add_command(unshare)
 command.add_command(shares)
 
 _one = click.argument("execution_id", shell_complete=complete_execution)
 _several = click.argument("ids", metavar="EXECUTION_ID...", nargs=-1, required=True, shell_complete=complete_execution)
-
-
-@command.command("list", aliases=("ls",))
-@click.option(
-    "--workflow", metavar="ID", help="List only executions of this workflow.", shell_complete=complete_workflow
-)
-@click.option(
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice(_STATUSES, case_sensitive=False),
-    help="List only executions with this status; may be repeated.",
-)
-@page_options
-@owner_option
-@click.option("--shared", is_flag=True, help="List the executions that others share with you, instead of your own.")
-@pass_state
-def list_executions(
-    state: State,
-    workflow: str | None,
-    statuses: tuple[str, ...],
-    limit: int,
-    everything: bool,
-    owner: str | None,
-    shared: bool,
-) -> None:
-    """List your executions, the newest first. With --owner or --shared, the last column is the owner.
-
-    Examples:
-      waas executions list --status RUNNING --status PENDING
-      waas executions list --workflow word-statistics --all
-      waas executions list --status RUNNING -o json | jq -r '.[].id'
-      waas executions list --shared
-    """
-    wanted = {
-        "workflow": workflow,
-        "status": ",".join(statuses) or None,
-        "limit": MOST_LISTED if everything else limit,
-        "owner": owner,
-        "shared": "true" if shared else None,
-    }
-    found = list(state.client.pages("/executions", "executions", everything=everything, **wanted))
-    columns = dict(_COLUMNS)
-    if sys.stdout.isatty() and all(execution.get("site") in (None, "local") for execution in found):
-        del columns["Site"]
-    state.show_list(found, columns, empty="No executions found.", owner=shared or owner is not None)
 
 
 @command.command("status", aliases=("stat", "get", "g", "s"))
@@ -120,12 +67,12 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
         from ..follow import Wanted
 
         return watch(state, execution_id, status=True, wanted=Wanted())
-    execution = _execution(state, execution_id)
-    if not state.prints_json(execution):
-        printing.line(f"Execution: ID: {execution['id']}, Status: {execution['status']}")
-        if execution.get("reason"):
-            state.note(one_line(execution["reason"]))
-        _note_staleness(state, execution)
+    found = execution(state, execution_id)
+    if not state.prints_json(found, brief=str(found["status"])):
+        printing.line(f"Execution: ID: {found['id']}, Status: {found['status']}")
+        if found.get("reason"):
+            state.note(one_line(found["reason"]))
+        _note_staleness(state, found)
     return None
 
 
@@ -145,70 +92,12 @@ def show(state: State, execution_id: str) -> None:
     Example:
       waas executions show EXECUTION_ID
     """
-    execution = _execution(state, execution_id)
-    if state.prints_json(execution):
-        return
-    closed = execution.get("closed")
-    facts = {
-        "Execution": execution["id"],
-        "Workflow": execution.get("workflow_id"),
-        "Version": execution.get("workflow_version"),
-        "Status": execution["status"],
-        "Reason": execution.get("reason"),
-        "Owner": execution.get("owner"),
-        "Site": execution.get("site"),
-        "Account": execution.get("account"),
-        "Directory": execution.get("directory"),
-        "Triggered": show_time(execution.get("created_at")),
-        "Started": show_time(execution.get("started_at")),
-        "Ended": show_time(execution.get("ended_at")),
-        "Time": _time(execution),
-        "Closed": closed and f"{show_time(closed['at'])} by {closed['by']}: {closed['reason']}",
-    }
-    for name, value in facts.items():
-        if value:
-            printing.line(f"{name + ':':<11}{compact(value)}")
-    _note_staleness(state, execution)
-    attempts = execution.get("attempts") or ()
-    steps = execution.get("steps") or ()
-    jobs = [(step["name"], step["job"]) for step in steps if step.get("job")]
-    sections = (
-        (
-            "Inputs",
-            ("Name", "Value"),
-            [(name, described(value)) for name, value in (execution.get("inputs") or {}).items()],
-        ),
-        ("Steps", ("Name", "Status", "Time"), [(step["name"], step["status"], _time(step)) for step in steps]),
-        (
-            "Jobs",
-            ("Step", "Job", "State", "Reason", "Node", "Time"),
-            [(name, job["id"], job["state"], job.get("reason"), job.get("node"), _time(job)) for name, job in jobs],
-        ),
-        (
-            "Attempts",
-            ("Number", "Status", "Started", "Time", "Reason"),
-            [
-                (
-                    attempt["number"],
-                    attempt["status"],
-                    show_time(attempt.get("started_at")),
-                    _time(attempt),
-                    attempt.get("reason"),
-                )
-                for attempt in attempts
-                if len(attempts) > 1
-            ],
-        ),
-        ("Outputs", COLUMNS, rows_of(execution.get("outputs") or {})),
-    )
-    for title, columns, rows in sections:
-        if rows:
-            printing.section(title, columns, rows)
+    found = execution(state, execution_id)
+    if not state.prints_json(found):
+        from .. import execution_view
 
-
-def _time(item: dict[str, Any]) -> str:
-    """How long an execution, a step, a job or an attempt has taken."""
-    return duration(item.get("started_at"), item.get("ended_at"))
+        execution_view.show(found)
+        _note_staleness(state, found)
 
 
 @command.command("logs", aliases=("log", "l"))
@@ -337,7 +226,7 @@ def outputs(state: State, execution_id: str, names: tuple[str, ...], directory: 
       waas executions outputs EXECUTION_ID table --download .
       waas executions outputs EXECUTION_ID --download results --force
     """
-    found: dict[str, Any] = _execution(state, execution_id).get("outputs") or {}
+    found: dict[str, Any] = execution(state, execution_id).get("outputs") or {}
     missing = [name for name in names if name not in found]
     if missing:
         has = ", ".join(found) or "none"
@@ -345,12 +234,11 @@ def outputs(state: State, execution_id: str, names: tuple[str, ...], directory: 
     wanted = {name: found[name] for name in names} if names else found
     if directory is not None:
         _download(state, wanted, directory, force)
-    elif state.wants_json:
-        printing.json(wanted)
-    elif not wanted:
-        state.note("No outputs found.")
-    else:
-        printing.table(COLUMNS, rows_of(wanted))
+    elif not state.prints_json(wanted):
+        if wanted:
+            state.table(COLUMNS, rows_of(wanted))
+        else:
+            state.note("No outputs found.")
 
 
 def _download(state: State, wanted: dict[str, Any], directory: Path, force: bool) -> None:
@@ -364,11 +252,3 @@ def _download(state: State, wanted: dict[str, Any], directory: Path, force: bool
             state.note(f"{item.target} was there already.")
     if not state.prints_json(fetched) and not fetched:
         state.note("There is nothing to download.")
-
-
-def _execution(state: State, execution_id: str) -> dict[str, Any]:
-    execution: dict[str, Any] = state.client.get_json(path("executions", execution_id))
-    if not execution.get("id"):
-        # That is how an older service says it.
-        raise NotFound(f"There is no execution with the id {execution_id}.")
-    return execution

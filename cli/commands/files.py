@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from .. import printing
 from ..base import MOST_LISTED, Group, links_option, owner_option, page_options
 from ..errors import UsageError
 from ..id_completion import complete_file
 from ..many import each
-from ..state import Columns, State, pass_state
+from ..shaping import Columns
+from ..state import State, pass_state
 from ..text import show_time, size
 from ..urls import path
 
@@ -64,9 +64,8 @@ def upload(state: State, paths: tuple[Path, ...], links: str) -> None:
             made.append(uploaded)
     finally:
         if made and not state.wants_json:
-            printing.table(("File ID", "Name", "Size"), [(one["id"], one["name"], size(one["size"])) for one in made])
-    if state.wants_json:
-        printing.json(made)
+            state.show_list(made, {name: _COLUMNS[name] for name in ("File ID", "Name", "Size")}, empty="")
+    state.prints_json(made)
 
 
 @command.command("list", aliases=("ls", "l"))

@@ -69,10 +69,10 @@ def shares(state: State, execution_id: str) -> None:
       waas executions shares EXECUTION_ID
     """
     found = _shares(state, execution_id)
-    if state.wants_json:
-        printing.json(found)
-    elif rows := _rows(found):
-        printing.table(("Kind", "Name"), rows)
+    if state.prints_json(found):
+        return
+    if rows := _rows(found):
+        state.table(("Kind", "Name"), rows)
     else:
         state.note("The execution is shared with nobody.")
 

@@ -11,7 +11,8 @@ from .. import printing, sites
 from ..base import Group
 from ..errors import ExitCode, Interrupted, NotFound, Unauthorized, UsageError, WaasError
 from ..id_completion import complete_site, complete_ssh_key
-from ..state import Columns, State, at_terminal, pass_state
+from ..shaping import Columns
+from ..state import State, at_terminal, pass_state
 from ..text import compact, one_line, show_time
 from ..urls import path
 

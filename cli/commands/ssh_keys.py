@@ -9,7 +9,8 @@ from ..base import Group, owner_option
 from ..errors import UsageError
 from ..id_completion import complete_ssh_key
 from ..many import each
-from ..state import Columns, State, pass_state
+from ..shaping import Columns
+from ..state import State, pass_state
 from ..text import compact, show_time
 from ..urls import path
 
@@ -57,7 +58,7 @@ def key_gen(
     wanted = {"type": kind, "bits": bits, "name": name, "comment": comment, "metadata": words}
     body = {member: value for member, value in wanted.items() if value}
     key = state.client.ask("POST", "/ssh_keys", json=body)
-    if state.prints_json(key):
+    if state.prints_json(key, brief=key["id"]):
         return
     for warning in key.get("warnings") or ():
         state.note(f"WARNING: {warning}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from .. import printing
 from ..base import Command
 from ..errors import UsageError
 from ..state import State, pass_state
@@ -30,7 +29,7 @@ def command(state: State, version: str | None) -> None:
     found = terms_of_use(state.client)
     terms = found["terms"]
     if version is None and state.wants_json:
-        printing.json(found)
+        state.prints_json(found)
     elif terms is None:
         if version is not None:
             raise UsageError("The service has no terms of use, so there is nothing to accept.")

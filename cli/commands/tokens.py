@@ -12,7 +12,8 @@ from ..credentials import SCOPES
 from ..errors import UsageError
 from ..id_completion import complete_token
 from ..many import each
-from ..state import Columns, State, pass_state
+from ..shaping import Columns
+from ..state import State, pass_state
 from ..text import show_time
 from ..urls import path
 

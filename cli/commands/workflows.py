@@ -15,9 +15,19 @@ from .. import printing, sites
 from ..base import Group, follow_option, links_option
 from ..errors import ExitCode, NotFound, Unauthorized, UsageError, WaasError
 from ..id_completion import complete_site, complete_workflow
+from ..shaping import Columns
 from ..state import State, at_terminal, pass_state
 from ..text import one_line
 from ..urls import path
+
+_COLUMNS: Columns = {
+    "Workflow ID": "id",
+    "Workflow Name": "name",
+    "Application": "application_id",
+    "Environment ID": "environment_id",
+    "Environment Name": "environment_name",
+    "Label": "label",
+}
 
 
 @click.group(cls=Group, name="workflows", aliases=("workflow", "wf", "w"))
@@ -52,17 +62,10 @@ def list_workflows(state: State, query: str | None) -> None:
 
 def _list(state: State, query: str | None) -> None:
     found = list(state.client.pages("/workflows", "workflows", state.note, everything=True, q=query))
-    if state.wants_json:
-        printing.json(found)
-    elif not found:
-        printing.line("No workflows found.")
+    if found or state.wants_json:
+        state.show_list(found, _COLUMNS, empty="", brief=True)
     else:
-        members = ("id", "name", "application_id", "environment_id", "environment_name", "label")
-        printing.table(
-            ("Workflow ID", "Workflow Name", "Application", "Environment ID", "Environment Name", "Label"),
-            ([workflow.get(member) for member in members] for workflow in found),
-            brief=True,
-        )
+        state.line("No workflows found.")
 
 
 @command.command("show", aliases=("describe", "info"))
@@ -249,6 +252,8 @@ def _schema(state: State, workflow_id: str) -> Mapping[str, Any] | None:
 def _started(state: State, execution_id: str, *, follow: bool, logs: bool) -> ExitCode | None:
     """Says which execution was started, and follows it where that is wanted."""
     state.line(f"SUCCESS: Workflow triggered with execution ID: {execution_id}")
+    if state.quiet and not state.wants_json:
+        printing.line(execution_id)
     if not (follow or logs):
         state.prints_json(execution_id)
         return None

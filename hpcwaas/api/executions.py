@@ -76,6 +76,7 @@ class ExecutionHandlers:
         status: list[str] | None = None,
         created_after: str | None = None,
         created_before: str | None = None,
+        id_: list[str] | None = None,
     ) -> Response:
         """Lists executions."""
         wanted = ExecutionFilter(
@@ -85,6 +86,7 @@ class ExecutionHandlers:
             statuses=None if status is None else frozenset(map(Status, status)),
             created_after=_moment("created_after", created_after),
             created_before=_moment("created_before", created_before),
+            ids=None if id_ is None else frozenset(id_),
         )
         found, following = self._executions.page(principal, wanted, limit, cursor)
         return views.answer({"executions": [views.execution_summary(item) for item in found], "next_cursor": following})

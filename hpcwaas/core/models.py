@@ -312,6 +312,7 @@ class ExecutionFilter:
         statuses: those in one of these.
         created_after: this moment and later.
         created_before: earlier than this moment.
+        ids: those with these ids.
     """
 
     owner: str | None = None
@@ -320,6 +321,7 @@ class ExecutionFilter:
     statuses: Collection[Status] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    ids: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

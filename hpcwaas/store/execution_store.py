@@ -166,6 +166,8 @@ class ExecutionStore:
         query = _select(wanted.owner)
         if wanted.workflow_id is not None:
             query = query.where(ExecutionRow.workflow_id == wanted.workflow_id)
+        if wanted.ids is not None:
+            query = query.where(ExecutionRow.id.in_(wanted.ids))
         if wanted.statuses is not None:
             query = query.where(ExecutionRow.status.in_(wanted.statuses))
         if wanted.created_after is not None:

@@ -196,6 +196,8 @@ def test_listing_filters_and_pages(alice: Any) -> None:
     assert ids("status=FAILED,SUCCEEDED") == wanted
     assert ids("status=RUNNING") == []
     assert ids(f"created_before={before}") == []
+    assert ids(f"id={wanted[2]},unknown,{wanted[0]}") == [wanted[0], wanted[2]]
+    assert ids(f"id={wanted[0]}&status=FAILED") == []
 
     page = alice("GET", f"/executions?created_after={before}&limit=2").json()
     found = [item["id"] for item in page["executions"]]
@@ -212,6 +214,8 @@ def test_listing_filters_and_pages(alice: Any) -> None:
         "limit=0",
         "status=NOPE",
         "status=",
+        "id=",
+        f"id={','.join('x' * 101)}",
         "created_after=yesterday",
         "created_after=2026-11-23",
         "created_before=2026-11-23T00:00:00",

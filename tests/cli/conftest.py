@@ -86,6 +86,7 @@ class Service:
 
     Attributes:
         old: behave like the service before this one.
+        moves: every look at the list of executions leads each of them to its next frame.
         trouble: answers to give instead of the real ones, first come first served: a status with headers, or `drop`.
     """
 
@@ -108,12 +109,18 @@ class Service:
         self.refuse_announced: list[list[dict[str, Any]]] = []
         self.companions: list[dict[str, Any]] | None = None
         self.page_size = 2
+        self.moves = False
         self.identity = IdentityStub(self.executions)
 
     def add(self, *frames: tuple[str, list[tuple[str, str]]], **members: Any) -> str:
         identity = f"{len(self.executions) + 1:08x}-0000-4000-8000-0123456789ab"
         self.executions[identity] = Execution(identity, list(frames), **members)
         return identity
+
+    def looked_at_list(self) -> None:
+        """Whoever looks at the list of executions again sees the next frame of each."""
+        for each in self.executions.values():
+            each.frame = min(each.frame + 1, len(each.frames) - 1)
 
     def sent(self, method: str, pattern: str) -> list[Request]:
         return [each for each in self.requests if each.method == method and re.search(pattern, each.path)]
@@ -179,8 +186,13 @@ class Handler(BaseHTTPRequestHandler):
                 chosen = [
                     each.summary()
                     for each in self.service.executions.values()
-                    if each.status in wanted or not wanted[0]
+                    if (each.status in wanted or not wanted[0])
+                    and each.id in request.query.get("id", each.id).split(",")
                 ]
+                if self.service.old and "id" in request.query:
+                    return problem(400, "bad_request", "Extra query parameter(s) id not in spec")
+                if self.service.moves:
+                    self.service.looked_at_list()
                 return self.page("executions", "Executions", chosen[::-1], request)
             case (_, ["executions", identity, *rest]):
                 execution = self.service.executions.get(identity)

@@ -76,7 +76,7 @@ def test_version(waas: Any) -> None:
         (["executions", "cancel"], "EXECUTION_ID"),
         (["workflows", "list", "x"], "unexpected extra argument"),
         (["completion", "tcsh"], "tcsh"),
-        (["workflows", "list", "-o", "xml"], 'Only "json" and "text" output formats are supported'),
+        (["workflows", "list", "-o", "xml"], "The output format is one of text, json, jsonl, yaml, not 'xml'"),
         (["workflows", "trigger", "x", "-i", "novalue"], "expected NAME=VALUE"),
     ],
 )

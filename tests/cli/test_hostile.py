@@ -22,6 +22,7 @@ from waas_cli.client import Client
 from waas_cli.display import Plain
 from waas_cli.downloads import plan, safe_name
 from waas_cli.follow import Follower, Wanted
+from waas_cli.state import State
 from waas_cli.text import duration, parse_time, show_time
 
 URL = "http://service.test"
@@ -185,12 +186,18 @@ def test_times_that_are_none(value: Any) -> None:
     assert duration(value, value) == ""
 
 
+def in_json() -> State:
+    state = State()
+    state.given = {"output": "json"}
+    return state
+
+
 def test_a_long_wait_is_not_waited(alice: Any, service: Any) -> None:
     waits: list[float] = []
     execution = service.add(("RUNNING", []), ("SUCCEEDED", []))
     service.trouble = [("GET", "/logs", 503, {"Retry-After": "9" * 400})]
     client = Client(config.load({"api_url": service.url, "user": "alice:alicepw"}, {}), note=print)
-    reporter = Plain(json=True, status=False)
+    reporter = Plain(in_json(), status=False)
     Follower(client, execution, reporter, Wanted(), sleep=waits.append).run()
     assert waits[0] == 60.0
 
@@ -199,7 +206,7 @@ def test_a_service_that_does_not_wait_is_not_overrun(alice: Any, service: Any) -
     waits: list[float] = []
     execution = service.add(*[("RUNNING", [])] * 20, ("SUCCEEDED", []))
     client = Client(config.load({"api_url": service.url, "user": "alice:alicepw"}, {}), note=print)
-    reporter = Plain(json=True, status=False)
+    reporter = Plain(in_json(), status=False)
     Follower(client, execution, reporter, Wanted(), sleep=waits.append).run()
     assert set(waits) == {0.1}
     assert len(waits) >= 18

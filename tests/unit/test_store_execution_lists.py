@@ -77,6 +77,8 @@ class TestPages:
         assert ids(created_after=START + hour) == [running.id, other.id]
         assert ids(created_before=START + hour) == [done.id]
         assert ids(created_after=START + hour, created_before=START + 2 * hour) == [other.id]
+        assert ids(ids=[done.id, foreign.id, "unknown"]) == [done.id]
+        assert ids(ids=[]) == []
         assert ids(created_after=datetime.min.replace(tzinfo=UTC)) == ids()
 
     def test_nothing_is_shown_twice_or_skipped_while_new_ones_arrive(self, store: ExecutionStore) -> None:
