@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from hpcwaas.common.setting_types import Section
 from hpcwaas.core.site_models import LOCAL, LOGIN
+from hpcwaas.engines.container_engines import ContainerEngine, conflict
 
 _HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -172,6 +173,11 @@ class SiteSettings(Section):
     )
     scheduler: Literal["slurm", "none"] = Field("slurm", description="What gives out its nodes.")
     runner: SiteRunnerSettings = Field(default_factory=SiteRunnerSettings)
+    containers: ContainerEngine | None = Field(
+        None,
+        description="What starts the containers of tools (`DockerRequirement`) there; with `none`, tools for which a "
+        "container is a hint run without one. Default: what the runner's arguments say, else Docker.",
+    )
     leader: Literal["login", "job"] = Field(
         "login",
         description="Where the runner itself runs: on the login node, or in a job of its own. With `cwltool` and "
@@ -217,6 +223,10 @@ class SiteSettings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> SiteSettings:
+        if self.containers and self.runner.kind == "other":
+            raise ValueError("`containers` is for cwltool and Toil; say it in `runner.arguments`")
+        if self.containers and (wrong := conflict(self.runner.arguments)):
+            raise ValueError(f"`containers`: {wrong}")
         if self.leader == "job" and self.scheduler == "none":
             raise ValueError("`leader: job` needs a scheduler")
         if self.slurm.leader_time and not (self.leader == "job" and self.runner.kind == "toil"):

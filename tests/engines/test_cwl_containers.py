@@ -72,7 +72,7 @@ def settings(**members: Any) -> CWLSettings:
         ("podman", ("--podman",)),
         ("singularity", ("--singularity",)),
         ("apptainer", ("--singularity",)),
-        ("udocker", ("--udocker",)),
+        ("udocker", ("--user-space-docker-cmd=udocker",)),
         ("none", ("--no-container",)),
     ],
 )
@@ -188,4 +188,5 @@ def test_an_image_that_cannot_be_had_is_a_plain_reason(
         alice = as_user(url, "alice")
         for path in [alice.trigger(workflow) for workflow in ("required", "hinted", "around")]:
             ended = alice.finished(path)
-            assert (ended["status"], ended["reason"]) == ("FAILED", expected)
+            assert ended["status"] == "FAILED"
+            assert ended["reason"].removeprefix("Step first failed: ") == expected  # known or not when it ends

@@ -161,6 +161,28 @@ def test_what_runners_are_told(bench: SiteBench) -> None:
     json.dumps(told)
 
 
+def test_a_site_has_its_own_container_engine(bench: SiteBench) -> None:
+    bench.site |= {"runner": {"command": ["cwltool"], "arguments": ["--debug"]}, "containers": "apptainer"}
+    bench.again()
+    bench.logins.failure = Unavailable("Not now.")
+    reference = bench.begin(bench.engine.place(bench.job("true"), DETAILS, PLACEMENT))
+    site = bench.engine._sites.remote["mare"]
+    intent = site._mirror.intent(reference.removeprefix("mare:"))
+    assert intent is not None
+    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue=None, log=1)
+    assert told["arguments"] == ["--singularity", "--debug"]
+
+
+def test_a_site_without_containers_refuses_what_requires_one(bench: SiteBench) -> None:
+    bench.site |= {"runner": {"command": ["cwltool"]}, "containers": "none"}
+    bench.again()
+    boxed = replace(bench.job("true"), needs=(StepNeeds("tool", images=("debian:12",)),))
+    with pytest.raises(BadRequest, match="Step tool runs in a container, debian:12, and containers are turned off"):
+        bench.engine.place(boxed, DETAILS, PLACEMENT)
+    hinted = replace(boxed, needs=(StepNeeds("tool", hinted=("debian:12",)),))
+    assert bench.engine.place(hinted, DETAILS, PLACEMENT).placement == PLACEMENT
+
+
 def test_a_workflows_own_limits_are_told_to_the_runner(bench: SiteBench) -> None:
     bench.site |= {"runner": {"command": ["toil-cwl-runner"]}, "leader": "job", "scheduler": "slurm"}
     bench.site |= {"slurm": {"max_cores": 4, "max_memory": 4000}}

@@ -129,6 +129,11 @@ def test_a_runner_without_a_name(command: list[str]) -> None:
     assert "runner.command" in problem(runner={"command": command})
 
 
+def test_containers_are_named_once() -> None:
+    assert "--podman in the runner's arguments" in problem(runner={"arguments": ["--podman"]}, containers="udocker")
+    assert "for cwltool and Toil" in problem(runner={"command": ["other"]}, containers="none")
+
+
 @pytest.mark.parametrize("changes", [{}, {"leader": "job", "runner": {"command": ["/opt/cwltool"]}}])
 def test_a_time_for_a_job_that_there_is_not(changes: dict[str, Any]) -> None:
     slurm = {"leader_time": "1-00:00:00"}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpcwaas.engines.container_engines import ARGUMENTS, conflict, named_in
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
 
@@ -19,7 +20,6 @@ UDOCKER_DIR = "UDOCKER_DIR"
 """Variable: where udocker has its images and tools."""
 UDOCKER_PLACES = (("UDOCKER_CONTAINERS", "udocker"), ("UDOCKER_TMP", ""), ("PROOT_TMP_DIR", ""))
 """Variables: where it writes, in the directory of temporary files."""
-_OTHER_COMMAND = "--user-space-docker-cmd"
 _PATIENCE = 5
 _UNIX = "unix://"
 _PODMAN_SETTINGS = Path("/etc/containers")
@@ -31,7 +31,6 @@ class _Engine:
 
     Attributes:
         program: its command.
-        arguments: by which cwltool and Toil are told to use it.
         trial: arguments with which the program fails when no container can be started.
         host: variable that says where its daemon listens; `socket` is where it does when nobody says.
         mounts: without a daemon it mounts file systems itself, which no confined process can.
@@ -40,7 +39,6 @@ class _Engine:
     """
 
     program: str
-    arguments: tuple[str, ...] = ()
     trial: tuple[str, ...] = ("--version",)
     host: str | None = None
     socket: str | None = None
@@ -49,21 +47,13 @@ class _Engine:
     homes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-_SINGULARITY = _Engine(
-    "singularity", ("--singularity",), passes=("CWL_SINGULARITY_CACHE", "SINGULARITY_", "APPTAINER_")
-)
+_SINGULARITY = _Engine("singularity", passes=("CWL_SINGULARITY_CACHE", "SINGULARITY_", "APPTAINER_"))
 _ENGINES = {
     "docker": _Engine(
-        "docker",
-        (),
-        ("version", "--format", "{{.Server.Version}}"),
-        "DOCKER_HOST",
-        "/var/run/docker.sock",
-        mounts=False,
+        "docker", ("version", "--format", "{{.Server.Version}}"), "DOCKER_HOST", "/var/run/docker.sock", mounts=False
     ),
     "podman": _Engine(
         "podman",
-        ("--podman",),
         ("info", "--format", "{{.Host.Arch}}"),
         "CONTAINER_HOST",
         passes=("CONTAINER", "REGISTRY_AUTH_FILE", "XDG_"),
@@ -71,11 +61,8 @@ _ENGINES = {
     ),
     "singularity": _SINGULARITY,
     "apptainer": _SINGULARITY,
-    UDOCKER: _Engine(
-        UDOCKER, ("--udocker",), mounts=False, passes=("UDOCKER_", "PROOT_"), homes={UDOCKER_DIR: (".udocker",)}
-    ),
+    UDOCKER: _Engine(UDOCKER, mounts=False, passes=("UDOCKER_", "PROOT_"), homes={UDOCKER_DIR: (".udocker",)}),
 }
-_WORDS = {word: name for name, engine in _ENGINES.items() for word in engine.arguments} | {"--no-container": NONE}
 
 
 class Containers:
@@ -91,11 +78,11 @@ class Containers:
     def __init__(self, settings: CWLSettings, environment: Mapping[str, str] = os.environ) -> None:
         self._settings = settings
         self._environment = environment
-        self._said = [word for word in settings.runner.words() if word in _WORDS or word.startswith(_OTHER_COMMAND)]
+        self._said = named_in(settings.runner.words())
         self._chosen = KEY in settings.model_fields_set
         self.name: str = settings.containers
         if self._said and not self._chosen:
-            self.name = _WORDS.get(self._said[0], "")
+            self.name = self._said[1] or ""
         if not settings.runner.takes_cwltool_arguments and not self._chosen:
             self.name = ""
         self._engine = _ENGINES.get(self.name)
@@ -103,9 +90,7 @@ class Containers:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What the runner is told."""
-        if self._said:
-            return ()
-        return ("--no-container",) if self.name == NONE else self._engine.arguments if self._engine else ()
+        return ARGUMENTS[self._settings.containers] if self._chosen else ()
 
     @property
     def socket(self) -> Path | None:
@@ -148,8 +133,8 @@ class Containers:
                 "starts containers"
             )
             return
-        if self._said:
-            yield f"{self._said[0]} in the runner's arguments says the same or something else; keep one of both"
+        if wrong := conflict(self._settings.runner.words()):
+            yield wrong
             return
         if not self._engine:
             return
@@ -191,16 +176,7 @@ class Containers:
             why = f"this machine has no {self._engine.program} to start one (setting cwl.{KEY})"
         else:
             return None
-        # With an engine, cwltool takes hints for requirements.
-        images = ((each.name, each.images if self.name == NONE else each.images + each.hinted) for each in needs)
-        wanted = next(((name, found[0]) for name, found in images if found), None)
-        if wanted is None:
-            return None
-        step, image = wanted
-        return (
-            f"Step {step} runs in a container, {image}, and {why}. Run the workflow on a site that has containers, or "
-            "ask an operator of the service."
-        )
+        return want(needs, why, hints=self.name != NONE)
 
     def _home(self, *place: str) -> Path:
         """In the home of the service's account; that of executions is empty."""
@@ -209,3 +185,19 @@ class Containers:
     def _found(self) -> str | None:
         path = self._environment.get("PATH", os.defpath)
         return shutil.which(self._engine.program, path=path) if self._engine else None
+
+
+def want(needs: Sequence[StepNeeds], why: str, *, hints: bool = False) -> str | None:
+    """The sentence that refuses a workflow for want of a container; None when it needs none.
+
+    Args:
+        needs: of its steps.
+        why: there is no container, a part of a sentence.
+        hints: whether those count that are hints. They do for a runner that has an engine.
+    """
+    images = ((each.name, each.images + each.hinted if hints else each.images) for each in needs)
+    wanted = next(((name, found[0]) for name, found in images if found), None)
+    return wanted and (
+        f"Step {wanted[0]} runs in a container, {wanted[1]}, and {why}. Run the workflow on a site that has "
+        "containers, or ask an operator of the service."
+    )

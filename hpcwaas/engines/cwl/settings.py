@@ -11,6 +11,7 @@ from pydantic import Field
 
 from hpcwaas.common.resources import resource
 from hpcwaas.common.setting_types import Command, Network, Section, Size
+from hpcwaas.engines.container_engines import ContainerEngine
 from hpcwaas.engines.settings import EngineSettings
 
 CWLTOOL_ARGUMENTS = (
@@ -134,7 +135,7 @@ class CWLSettings(EngineSettings):
             "service's account."
         ),
     )
-    containers: Literal["docker", "podman", "singularity", "apptainer", "udocker", "none"] = Field(
+    containers: ContainerEngine = Field(
         "docker",
         description=(
             "What starts the containers of tools (`DockerRequirement`). When it is set, the program has to be there. "

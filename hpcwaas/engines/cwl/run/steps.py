@@ -164,7 +164,7 @@ class Diagnosis:
             status: exit status of the runner; negative when a signal ended it.
         """
         cause = self._failure or self._error
-        if self._container and (cause is None or _NO_CONTAINER.search(cause)):
+        if self._container and (not self._failure or _NO_CONTAINER.search(self._failure)):
             return (f"Step {step} failed: " if step else "") + self._container
         if not self._failure and _TOO_DEEP in (self._error or ""):  # it speaks of itself, not of the tool
             return "The runner gave up: directories or values are nested too deeply."

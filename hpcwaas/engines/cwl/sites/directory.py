@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hpcwaas.core.models import WorkflowDetails
 from hpcwaas.core.site_models import LOCAL, Placement, Point, PointStatus, Site
+from hpcwaas.engines.cwl.containers import NONE, want
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.settings import CWLSettings
@@ -174,6 +175,9 @@ class SiteDirectory:
             raise BadRequest(f"There is no site {name}.")
         if given.maintenance:
             raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
+        off = f"containers are turned off there (setting sites.{name}.containers)"
+        if given.containers == NONE and (refusal := want(job.needs, off)):
+            raise BadRequest(refusal)
         if self._connections is not None:
             self._connections.ready(placement)
         slurm, remarks = resources(given, given.title or name, job.slurm, job.needs, job.limits)

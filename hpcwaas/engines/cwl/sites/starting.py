@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.container_engines import ARGUMENTS
 from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
 from hpcwaas.engines.cwl.sites.resources import leaders, most
 from hpcwaas.engines.cwl.storage import spool
@@ -28,6 +29,7 @@ def request(
     """
     slurm, needs = intent.slurm, {step.name: step for step in intent.needs}
     kind, limits = settings.runner.kind, settings.slurm
+    containers = ARGUMENTS[settings.containers] if settings.containers else ()
     return {
         "version": 1,
         "id": intent.id,
@@ -42,7 +44,7 @@ def request(
         "remarks": list(intent.remarks),
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
         "command": list(settings.runner.command),
-        "arguments": [*_arguments(settings, intent), *settings.runner.arguments],
+        "arguments": [*_arguments(settings, intent), *containers, *settings.runner.arguments],
         "kind": kind,
         "scheduler": settings.scheduler,
         "leader": settings.leader,
