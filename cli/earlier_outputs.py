@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, unquote_plus, urlencode
+from urllib.parse import unquote_plus, urlencode
 
 from .client import Client
 from .errors import NotFound, UsageError
@@ -28,7 +28,7 @@ class EarlierOutputs:
         self._executions: dict[str, Mapping[str, Any]] = {}
 
     def found(self, execution_id: str, name: str, way: str | None) -> Any:
-        """The value of an output, or of the file in it that `way` leads to.
+        """The value of an output, or of the file in it that `way` leads to; of a directory when it ends with `/`.
 
         Raises:
             UsageError: there is none.
@@ -49,14 +49,12 @@ class EarlierOutputs:
                 f"The output {name} of the execution {execution_id} has no file {way}.",
                 hint=f"Its files: {names}." if names else None,
             )
-        location = str(value["location"])
-        inside = unquote_plus(location.partition("?path=")[2])
-        place = f"{location.partition('?')[0]}?{urlencode({'path': '/'.join(filter(None, (inside, way)))})}"
-        kind = "Directory" if way.endswith("/") else "File"
+        place, _, above = str(value["location"]).partition("?path=")
+        inside = "/".join(filter(None, (unquote_plus(above), way.rstrip("/"))))
         return {
-            "class": kind,
-            "location": place.removesuffix(quote("/", safe="")),
-            "basename": way.rstrip("/").rpartition("/")[2],
+            "class": "Directory" if way.endswith("/") else "File",
+            "location": f"{place}?{urlencode({'path': inside})}",
+            "basename": inside.rpartition("/")[2],
         }
 
     def _outputs(self, execution_id: str) -> Mapping[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from . import literals
 from .examples import example, needed
+from .outputs import files_in
 from .schemas import Schema, properties
-from .text import one_line
+from .text import described, one_line
 from .workflow_view import about, input_rows, kind
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -37,9 +38,13 @@ def template(workflow_id: str, workflow: Mapping[str, Any]) -> str:
     for name, own in properties(schema).items():
         required = name in needed(schema)
         lines += ["", *(_comment(about(own)) if about(own) else ())]
-        lines += _comment(f"{kind(own, schema)}; {'required' if required else 'may be left out'}")
+        default = own.get("default")
+        # Files of the workflow's own have a name, but nothing that a user could give.
+        its_own = any("location" not in file and "contents" not in file for file in files_in(default))
+        left_out = f"may be left out{f': then {described(default)} is used' if its_own else ''}"
+        lines += _comment(f"{kind(own, schema)}; {'required' if required else left_out}")
         lines += [line for each in members.get(name, ()) for line in _comment(each)]
-        value = own["default"] if "default" in own else example(own, schema)
+        value = default if "default" in own and not its_own else example(own, schema)
         written = [*_entry(_key(name), value, "")]
         lines += written if required else [f"# {line}" for line in written]
     if not properties(schema):

@@ -9,7 +9,7 @@ from . import printing
 from .examples import command_line
 from .globs import is_expression
 from .schemas import Schema, leaf, options, properties
-from .text import compact, one_line
+from .text import compact, described, one_line
 
 _DEEPEST = 8
 
@@ -69,7 +69,7 @@ def _members(
 
 
 def _row(name: str, own: Schema, root: Schema, *, needed: bool) -> tuple[str, str, str, str, str]:
-    default = compact(own["default"]) if "default" in own else ""
+    default = described(own["default"]) if "default" in own else ""
     return name, kind(own, root), "yes" if needed else "no", default, about(own)
 
 
@@ -92,7 +92,7 @@ def _words(own: Schema, root: Schema, depth: int = 0) -> list[Any]:
 def about(own: Schema) -> str:
     """What is said of an input, and what files have to be like."""
     text = one_line(own.get("description") or own.get("title"))
-    said = [text]
+    said = [text, *(("The id of an SSH key: see `waas ssh_keys list`.",) if own.get("x-ssh-key") else ())]
     endings = own.get("x-format-endings") or {}
     formats = [_format(one_line(each), endings) for each in own.get("x-format") or ()]
     if formats:
@@ -100,7 +100,7 @@ def about(own: Schema) -> str:
     if beside := [_companion(one_line(each)) for each in own.get("x-secondaryFiles") or ()]:
         said.append(f"Beside each file: {', '.join(beside)}.")
     if text and text[-1] not in ".!?:" and len(said) > 1:
-        said[0] = f"{text}."
+        said[0] = f"{text}."  # a sentence before others
     return " ".join(filter(None, said))
 
 

@@ -215,6 +215,10 @@ def earlier(service: Any) -> None:
         (["matrix={id}:files"], {"matrix": [["files/a", "files/b"]]}),
         (["folder={id}:folder"], {"folder": output("folder", **{"class": "Directory", "basename": "folder"})}),
         (["one={id}:folder/deep/x y.txt"], {"one": placed("x y.txt", "folder?path=deep%2Fx+y.txt")}),
+        (
+            ["folder={id}:folder/deep/"],
+            {"folder": {**placed("deep", "folder?path=deep"), "class": "Directory"}},
+        ),
         (["count={id}:count"], {"count": 7}),
         (["word={id}:count"], {"word": f"{ID}:count"}),
         (["any={id}:file"], {"any": output("file")}),

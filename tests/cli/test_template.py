@@ -36,7 +36,7 @@ SCHEMA: dict[str, Any] = {
         "text": {"type": "string", "default": "two\nlines: 'x'", "x-type": "string"},
         "none": {"type": ["string", "null"], "default": None, "x-type": "string?"},
         "kept": {"type": "object", "default": {"a": [1, {"b": []}], "on": "off"}, "x-type": "Any"},
-        "file": {"anyOf": [FILE, {"type": "null"}], "x-type": "File?"},
+        "file": {**FILE, "default": {"class": "File", "basename": "own.txt"}, "x-type": "File?"},
         "key": {"type": "string", "x-ssh-key": True, "x-type": "string"},
     },
     "required": ["samples", "on", "a b: #c", "größe", "pairs", "key"],
@@ -55,6 +55,8 @@ def test_members_of_records_words_formats_and_files_beside_are_told() -> None:
         f"Format: http://x/bam (.bam, .sam) or http://x/fq. Beside each file: {beside}.",
     )
     assert rows["samples[].maybe"][:2] == ("int?", "no")
+    assert rows["file"][2] == "own.txt"
+    assert rows["key"][3] == "The id of an SSH key: see `waas ssh_keys list`."
     assert rows["on"][0] == "enum[]: no, 1e3, a: b"
 
 
@@ -69,6 +71,7 @@ def test_the_file_to_fill_in_is_what_is_needed() -> None:
         "key": "KEY_ID",
     }
     assert "\x1b" not in content
+    assert "# File?; may be left out: then own.txt is used" in content
     assert "# samples[].reads: File, required. Format: http://x/bam" in content
 
 
