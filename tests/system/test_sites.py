@@ -22,6 +22,29 @@ PATIENCE = 120.0
 DATA = Path(__file__).parents[2] / "examples" / "data"
 
 
+REPOSITORY = {
+    "flows/count.cwl": """cwlVersion: v1.2
+class: Workflow
+inputs: {text: File}
+outputs: {number: {type: File, outputSource: count/number}}
+steps: {count: {run: ../tools/lines/count.cwl, in: {text: text}, out: [number]}}
+""",
+    "flows/other.cwl": "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: 'true'\ninputs: []\noutputs: []\n",
+    "tools/lines/count.cwl": """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: sh
+stdout: number.txt
+inputs:
+  script: {type: File, inputBinding: {position: 1}, default: {class: File, location: ../../scripts/count.sh}}
+  text: {type: File, inputBinding: {position: 2}}
+outputs: {number: stdout}
+""",
+    "tools/lines/other.cwl": "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: 'true'\ninputs: []\noutputs: []\n",
+    "scripts/count.sh": 'wc -l <"$1" | tr -d " "\n',
+}
+"""Of workflows as repositories have them: none lies at the top, and each refers to what lies beside its folder."""
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with one_node() as site:
@@ -40,6 +63,9 @@ def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
             "plain": site.settings("cwltool", work_dir="{home}/plain", scheduler="none", slurm={}),
         },
     )
+    for path, content in REPOSITORY.items():
+        (service.catalogue / path).parent.mkdir(parents=True, exist_ok=True)
+        (service.catalogue / path).write_text(content)
     try:
         service.start()
         client = service.as_user("alice")
@@ -116,6 +142,15 @@ def test_the_examples_run_unchanged(service: SiteService, site: Site, alice: Cli
     assert shown <= set(submitted)
     assert len(shown) >= 6
     assert site.queued() == []
+
+
+def test_workflows_of_a_repository_run_as_they_lie_there(service: SiteService, alice: Client) -> None:
+    text = alice.upload("text.txt", b"a\nb\nc\n")
+    paths = {where: service.start_on(alice, where, "flows.count", text=text) for where in SITES}
+    for where, path in paths.items():
+        execution = alice.finished(path, within=PATIENCE * 2)
+        assert execution["status"] == "SUCCEEDED", (where, execution["reason"], log_text(alice, path))
+        assert alice("GET", f"{path}/outputs/number").text == "3\n"
 
 
 def test_nothing_is_sent_twice(service: SiteService, site: Site, alice: Client) -> None:
