@@ -40,13 +40,13 @@ class Mistakes:
             inputs: the names of all inputs.
 
         Raises:
-            UsageError: the failure itself, where nothing else is wrong or it isn't about inputs.
+            UsageError: the failure itself, where nothing else is wrong.
         """
-        listed = (failure.problem or {}).get("inputs")
-        if not self.found or not isinstance(listed, list):
+        if not self.found:
             raise failure
+        listed = (failure.problem or {}).get("inputs")
         known = self.names()
-        for each in listed:
+        for each in listed if isinstance(listed, list) and listed else ({"detail": failure.message},):
             way = str(each.get("input"))
             name = max((one for one in inputs if re.match(rf"{re.escape(one)}(?:$|[.\[])", way)), key=len, default=way)
             if name not in known:

@@ -198,10 +198,9 @@ def trigger(
     if site is not None:
         sites.find_open(state, site)  # before anything is uploaded; and an older service would ignore it
     asks = not no_input and not state.wants_json and at_terminal()
-    planned = prepared(state, Wanted(workflow_id, schema, site, asks), given, inputs_file)
     uploader = Uploader(state.client, links=links, note=state.note)
     try:
-        values = uploader.sent(planned)
+        values = uploader.sent(prepared(state, Wanted(workflow_id, schema, site, asks), given, inputs_file))
         if not dry_run:
             state.line("Triggering workflow...")
         response = state.client.request(

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.wire import problem
+
 FILE = {"$ref": "#/$defs/File"}
 BAM, FASTQ = "http://edamontology.org/format_2572", "http://edamontology.org/format_1930"
 ID = "00000001-0000-4000-8000-0123456789ab"
@@ -98,6 +100,20 @@ def test_what_the_service_alone_finds_is_told_as_it_is(alice: Any, service: Any,
     result = _trigger(alice, "-i", "reads=@a.bam", "-o", "json")
     assert (result.code, result.error["problem"]["inputs"][0]["input"]) == (2, "reads.format")
     assert service.sent("POST", "/files") == []
+
+
+def test_a_site_has_to_be_chosen_before_files_are_sent(alice: Any, service: Any, declare: Any) -> None:
+    declare(reads=FILE)
+    detail = "`site`: expected one of local, mare."
+    service.sites.refuse_trigger = problem(400, "bad_request", detail)
+    result = _trigger(alice, "-i", "reads=@a.bam")
+    assert (result.code, service.sent("POST", "/files")) == (2, [])
+    assert result.err == f"Error: {detail}\nChoose one with --site SITE. To see them: waas sites list\n"
+    result = _trigger(alice, "-i", "reads=@nowhere")
+    assert (
+        result.err
+        == f"Error: 2 inputs are wrong:\n  - --inputs reads=@nowhere: there is no file nowhere.\n  - {detail}\n"
+    )
 
 
 def test_a_format_is_asked_for_at_a_terminal(alice: Any, service: Any, declare: Any, answer: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 from waas_cli import globs
 
 from tests.service import PASSWORDS, as_user, make_settings, serving
+from tests.waiting import until
 
 TESTS = Path(__file__).parents[1]
 PLACES = ("tests/data/conformance/catalogue", "tests/data/cwl", "examples")
@@ -30,15 +31,17 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, l
     )
     with serving(settings) as url:
         alice = as_user(url, "alice")
-        found: list[str] = []
-        cursor: dict[str, str] = {}
-        while True:
-            page = alice("GET", "/workflows", params={"limit": "500", **cursor}).json()
-            found += [each["id"] for each in page["workflows"]]
-            if not page.get("next_cursor"):
-                break
-            cursor = {"cursor": page["next_cursor"]}
-        yield url, found
+        answer: dict[str, Any] = {}
+
+        def whole() -> bool:
+            """Whether all of it has been read: until then the list has a warning."""
+            answer.update(warnings=None, next_cursor=None)
+            answer.update(alice("GET", "/workflows", params={"limit": "500"}).json())
+            return not answer["warnings"]
+
+        until(whole)
+        assert not answer["next_cursor"]
+        yield url, [each["id"] for each in answer["workflows"]]
 
 
 @pytest.fixture
