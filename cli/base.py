@@ -57,6 +57,7 @@ _GLOBAL_OPTIONS = (
     ),
     _option("--quiet", is_flag=True, help="Print nothing but ids, what was asked for, and errors."),
     _option("--config", metavar="FILE", help="Configuration file. [default: $HOME/.waas]"),
+    _option("--profile", metavar="NAME", help="The profile to use, see `waas config`, in place of a file."),
     _option("--api_url", metavar="URL", help="Address of the service. [default: https://127.0.0.1:9090]"),
     _option(
         "-u",

@@ -7,11 +7,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import requests
 
+from . import __version__
 from .config import Config
 from .connection_errors import unreachable, unusable
 from .errors import NotFound, Unauthorized, Unreachable, UsageError, WaasError
@@ -76,9 +76,7 @@ class Client:
         self._sign_in_again = sign_in_again
         self._sleep = sleep
         self._session = requests.Session()
-        self._session.headers.update(
-            {"User-Agent": f"waas/{version('hpcwaas')}", "Accept": "application/json, */*;q=0.5"}
-        )
+        self._session.headers.update({"User-Agent": f"waas/{__version__}", "Accept": "application/json, */*;q=0.5"})
         self._verify = secure(self._session, config, note)
         self.become(config)
 

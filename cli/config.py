@@ -15,6 +15,7 @@ from .credentials import Credentials, Login
 from .errors import UsageError
 from .literals import well_formed
 from .local_paths import is_there, typed
+from .profiles import Profiles, check_private
 
 DEFAULT_API_URL = "https://127.0.0.1:9090"
 DEFAULT = "the default"
@@ -52,6 +53,7 @@ class Config:
         login: what `waas login` left for this address.
         state_directory: where that is kept.
         warnings: what was odd but did not matter.
+        effective: the values that count, by their keys, each with what it was taken from.
     """
 
     api_url: str
@@ -69,6 +71,7 @@ class Config:
     local: bool = False
     login: Login | None = None
     warnings: tuple[str, ...] = ()
+    effective: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     @property
     def for_programs(self) -> bool:
@@ -85,16 +88,15 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     """Puts the configuration together: option beats environment beats file beats sign-in beats local profile.
 
     Args:
-        given: options of the command line, by the names in `KEYS`, and `config`.
+        given: options of the command line, by the names in `KEYS`, and `config` and `profile`.
         environment: variables; those called `HW_…` count, empty ones don't.
 
     Raises:
         UsageError: a file is missing or broken, or a value is wrong; names the place.
     """
-    variables = {
-        key: environment[f"HW_{key.upper()}"] for key in (*KEYS, "config") if environment.get(f"HW_{key.upper()}")
-    }
-    content, path, warnings = _file(given.get("config") or variables.get("config"))
+    variables = {key: environment[f"HW_{key.upper()}"] for key in KEYS if environment.get(f"HW_{key.upper()}")}
+    path, profile = chosen_file(given, environment)
+    content, warnings = _content(path, profile)
     sources: list[tuple[str, Values]] = [
         (_COMMAND_LINE, given),
         ("the environment", variables),
@@ -104,12 +106,12 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     signed_in = Credentials(state_directory)
     local = False
     if not any(source.get("api_url") for _, source in sources):
-        profile = state_directory / "local.yaml"
+        left = state_directory / "local.yaml"
         if remembered := signed_in.default():
             sources.append((f"your sign-in in {signed_in.path}", {"api_url": remembered}))
-        elif profile.is_file() and not any(source.get(key) for _, source in sources for key in _CREDENTIALS):
+        elif left.is_file() and not any(source.get(key) for _, source in sources for key in _CREDENTIALS):
             # All or nothing: this token must never travel to an address that comes from somewhere else.
-            sources.append((f"the local profile {profile}", _profile(profile)))
+            sources.append((f"the local profile {left}", _profile(left)))
             local = True
 
     def find(key: str) -> tuple[object, str]:
@@ -137,10 +139,13 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
     credentials, named_in = next(
         ((source, name) for name, source in sources if any(source.get(key) for key in _CREDENTIALS)), ({}, DEFAULT)
     )
-    token = _token(credentials.get("access_token"), named_in)
-    user = None if token else _user(credentials.get("user"), named_in)
     named, api_url_from = find("api_url")
     api_url = _address(str(named or DEFAULT_API_URL), api_url_from)
+    if profile is not None and credentials is content and not _is_for(content, api_url):
+        credentials = {}
+        warnings += (f"The credentials of the profile {profile} aren't used: they are not for {api_url}.",)
+    token = _token(credentials.get("access_token"), named_in)
+    user = None if token else _user(credentials.get("user"), named_in)
     cert_file, key_file = path_of("cert_file"), path_of("key_file")
     if key_file and not cert_file:
         raise UsageError("key_file is given without cert_file. Give both, or neither.")
@@ -161,7 +166,77 @@ def load(given: Values, environment: Mapping[str, str]) -> Config:
         # Its tokens never travel to another address than the one that gave them.
         login=None if credentials else signed_in.find(api_url),
         warnings=warnings,
+        effective={
+            key: (str(value), name)
+            for key in KEYS
+            for value, name in [find(key) if key not in _CREDENTIALS else (credentials.get(key), named_in)]
+            if value not in (None, "") and not (key == "user" and token)
+        },
     )
+
+
+def _content(path: Path, profile: str | None) -> tuple[Values, tuple[str, ...]]:
+    """Content of the file that counts, and warnings about it. The usual one need not exist."""
+    if path == _usual() and not path.is_file():
+        return {}, ()
+    found, warnings = read_file(path)
+    if profile is not None:
+        check_private(path, found)
+    return found, warnings
+
+
+def _is_for(content: Values, api_url: str) -> bool:
+    """Whether the credentials in a profile were given for an address."""
+    own = content.get("api_url")
+    return bool(own) and _address(str(own), "the profile") == api_url
+
+
+def chosen_file(given: Values, environment: Mapping[str, str]) -> tuple[Path, str | None]:
+    """The configuration file that counts, which need not exist, and the profile that it is, if it is one.
+
+    Raises:
+        UsageError: both a file and a profile are named, or the profile that is named for all commands is gone.
+    """
+    for source, named, profile in (
+        (_COMMAND_LINE, given.get("config"), given.get("profile")),
+        ("the environment", environment.get("HW_CONFIG"), environment.get("HW_PROFILE")),
+    ):
+        if named and profile:
+            raise UsageError(f"Both a configuration file and a profile are given by {source}. Give one of them.")
+        if named:
+            return typed(str(named)), None
+        if profile:
+            return Profiles(environment).path(str(profile)), str(profile)
+    profiles = Profiles(environment)
+    if current := profiles.current():
+        return profiles.existing(current), current
+    return _usual(), None
+
+
+def _usual() -> Path:
+    return Path.home() / ".waas"
+
+
+def checked(values: Mapping[str, str | None]) -> None:
+    """Checks values that are to be kept in a file.
+
+    Raises:
+        UsageError: one of them is wrong.
+    """
+    for key, value in values.items():
+        match key:
+            case _ if value is None:
+                continue
+            case "api_url":
+                _address(value, _COMMAND_LINE)
+            case "access_token":
+                _token(value, _COMMAND_LINE)
+            case "user":
+                _user(value, _COMMAND_LINE)
+            case "output":
+                _output(value, _COMMAND_LINE)
+            case "debug" | "skip_tls_verify" if value.lower() not in _FLAGS:
+                raise UsageError(f"{key} must be true or false, not {value!r}.")
 
 
 def _output(value: object, name: str) -> str:
@@ -223,11 +298,12 @@ def _address(value: str, name: str) -> str:
     return url.rstrip("/")
 
 
-def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
-    """Content of the configuration file, its path, and warnings about it."""
-    path = typed(str(named)) if named else Path.home() / ".waas"
-    if not named and not path.is_file():
-        return {}, path, ()
+def read_file(path: Path) -> tuple[Values, tuple[str, ...]]:
+    """Content of a configuration file, and warnings about it.
+
+    Raises:
+        UsageError: it is missing or broken.
+    """
     content: dict[str, object] = {}
     for written, value in _mapping("configuration file", path).items():
         key = written.lower().replace("-", "_")
@@ -237,7 +313,7 @@ def _file(named: object) -> tuple[Values, Path, tuple[str, ...]]:
             raise UsageError(f"{key} (from the file {path}) must be a single value.")
         content[key] = value
     unknown = sorted(set(content) - set(KEYS))
-    return (content, path, tuple(f"{path}: the key {key!r} is unknown. It is ignored." for key in unknown))
+    return (content, tuple(f"{path}: the key {key!r} is unknown. It is ignored." for key in unknown))
 
 
 def _state_directory(environment: Mapping[str, str]) -> Path:

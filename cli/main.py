@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from . import printing
+from . import __version__, printing
 from .base import Root, normalise
 from .config import FORMS
 from .errors import MALFORMED, ExitCode, Interrupted, UsageError, WaasError
@@ -40,7 +40,8 @@ cli = Root(
       2. environment variables: HW_ and the name of the option, such as HW_API_URL,
          HW_USER and HW_ACCESS_TOKEN;
       3. the configuration file, in YAML, whose keys are the names of the options:
-         api_url, user, access_token and so on;
+         api_url, user, access_token and so on; for several services there are
+         profiles, see `waas config`;
       4. `waas login`: its address if none of these names one, and its credentials
          for that address if none of these gives a user or a token;
       5. if none of these gives anything: a service that you run in local mode on
@@ -66,7 +67,7 @@ cli = Root(
       130  You pressed Ctrl-C. Executions go on.
     """,
 )
-click.version_option(package_name="hpcwaas", prog_name="waas", message="%(prog)s %(version)s")(cli)
+click.version_option(__version__, prog_name="waas", message="%(prog)s %(version)s")(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

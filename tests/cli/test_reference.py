@@ -62,6 +62,37 @@ def test_completion_scripts(waas: Any, shell: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", ".local/share/bash-completion/completions/waas"),
+        ("zsh", ".local/share/zsh/site-functions/_waas"),
+        ("fish", ".config/fish/completions/waas.fish"),
+    ],
+)
+def test_completion_is_installed_where_the_shell_looks(
+    waas: Any, home: Path, monkeypatch: pytest.MonkeyPatch, shell: str, place: str
+) -> None:
+    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
+    result = waas("completion", "install")
+    assert result.code == 0
+    assert str(home / place) in result.out
+    assert (home / place).read_text() == waas("completion", shell).out
+    (home / place).unlink()
+    assert waas("completion", "install", shell, "--quiet").out == ""
+    assert (home / place).exists()
+
+
+@pytest.mark.parametrize("shell", ["", "/bin/tcsh"])
+def test_completion_for_other_shells_is_not_installed(
+    waas: Any, home: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setenv("SHELL", shell)
+    result = waas("completion", "install")
+    assert result.code == 2
+    assert "bash, zsh, fish" in result.err
+
+
+@pytest.mark.parametrize(
     ("words", "incomplete", "expected"),
     [
         ("waas", "w", {"workflows", "whoami"}),
