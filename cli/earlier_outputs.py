@@ -95,6 +95,11 @@ def resolved(
         ):
             return value
         found = find(match["id"], match["output"], match["path"])
+        if not schema.get("x-announced") and next(files_in(found), None):
+            raise UsageError(
+                "The service is too old to take files of an earlier execution.",
+                hint=f"Give them as local files, after: waas executions outputs {match['id']} --download DIR",
+            )
         if is_file(value):
             return {**found, **value, "location": found["location"]} if is_file(found) else value
         # A list of lists takes a list as one of its members.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,6 +184,25 @@ def test_what_is_missing_is_asked_for_at_a_terminal(alice: Any, service: Any, de
     assert sent.keys() == {"sample", "mode", "counts", "texts", "flag", "given"}
 
 
+def test_a_real_terminal(service: Any, home: Path, data: Path) -> None:
+    ours, its = pty.openpty()
+    environment = {**os.environ, "HOME": str(home), "HW_API_URL": service.url, "HW_USER": "alice:alicepw"}
+    command = [str(Path(sys.executable).parent / "waas"), "workflows", "trigger", "word-statistics"]
+    process = subprocess.Popen(command, env=environment, cwd=data, stdin=its, stdout=subprocess.PIPE, stderr=its)
+    os.close(its)
+    os.write(ours, b"no.txt\n*.txt\n\n")
+    printed, _ = process.communicate(timeout=120)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert (process.returncode, printed.decode().splitlines()[0]) == (0, "Triggering workflow...")
+    assert "there is no file no.txt." in shown
+    assert "texts: 2 files of *.txt" in shown
+    assert [each["basename"] for each in service.sent("POST", "/workflows")[-1].json["inputs"]["texts"]] == [
+        "a.txt",
+        "b.txt",
+    ]
+
+
 @pytest.mark.parametrize("words", [["--no-input"], ["-o", "json"]])
 def test_nobody_is_asked(alice: Any, service: Any, declare: Any, answer: Any, words: list[str]) -> None:
     declare("mode", mode={"type": "string"})
@@ -288,3 +311,11 @@ def test_outputs_that_there_are_not(
     result = _trigger(alice, "-i", f"one={word}")
     assert (result.code, len(service.executions)) == (2, 2)
     assert message in " ".join(result.err.split("\n"))
+
+
+def test_an_older_service_takes_no_files_of_executions(alice: Any, service: Any, declare: Any, earlier: None) -> None:
+    declare(one=FILE, count={"type": "integer"}, announced=False)
+    result = _trigger(alice, "-i", f"one={ID}:file")
+    assert (result.code, service.sent("POST", "/")) == (2, [])
+    assert f"waas executions outputs {ID} --download DIR" in result.err
+    assert _trigger(alice, "-i", f"count={ID}:count").code == 0
