@@ -18,7 +18,6 @@ import re
 import resource
 import signal
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
 from cwltool.workflow import default_make_tool
-from schema_salad.exceptions import SchemaSaladException, ValidationException
+from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.common import kernel
@@ -42,7 +41,9 @@ from hpcwaas.engines.cwl.workflows.declare import (
     steps,
     text,
 )
-from hpcwaas.engines.cwl.workflows.needs import MPI, step_needs
+from hpcwaas.engines.cwl.workflows.doubles import refuse_double, refuse_doubles
+from hpcwaas.engines.cwl.workflows.mistakes import TooLong, in_words, problem
+from hpcwaas.engines.cwl.workflows.needs import step_needs
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
 
 DOCUMENT_LIMIT = 16 * 2**20
@@ -50,10 +51,6 @@ DOCUMENT_LIMIT = 16 * 2**20
 
 _GROWN = 2**19
 """Resident memory, in KiB, from which on a process has suffered enough from its documents."""
-
-_POSITION = re.compile(r"^\s*(?P<file>\S[^:\n]*):(?P<line>\d+):(?:\d+:)?\s*", re.MULTILINE)
-
-_WRONG_CLASS = re.compile(r"Expected class '\S+' but this is (?P<given>'\S+')")
 
 
 class _Files:
@@ -105,17 +102,33 @@ class _Files:
             for kind, paths in (("files", self.files), ("directories", self.directories), ("missing", self.missing))
         }
 
+    def elsewhere(self, url: str) -> bool:
+        """Whether a `file:` URL is the absolute path of something outside of the catalogue, such as `/dev/null`. A
+        relative one that leads out of it would lead elsewhere from a copy."""
+        path = unquote(urlsplit(url).path)
+        if Path(os.path.normpath(path)).is_relative_to(self.root):
+            return False
+        written = [name.read_text("utf-8", "replace") for name in self.files if name.stat().st_size <= DOCUMENT_LIMIT]
+        return any(path in text or urlsplit(url).path in text for text in written)
+
+    def _add_given(self, url: str) -> Iterator[str]:
+        if self.elsewhere(url):
+            yield f"{unquote(urlsplit(url).path)} is no file of the catalogue; the machine that executes may have it"
+            return
+        path = self.inside(url)
+        self.add(path)
+        if path in self.missing:
+            yield f"{path.relative_to(self.root)} does not exist"
+
     def add_referenced(self, node: Any) -> Iterator[str]:
         """Takes in what File and Directory objects anywhere in `node` point at; yields what isn't there."""
         if isinstance(node, Mapping):
             place = node.get("location") or node.get("path")
             if node.get("class") in ("File", "Directory") and isinstance(place, str) and place.startswith("file:"):
-                path = self.inside(place)
-                self.add(path)
-                if path in self.missing:
-                    yield f"{path.relative_to(self.root)} does not exist"
-            for value in node.values():
-                yield from self.add_referenced(value)
+                yield from self._add_given(place)
+            for key, value in node.items():
+                if ":" not in str(key):  # fields of other vendors are nothing that a runner looks at
+                    yield from self.add_referenced(value)
         elif isinstance(node, list):
             for value in node:
                 yield from self.add_referenced(value)
@@ -142,6 +155,8 @@ def _fetcher(files: _Files) -> type[DefaultFetcher]:
         def check_exists(self, url: str) -> bool:
             if urlsplit(url).scheme != "file":
                 return True
+            if files.elsewhere(url):
+                return Path(unquote(urlsplit(url).path)).exists()
             path = files.inside(url)
             files.add(path)
             return path.exists()
@@ -157,7 +172,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         files: takes in the files that the entry is made of.
 
     Raises:
-        SchemaSaladException: the document isn't valid.
+        Exception: the document isn't valid; see `problem`.
     """
     root = files.root
     context = LoadingContext(
@@ -175,14 +190,14 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         raise ValidationException(
             "this is no CWL document: a map with cwlVersion and class, or with $graph, is expected"
         )
-    _refuse_double("process", [str(item.get("id", item)) for item in as_list(document.get("$graph"))])
+    refuse_double("process", [str(item.get("id", item)) for item in as_list(document.get("$graph"))])
     fragment = entry["fragment"] or _fragment(document, entry)
     written = _written(document, fragment)
     context, uri = resolve_and_validate_document(context, document, f"{url}#{fragment}" if fragment else url)
     tool = make_tool(uri, context)
     process = tool.tool
     tool.visit(lambda node: _refuse_abstract(files, node))
-    tool.visit(_refuse_doubles)
+    tool.visit(refuse_doubles)
     warnings: list[str] = []
     tool.visit(lambda node: warnings.extend(files.add_referenced(node)))
     tool.visit(lambda node: _add_default_secondary_files(files, node))
@@ -213,44 +228,6 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "warnings": sorted({*warnings, *declarations.warnings}),
         "dangers": find_dangers(tool, str(root), entry["main"]),
     }
-
-
-def problem(error: BaseException, main: str, files: _Files) -> str:
-    """An error as `file:line: reason` in one line, with paths relative to the catalogue."""
-    root = files.root
-    if isinstance(error, SchemaSaladException) and (leaves := error.leaves()):
-        leaf = leaves[0]
-        reason, where, line = str(leaf.message), leaf.file, leaf.start[0] if leaf.start else None
-        more = len(leaves) - 1
-        if match := _WRONG_CLASS.fullmatch(reason):  # said of every class that would be right
-            reason, more = f"{match['given']} is not a class of CWL", 0
-            if MPI in reason:
-                reason += "'s standard; write it under `hints`, where runners that don't know it pass over it"
-    else:
-        reason, where, line, more = _reason(error), None, None, 0
-    if where is None and (match := _POSITION.search(reason)):
-        where, line = match["file"], int(match["line"])
-        reason = _POSITION.sub("", reason)
-    if line is None and files.refused:
-        lines = (root / main).read_text("utf-8", "replace").splitlines()
-        line = next((number for number, content in enumerate(lines, 1) if files.refused in content), None)
-    where = (where or main).removeprefix("file://").removeprefix(f"{root}/")
-    place = f"{where}:{line}" if line else where
-    reason = " ".join(reason.replace(f"{root.as_uri()}/", "").replace(f"{root}/", "").split())
-    return f"{place}: {reason[:500]}" + (f" (and {more} more)" if more else "")
-
-
-def _reason(error: BaseException) -> str:
-    match error:
-        case StopIteration():
-            return "the document is empty"
-        case UnicodeDecodeError():
-            return "the document isn't UTF-8 text"
-        case RecursionError() | MemoryError():
-            return "the document is nested too deeply or grows too large"
-        case _TooLong():
-            return f"reading it takes longer than {error} seconds"
-    return str(error) or type(error).__name__
 
 
 def _fragment(document: Mapping[str, Any], entry: Mapping[str, JSON]) -> str | None:
@@ -286,35 +263,6 @@ def _refuse_abstract(files: _Files, process: Mapping[str, Any]) -> None:
         raise files.refuse(document, "an Operation is abstract and can't be run")
 
 
-def _refuse_doubles(node: Mapping[str, Any]) -> None:
-    """Refuses two things with one name in a list: runners take either of them silently."""
-    for section, word in (("inputs", "input"), ("outputs", "output"), ("steps", "step")):
-        items = [item for item in as_list(node.get(section)) if isinstance(item, Mapping)]
-        _refuse_double(word, [str(item["id"]) for item in items if "id" in item])
-        for item in items:
-            _refuse_double_members(item.get("type"))
-            _refuse_double("input of a step", [str(port["id"]) for port in as_list(item.get("in"))])
-    for section in ("requirements", "hints"):
-        items = [item for item in as_list(node.get(section)) if isinstance(item, Mapping)]
-        different = {json.dumps(item, sort_keys=True, default=str): str(item.get("class")) for item in items}
-        _refuse_double(f"class of {section}", list(different.values()))
-
-
-def _refuse_double_members(kind: Any) -> None:
-    for option in as_list(kind):
-        if isinstance(option, Mapping):
-            fields = as_list(option.get("fields"))
-            _refuse_double("member of a record", [str(field["name"]) for field in fields])
-            for inner in (option.get("items"), *(field.get("type") for field in fields)):
-                _refuse_double_members(inner)
-
-
-def _refuse_double(what: str, names: list[str]) -> None:
-    for name, number in Counter(names).items():
-        if number > 1:
-            raise ValidationException(f"the {what} {short(name)} is given {number} times")
-
-
 def _add_default_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:
     for node in process.get("inputs", ()):
         _add_secondary_files(files, node, node.get("default"))
@@ -327,7 +275,7 @@ def _add_secondary_files(files: _Files, node: Mapping[str, Any], default: Any) -
             for item in default:
                 _add_secondary_files(files, node, item)
         case {"class": "File", "location": str(place)} | {"class": "File", "path": str(place)}:
-            if place.startswith("file:"):
+            if place.startswith("file:") and not files.elsewhere(place):
                 _add_beside(files, files.inside(place), as_list(node.get("secondaryFiles")))
         case Mapping():
             for field in _fields(node["type"]):
@@ -356,7 +304,7 @@ def _add_ontologies(files: _Files, place: str, document: Mapping[str, Any]) -> N
     schemas = document.get("$schemas")
     for schema in [schemas] if isinstance(schemas, str) else schemas or ():
         location = urljoin(urldefrag(place)[0], schema)
-        if urlsplit(location).scheme == "file":
+        if urlsplit(location).scheme == "file" and not files.elsewhere(location):
             files.add(files.inside(location))
 
 
@@ -368,16 +316,12 @@ class _Warnings(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage()).split()))
-
-
-class _TooLong(BaseException):
-    """The time for a document is over. Not an `Exception`, of which cwltool catches any in some places."""
+        self.messages.append(in_words(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage()).split())))
 
 
 def _too_long(seconds: float) -> None:
     def stop(_signal: int, _frame: object) -> None:
-        raise _TooLong(f"{seconds:g}")
+        raise TooLong(f"{seconds:g}")
 
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -395,16 +339,16 @@ def _answer(seconds: float, entry: Mapping[str, JSON], files: _Files, collected:
         description["warnings"] += collected.messages
         json.dumps(description, allow_nan=False)
         return {"description": description}
-    except (Exception, _TooLong) as error:
+    except (Exception, TooLong) as error:
         # cwltool meets odd documents with any exception at all; each is a finding about that document.
         files.files.add(files.root / entry["main"])
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _GROWN
         return {
-            "error": problem(error, entry["main"], files),
+            "error": problem(error, entry["main"], files.root, files.refused),
             **files.names(),
-            "unsure": isinstance(error, _TooLong),
-            "swollen": grown and not isinstance(error, _TooLong),
-            "spent": grown or isinstance(error, _TooLong),
+            "unsure": isinstance(error, TooLong),
+            "swollen": grown and not isinstance(error, TooLong),
+            "spent": grown or isinstance(error, TooLong),
         }
 
 

@@ -205,7 +205,7 @@ def digest(value: Sequence[Any]) -> str:
 @lru_cache(maxsize=1)
 def made_by() -> str:
     """The programs that descriptions depend on: other versions may describe the same document differently."""
-    parts = ["10"]
+    parts = ["11"]
     for package in ("hpcwaas", "cwltool"):
         try:
             parts.append(f"{package} {version(package)}")
