@@ -54,15 +54,15 @@ def prepared(state: State, wanted: Wanted, given: Sequence[inputs.Given], inputs
     mistakes.found = [each for each in mistakes.found if each[0] not in own]
     schema = wanted.schema
     if schema is not None:
-        values = _known(state, values, schema)
+        values = _known(state, values, schema, mistakes)
     values |= inputs.values(given, schema, planned, mistakes, state.note)
     if schema is None:
         mistakes.throw()
         return values
     values = resolved(values, schema, EarlierOutputs(state.client).found, mistakes)
-    if wanted.asks:
-        mistakes.throw()
-        missing = [name for name in needed(schema) if values.get(name) is None]
+    missing = [name for name in needed(schema) if values.get(name) is None and name not in mistakes.names()]
+    if wanted.asks and missing:
+        mistakes.throw()  # nobody answers questions for what is refused then
         values |= prompts.missing_values(missing, schema, planned, state.note)
     values = companions.added(values, schema, lambda some: _companions(state, wanted.workflow_id, some), mistakes)
     if schema.get("x-announced") and (mistakes.found or next(local_files(values), None)):
@@ -71,15 +71,16 @@ def prepared(state: State, wanted: Wanted, given: Sequence[inputs.Given], inputs
     return values
 
 
-def _known(state: State, values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """The values of a job file that are inputs: one may serve several workflows."""
+def _known(state: State, values: Mapping[str, Any], schema: Schema, mistakes: Mistakes) -> dict[str, Any]:
+    """The values of a job file that are inputs: one may serve several workflows. Mistakes in others are forgotten."""
     if schema.get("additionalProperties") is not False:
         return dict(values)
-    known = properties(schema)
-    extra = [name for name in values if name not in known and name not in _FOR_THE_SERVICE]
+    known = {*properties(schema), *_FOR_THE_SERVICE}
+    extra = [name for name in [*values, *mistakes.names()] if name not in known]
     if extra:
         state.note(f"The workflow has no input {', '.join(extra)}: left out of the inputs file.")
-    return {name: value for name, value in values.items() if name not in extra}
+    mistakes.found = [each for each in mistakes.found if each[0] in known]
+    return {name: value for name, value in values.items() if name in known}
 
 
 def _companions(state: State, workflow_id: str, values: dict[str, Any]) -> dict[str, list[companions.Need]]:

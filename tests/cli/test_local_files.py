@@ -164,7 +164,7 @@ reads:
   nameroot: a
   nameext: .bam
   dirname: /somewhere
-unheard: 5
+unheard: {class: File, path: nowhere.txt}
 """
 
 
