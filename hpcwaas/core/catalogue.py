@@ -37,7 +37,7 @@ class Catalogue:
         """
         wanted = (words or "").casefold().split()
         after = cursors.decode(cursor, 1)[0] if cursor is not None else None
-        published = self._engines.workflows()
+        published = _with_unread(self._engines.workflows(), principal)
         found = sorted(
             (
                 workflow
@@ -65,6 +65,15 @@ class Catalogue:
             return self._engines.workflow(workflow_id, partial(may_run, principal), current=current)
         except NotFound:
             raise NotFound("There is no such workflow.") from None
+
+
+def _with_unread(published: Published, principal: Principal) -> Published:
+    """Says how many workflows the user will see as soon as they have been read."""
+    number = sum(may_run(principal, workflow) for workflow in published.unread)
+    if not number:
+        return published
+    those = "1 workflow is" if number == 1 else f"{number} workflows are"
+    return replace(published, missing=(*published.missing, f"{those} still being read. Ask again in a moment."))
 
 
 def _text(workflow: Workflow) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from hpcwaas.core.health import Source
 from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
-from hpcwaas.core.ports.engine import Engine, GuardedEngine, Permitted, everything
+from hpcwaas.core.ports.engine import Engine, GradualEngine, GuardedEngine, Permitted, everything
 from hpcwaas.core.ports.sites import SiteEngine
 from hpcwaas.core.workflow_ids import WorkflowIds
 from hpcwaas.errors import Conflict, NotFound, ServiceError
@@ -40,11 +40,13 @@ class Published:
     Attributes:
         stale_since: since when an engine's part couldn't be read anew; None when all is fresh.
         missing: what isn't among it and why, a sentence for each engine that doesn't answer and never did.
+        unread: what isn't among it because it is still being read, by ids and rights.
     """
 
     workflows: Sequence[Workflow]
     stale_since: datetime | None
     missing: tuple[str, ...] = ()
+    unread: Sequence[Workflow] = ()
 
 
 class Engines:
@@ -103,6 +105,7 @@ class Engines:
             [workflow for part in parts for workflow in part.workflows],
             min((part.stale_since for part in parts if part.stale_since), default=None),
             tuple(f"The workflows of the engine `{name}` are missing. {it.detail}" for name, it in failures.items()),
+            [workflow for part in parts for workflow in part.unread],
         )
 
     def workflow(
@@ -178,7 +181,9 @@ class Engines:
 
     def _published(self, engine: Engine) -> Published:
         now = datetime.now(UTC)
-        published = Published(self._known(engine.name, engine.workflows()), engine.stale_since())
+        workflows = self._known(engine.name, engine.workflows())
+        unread = engine.unread() if isinstance(engine, GradualEngine) else ()
+        published = Published(workflows, engine.stale_since(), unread=unread)
         # As it will be shown when the engine doesn't answer.
         self._last = {**self._last, engine.name: replace(published, stale_since=published.stale_since or now)}
         return published

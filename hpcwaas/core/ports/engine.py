@@ -136,3 +136,11 @@ class GuardedEngine(Engine, Protocol):
     """
 
     guarded: Level
+
+
+@runtime_checkable
+class GradualEngine(Engine, Protocol):
+    """An engine that publishes some of its workflows while others are still being read."""
+
+    def unread(self) -> Sequence[Workflow]:
+        """Those that `workflows` doesn't have yet, by their ids and rights. Never waits."""

@@ -83,6 +83,10 @@ class CWLEngine:
         """All workflows that are published, in order of their ids."""
         return self._catalogue.workflows()
 
+    def unread(self) -> Sequence[Workflow]:
+        """Workflows that are still being read."""
+        return self._catalogue.unread()
+
     def stale_since(self) -> datetime | None:
         """The catalogue is on this machine: never stale."""
         return None
@@ -286,6 +290,7 @@ class CWLEngine:
 
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
+        self._catalogue.close()
         self._sites.close()
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hpcwaas.core.models import Access
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.workflows.describer import DescriberFailed
+from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
 from hpcwaas.engines.cwl.workflows.entries import permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, fingerprint_of
-from hpcwaas.engines.cwl.workflows.reading import Reading
+from hpcwaas.engines.cwl.workflows.reading import Done, Reading
 from hpcwaas.engines.cwl.workflows.snapshot import SNAPSHOTS, SnapshotStore
 from hpcwaas.errors import Unavailable
 
@@ -51,6 +51,8 @@ def _index(directory: Path, state_dir: Path) -> Index:
         return old
     snapshots = SnapshotStore(state_dir / SNAPSHOTS)
     # What is being edited just now is told as it stands.
-    return Reading(
-        directory, stamps, fingerprint, old, snapshots, lambda _entry, _description: "", now, settle=0
-    ).index()
+    reading = Reading(directory, stamps, fingerprint, old, snapshots, now, settle=0)
+    reading.index()
+    described = describe_entries(directory, reading.wanted)
+    answers = [Done(entry, answer, stamps) for entry, answer in described]
+    return Reading(directory, stamps, fingerprint, old, snapshots, now, answers, settle=0).index()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.metadata import Entry
@@ -39,6 +39,9 @@ _WORTH_A_PROCESS = 20
 
 _LONGEST = 32 * 2**20
 """Bytes of the longest answer."""
+
+
+T = TypeVar("T")
 
 
 class DescriberFailed(Exception):
@@ -66,13 +69,14 @@ def describe_entries(
     Raises:
         DescriberFailed: nothing can be described.
     """
-    with Describers(directory, entry_timeout, processes) as describers:
-        describers.want(entries)
+    with Describers[None](directory, entry_timeout, processes) as describers:
+        describers.want(entries, None)
         for _ in entries:
-            yield describers.answer()
+            entry, answer, _ = describers.answer()
+            yield entry, answer
 
 
-class Describers:
+class Describers(Generic[T]):
     """Processes that describe entries beside each other, until the block is left.
 
     Args:
@@ -85,14 +89,15 @@ class Describers:
         self._directory = directory
         self._timeout = entry_timeout
         self._most = processes or _room()
-        self._wanted: deque[Entry] = deque()
+        self._wanted: deque[tuple[Entry, T]] = deque()
+        self._begun: list[Entry] = []
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._alone = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._answers: queue.SimpleQueue[tuple[Entry, Answer] | DescriberFailed] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Entry, Answer, T] | DescriberFailed] = queue.SimpleQueue()
 
-    def __enter__(self) -> Describers:
+    def __enter__(self) -> Describers[T]:
         return self
 
     def __exit__(
@@ -105,18 +110,33 @@ class Describers:
         for thread in self._threads:
             thread.join()
 
-    def want(self, entries: Sequence[Entry]) -> None:
-        """Has these described next, in this order, in place of what was wanted before and hasn't been begun."""
+    def want(self, entries: Sequence[Entry], note: T) -> None:
+        """Has these described, in this order, in place of what was wanted before. What has been begun goes on.
+
+        Args:
+            note: comes back with their answers.
+        """
         with self._changed:
-            self._wanted = deque(entries)
+            self._wanted = deque((entry, note) for entry in entries if entry not in self._begun)
             self._changed.notify_all()
         processes = min(self._most, -(-len(entries) // _WORTH_A_PROCESS))
         for number in range(len(self._threads), processes):
             self._threads.append(threading.Thread(target=self._work, name=f"describer-{number}", daemon=True))
             self._threads[-1].start()
 
-    def answer(self, patience: float | None = None) -> tuple[Entry, Answer]:
-        """The next answer.
+    def prefer(self, workflow_id: str) -> None:
+        """Has one that is wanted described before the others."""
+        with self._changed:
+            self._wanted = deque(sorted(self._wanted, key=lambda each: each[0].id != workflow_id))
+
+    @property
+    def left(self) -> int:
+        """How many answers are still to come."""
+        with self._changed:
+            return len(self._wanted) + len(self._begun)
+
+    def answer(self, patience: float | None = None) -> tuple[Entry, Answer, T]:
+        """The next entry, its answer, and the note.
 
         Args:
             patience: seconds to wait for it.
@@ -128,12 +148,15 @@ class Describers:
         found = self._answers.get(timeout=patience)
         if isinstance(found, DescriberFailed):
             raise found
+        with self._changed:
+            self._begun.remove(found[0])
         return found
 
     def _work(self) -> None:
         process: _Process | None = None
         try:
-            while entry := self._next():
+            while task := self._next():
+                entry, note = task
                 process = process or _Process(self._directory, MEMORY, self._closed)
                 answer = process.describe(entry, self._timeout)
                 if process.spent:
@@ -143,19 +166,23 @@ class Describers:
                     with self._alone, _Process(self._directory, 2 * MEMORY, self._closed) as larger:
                         answer = larger.describe(entry, self._timeout)
                         answer.pop("swollen", None)
-                self._answers.put((entry, answer))
+                self._answers.put((entry, answer, note))
         except DescriberFailed as error:
             self._answers.put(error)
         finally:
             if process:
                 process.end()
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> tuple[Entry, T] | None:
         """What is to be described next; None when all is over."""
         with self._changed:
             while not self._wanted and not self._closed.is_set():
                 self._changed.wait()
-            return None if self._closed.is_set() else self._wanted.popleft()
+            if self._closed.is_set():
+                return None
+            task = self._wanted.popleft()
+            self._begun.append(task[0])
+            return task
 
 
 class _Process:

@@ -109,8 +109,20 @@ def read_stamps(directory: Path) -> Stamps:
                     if not entry.is_dir(follow_symlinks=False):
                         stamps[path] = ()
                 else:
-                    stamps[path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+                    stamps[path] = _stamp(status)
     return stamps
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; empty when it isn't there."""
+    try:
+        return _stamp(path.stat())
+    except OSError:
+        return ()
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def find_entries(

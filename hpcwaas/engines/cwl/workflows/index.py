@@ -19,13 +19,6 @@ from hpcwaas.common import durable
 from hpcwaas.engines.cwl.workflows.entries import Stamps
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 
-PATIENCE = 10.0
-"""Seconds for which a caller waits for a reading that another one does, before it gets the old list."""
-
-
-class Busy(Exception):
-    """Another process has been reading the catalogue for `PATIENCE` seconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -90,16 +83,29 @@ class Withheld:
     refused: Refused | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An entry that isn't published yet, since it is still to be read.
+
+    Attributes:
+        last: what was published under its id last, so that its rights aren't forgotten.
+    """
+
+    entry: Entry
+    last: Published | None = None
+
+
 @dataclass(frozen=True)
 class Index:
     """What is published and what is wrong.
 
     Attributes:
-        fingerprint: digest of the stamps of the whole catalogue.
+        fingerprint: digest of the stamps of the whole catalogue; empty while it is being read.
         odd: problems with what belongs to no workflow.
         due: when it is to be made again, though nothing changes; None when it isn't.
         made_by: the programs that wrote it.
         manifest: `Found.manifest` of the catalogue file, and since when it is so; None when nothing was read yet.
+        unread: what is published as soon as it has been read.
     """
 
     fingerprint: str = ""
@@ -109,6 +115,7 @@ class Index:
     due: float | None = None
     made_by: str = ""
     manifest: tuple[str, float] | None = None
+    unread: tuple[Unread, ...] = ()
 
     @cached_property
     def by_id(self) -> Mapping[str, Published]:
@@ -123,8 +130,14 @@ class Index:
     @cached_property
     def known(self) -> Collection[tuple[str, str]]:
         """Sources of the catalogue's own, with the ids that they have."""
-        published = {(item.entry.source, item.entry.id) for item in self.published if not item.entry.root}
-        return published | {(item.source, item.id) for item in self.withheld}
+        entries = [item.entry for item in self.published] + [item.entry for item in self.unread]
+        own = {(entry.source, entry.id) for entry in entries if not entry.root}
+        return own | {(item.source, item.id) for item in self.withheld}
+
+    @cached_property
+    def unread_by_id(self) -> Mapping[str, Unread]:
+        """What is still to be read, by its id."""
+        return {item.entry.id: item for item in self.unread}
 
     def fresh(self, fingerprint: str, now: float) -> bool:
         """Whether nothing is to be read anew."""
@@ -168,21 +181,24 @@ class IndexFile:
         """Replaces the stored index in one step. Only while `locked`."""
         durable.replace(self._path, _INDEX.dump_json(replace(index, made_by=made_by())))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds a lock that only one process can hold.
-
-        Raises:
-            Busy: another one doesn't let it go.
-        """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        descriptor = durable.lock(self._directory / "catalogue.lock", PATIENCE)
-        if descriptor is None:
-            raise Busy
+    def stamp(self) -> tuple[int, int]:
+        """What changes when the stored index does."""
         try:
-            yield
+            status = self._path.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return status.st_mtime_ns, status.st_ino
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Tries to take a lock that only one process can hold, and says whether it did."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        descriptor = durable.lock(self._directory / "catalogue.lock")
+        try:
+            yield descriptor is not None
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def fingerprint_of(directory: Path, stamps: Stamps) -> str:
@@ -192,8 +208,10 @@ def fingerprint_of(directory: Path, stamps: Stamps) -> str:
 
 def signature(item: Published | Refused, stamps: Stamps) -> str:
     """Digest of the stamps of all that an entry is made of, of what may yet appear included."""
-    inside = tuple(f"{name}/" for name in item.directories)
-    names = {*item.files, *item.missing, *(name for name in stamps if inside and name.startswith(inside))}
+    names = {*item.files, *item.missing}
+    if item.directories:
+        inside = tuple(f"{name}/" for name in item.directories)
+        names.update(name for name in stamps if name.startswith(inside))
     return digest([[name, stamps.get(name)] for name in sorted(names)])
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
-from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries
-from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Withheld, digest, signature
+from hpcwaas.engines.cwl.workflows.describer import Answer, DescriberFailed
+from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries, stamp_of
+from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Unread, Withheld, digest, signature
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys
@@ -27,9 +28,52 @@ _STAYS = "; its last good version stays published"
 _NOT_PUBLISHED = "; the workflow is not published"
 
 
+Save: TypeAlias = Callable[[Entry, Mapping[str, JSON]], str]
+"""Makes a snapshot of an entry by its description and returns its version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An entry that has been described.
+
+    Attributes:
+        answer: of the program that did.
+        stamps: of the catalogue before.
+        version: of its snapshot; empty when there is none.
+        failure: why there is none, though it could be described.
+        stale: whether one of its files changed meanwhile.
+    """
+
+    entry: Entry
+    answer: Answer
+    stamps: Stamps
+    version: str = ""
+    failure: str = ""
+    stale: bool = False
+
+
+def done(directory: Path, entry: Entry, answer: Answer, stamps: Stamps, save: Save) -> Done:
+    """Makes the snapshot of what could be described.
+
+    Args:
+        directory: the catalogue.
+        stamps: of its files, before the entry was described.
+    """
+    if "error" in answer:
+        return Done(entry, answer, stamps)
+    try:
+        version = save(entry, answer["description"])
+    except OSError as error:
+        return Done(entry, answer, stamps, failure=f"{entry.main}: {error.filename}: {error.strerror}")
+    names = () if entry.root else answer["description"]["files"]
+    stale = any(name in stamps and stamp_of(directory / name) != stamps[name] for name in names)
+    return Done(entry, answer, stamps, version, stale=stale)
+
+
 @dataclass(slots=True)
 class Reading:
-    """Makes the index once.
+    """Makes the index by what is known at one moment. What is still to be described is in its `unread`, and what was
+    published of that before goes on being published, for those whom the present metadata permit.
 
     Args:
         directory: the catalogue.
@@ -37,13 +81,14 @@ class Reading:
         fingerprint: of the stamps.
         old: the index before.
         snapshots: of what was published so far.
-        save: makes a snapshot of an entry by its description and returns its version.
         now: the time in seconds.
+        answers: what has been described since the index before.
+        failure: why nothing can be described.
         settle: seconds for which metadata that let in more users must stay; `SETTLE` when None.
 
     Attributes:
         warnings: what cwltool says of a document that is published.
-        failure: why nothing could be described.
+        wanted: what is to be described, in the order of ids.
     """
 
     directory: Path
@@ -51,39 +96,40 @@ class Reading:
     fingerprint: str
     old: Index
     snapshots: SnapshotStore
-    save: Callable[[Entry, Mapping[str, JSON]], str]
     now: float
+    answers: Iterable[Done] = ()
+    failure: DescriberFailed | None = None
     settle: float | None = None
     warnings: list[str] = field(default_factory=list)
-    failure: DescriberFailed | None = None
+    wanted: list[Entry] = field(default_factory=list)
     _published: list[Published] = field(default_factory=list)
     _withheld: list[Withheld] = field(default_factory=list)
+    _unread: list[Unread] = field(default_factory=list)
 
     def index(self) -> Index:
-        """Makes the index.
-
-        Raises:
-            DescriberFailed: nothing can be described, and nothing is known from before.
-        """
+        """Makes the index."""
         looked = find_entries(self.directory, self.stamps, self.old.known)
         settled = settle(looked, self.old, self.stamps, self.now, self._settle, self._last)
         found = settled.found
         for item in found.unusable:
             self._unusable(item)
-        changed = [entry for entry in found.entries if not self._unchanged(entry)]
-        self._describe(changed)
-        fingerprint = "" if self.failure else self.fingerprint
+        answers = {_key(each.entry): each for each in self.answers if not each.stale}
+        for entry in found.entries:
+            answer = answers.get(_key(entry))
+            if not (answer and self._take(entry, answer)) and not self._unchanged(entry):
+                self._wait(entry)
         waits = [item.wider[1] + self._settle for item in self._published if item.wider]
         refused = [item.refused for item in self._published] + [item.refused for item in self._withheld]
         waits += [item.again for item in refused if item and item.again is not None]
         waits += [settled.due] if settled.due is not None else []
         return Index(
-            fingerprint,
+            "" if self.failure or self.wanted else self.fingerprint,
             tuple(sorted(self._published, key=lambda item: item.entry.id)),
             tuple(sorted(self._withheld, key=lambda item: (item.id, item.source))),
             tuple(found.problems),
             min(waits, default=None),
             manifest=settled.manifest,
+            unread=tuple(self._unread),
         )
 
     @property
@@ -92,8 +138,8 @@ class Reading:
 
     def _last(self, workflow_id: str) -> Published | None:
         """What was published under an id last, or is known of it though it is withheld."""
-        withheld = self.old.withheld_by_id.get(workflow_id)
-        last = self.old.by_id.get(workflow_id) or (withheld and withheld.last)
+        hidden = self.old.withheld_by_id.get(workflow_id) or self.old.unread_by_id.get(workflow_id)
+        last = self.old.by_id.get(workflow_id) or (hidden and hidden.last)
         return last if last and last.version in self.snapshots else None
 
     def _unusable(self, item: Unusable) -> None:
@@ -108,7 +154,11 @@ class Reading:
         if (refused := self._refused(entry)) and self._still(entry, refused):
             self._keep(entry, entry.source, refused.reason, refused)
             return True
-        if last is None or _place(last.entry) != _place(entry) or last.signature != signature(last, self.stamps):
+        if (
+            last is None
+            or _place(last.entry) != _place(entry)
+            or last.signature != signature(last, self._stamps(entry))
+        ):
             return False
         if not self._unfit(entry, last):
             self._publish(replace(last, broken=None, refused=None), entry)
@@ -121,58 +171,50 @@ class Reading:
 
     def _still(self, entry: Entry, refused: Refused) -> bool:
         due = refused.again is not None and refused.again <= self.now
-        return not due and refused.signature == self._signature(entry, refused)
+        return not due and refused.signature == digest([*_key(entry), signature(refused, self._stamps(entry))])
 
-    def _signature(self, entry: Entry, refused: Refused) -> str:
-        return digest([*_place(entry), entry.source, entry.ssh_keys, signature(refused, self.stamps)])
+    def _stamps(self, entry: Entry) -> Stamps:
+        """Those that an entry depends on: checkouts don't change."""
+        return {} if entry.root else self.stamps
 
-    def _describe(self, entries: list[Entry]) -> None:
-        left = {entry.id for entry in entries}
-        try:
-            for entry, answer in describe_entries(self.directory, entries):
-                left.discard(entry.id)
-                if "error" in answer:
-                    self._refuse(entry, answer["error"], answer, answer["unsure"])
-                else:
-                    self._take(entry, answer["description"])
-        except DescriberFailed as error:
-            if not self.old.fingerprint and not self.old.published:
-                raise
-            self.failure = error
-            for entry in entries:
-                if entry.id in left:
-                    self._keep(entry, entry.source, f"{entry.main}: can't be read at the moment")
-
-    def _refuse(self, entry: Entry, reason: str, made_of: Mapping[str, JSON], unsure: bool = False) -> None:
-        """Remembers that an entry can't be described as it is."""
-        files, directories, missing = (tuple(made_of.get(name, ())) for name in ("files", "directories", "missing"))
-        again = self.now + AGAIN if unsure else None
-        refused = Refused(reason, files or (entry.main,), directories, missing, "", again)
-        refused = replace(refused, signature=self._signature(entry, refused))
-        self._keep(entry, entry.source, reason, refused)
-
-    def _take(self, entry: Entry, description: Mapping[str, JSON]) -> None:
-        """Publishes what was just described."""
-        inputs = inputs_schema(load_parameter(item) for item in description["inputs"])
-        if unfit := unfit_for_keys(inputs, entry.ssh_keys):
-            self._refuse(entry, f"{entry.metadata}: ssh_keys {unfit}", description)
+    def _wait(self, entry: Entry) -> None:
+        """Leaves published what was so far until the entry has been described."""
+        if self.failure:
+            self._keep(entry, entry.source, f"{entry.main}: can't be read at the moment")
             return
-        try:
-            version = self.save(entry, description)
-        except OSError as error:
-            self._keep(entry, entry.source, f"{entry.main}: {error.filename}: {error.strerror}")
-            return
-        self.warnings += [f"{entry.main}: {warning}" for warning in description["warnings"]]
-        item = Published(
-            entry=entry,
-            version=version,
-            files=tuple(description["files"]),
-            directories=tuple(description["directories"]),
-            missing=tuple(description["missing"]),
-            signature="",
-            dangers=tuple(description["dangers"]),
-        )
-        self._publish(replace(item, signature=signature(item, self.stamps)), entry)
+        self.wanted.append(entry)
+        last = self._last(entry.id)
+        if last is None or last.entry.source != entry.source or self._unfit_keys(entry, last):
+            wider = last is not None and lets_in_more(entry, last.entry)
+            self._unread.append(Unread(with_rights(entry, last.entry) if last and wider else entry, last))
+        else:
+            place = replace(entry, root=last.entry.root, main=last.entry.main, fragment=last.entry.fragment)
+            self._publish(last, place)
+
+    def _take(self, entry: Entry, done: Done) -> bool:
+        """Publishes what was just described, or remembers that it can't be; not what has changed since."""
+        described = done.answer.get("description", done.answer)
+        files, directories, missing = (tuple(described.get(name, ())) for name in ("files", "directories", "missing"))
+        made_of = Refused("", files or (entry.main,), directories, missing, "")
+        sign = signature(made_of, self._stamps(entry))
+        if sign != signature(made_of, {} if entry.root else done.stamps):
+            return False
+        if "error" in done.answer:
+            unsure, reason = done.answer["unsure"], done.answer["error"]
+        else:
+            inputs = inputs_schema(load_parameter(item) for item in described["inputs"])
+            unfit = unfit_for_keys(inputs, entry.ssh_keys)
+            unsure, reason = bool(done.failure), f"{entry.metadata}: ssh_keys {unfit}" if unfit else done.failure
+        if reason:
+            again = self.now + AGAIN if unsure else None
+            refused = replace(made_of, reason=reason, signature=digest([*_key(entry), sign]), again=again)
+            self._keep(entry, entry.source, reason, refused)
+            return True
+        self.warnings += [f"{entry.main}: {warning}" for warning in described["warnings"]]
+        dangers = tuple(described["dangers"])
+        item = Published(entry, done.version, files, directories, missing, sign, dangers=dangers)
+        self._publish(item, entry)
+        return True
 
     def _keep(self, entry: Entry, source: str, reason: str, refused: Refused | None = None) -> None:
         """Leaves published what was so far, for those whom the present metadata permit, whatever is wrong now."""
@@ -185,11 +227,14 @@ class Reading:
 
     def _unfit(self, entry: Entry, last: Published, refused: Refused | None = None) -> bool:
         """Withholds a version of which the metadata name what isn't there as an input for SSH keys."""
-        inputs = self.snapshots.load(last.version).inputs if entry.ssh_keys else ()
-        unfit = unfit_for_keys(inputs_schema(inputs), entry.ssh_keys)
+        unfit = self._unfit_keys(entry, last)
         if unfit:
             self._withhold(entry.id, last.entry.source, f"{entry.metadata}: ssh_keys {unfit}", refused)
         return bool(unfit)
+
+    def _unfit_keys(self, entry: Entry, last: Published) -> str | None:
+        inputs = self.snapshots.load(last.version).inputs if entry.ssh_keys else ()
+        return unfit_for_keys(inputs_schema(inputs), entry.ssh_keys)
 
     def _withhold(self, workflow_id: str, source: str, reason: str, refused: Refused | None = None) -> None:
         last = self._last(workflow_id)
@@ -211,3 +256,8 @@ class Reading:
 
 def _place(entry: Entry) -> tuple[str, str, str | None]:
     return entry.root, entry.main, entry.fragment
+
+
+def _key(entry: Entry) -> tuple[object, ...]:
+    """All of an entry that decides on how it is described."""
+    return entry.id, entry.source, *_place(entry), entry.ssh_keys

@@ -43,8 +43,8 @@ def settle(
         seconds: for which files must stay unchanged.
         last: what was published under an id last, or is known of it though it isn't published.
     """
-    before, begun = old.manifest or (found.manifest, 0.0)
-    since = begun if before == found.manifest and begun <= now else now
+    before, first = old.manifest or (found.manifest, 0.0)
+    since = first if before == found.manifest and first <= now else now
     manifest = (found.manifest, since)
     if found.frozen:
         return Settled(_frozen(found, found.frozen, old, last), manifest, None)
@@ -59,7 +59,8 @@ def settle(
     entries, unusable = [], [*found.unusable]
     for entry in found.entries:
         begin = young.get(entry.main.rpartition("/")[0]) if _of_several(entry) else None
-        if entry.id in old.by_id or (not waits_for_all and begin is None):
+        begun = entry.id in old.unread_by_id  # it was let in, and hasn't been read yet
+        if entry.id in old.by_id or (not waits_for_all and (begin is None or begun)):
             entries.append(entry)
             continue
         if begin is not None:
@@ -101,6 +102,8 @@ def _frozen(found: Found, reason: str, old: Index, last: Callable[[str], Publish
     unusable += [Unusable(entry.id, MANIFEST, reason, entry) for entry in named if entry.id not in seen]
     seen |= {item.entry.id for item in old.published}
     unusable += [Unusable(each.id, each.source, reason) for each in old.withheld if each.id not in seen and each.last]
+    hidden = [each.entry for each in old.unread if each.entry.id not in seen and each.last]
+    unusable += [Unusable(entry.id, entry.source, reason) for entry in hidden]
     return replace(found, entries=(), unusable=unusable)
 
 

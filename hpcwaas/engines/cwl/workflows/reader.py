@@ -1,0 +1,203 @@
+"""Reads the catalogue in the background, so that nobody has to wait for all of it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, Describers
+from hpcwaas.engines.cwl.workflows.entries import Stamps, read_stamps
+from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, fingerprint_of, made_by
+from hpcwaas.engines.cwl.workflows.metadata import Entry, root_of_entry
+from hpcwaas.engines.cwl.workflows.reading import Done, Reading, done
+from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
+
+ROUND = 1.0
+"""Seconds for which entries are described until what is known is published, and the catalogue is looked at again."""
+
+PATIENCE = 10.0
+"""Seconds for which a caller waits for a few workflows that are being read."""
+
+PATIENCE_WITH_MANY = 2.0
+"""Seconds for which a caller waits when many are being read."""
+
+FEW = 25
+"""Workflows whose reading is waited for."""
+
+_FOLLOW_EVERY = 0.1
+"""Seconds between two looks at what another process has read."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reader:
+    """Keeps an index of a catalogue. Of all processes with the same index file one reads at a time, and others follow.
+
+    Args:
+        directory: of the documents.
+        file: of the index.
+        snapshots: of what is published.
+
+    Attributes:
+        index: what is known; None when nothing is, or when the catalogue can't be read.
+        failure: why it can't be read, or described.
+    """
+
+    def __init__(self, directory: Path, file: IndexFile, snapshots: SnapshotStore) -> None:
+        self._directory = directory
+        self._file = file
+        self._snapshots = snapshots
+        self._news = threading.Condition()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._describers: Describers[Stamps] | None = None
+        self._began = 0.0
+        self._wanted = 0
+        self.index: Index | None = None
+        self.failure: str | None = None
+
+    def look(self) -> None:
+        """Looks whether something is to be read, has it read, and waits for it, but not for long."""
+        try:
+            fingerprint = fingerprint_of(self._directory, read_stamps(self._directory))
+        except OSError as error:
+            # A list of what was there once would offer workflows that an operator may have withdrawn.
+            self._tell(None, f"{self._directory}: {error.strerror or error}")
+            return
+        index = self.index
+        if index is not None and self.failure is None and index.fresh(fingerprint, time.time()):
+            return
+        with self._news:
+            if self._thread is None and not self._closed.is_set():
+                self._began = time.monotonic()
+                self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
+                self._thread.start()
+            while self._thread is not None and (left := self._patience()) > 0:
+                self._news.wait(left)
+
+    def wait_for(self, workflow_id: str) -> None:
+        """Has an entry read before others, and waits for it, but not for long."""
+        if describers := self._describers:
+            describers.prefer(workflow_id)
+        deadline = time.monotonic() + PATIENCE
+        with self._news:
+            while self._thread is not None and self.index is not None and workflow_id in self.index.unread_by_id:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                self._news.wait(left)
+
+    def close(self) -> None:
+        """Ends a reading; what has been read is kept."""
+        self._closed.set()
+        if thread := self._thread:
+            thread.join()
+
+    def _patience(self) -> float:
+        return self._began + (PATIENCE if self._wanted <= FEW else PATIENCE_WITH_MANY) - time.monotonic()
+
+    def _tell(self, index: Index | None, failure: str | None = None) -> None:
+        if failure and failure != self.failure:
+            _log.error("the catalogue can't be read: %s", failure)
+        with self._news:
+            self.index, self.failure = index, failure
+            self._news.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._read_or_follow()
+        except OSError as error:
+            self._tell(None, f"{error.filename or self._directory}: {error.strerror or error}")
+        except Exception:  # whoever waits has to learn of it
+            _log.exception("the catalogue can't be read")
+            self._tell(None, "it failed unexpectedly; the service's log says how")
+        finally:
+            with self._news:
+                self._thread = None
+                self._news.notify_all()
+
+    def _read_or_follow(self) -> None:
+        known = None
+        while not self._closed.is_set():
+            with self._file.locked() as locked:
+                if locked:
+                    self._read()
+                    return
+            before, known = known, self._file.stamp()
+            # What a service of another version keeps there isn't understood.
+            if known != before and (index := self._file.load()).made_by:
+                self._wanted = len(index.unread)
+                self._tell(index)
+            self._closed.wait(_FOLLOW_EVERY)
+
+    def _read(self) -> None:
+        """Reads what has changed, unless another process just did."""
+        stamps = read_stamps(self._directory)
+        index = self._file.load()
+        if index.fresh(fingerprint_of(self._directory, stamps), time.time()) and self._complete(index):
+            self._tell(index)
+            return
+        nothing = not index.fingerprint and not index.published
+        with Describers[Stamps](self._directory) as describers:
+            self._describers = describers
+            try:
+                index, reading = self._round(index, stamps, [])
+                while reading.wanted and not self._closed.is_set():
+                    describers.want(reading.wanted, stamps)
+                    answers = self._answers(describers)
+                    stamps = read_stamps(self._directory)
+                    index, reading = self._round(index, stamps, answers)
+            except DescriberFailed as error:
+                index, _ = self._round(index, stamps, [], error)
+                self._tell(None if nothing and not index.published else index, str(error))
+            finally:
+                self._describers = None
+
+    def _round(
+        self, old: Index, stamps: Stamps, answers: list[Done], failure: DescriberFailed | None = None
+    ) -> tuple[Index, Reading]:
+        reading = Reading(
+            directory=self._directory,
+            stamps=stamps,
+            fingerprint=fingerprint_of(self._directory, stamps),
+            old=old,
+            snapshots=self._snapshots,
+            now=time.time(),
+            answers=answers,
+            failure=failure,
+        )
+        index = reading.index()
+        for warning in reading.warnings:
+            _log.info("catalogue: %s", warning)
+        for problem in sorted({*index.problems} - {*old.problems}):
+            _log.warning("catalogue: %s", problem)
+        for notice in sorted({*index.notices} - {*old.notices}):
+            _log.warning("catalogue: %s", notice)
+        self._file.save(index)
+        self._wanted = len(reading.wanted)
+        if failure is None:
+            self._tell(index)
+        return index, reading
+
+    def _answers(self, describers: Describers[Stamps]) -> list[Done]:
+        """What is described within the time of a round."""
+        found: list[Done] = []
+        deadline = time.monotonic() + ROUND
+        while describers.left and (left := deadline - time.monotonic()) > 0 and not self._closed.is_set():
+            try:
+                entry, answer, stamps = describers.answer(left)
+            except queue.Empty:
+                break
+            found.append(done(self._directory, entry, answer, stamps, self._save))
+        return found
+
+    def _save(self, entry: Entry, description: Mapping[str, JSON]) -> str:
+        return self._snapshots.save(root_of_entry(self._directory, entry), description, made_by())
+
+    def _complete(self, index: Index) -> bool:
+        return all(item.version in self._snapshots for item in index.published)
