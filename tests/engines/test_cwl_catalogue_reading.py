@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hpcwaas.engines.cwl.workflows import reading
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
-from hpcwaas.engines.cwl.workflows.describer import Answer, describe_entries
+from hpcwaas.engines.cwl.workflows.describer import Answer, Describers, _Process, describe_entries
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from tests.engines.cwl_documents import ids, tool
 
@@ -32,12 +31,13 @@ inputs:
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of what is described, as it happens."""
     found: list[str] = []
+    describe = _Process.describe
 
-    def counting(directory: Path, entries: Sequence[Entry], *args: Any) -> Iterator[tuple[Entry, Answer]]:
-        found.extend(entry.id for entry in entries)
-        yield from describe_entries(directory, entries, *args)
+    def counting(process: _Process, entry: Entry, timeout: float) -> Answer:
+        found.append(entry.id)
+        return describe(process, entry, timeout)
 
-    monkeypatch.setattr(reading, "describe_entries", counting)
+    monkeypatch.setattr(_Process, "describe", counting)
     return found
 
 
@@ -124,13 +124,14 @@ def test_a_broken_edit_is_described_once_and_its_metadata_are_obeyed(
 def test_what_was_cut_off_is_described_again_later(
     directory: Path, make: Callable[[], Catalogue], described: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(describe_entries, "__defaults__", (1.0, None))
+    monkeypatch.setattr(Describers.__init__, "__defaults__", (5.0, None))
+    monkeypatch.setattr(reading, "AGAIN", 600.0)
     os.mkfifo(directory / "hangs.cwl")
     (directory / "broken.cwl").write_text("a: [")
     (directory / "good.cwl").write_text(tool())
     catalogue = make()
     assert ids(catalogue) == ["good"]
-    assert "hangs.cwl: reading it takes longer than 1 seconds" in " ".join(catalogue.check().problems)
+    assert "hangs.cwl: reading it takes longer than 5 seconds" in " ".join(catalogue.check().problems)
     assert take(described) == ["broken", "good", "hangs"]
     assert ids(make()) == ["good"]
     assert take(described) == []
@@ -152,11 +153,11 @@ def test_one_that_hangs_and_one_that_swells_take_none_of_many_with_them(director
     (directory / "swells.cwl").write_text(SWELLS + "\n".join(f"      {line}" for line in levels))
     names = [*good[:20], "hangs", *good[20:40], "swells", *good[40:]]
     entries = [Entry(name, f"{name}.cwl") for name in names]
-    answers = {entry.id: answer for entry, answer in describe_entries(directory, entries, 5, processes=2)}
+    answers = {entry.id: answer for entry, answer in describe_entries(directory, entries, 15, processes=2)}
     assert sorted(answers) == sorted(names)
     for name in good:
         assert answers[name]["description"]["label"] == name
-    assert answers["hangs"]["error"] == "hangs.cwl: reading it takes longer than 5 seconds"
+    assert answers["hangs"]["error"] == "hangs.cwl: reading it takes longer than 15 seconds"
     assert answers["hangs"]["unsure"]
     assert answers["swells"]["error"].startswith("swells.cwl: ")
 

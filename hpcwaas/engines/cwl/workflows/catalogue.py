@@ -161,7 +161,8 @@ class Catalogue:
 
     def _current(self) -> Index:
         """The catalogue as it is, or as it was a second ago; while much of it is being read, as far as it is known."""
-        if time.monotonic() >= self._next_look and self._looking.acquire(timeout=PATIENCE):
+        nothing = self._reader.index is None  # the first look is waited for, whoever does it
+        if (nothing or time.monotonic() >= self._next_look) and self._looking.acquire(timeout=PATIENCE):
             try:
                 if time.monotonic() >= self._next_look:
                     self._next_look = time.monotonic() + LOOK_EVERY

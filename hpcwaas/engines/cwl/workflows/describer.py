@@ -53,6 +53,11 @@ Answer: TypeAlias = dict[str, JSON]
 the machine, not from the document."""
 
 
+def key_of(entry: Entry) -> tuple[object, ...]:
+    """All of an entry that decides on how it is described."""
+    return entry.id, entry.source, entry.root, entry.main, entry.fragment, entry.ssh_keys
+
+
 def describe_entries(
     directory: Path, entries: Sequence[Entry], entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None
 ) -> Iterator[tuple[Entry, Answer]]:
@@ -90,7 +95,7 @@ class Describers(Generic[T]):
         self._timeout = entry_timeout
         self._most = processes or _room()
         self._wanted: deque[tuple[Entry, T]] = deque()
-        self._begun: list[Entry] = []
+        self._begun: set[tuple[object, ...]] = set()
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._alone = threading.Lock()
@@ -117,9 +122,10 @@ class Describers(Generic[T]):
             note: comes back with their answers.
         """
         with self._changed:
-            self._wanted = deque((entry, note) for entry in entries if entry not in self._begun)
+            self._wanted = deque((entry, note) for entry in entries if key_of(entry) not in self._begun)
             self._changed.notify_all()
-        processes = min(self._most, -(-len(entries) // _WORTH_A_PROCESS))
+        # What is still under way after a round may take long: others needn't wait for it.
+        processes = min(self._most, -(-len(entries) // _WORTH_A_PROCESS) + len(self._begun))
         for number in range(len(self._threads), processes):
             self._threads.append(threading.Thread(target=self._work, name=f"describer-{number}", daemon=True))
             self._threads[-1].start()
@@ -149,7 +155,7 @@ class Describers(Generic[T]):
         if isinstance(found, DescriberFailed):
             raise found
         with self._changed:
-            self._begun.remove(found[0])
+            self._begun.discard(key_of(found[0]))
         return found
 
     def _work(self) -> None:
@@ -181,7 +187,7 @@ class Describers(Generic[T]):
             if self._closed.is_set():
                 return None
             task = self._wanted.popleft()
-            self._begun.append(task[0])
+            self._begun.add(key_of(task[0]))
             return task
 
 

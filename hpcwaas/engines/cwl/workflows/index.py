@@ -29,6 +29,7 @@ class Refused:
         files, directories, missing: what was looked at, as `describe.py` found it.
         signature: digest of the stamps of all that, and of the entry.
         again: when it is tried again though nothing changes, since it may have been the machine's fault.
+        tries: how often it was tried.
     """
 
     reason: str
@@ -37,6 +38,7 @@ class Refused:
     missing: tuple[str, ...]
     signature: str
     again: float | None = None
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)

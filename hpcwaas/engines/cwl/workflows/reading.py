@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hpcwaas.core.models import JSON
-from hpcwaas.engines.cwl.workflows.describer import Answer, DescriberFailed
+from hpcwaas.engines.cwl.workflows.describer import Answer, DescriberFailed, key_of
 from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries, stamp_of
 from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Unread, Withheld, digest, signature
 from hpcwaas.engines.cwl.workflows.metadata import Entry
@@ -21,8 +21,12 @@ SETTLE = 3.0
 """Seconds for which metadata must stay as they are before they let in whom those before didn't: while an editor or a
 checkout replaces a file, it is missing, or is there by half."""
 
-AGAIN = 600.0
-"""Seconds after which a document is read again whose reading was cut off: the machine may have been busy."""
+AGAIN = 5.0
+"""Seconds after which a document is read again whose reading was cut off: the machine may have been busy. Each time it
+is four times as long."""
+
+AGAIN_AT_MOST = 600.0
+"""The longest of these."""
 
 _STAYS = "; its last good version stays published"
 _NOT_PUBLISHED = "; the workflow is not published"
@@ -113,9 +117,9 @@ class Reading:
         found = settled.found
         for item in found.unusable:
             self._unusable(item)
-        answers = {_key(each.entry): each for each in self.answers if not each.stale}
+        answers = {key_of(each.entry): each for each in self.answers if not each.stale}
         for entry in found.entries:
-            answer = answers.get(_key(entry))
+            answer = answers.get(key_of(entry))
             if not (answer and self._take(entry, answer)) and not self._unchanged(entry):
                 self._wait(entry)
         waits = [item.wider[1] + self._settle for item in self._published if item.wider]
@@ -171,7 +175,7 @@ class Reading:
 
     def _still(self, entry: Entry, refused: Refused) -> bool:
         due = refused.again is not None and refused.again <= self.now
-        return not due and refused.signature == digest([*_key(entry), signature(refused, self._stamps(entry))])
+        return not due and refused.signature == digest([*key_of(entry), signature(refused, self._stamps(entry))])
 
     def _stamps(self, entry: Entry) -> Stamps:
         """Those that an entry depends on: checkouts don't change."""
@@ -206,8 +210,11 @@ class Reading:
             unfit = unfit_for_keys(inputs, entry.ssh_keys)
             unsure, reason = bool(done.failure), f"{entry.metadata}: ssh_keys {unfit}" if unfit else done.failure
         if reason:
-            again = self.now + AGAIN if unsure else None
-            refused = replace(made_of, reason=reason, signature=digest([*_key(entry), sign]), again=again)
+            whole = digest([*key_of(entry), sign])
+            before = self._refused(entry)
+            tries = before.tries + 1 if before and before.signature == whole else 1
+            again = self.now + min(AGAIN * 4 ** (tries - 1), AGAIN_AT_MOST) if unsure else None
+            refused = replace(made_of, reason=reason, signature=whole, again=again, tries=tries)
             self._keep(entry, entry.source, reason, refused)
             return True
         self.warnings += [f"{entry.main}: {warning}" for warning in described["warnings"]]
@@ -256,8 +263,3 @@ class Reading:
 
 def _place(entry: Entry) -> tuple[str, str, str | None]:
     return entry.root, entry.main, entry.fragment
-
-
-def _key(entry: Entry) -> tuple[object, ...]:
-    """All of an entry that decides on how it is described."""
-    return entry.id, entry.source, *_place(entry), entry.ssh_keys
