@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hpcwaas.engines.cwl.workflows import catalogue as catalogue_module
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.describer import Answer, _Process
+from hpcwaas.engines.cwl.workflows.metadata import Entry
 from tests.engines.cwl_documents import DATA, ids, tool
 
 
@@ -120,17 +120,16 @@ def test_many_threads_and_processes_describe_once(
 ) -> None:
     for number in range(5):
         (directory / f"w{number}.cwl").write_text(tool(f"W{number}"))
-    starts: list[int] = []
-    original = subprocess.Popen
+    described: list[str] = []
+    describe = _Process.describe
 
-    class Counted(original):  # type: ignore[misc, valid-type]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            starts.append(threading.get_ident())
-            super().__init__(*args, **kwargs)
+    def counting(process: _Process, entry: Entry, timeout: float) -> Answer:
+        described.append(entry.id)
+        return describe(process, entry, timeout)
 
     catalogues = [make(), make(), make()]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(12) as pool:
-        patch.setattr(subprocess, "Popen", Counted)
+        patch.setattr(_Process, "describe", counting)
         lists = list(pool.map(lambda number: ids(catalogues[number % 3]), range(24)))
     assert all(found == [f"w{number}" for number in range(5)] for found in lists)
-    assert len(starts) == 1
+    assert sorted(described) == [f"w{number}" for number in range(5)]
