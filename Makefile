@@ -29,7 +29,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references command pyz man requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,24 @@ migration: $(VENV)/.installed-dev ## write the next migration of the store: make
 references: $(VENV)/.installed-dev ## write docs/reference/ anew, after a change of a setting or of a command
 	@$(VENV)/bin/hpcwaas-api config reference > docs/reference/configuration.md
 	@$(VENV)/bin/python -m waas_cli.gendoc > docs/reference/cli.md
+
+command: | $(VENV)/bin/python ## write dist/waas-….whl: the command `waas` alone
+	@rm -rf build/command && mkdir -p build dist && cp -R cli build/command
+	@$(VENV)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist $(WHEEL) ./build/command
+	@ls dist/waas-*.whl
+
+# The compiled parts of packages are for one Python on one kind of machine; these packages all work without theirs.
+pyz: | $(VENV)/bin/python ## write dist/waas.pyz: the command `waas` in one file, for every Python >= 3.11
+	@rm -rf build/pyz && mkdir -p build dist
+	@$(VENV)/bin/python $(PIP) --target build/pyz --no-compile --require-hashes -r requirements/cli.txt
+	@rm -rf build/pyz/bin && find build/pyz -name '*.so' -delete
+	@mkdir build/pyz/waas_cli && cp -R cli/*.py cli/commands build/pyz/waas_cli && find build/pyz -name __pycache__ -prune -exec rm -rf {} +
+	@$(VENV)/bin/python -m zipapp build/pyz -m waas_cli.main:main -p '/usr/bin/env python3' -c -o dist/waas.pyz
+	@ls dist/waas.pyz
+
+man: $(VENV)/.installed ## write dist/man/man1: the manual pages of `waas`
+	@rm -rf dist/man && $(VENV)/bin/waas gen-doc dist/man/man1 man
+	@echo "dist/man/man1: $$(ls dist/man/man1 | wc -l) pages"
 
 # The versions of constraints.txt, with the digests of every file that the package index has of them.
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --constraint constraints.txt --universal --python-version 3.11 \

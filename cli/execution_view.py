@@ -6,7 +6,7 @@ from typing import Any
 
 from . import printing
 from .outputs import COLUMNS, rows_of
-from .text import compact, described, show_time, spent, step_jobs
+from .text import compact, described, show_time, spent
 
 
 def show(execution: dict[str, Any]) -> None:
@@ -40,14 +40,7 @@ def show(execution: dict[str, Any]) -> None:
             ("Name", "Value"),
             [(name, described(value)) for name, value in (execution.get("inputs") or {}).items()],
         ),
-        (
-            "Steps",
-            ("Name", "Status", "Time", *(["Done"] if any(map(step_jobs, steps)) else [])),
-            [
-                (step["name"], step["status"], spent(step), *([step_jobs(step)] if any(map(step_jobs, steps)) else []))
-                for step in steps
-            ],
-        ),
+        ("Steps", ("Name", "Status", "Time"), [(step["name"], step["status"], spent(step)) for step in steps]),
         (
             "Jobs",
             ("Step", "Job", "State", "Reason", "Node", "Time"),

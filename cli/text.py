@@ -99,16 +99,6 @@ def job(value: object) -> str:
     return " ".join(filter(None, [*words, reason and f"({reason})", node and f"on {node}"]))
 
 
-def step_jobs(step: dict[str, Any]) -> str:
-    """How much of a step that is done many times is done: `37 of 500, 2 failed`. Empty for all others."""
-    jobs = step.get("jobs")
-    if not isinstance(jobs, dict):
-        return ""
-    total, failed = jobs.get("total"), jobs.get("failed")
-    of = "" if total is None else f" of {total}"
-    return f"{jobs.get('done', 0)}{of}" + (f", {failed} failed" if failed else "")
-
-
 def spent(item: dict[str, Any]) -> str:
     """How long an execution, a step, a job or an attempt has taken."""
     return duration(item.get("started_at"), item.get("ended_at"))

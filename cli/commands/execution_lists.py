@@ -14,7 +14,7 @@ from ..id_completion import complete_execution, complete_workflow
 from ..moments import moment
 from ..shaping import Columns
 from ..state import State, pass_state
-from ..text import compact, show_time, spent, step_jobs
+from ..text import compact, show_time, spent
 from ..urls import path
 
 _STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
@@ -30,7 +30,6 @@ _STEP_COLUMNS: Columns = {
     "Name": "name",
     "Status": "status",
     "Time": spent,
-    "Done": step_jobs,
     "Job": lambda step: (step.get("job") or {}).get("id"),
     "State": lambda step: (step.get("job") or {}).get("state"),
     "Node": lambda step: (step.get("job") or {}).get("node"),
@@ -202,8 +201,6 @@ def wait(state: State, ids: tuple[str, ...]) -> ExitCode:
 @pass_state
 def steps(state: State, execution_id: str) -> None:
     """List the steps of an execution: status, time, and where a scheduler runs them, the job that it started last.
-
-    The column Done counts what a step does many times, such as one for each file of a list: `37 of 500`.
 
     Examples:
       waas executions steps EXECUTION_ID

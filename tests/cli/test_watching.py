@@ -172,8 +172,6 @@ def test_steps(alice: Any, service: Any) -> None:
         {"name": "merge", "status": "PENDING"},
     ]
     execution = service.add(("RUNNING", []), steps=steps)
-    assert (
-        alice("executions", "steps", execution).out == "align\tRUNNING\t\t\t4711\tPENDING\t\nmerge\tPENDING\t\t\t\t\t\n"
-    )
+    assert alice("executions", "steps", execution).out == "align\tRUNNING\t\t4711\tPENDING\t\nmerge\tPENDING\t\t\t\t\n"
     assert [each["name"] for each in alice("executions", "steps", execution, "-o", "json").json] == ["align", "merge"]
     assert alice("executions", "steps", service.add(("RUNNING", []))).err == "The execution has no steps.\n"

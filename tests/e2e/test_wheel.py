@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 import requests
+import waas_cli
 import yaml
+
+import hpcwaas
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("LICENSE", "README.md", "openapi.yaml", "pyproject.toml", "setup.cfg", "setup.py")
@@ -41,19 +44,82 @@ def sources(folder: str, installed: str) -> set[str]:
     return {f"{installed}/{path.as_posix()}" for path in files if "__pycache__" not in path.parts}
 
 
+COMMAND = sources("cli", "waas_cli") - {"waas_cli/pyproject.toml"}
+
+
 def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = {name.partition(".dist-info/")[2] for name in archive.namelist()} - {""}
 
     assert names == (
-        sources("hpcwaas", "hpcwaas")
-        | sources("cli", "waas_cli")
-        | sources("examples", "hpcwaas/examples")
-        | {"hpcwaas/openapi.yaml"}
+        sources("hpcwaas", "hpcwaas") | COMMAND | sources("examples", "hpcwaas/examples") | {"hpcwaas/openapi.yaml"}
     )
     assert {"hpcwaas/py.typed", "waas_cli/py.typed", "hpcwaas/store/migrations/env.py"} <= names
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= metadata
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the command alone is built from."""
+    tree = tmp_path_factory.mktemp("command")
+    shutil.copytree(ROOT / "cli", tree / "cli", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "requirements", tree / "requirements")
+    shutil.copy(ROOT / "Makefile", tree)
+    return tree
+
+
+def make(tree: Path, target: str, *words: str) -> None:
+    command = ["make", "--no-print-directory", f"VENV={sys.prefix}", target, *words]
+    subprocess.run(command, cwd=tree, check=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def command_wheel(tree: Path) -> Path:
+    make(tree, "command", "WHEEL=--no-build-isolation --no-index")
+    (wheel,) = (tree / "dist").glob("waas-*.whl")
+    return wheel
+
+
+def test_the_command_alone_is_a_wheel_of_the_same_version(command_wheel: Path) -> None:
+    assert waas_cli.__version__ == hpcwaas.__version__
+    assert command_wheel.name.startswith(f"waas-{hpcwaas.__version__}-")
+    with zipfile.ZipFile(command_wheel) as archive:
+        assert {name for name in archive.namelist() if ".dist-info/" not in name} == COMMAND
+
+
+@pytest.mark.system
+@pytest.mark.timeout(700)
+def test_the_command_alone_works_without_the_service(command_wheel: Path, url: str, tmp_path: Path, home: Path) -> None:
+    venv.create(tmp_path, with_pip=True)
+    pip: list[str | Path] = [tmp_path / "bin" / "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", "-c", ROOT / "constraints.txt", command_wheel], check=True, timeout=300)
+    listed = subprocess.run([*pip, "list", "--format=freeze"], capture_output=True, text=True, check=True, timeout=60)
+
+    assert len(listed.stdout.split()) < 16
+    assert "hpcwaas" not in listed.stdout
+    assert "slow-count" in answer_of([tmp_path / "bin" / "waas"], home)
+
+
+@pytest.mark.system
+@pytest.mark.timeout(700)
+def test_the_command_in_one_file_works(tree: Path, url: str, home: Path) -> None:
+    make(tree, "pyz")
+    pyz = tree / "dist" / "waas.pyz"
+
+    # Isolated: nothing that is installed for the user or named by a variable is found.
+    assert "slow-count" in answer_of([sys.executable, "-I", "-S", pyz], home)
+    with zipfile.ZipFile(pyz) as archive:
+        assert [name for name in archive.namelist() if name.endswith((".so", ".pyd", ".pyc"))] == []
+
+
+def answer_of(waas: list[str | Path], home: Path) -> str:
+    """The workflows that a command lists; it finds the service as its user's other commands do."""
+    environment = {"PATH": os.defpath, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+    command = [*waas, "workflows", "list"]
+    answer = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    return answer.stdout
 
 
 @pytest.fixture(scope="module")

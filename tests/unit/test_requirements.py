@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import tomllib
 
 import pytest
 
@@ -36,6 +37,17 @@ def test_the_command_alone_has_what_it_imports() -> None:
     asked = {line for line in (ROOT / "requirements/cli.in").read_text().splitlines() if not line.startswith("#")}
     assert asked == needed
     assert asked <= pins(LISTS["cli"]).keys()
+
+
+def test_the_command_alone_declares_the_ranges_of_the_service() -> None:
+    project = tomllib.loads((ROOT / "cli/pyproject.toml").read_text(encoding="utf-8"))["project"]
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg")
+    ranges = set(parser["options"]["install_requires"].strip().split("\n"))
+    assert set(project["dependencies"]) <= ranges
+    asked = {line for line in (ROOT / "requirements/cli.in").read_text().splitlines() if not line.startswith("#")}
+    assert {line.split()[0] for line in project["dependencies"]} == asked
+    assert project["requires-python"] == parser["options"]["python_requires"]
 
 
 @pytest.mark.parametrize("name", LISTS)
