@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from tests.ports import free_port
 from tests.service import Client, as_user, make_settings, serving
@@ -18,6 +17,7 @@ from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_client import wait_for
 from tests.simulators.alien4cloud_worlds import many, recorded
 from tests.simulators.faults import Fault, Kind
+from tests.upstream import executions, launches, problem
 
 ENGINE = "hpcwaas.engines.alien4cloud"
 ENVIRONMENT = "5de4279f-d629-47ca-ac92-586a8cc534fd"
@@ -62,27 +62,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 @pytest.fixture
 def user(simulator: Simulator, serve: Serve) -> Client:
     return serve(simulator.url)
-
-
-def launches(simulator: Simulator) -> int:
-    return sum(call.method == "POST" and "/workflows/" in call.path for call in simulator.calls())
-
-
-def problem(answer: requests.Response, status: int, identifier: str) -> str:
-    """Checks an error and that it says nothing from behind the service; gives its detail."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    (error,) = answer.json()["errors"]
-    assert error["id"] == identifier
-    assert ("Retry-After" in answer.headers) == (status == 503)
-    leaks = ("html", "nginx", "elasticsearch", "\\tat", "Traceback", "127.0.0.1", "urllib3", "JSESSIONID")
-    assert not any(leak in answer.text for leak in leaks)
-    return str(error["detail"])
-
-
-def executions(user: Client) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = user("GET", "/executions").json()["executions"]
-    return found
 
 
 def test_a_refused_connection(serve: Serve) -> None:

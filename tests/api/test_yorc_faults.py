@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from tests.ports import free_port
 from tests.service import Client, as_user, make_settings, serving
 from tests.simulators.faults import Fault, Kind
 from tests.simulators.yorc import Simulator
 from tests.simulators.yorc_worlds import demo, jobs
+from tests.upstream import executions, launches, problem
 from tests.waiting import until
 
 ENGINE = "hpcwaas.engines.yorc"
@@ -66,27 +66,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 @pytest.fixture
 def user(simulator: Simulator, serve: Serve) -> Client:
     return serve(simulator.url)
-
-
-def launches(simulator: Simulator) -> int:
-    return sum(call.method == "POST" and "/workflows/" in call.path for call in simulator.calls())
-
-
-def problem(answer: requests.Response, status: int, identifier: str) -> str:
-    """Checks an error and that it says nothing from behind the service; gives its detail."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    (error,) = answer.json()["errors"]
-    assert error["id"] == identifier
-    assert ("Retry-After" in answer.headers) == (status == 503)
-    leaks = ("html", "nginx", "goroutine", "PANIC", ":8500", "Traceback", "127.0.0.1", "urllib3")
-    assert [leak for leak in leaks if leak in answer.text] == [], answer.text
-    return str(error["detail"])
-
-
-def executions(user: Client) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = user("GET", "/executions").json()["executions"]
-    return found
 
 
 def running(user: Client, workflow: str, **inputs: Any) -> str:
