@@ -13,6 +13,7 @@ import pytest
 from hpcwaas.engines.cwl.checks import problems
 from hpcwaas.engines.cwl.containers import Containers
 from hpcwaas.engines.cwl.settings import CWLSettings
+from tests.e2e.processes import eventually, log_text
 from tests.service import Client, as_user, make_settings, serving
 
 TOOL = """\
@@ -136,11 +137,9 @@ def test_the_service_of_podman_serves_confined_executions(program: Callable[[str
     containers = Containers(settings(containers="podman"), place)
     assert list(containers.problems(confined=True)) == []
     assert containers.readable() == [tmp_path / "podman.sock", Path("/etc/containers")]
-    assert containers.environment() == {
-        "CONTAINER_HOST": place["CONTAINER_HOST"],
-        "XDG_DATA_HOME": "/home/service/.local/share",
-        "XDG_CONFIG_HOME": "/home/service/.config",
-    }
+    assert containers.environment() == {"CONTAINER_HOST": place["CONTAINER_HOST"]}
+    alone = Containers(settings(containers="podman"), {"HOME": "/home/service", "XDG_CONFIG_HOME": "/etc/service"})
+    assert alone.environment() == {"XDG_DATA_HOME": "/home/service/.local/share", "XDG_CONFIG_HOME": "/etc/service"}
 
 
 def test_an_engine_that_does_not_answer_is_told(program: Callable[[str, str], None]) -> None:
@@ -190,3 +189,26 @@ def test_an_image_that_cannot_be_had_is_a_plain_reason(
             ended = alice.finished(path)
             assert ended["status"] == "FAILED"
             assert ended["reason"].removeprefix("Step first failed: ") == expected  # known or not when it ends
+
+
+def test_a_cancelled_execution_leaves_no_container_with_the_daemon(
+    tmp_path: Path, catalogue: Path, program: Callable[[str, str], None]
+) -> None:
+    identifier, killed = "0123456789abcdef" * 4, tmp_path / "killed"
+    program(
+        "docker",
+        'case "$1" in\n'
+        "inspect) echo '[{}]';;\n"
+        "run) for word; do\n"
+        f'  case "$word" in --cidfile=*) printf {identifier} > "${{word#--cidfile=}}"; echo begun >&2; esac\n'
+        "  done; exec sleep 300;;\n"
+        f'kill) shift; echo "$@" > {killed};;\n'
+        "esac",
+    )
+    with serving(make_settings(tmp_path / "data", cwl={"catalogue": catalogue})) as url:
+        alice = as_user(url, "alice")
+        path = alice.trigger("required")
+        eventually(lambda: "begun" in log_text(alice, path))
+        assert alice("DELETE", path).status_code == 202
+        assert alice.finished(path)["status"] == "CANCELLED"
+    assert killed.read_text() == f"{identifier}\n"

@@ -100,11 +100,20 @@ class Containers:
         place = self._environment.get(self._engine.host) or self._engine.socket or ""
         return Path(place.removeprefix(_UNIX)) if place.removeprefix(_UNIX).startswith("/") else None
 
+    @property
+    def daemon(self) -> str:
+        """The program that asks a daemon for containers; empty where they come from the runner's own processes."""
+        asked = self._engine and (self._engine.socket or self.socket)
+        return self._engine.program if self._engine and asked else ""
+
     def environment(self) -> dict[str, str]:
         """The variables that the engine needs."""
         if not self._chosen or not self._engine:
             return {}
-        passes = (*self._engine.passes, *([self._engine.host] if self._engine.host else []))
+        host = self._environment.get(self._engine.host or "")
+        if self._engine.host and host:  # everything else is its daemon's
+            return {self._engine.host: host}
+        passes = self._engine.passes
         found = {name: value for name, value in self._environment.items() if passes and name.startswith(passes)}
         return {name: str(self._home(*place)) for name, place in self._engine.homes.items()} | found
 

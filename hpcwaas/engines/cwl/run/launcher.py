@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hpcwaas.common import durable, kernel
 from hpcwaas.core.models import ExecutionState, Level, Status, Step, StepStatus
-from hpcwaas.engines.cwl.run import processes
+from hpcwaas.engines.cwl.run import detached, processes
 from hpcwaas.engines.cwl.run.steps import finish
 from hpcwaas.engines.cwl.run.supervisor import CANCELLED, Supervisor
 from hpcwaas.engines.cwl.run.turns import Turns
@@ -128,6 +128,8 @@ class Launcher:
             self._spool.requeue(ticket)
             return
         processes.kill_strays(self._spool.execution(execution_id))
+        if request := self._spool.request(execution_id):
+            detached.stop(self._spool.execution(execution_id), request.daemon)
         full = spool.disk_full(self._spool.directory)
         self._spool.tidy(execution_id)  # first of all: an end has to be written, too
         if full and not (state and state.ended_at):

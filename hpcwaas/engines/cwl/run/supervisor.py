@@ -22,7 +22,7 @@ from hpcwaas.common import durable, kernel
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
 from hpcwaas.engines.cwl.confinement import namespaces
 from hpcwaas.engines.cwl.confinement.levels import NAMESPACES
-from hpcwaas.engines.cwl.run import processes
+from hpcwaas.engines.cwl.run import detached, processes
 from hpcwaas.engines.cwl.run.channel import Demultiplexer, Line, interpret, new_token
 from hpcwaas.engines.cwl.run.collection import collect
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, Runner
@@ -100,6 +100,7 @@ class Supervisor:
                 reason = spool.DISK_FULL
             self._give_up(reason)
             end = replace(self._state, status=Status.FAILED, reason=reason)
+        detached.stop(self._directory, self._request.daemon)
         now = _now()
         steps = finish(self._steps.steps, end.status, now)
         end = replace(end, ended_at=now, steps=steps, stored=self._spool.kept(self._id))

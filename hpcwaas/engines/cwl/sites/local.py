@@ -133,6 +133,7 @@ class LocalSite:
             owner=owner,
             processes=limits.processes,
             confinement=self._confinement,
+            daemon=self._containers.daemon,
         )
 
     def cancel(self, execution_id: str) -> None:

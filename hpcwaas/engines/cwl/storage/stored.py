@@ -45,6 +45,7 @@ class Request:
         copies: (path, target) of each upload that has to be copied before it is an input.
         owner: whose execution it is, for a fair share between users.
         processes: limit of processes and threads.
+        daemon: the program that asks a daemon for containers; empty when none is asked.
         own: names of limits that are the workflow's own, and not those of the settings.
     """
 
@@ -67,6 +68,7 @@ class Request:
     owner: str = ""
     processes: int = 4096
     confinement: Confinement = Confinement()
+    daemon: str = ""
     own: tuple[str, ...] = ()
 
     def whose(self, limit: str) -> str:
