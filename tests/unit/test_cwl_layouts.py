@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hpcwaas.engines.cwl.workflows.entries import Found, find_entries, read_stamps
+from hpcwaas.engines.cwl.workflows.entries import Found, find_entries, permitted_by, read_stamps
 
 ALICE = "authorized_users: [alice]"
 
@@ -148,6 +151,14 @@ def test_what_looks_like_metadata_closes_what_it_may_be_meant_for(tmp_path: Path
     assert all(item.entry is None and name in item.reason for item in found.unusable)
 
 
+@pytest.mark.parametrize(("name", "closed"), [("meta.yml", True), ("Meta.yaml", True), ("x.meta.yml", False)])
+def test_metadata_in_a_folder_of_its_name_close_a_document_too(tmp_path: Path, name: str, closed: bool) -> None:
+    lay(tmp_path, "w.cwl", "w/x.cwl", "w/y.cwl", "w/z.cwl")
+    assert set(ids(look(tmp_path))) == {"w", "w.x", "w.y", "w.z"}
+    lay(tmp_path, **{f"w/{name}": ALICE})
+    assert set(ids(look(tmp_path))) == (set() if closed else {"w", "w.y", "w.z"})
+
+
 def test_inputs_beside_a_document_are_no_metadata_of_it(tmp_path: Path) -> None:
     document = "cwlVersion: v1.2\nclass: CommandLineTool\ninputs: {reads: File, threads: int}\noutputs: []\n"
     lay(tmp_path, **{"t/a/align.cwl": document, "t/a/sort.cwl": document, "call.cwl": document})
@@ -264,3 +275,31 @@ def test_thousands_of_files_are_looked_through_at_once(tmp_path: Path) -> None:
     seconds(100)
     few, many = seconds(500), seconds(4000)
     assert many < 30 * few  # eight times as many: sixty-four times as long if each were held against each
+
+
+FOLDERS = ("", "a/", "b/", "a/b/", "a/b/c/", ".h/")
+DOCUMENTS = st.builds(str.__add__, st.sampled_from(FOLDERS), st.sampled_from(("main.cwl", "a.cwl", "b.cwl", "x.cwl")))
+SAYING = st.builds(
+    str.__add__,
+    st.sampled_from(FOLDERS),
+    st.sampled_from(("meta.yaml", "a.meta.yaml", "x.meta.yaml", "Meta.yaml", "x.yaml", "metadata.yml", "b.meta.yml")),
+)
+MANIFESTS = st.sampled_from((None, "workflows: [{document: '**/*.cwl'}]", "ignore: ['a/*']", "convention: false"))
+
+
+@given(st.sets(DOCUMENTS, min_size=1, max_size=8), st.sets(SAYING, max_size=3), SAYING, MANIFESTS)
+@settings(max_examples=150, deadline=None)
+def test_no_file_that_restricts_ever_opens_anything(
+    documents: set[str], before: set[str], added: str, manifest: str | None
+) -> None:
+    with TemporaryDirectory() as place:
+        directory = Path(place)
+        lay(directory, *documents, **dict.fromkeys(before - {added}, "authorized_users: [bob]"))
+        if manifest:
+            (directory / "catalogue.yaml").write_text(manifest)
+        first = {(entry.id, entry.main): permitted_by(entry, "everybody") for entry in look(directory).entries}
+        lay(directory, **{added: ALICE})
+        for entry in look(directory).entries:
+            users, groups = permitted_by(entry, "everybody")
+            # Beside what was permitted before, nobody is let in but whom the file names.
+            assert (users, groups) in (first.get((entry.id, entry.main)), (frozenset({"alice"}), None)), entry

@@ -100,7 +100,7 @@ class Convention:
         found, ids = [], self._ids(folder)
         for name in folder.documents:
             twin = folder.folders.get(name.removesuffix(DOCUMENT))
-            inside = like_meta_inside(twin, name) if twin and not twin.documents else []
+            inside = like_meta_inside(twin, name) if twin else []
             source = folder.at(name)
             own = self._odd(source, inside)
             found.append(Place(source, ids[name], folder, name, (*shut, *own, *beside.get(name, ()))))

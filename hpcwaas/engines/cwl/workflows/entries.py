@@ -356,7 +356,7 @@ class _Look:
             known = {}
             for path, name in paths.items():
                 twin = folder.folders.get(PurePosixPath(path).stem)
-                inside = like_meta_inside(twin, name) if twin and not twin.documents else []
+                inside = like_meta_inside(twin, name) if twin else []
                 files = [*map(folder.at, group.found.get(name, ())), *inside]
                 known[path] = [looks(file, path, metadata_beside(path)) for file in files if file not in self._excused]
             right = folder.at(FOLDER_META)

@@ -134,7 +134,10 @@ def like_folder_meta(folder: Folder, harmless: Callable[[str], bool]) -> list[st
 
 
 def like_meta_inside(folder: Folder, document: str) -> list[str]:
-    """Paths of the files in a folder without documents that may be meant as metadata of the document of its name."""
+    """Paths of the files in a folder that may be meant as metadata of the document of its name.
+
+    In a folder with documents of its own, those that aren't called like anything else.
+    """
     right = _right(document)
     start = right.casefold()
     described = folder.parent is not None and right in folder.parent.files
@@ -142,6 +145,7 @@ def like_meta_inside(folder: Folder, document: str) -> list[str]:
         folder.at(file)
         for file in folder.files
         if _like_folder_meta(file, _name(document))
+        and (not folder.documents or is_meta(words_of(core_of(file))[0]))
         and not (described and file.casefold() != start and core_of(file).startswith(start))
     ]
 
