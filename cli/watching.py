@@ -68,14 +68,16 @@ class Several:
 
     Args:
         ids: those that have ended are not asked for again.
+        whose: parameters of the list that they are in, which is the user's own without any.
     """
 
-    def __init__(self, state: State, ids: Sequence[str]) -> None:
+    def __init__(self, state: State, ids: Sequence[str], **whose: str | None) -> None:
         self._client = state.client
+        self._whose = whose
         self._ids = list(dict.fromkeys(ids))
         self._found: dict[str, dict[str, Any]] = {}
         self._alone: set[str] = set()
-        """Those that aren't in the list of the user's own."""
+        """Those that aren't in the list."""
 
     def __call__(self) -> list[dict[str, Any]]:
         """All of them as they are now.
@@ -95,7 +97,7 @@ class Several:
     def _ask(self, ids: list[str]) -> None:
         if len(ids) > 1:
             try:
-                page = self._client.get_json("/executions", id=",".join(ids), limit=_MOST_IDS)
+                page = self._client.get_json("/executions", id=",".join(ids), limit=_MOST_IDS, **self._whose)
             except (UsageError, NotFound):
                 page = {}  # the service is too old for it, or a word is no id
             found = {str(each.get("id")): each for each in page.get("executions") or ()}

@@ -87,14 +87,14 @@ def list_executions(
       waas executions list --watch
       waas executions list --shared
     """
+    whose = {"owner": owner, "shared": "true" if shared else None}
     wanted = {
         "workflow": workflow,
         "status": ",".join(statuses) or None,
         "created_after": since,
         "created_before": until,
         "limit": MOST_LISTED if everything else limit,
-        "owner": owner,
-        "shared": "true" if shared else None,
+        **whose,
     }
 
     def ask() -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def list_executions(
         state.show_list(found, columns, empty="No executions found.", owner=shared or owner is not None)
 
     if watch:
-        _watch(state, ask, show, complete=lambda found: everything or len(found) < limit)
+        _watch(state, ask, show, whose, complete=lambda found: everything or len(found) < limit)
     else:
         show(ask())
 
@@ -116,15 +116,17 @@ def _watch(
     state: State,
     ask: Callable[[], list[dict[str, Any]]],
     show: Callable[[list[dict[str, Any]]], None],
+    whose: dict[str, str | None],
     *,
     complete: Callable[[list[dict[str, Any]]], bool],
 ) -> None:
     """Shows a list until all in it have ended.
 
     Args:
+        whose: parameters of the list that say whose executions are in it.
         complete: whether a list holds all that there are: only then what isn't in it any more is known to have changed.
     """
-    from ..watching import looks, over
+    from ..watching import Several, looks, over
 
     drawn = sys.stdout.isatty() and not (state.wants_json or state.quiet)
     known: dict[str, dict[str, Any]] = {}
@@ -135,7 +137,7 @@ def _watch(
             if complete(found):
                 # What a filter by status doesn't show any more has ended, or will.
                 gone = [each for each, last in known.items() if each not in now and not over(last)]
-                now |= {each: state.client.get_json(path("executions", each)) for each in gone}
+                now |= {str(each["id"]): each for each in Several(state, gone, **whose)()}
             changed = [each for name, each in now.items() if each.get("status") != known.get(name, {}).get("status")]
             if drawn:
                 if changed or first or any(not over(each) for each in now.values()):
@@ -148,7 +150,7 @@ def _watch(
                 show(list(reversed(changed)))
             known |= now
             first = False
-            if all(over(each) for each in known.values()):
+            if all(over(each) for each in now.values()):
                 return
     except KeyboardInterrupt:
         raise Interrupted("You stopped watching. The executions go on.") from None

@@ -89,6 +89,20 @@ def test_watch_by_status_tells_how_it_went_on(alice: Any, moving: Any) -> None:
     assert out.splitlines() == [f"{execution}\tRUNNING", f"{execution}\tSUCCEEDED"]
 
 
+def test_watch_asks_once_for_all_that_a_filter_shows_no_more(alice: Any, moving: Any) -> None:
+    ids = {moving.add(("PENDING", []), *ENDS) for _ in range(5)}
+    out = alice("executions", "list", "--watch", "--status", "PENDING", "--columns", "id,status").out
+    assert {line.split("\t")[0] for line in out.splitlines() if line.endswith("SUCCEEDED")} == ids
+    assert not moving.sent("GET", "^/executions/")
+
+
+def test_what_newer_ones_push_out_of_a_list_is_not_waited_for(alice: Any, moving: Any) -> None:
+    moving.add(("RUNNING", []))
+    moving.add(*ENDS)
+    result = alice("executions", "list", "--watch", "--limit", "1", "--columns", "status")
+    assert (result.code, result.out.splitlines()) == (0, ["RUNNING", "SUCCEEDED"])
+
+
 def test_watch_of_nothing_ends(alice: Any) -> None:
     result = alice("executions", "list", "--watch")
     assert (result.code, result.err) == (0, "No executions found.\n")
