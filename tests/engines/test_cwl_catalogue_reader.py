@@ -24,7 +24,7 @@ def hanging(
 ) -> Iterator[Callable[[], Catalogue]]:
     """Makes catalogues with a document whose reading doesn't end, and which nobody waits for."""
     monkeypatch.setattr(Describers.__init__, "__defaults__", (3600.0, 2))
-    for name in ("PATIENCE", "PATIENCE_WITH_MANY"):
+    for name in ("PATIENCE", "PATIENCE_FOR_ONE", "PATIENCE_WITH_MANY"):
         monkeypatch.setattr(reader, name, 0.1)
     os.mkfifo(directory / "hangs.cwl")
     (directory / "hangs.meta.yaml").write_text("authorized_users: [alice]\n")

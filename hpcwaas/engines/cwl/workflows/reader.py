@@ -20,8 +20,11 @@ from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 ROUND = 1.0
 """Seconds for which entries are described until what is known is published, and the catalogue is looked at again."""
 
-PATIENCE = 10.0
-"""Seconds for which a caller waits for a few workflows that are being read."""
+PATIENCE = 30.0
+"""Seconds for which a caller waits for a few workflows that are being read: so long only on a very busy machine."""
+
+PATIENCE_FOR_ONE = 10.0
+"""Seconds for which a caller waits for a workflow while many are being read."""
 
 PATIENCE_WITH_MANY = 2.0
 """Seconds for which a caller waits when many are being read."""
@@ -84,7 +87,7 @@ class Reader:
         """Has an entry read before others, and waits for it, but not for long."""
         if describers := self._describers:
             describers.prefer(workflow_id)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_FOR_ONE
         with self._news:
             while self._thread is not None and self.index is not None and workflow_id in self.index.unread_by_id:
                 left = deadline - time.monotonic()
