@@ -34,9 +34,10 @@ RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl && rm /opt
 
 FROM ${BASE} AS runtime
 # The supervisors of executions are detached from the service: somebody (tini) has to be their parent when they end.
+# Git and ssh fetch the repositories that a catalogue names.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends tini \
+    && apt-get install -y --no-install-recommends git openssh-client tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin hpcwaas \
     && install --directory --owner hpcwaas --group hpcwaas --mode 0700 /data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +16,7 @@ from hpcwaas.errors import ServiceError
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
     from hpcwaas.configuration.settings import Settings
-    from hpcwaas.core.models import Access
+    from hpcwaas.core.models import Access, Update
     from hpcwaas.core.workflow_ids import WorkflowIds
 
 _COLUMNS = ("workflow", "may be run by", "state")
@@ -43,6 +43,45 @@ def access(output: str) -> None:
             click.echo(f"hpcwaas-api: {failure}", err=True)
         if failures:
             sys.exit(1)
+
+
+@catalogue.command()
+@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", help="Format of the list.")
+@settings_flags
+def update(output: str) -> None:
+    """Fetch the Git repositories that `catalogue.yaml` names, where something of them is new.
+
+    The service publishes within seconds what was fetched. What it published before stays where fetching fails.
+    """
+    with reporting():
+        from hpcwaas.engines.registry import registry
+
+        settings = read_settings().settings
+        found = [
+            item
+            for name, section in settings.engines.items()
+            for item in registry().update(name, section, settings.data_dir)
+        ]
+        if output == "json":
+            click.echo(json.dumps([asdict(item) for item in found], indent=2))
+        elif found:
+            rows = [(item.url, item.reference, item.commit or "nothing", _change(item)) for item in found]
+            click.echo(table(("repository", "published", "commit", "state"), rows))
+        else:
+            click.echo("The catalogue names no repositories.", err=True)
+        problems = [item.problem for item in found if item.problem]
+        for problem in problems:
+            click.echo(f"hpcwaas-api: {harmless(problem)}.", err=True)
+        if problems:
+            sys.exit(1)
+
+
+def _change(item: Update) -> str:
+    if item.problem:
+        return "not fetched"
+    if item.before == item.commit:
+        return "unchanged"
+    return "new" if item.before is None else f"changed from {item.before[:12]}"
 
 
 def _read(settings: Settings) -> tuple[Sequence[Access], Sequence[str]]:

@@ -106,6 +106,24 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """What became of a repository whose workflows are published, when it was looked at.
+
+    Attributes:
+        url: of the repository, without what may be secret in it.
+        reference: what is published of it: `tag v1.2`, say.
+        before, commit: what was published before, and what is now; None for nothing.
+        problem: what is wrong, as a sentence.
+    """
+
+    url: str
+    reference: str
+    before: str | None
+    commit: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OutputDeclaration:
     """An output that a workflow promises.
 

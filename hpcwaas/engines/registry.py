@@ -17,7 +17,7 @@ from hpcwaas.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcwaas.core.models import Access
+    from hpcwaas.core.models import Access, Update
     from hpcwaas.core.ports.engine import Engine
     from hpcwaas.core.ports.records import ListingRecords, StartRecords
     from hpcwaas.core.ports.sites import Credentials
@@ -44,6 +44,7 @@ class EngineEntry:
         form: a regular expression that the ids of its workflows match, and those of no other engine. Without one its
             workflows are known as `NAME:ID`.
         access: `module:name` of what tells operators who may run what, of its section and the service's data directory.
+        update: `module:name` of what fetches the repositories that it publishes from, of the same.
         problems: `module:name` of what finds out what stands in the way of a start and changes nothing, of its section
             and whether the service runs for the one user who started it. It gives names of settings inside the section
             (`runner.command`), each with what is wrong with it.
@@ -57,6 +58,7 @@ class EngineEntry:
     section: str = ""
     form: str | None = None
     access: str | None = None
+    update: str | None = None
     problems: str | None = None
     flags: tuple[Flag, ...] = ()
 
@@ -94,6 +96,7 @@ BUILT_IN = (
         factory="hpcwaas.engines.cwl.engine:make",
         form=r"[^@:]+",
         access="hpcwaas.engines.cwl.workflows.access:read_access",
+        update="hpcwaas.engines.cwl.workflows.repositories.updating:update_repositories",
         problems="hpcwaas.engines.cwl.checks:problems",
         flags=(Flag("--cwl_catalogue", "cwl.catalogue", "Directory whose CWL workflows are published."),),
     ),
@@ -272,6 +275,16 @@ class Registry:
         if entry.access is None:
             return None
         found: Sequence[Access] = resolve_name(entry.access)(settings, data_dir)
+        return found
+
+    def update(self, name: str, settings: EngineSettings, data_dir: Path) -> Sequence[Update]:
+        """Fetches the repositories that an engine publishes from, and tells of each.
+
+        Raises:
+            Unavailable: it can't be done just now.
+        """
+        entry = self._entry(name)
+        found: Sequence[Update] = () if entry.update is None else resolve_name(entry.update)(settings, data_dir)
         return found
 
     def _entry(self, name: str) -> EngineEntry:

@@ -32,6 +32,7 @@ from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.repositories.updating import Updater
 from hpcwaas.engines.registry import EngineContext
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import Conflict, NotFound
@@ -74,6 +75,8 @@ class CWLEngine:
         self._catalogue = Catalogue(
             settings.catalogue, directory / "catalogue", settings.without_metadata, {LOCAL, *(sites or {})}
         )
+        every = settings.update_every
+        self._updater = Updater(settings.catalogue.absolute(), directory / "catalogue", every) if every else None
         self._logs = LogIndexes(lambda reference, offset, size: self._read(reference, spool.LOG, offset, size))
         self._watcher = Watcher(self._watched, self._news)
         self._states: LRUCache[str, tuple[Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
@@ -291,6 +294,8 @@ class CWLEngine:
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
         self._catalogue.close()
+        if self._updater:
+            self._updater.close()
         self._sites.close()
 
 

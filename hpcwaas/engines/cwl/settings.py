@@ -98,6 +98,15 @@ class CWLSettings(EngineSettings):
             "for everybody needs `authorized_users: everybody` in its metadata."
         ),
     )
+    update_every: float | None = Field(
+        None,
+        ge=1,
+        allow_inf_nan=False,
+        description=(
+            "Seconds between two looks at the Git repositories that `catalogue.yaml` names. Default: they are fetched "
+            "by `hpcwaas-api catalogue update` only."
+        ),
+    )
     local: bool = Field(
         True, description="Whether executions run on this machine. With `false` they run on the sites of `sites` only."
     )

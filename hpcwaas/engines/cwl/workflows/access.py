@@ -12,6 +12,7 @@ from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_en
 from hpcwaas.engines.cwl.workflows.entries import permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, fingerprint_of
 from hpcwaas.engines.cwl.workflows.reading import Done, Reading
+from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.snapshot import SNAPSHOTS, SnapshotStore
 from hpcwaas.errors import Unavailable
 
@@ -43,16 +44,17 @@ def read_access(settings: CWLSettings, data_dir: Path) -> Sequence[Access]:
 
 
 def _index(directory: Path, state_dir: Path) -> Index:
+    repositories = Repositories(directory, state_dir)
     stamps = read_stamps(directory)
-    fingerprint = fingerprint_of(directory, stamps)
+    fingerprint = fingerprint_of(directory, stamps, repositories.fingerprint)
     old = IndexFile(state_dir).load()
     now = time.time()
     if old.due is None and old.fresh(fingerprint, now):
         return old
     snapshots = SnapshotStore(state_dir / SNAPSHOTS)
     # What is being edited just now is told as it stands.
-    reading = Reading(directory, stamps, fingerprint, old, snapshots, now, settle=0)
+    reading = Reading(directory, repositories, stamps, fingerprint, old, snapshots, now, settle=0)
     reading.index()
     described = describe_entries(directory, reading.wanted)
     answers = [Done(entry, answer, stamps) for entry, answer in described]
-    return Reading(directory, stamps, fingerprint, old, snapshots, now, answers, settle=0).index()
+    return Reading(directory, repositories, stamps, fingerprint, old, snapshots, now, answers, settle=0).index()

@@ -17,6 +17,7 @@ from hpcwaas.engines.cwl.workflows.entries import permitted_by
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, Published
 from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry
 from hpcwaas.engines.cwl.workflows.reader import PATIENCE, Reader
+from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, output_declaration
 from hpcwaas.engines.cwl.workflows.snapshot import SNAPSHOTS, Snapshot, SnapshotStore
 from hpcwaas.errors import NotFound, Unavailable
@@ -52,7 +53,9 @@ class Catalogue:
         self._sites = sites
         self._snapshots = SnapshotStore(state_dir / SNAPSHOTS)
         self._load = lru_cache(maxsize=256)(self._snapshots.load)
-        self._reader = Reader(self._directory, IndexFile(state_dir), self._snapshots)
+        self._reader = Reader(
+            self._directory, Repositories(self._directory, state_dir), IndexFile(state_dir), self._snapshots
+        )
         self._looking = threading.Lock()
         self._next_look = 0.0
         self._known: Mapping[str, tuple[Published, Workflow]] = {}
@@ -157,6 +160,7 @@ class Catalogue:
             authorized_users=users,
             authorized_groups=groups,
             sites=None if entry.sites is None else frozenset(entry.sites),
+            commit=entry.commit,
         )
 
     def _current(self) -> Index:

@@ -73,6 +73,11 @@ class _NoMain(Exception):
     """Why it can't be told which document to run; begins with the file."""
 
 
+def usable_id(text: str) -> bool:
+    """Whether a text can be the id of a workflow."""
+    return bool(_ID.fullmatch(text))
+
+
 def permitted_by(entry: Entry, without_metadata: str) -> tuple[frozenset[str] | None, frozenset[str] | None]:
     """The users and groups who may run an entry; two times None for everybody.
 

@@ -203,9 +203,13 @@ class IndexFile:
                 os.close(descriptor)
 
 
-def fingerprint_of(directory: Path, stamps: Stamps) -> str:
-    """Digest of the stamps of a whole catalogue."""
-    return digest([str(directory), *sorted(stamps.items())])
+def fingerprint_of(directory: Path, stamps: Stamps, repositories: str = "") -> str:
+    """Digest of the stamps of a whole catalogue.
+
+    Args:
+        repositories: what changes when something is fetched of those that it names.
+    """
+    return digest([str(directory), repositories, *sorted(stamps.items())])
 
 
 def signature(item: Published | Refused, stamps: Stamps) -> str:

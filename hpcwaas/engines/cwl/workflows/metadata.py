@@ -76,6 +76,7 @@ class Entry:
         slurm: what its jobs ask for, where the site's settings say something else or nothing.
         notices: what is odd in its metadata, and harmless.
         source: what publishes it, as the catalogue's owner knows it: `NAME.cwl`, `FOLDER/` or `catalogue.yaml`.
+        commit: of the repository that it is published from; None for the catalogue's own.
         root: the directory that `main` and all it refers to lie in, absolute; empty for the catalogue's own.
         limits: narrower ones than those of the settings.
         metadata: where that is said: a file, or a file and a line of it; empty where nothing is.
@@ -95,6 +96,7 @@ class Entry:
     notices: tuple[str, ...] = ()
     source: str = ""
     root: str = ""
+    commit: str | None = None
     limits: Limits = NO_LIMITS
     metadata: str = field(default="", compare=False)
 

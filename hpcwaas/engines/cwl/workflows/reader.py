@@ -15,6 +15,7 @@ from hpcwaas.engines.cwl.workflows.entries import Stamps, read_stamps
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, fingerprint_of, made_by
 from hpcwaas.engines.cwl.workflows.metadata import Entry, root_of_entry
 from hpcwaas.engines.cwl.workflows.reading import Done, Reading, done
+from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 
 ROUND = 1.0
@@ -43,6 +44,7 @@ class Reader:
 
     Args:
         directory: of the documents.
+        repositories: that its catalogue file names.
         file: of the index.
         snapshots: of what is published.
 
@@ -51,8 +53,9 @@ class Reader:
         failure: why it can't be read, or described.
     """
 
-    def __init__(self, directory: Path, file: IndexFile, snapshots: SnapshotStore) -> None:
+    def __init__(self, directory: Path, repositories: Repositories, file: IndexFile, snapshots: SnapshotStore) -> None:
         self._directory = directory
+        self._repositories = repositories
         self._file = file
         self._snapshots = snapshots
         self._news = threading.Condition()
@@ -67,7 +70,7 @@ class Reader:
     def look(self) -> None:
         """Looks whether something is to be read, has it read, and waits for it, but not for long."""
         try:
-            fingerprint = fingerprint_of(self._directory, read_stamps(self._directory))
+            fingerprint = self._fingerprint(read_stamps(self._directory))
         except OSError as error:
             # A list of what was there once would offer workflows that an operator may have withdrawn.
             self._tell(None, f"{self._directory}: {error.strerror or error}")
@@ -142,7 +145,7 @@ class Reader:
         """Reads what has changed, unless another process just did."""
         stamps = read_stamps(self._directory)
         index = self._file.load()
-        if index.fresh(fingerprint_of(self._directory, stamps), time.time()) and self._complete(index):
+        if index.fresh(self._fingerprint(stamps), time.time()) and self._complete(index):
             self._tell(index)
             return
         nothing = not index.fingerprint and not index.published
@@ -166,8 +169,9 @@ class Reader:
     ) -> tuple[Index, Reading]:
         reading = Reading(
             directory=self._directory,
+            repositories=self._repositories,
             stamps=stamps,
-            fingerprint=fingerprint_of(self._directory, stamps),
+            fingerprint=self._fingerprint(stamps),
             old=old,
             snapshots=self._snapshots,
             now=time.time(),
@@ -198,6 +202,9 @@ class Reader:
                 break
             found.append(done(self._directory, entry, answer, stamps, self._save))
         return found
+
+    def _fingerprint(self, stamps: Stamps) -> str:
+        return fingerprint_of(self._directory, stamps, self._repositories.fingerprint)
 
     def _save(self, entry: Entry, description: Mapping[str, JSON]) -> str:
         return self._snapshots.save(root_of_entry(self._directory, entry), description, made_by())

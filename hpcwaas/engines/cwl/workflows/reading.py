@@ -13,6 +13,7 @@ from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries
 from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Unread, Withheld, digest, signature
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
+from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys
 from hpcwaas.engines.cwl.workflows.settling import lets_in_more, settle, with_rights
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
@@ -81,8 +82,9 @@ class Reading:
 
     Args:
         directory: the catalogue.
+        repositories: that it names.
         stamps: of its files.
-        fingerprint: of the stamps.
+        fingerprint: of all that.
         old: the index before.
         snapshots: of what was published so far.
         now: the time in seconds.
@@ -96,6 +98,7 @@ class Reading:
     """
 
     directory: Path
+    repositories: Repositories
     stamps: Stamps
     fingerprint: str
     old: Index
@@ -112,7 +115,7 @@ class Reading:
 
     def index(self) -> Index:
         """Makes the index."""
-        looked = find_entries(self.directory, self.stamps, self.old.known)
+        looked = self.repositories.added_to(find_entries(self.directory, self.stamps, self.old.known))
         settled = settle(looked, self.old, self.stamps, self.now, self._settle, self._last)
         found = settled.found
         for item in found.unusable:
@@ -192,8 +195,7 @@ class Reading:
             wider = last is not None and lets_in_more(entry, last.entry)
             self._unread.append(Unread(with_rights(entry, last.entry) if last and wider else entry, last))
         else:
-            place = replace(entry, root=last.entry.root, main=last.entry.main, fragment=last.entry.fragment)
-            self._publish(last, place)
+            self._publish(last, _placed(entry, last.entry))
 
     def _take(self, entry: Entry, done: Done) -> bool:
         """Publishes what was just described, or remembers that it can't be; not what has changed since."""
@@ -229,8 +231,7 @@ class Reading:
         if last is None or last.entry.source != source:
             self._withhold(entry.id, source, reason, refused)
         elif not self._unfit(entry, last, refused):
-            entry = replace(entry, root=last.entry.root, main=last.entry.main, fragment=last.entry.fragment)
-            self._publish(replace(last, broken=reason + _STAYS, refused=refused), entry)
+            self._publish(replace(last, broken=reason + _STAYS, refused=refused), _placed(entry, last.entry))
 
     def _unfit(self, entry: Entry, last: Published, refused: Refused | None = None) -> bool:
         """Withholds a version of which the metadata name what isn't there as an input for SSH keys."""
@@ -259,6 +260,11 @@ class Reading:
             self._published.append(replace(item, entry=entry, wider=None))
             return
         self._published.append(replace(item, entry=with_rights(entry, last.entry), wider=(sign, since)))
+
+
+def _placed(entry: Entry, other: Entry) -> Entry:
+    """An entry with the document of another one."""
+    return replace(entry, root=other.root, commit=other.commit, main=other.main, fragment=other.fragment)
 
 
 def _place(entry: Entry) -> tuple[str, str, str | None]:

@@ -98,7 +98,7 @@ def _frozen(found: Found, reason: str, old: Index, last: Callable[[str], Publish
                 Unusable(entry.id, entry.source, reason, _narrowed(entry, before.entry) if before else entry)
             )
     seen = {item.id for item in unusable}
-    named = [item.entry for item in old.published if item.entry.source == MANIFEST and not item.entry.root]
+    named = [item.entry for item in old.published if item.entry.source == MANIFEST]
     unusable += [Unusable(entry.id, MANIFEST, reason, entry) for entry in named if entry.id not in seen]
     seen |= {item.entry.id for item in old.published}
     unusable += [Unusable(each.id, each.source, reason) for each in old.withheld if each.id not in seen and each.last]

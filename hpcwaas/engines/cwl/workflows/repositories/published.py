@@ -1,0 +1,160 @@
+"""What the repositories that a catalogue file names publish, by what was fetched of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from hpcwaas.engines.cwl.workflows.entries import Found, Unusable, find_entries, read_stamps, usable_id
+from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, GitSource, Manifest, Named, made_id, read_manifest
+from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Entry
+from hpcwaas.engines.cwl.workflows.patterns import is_pattern
+from hpcwaas.engines.cwl.workflows.repositories.addresses import shown
+from hpcwaas.engines.cwl.workflows.repositories.kept import Kept, key_of, reference_of
+from hpcwaas.engines.cwl.workflows.slurm import NOTHING
+from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
+
+_NOT_FETCHED = "hasn't been fetched yet: run `hpcwaas-api catalogue update`"
+
+
+class Repositories:
+    """The repositories of one catalogue.
+
+    Args:
+        catalogue: the directory of the catalogue file.
+        state_dir: where its state is kept.
+    """
+
+    def __init__(self, catalogue: Path, state_dir: Path) -> None:
+        self._catalogue = catalogue
+        self._kept = Kept(state_dir)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when something is fetched."""
+        return self._kept.fingerprint
+
+    def added_to(self, found: Found) -> Found:
+        """What a look at the catalogue finds, with what the repositories publish.
+
+        Args:
+            found: nothing is added to it while the catalogue file isn't understood.
+        """
+        if found.frozen:
+            return found
+        try:
+            sources = read_manifest(self._catalogue).git
+        except Unreadable:  # it was changed a moment ago: the next look tells
+            return found
+        if not sources:
+            return found
+        entries, unusable, problems = [*found.entries], [*found.unusable], [*found.problems]
+        for source in sources:
+            for item in self._of(source):
+                if isinstance(item, Entry):
+                    entries.append(item)
+                elif isinstance(item, Unusable):
+                    unusable.append(item)
+                else:
+                    problems.append(f"{_label(source)}: {item}")
+        count = Counter([*(entry.id for entry in entries), *(item.id for item in unusable)])
+        clashing = [entry for entry in entries if count[entry.id] > 1]
+        unusable += [
+            # They may be for different users: nobody is meant for sure.
+            Unusable(entry.id, entry.source, f"{entry.metadata or entry.main}: another entry has the id {entry.id} too")
+            for entry in clashing
+        ]
+        return replace(
+            found,
+            entries=sorted((entry for entry in entries if count[entry.id] == 1), key=lambda entry: entry.id),
+            unusable=sorted(unusable, key=lambda item: (item.id, item.source)),
+            problems=problems,
+        )
+
+    def _of(self, source: GitSource) -> Iterator[Entry | Unusable | str]:
+        """What one of them publishes, and what is wrong with it, as the end of a sentence."""
+        fetched, asked = self._kept.load().get(key_of(source)), str(reference_of(source))
+        url = shown(source.url)
+        if fetched is None or fetched.commit is None or fetched.checkout is None:
+            yield fetched.problem if fetched and fetched.problem else f"{url} at the {asked} {_NOT_FETCHED}"
+            return
+        stays = f"; commit {fetched.commit} stays published"
+        if fetched.problem:
+            yield f"{fetched.problem}{stays}"
+        elif fetched.reference != asked:
+            yield f"{url} at the {asked} {_NOT_FETCHED}{stays}"
+        root = self._kept.checkout(fetched.checkout)
+        try:
+            found, more = _look(root, source.path, source.line)
+        except OSError as error:
+            yield f"{url}: its checkout can't be read ({error.strerror}): {_NOT_FETCHED}"
+            return
+        yield from (f"{url}: {problem}" for problem in (*found.problems, *more))
+        inside = [each for each in found.entries if _within(each.main, source.path)]
+        if not inside and not found.unusable:
+            yield f"{url}: there is no workflow {f'in {source.path} ' if source.path else ''}at commit {fetched.commit}"
+        for entry in inside:
+            yield self._entry(source, entry, root, fetched.commit)
+        for item in found.unusable:
+            if not source.path or item.source == MANIFEST or _within(item.source, source.path):
+                yield replace(
+                    item, id=source.prefix + item.id, source=MANIFEST, reason=f"{url}: {item.reason}", entry=None
+                )
+
+    def _entry(self, source: GitSource, entry: Entry, root: Path, commit: str) -> Entry | Unusable:
+        """What the repository says of an entry and what the catalogue file does, which alone says for whom it is."""
+        said, label = source.entry, _label(source)
+        workflow_id = source.prefix + (made_id(source.id, PurePosixPath(entry.main)) if source.id else entry.id)
+        if not usable_id(workflow_id):
+            reason = (
+                f"{label}: {entry.main} would have the id {workflow_id!r}, which can't be used: give `id` or `prefix`"
+            )
+            return Unusable(workflow_id, MANIFEST, reason)
+        sites = entry.sites if said.sites is None else said.sites
+        return replace(
+            entry,
+            id=workflow_id,
+            name=said.name or entry.name,
+            authorized_users=said.authorized_users,
+            authorized_groups=said.authorized_groups,
+            everybody=said.everybody,
+            ssh_keys=said.ssh_keys or entry.ssh_keys,
+            sites=sites,
+            time_limit=entry.time_limit if said.time_limit is None else said.time_limit,
+            limits=entry.limits if said.limits == NO_LIMITS else said.limits,
+            slurm=entry.slurm if said.slurm == NOTHING else said.slurm,
+            notices=(*said.notices, *entry.notices),
+            source=MANIFEST,
+            metadata=label,
+            root=str(root),
+            commit=commit,
+        )
+
+
+def _label(source: GitSource) -> str:
+    return f"{MANIFEST}:{source.line}"
+
+
+@lru_cache(maxsize=64)
+def _look(root: Path, path: str, line: int) -> tuple[Found, tuple[str, ...]]:
+    """What a checkout publishes, and what is odd about it. It never changes."""
+    manifest = None
+    document, _, fragment = path.partition("#")
+    if is_pattern(path) or (document and (root / document).is_file()):
+        named = Named(document, fragment or None, None, Entry("", "", metadata=f"{MANIFEST}:{line}"), {}, line)
+        manifest = Manifest(convention=False, workflows=(named,))
+    found = find_entries(root, read_stamps(root), manifest=manifest)
+    try:
+        nested = manifest is None and bool(read_manifest(root).git)
+    except Unreadable:
+        nested = False  # found.problems tells why
+    odd = (f"its {MANIFEST} names repositories, which are not fetched: name them here",) if nested else ()
+    return found, odd
+
+
+def _within(path: str, wanted: str) -> bool:
+    wanted = wanted.partition("#")[0]
+    return not wanted or is_pattern(wanted) or path == wanted or path.startswith(f"{wanted}/")
