@@ -65,8 +65,11 @@ class Uploader:
         self._sent: dict[tuple[Path, str], str] = {}
         self.made: list[str] = []
 
-    def upload(self, local: Path) -> dict[str, Any]:
+    def upload(self, local: Path, companion_of: str | None = None) -> dict[str, Any]:
         """Uploads a file, or a directory as an archive.
+
+        Args:
+            companion_of: id of the upload beside which workflows are to find this one.
 
         Returns:
             the service's description of the upload.
@@ -77,13 +80,13 @@ class Uploader:
         """
         if local.is_dir():
             with packed(local, self._links, self._note) as stream:
-                return self._send(stream, f"{name_of(local)}.tar.gz")
+                return self._send(stream, f"{name_of(local)}.tar.gz", companion_of)
         if local.exists() and not local.is_file():
             # A pipe would seem to be empty.
             raise UsageError(f"{local} is neither a file nor a directory.")
         try:
             with local.open("rb") as stream:
-                return self._send(stream, name_of(local))
+                return self._send(stream, name_of(local), companion_of)
         except OSError as error:
             raise UsageError(f"Can't read {local}: {error.strerror}.") from None
 
@@ -107,7 +110,7 @@ class Uploader:
                 return
         self.made.clear()
 
-    def _send(self, stream: BinaryIO, name: str) -> dict[str, Any]:
+    def _send(self, stream: BinaryIO, name: str, companion_of: str | None) -> dict[str, Any]:
         length = os.fstat(stream.fileno()).st_size
         kind, encoding = mimetypes.guess_type(name)
         with Progress(f"Uploading {name}", length) as progress:
@@ -115,7 +118,7 @@ class Uploader:
             response = self._client.request(
                 "POST",
                 "/files",
-                params={"name": name},
+                params={"name": name, "companion_of": companion_of},
                 # An empty body must be said to be empty: requests would send a stream of length 0 in chunks.
                 data=body if length else b"",
                 headers={"Content-Type": "application/octet-stream" if encoding or not kind else kind},
@@ -124,6 +127,8 @@ class Uploader:
             )
         made: dict[str, Any] = self._client.decode(response)
         self.made.append(made["id"])
+        if made.get("companion_of") != companion_of:
+            raise WaasError("The service is too old to keep files beside others. Give both files with the execution.")
         if made.get("sha256") not in (None, body.digest.hexdigest()):
             raise WaasError(f"{name} arrived damaged at the service: the checksums differ. Upload it again.")
         return made

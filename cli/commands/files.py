@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..base import MOST_LISTED, Group, links_option, owner_option, page_options
-from ..errors import UsageError
+from ..errors import UsageError, WaasError
 from ..id_completion import complete_file
 from ..many import each
 from ..shaping import Columns
@@ -39,29 +39,51 @@ command = Group(
 
 @command.command("upload", aliases=("up", "put"))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--companion",
+    "companions",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Upload FILE too, such as an index, to be found beside the one PATH; may be repeated.",
+)
 @links_option
 @pass_state
-def upload(state: State, paths: tuple[Path, ...], links: str) -> None:
+def upload(state: State, paths: tuple[Path, ...], companions: tuple[Path, ...], links: str) -> None:
     """Upload files and directories. A directory is packed into an archive first.
 
     An id is printed for each. Use it as an input: `-i texts=ID`. What the file `.waasignore` in a directory names, in
     the words of `.gitignore`, isn't uploaded.
 
+    With --companion the id brings the companions along: an execution that is given `-i reads=ID` finds them beside the
+    file. They are deleted with it.
+
     Examples:
       waas files upload notes.txt more.txt
+      waas files upload sample.bam --companion sample.bam.bai
       id=$(waas files upload notes.txt -o json | jq -r '.[0].id')
     """
     from ..uploads import Uploader
 
-    missing = [str(local) for local in paths if not local.exists()]
+    missing = [str(local) for local in (*paths, *companions) if not local.exists()]
     if missing:
         raise UsageError(f"No such file or directory: {', '.join(missing)}. Nothing was uploaded.")
+    if companions and len(paths) > 1:
+        raise UsageError("--companion goes with one file at a time. Nothing was uploaded.")
     uploader = Uploader(state.client, links=links, note=state.note)
     made: list[dict[str, Any]] = []
     try:
         for local in paths:
             uploaded = uploader.upload(local)
             made.append(uploaded)
+        for local in companions:
+            uploaded = uploader.upload(local, made[0]["id"])
+            made.append(uploaded)
+    except WaasError:
+        if companions:  # half of what belongs together helps nobody
+            uploader.take_back()
+            made.clear()
+        raise
     finally:
         if made and not state.wants_json:
             state.show_list(made, {name: _COLUMNS[name] for name in ("File ID", "Name", "Size")}, empty="")

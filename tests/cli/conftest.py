@@ -108,6 +108,7 @@ class Service:
         self.refuse_inputs: list[dict[str, Any]] = []
         self.refuse_announced: list[list[dict[str, Any]]] = []
         self.companions: list[dict[str, Any]] | None = None
+        self.forgets_companions = False
         self.page_size = 2
         self.moves = False
         self.identity = IdentityStub(self.executions)
@@ -288,6 +289,8 @@ class Handler(BaseHTTPRequestHandler):
                     "owner": "alice",
                     "created_at": "2026-11-23T09:25:41.308Z",
                 }
+                if "companion_of" in request.query and not self.service.forgets_companions:
+                    made["companion_of"] = request.query["companion_of"]
                 self.service.files[made["id"]] = (check("File", made), request.body)
                 return 201, made, {"Location": f"/files/{made['id']}"}
             case ("GET", []):

@@ -301,3 +301,20 @@ def test_a_file_that_nobody_may_read_is_told_before_anything_is_sent(
     result = _trigger(alice, "-i", "one=@a.bam", "-i", "other=@pipe")
     assert (result.code, service.sent("POST", "/")) == (2, [])
     assert "pipe is neither a file nor a directory" in result.err
+
+
+def test_a_companion_belongs_to_an_upload(alice: Any, service: Any, data: Path) -> None:
+    assert alice("files", "upload", "a.bam", "--companion", "a.bam.bai").code == 0
+    first, second = service.sent("POST", "/files")
+    assert first.query == {"name": "a.bam"}
+    assert second.query == {"name": "a.bam.bai", "companion_of": next(iter(service.files))}
+
+
+def test_companions_without_a_service_that_keeps_them(alice: Any, service: Any, data: Path) -> None:
+    service.forgets_companions = True
+    result = alice("files", "upload", "a.bam", "--companion", "a.bam.bai")
+    assert (result.code, result.out, service.files) == (1, "", {})
+    assert "The service is too old to keep files beside others." in result.err
+    assert alice("files", "upload", "a.bam", "b.bam", "--companion", "a.bam.bai").code == 2
+    assert alice("files", "upload", "a.bam", "--companion", "nowhere").code == 2
+    assert service.files == {}
