@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("workflow", "may be run by", "state")
 
 
-@click.group(short_help="Show what is published.")
+@click.group(short_help="Show and check what is published.")
 def catalogue() -> None:
-    """Show what is published."""
+    """Show and check what is published."""
 
 
 @catalogue.command()
@@ -82,6 +83,29 @@ def _change(item: Update) -> str:
     if item.before == item.commit:
         return "unchanged"
     return "new" if item.before is None else f"changed from {item.before[:12]}"
+
+
+@catalogue.command(short_help="Find mistakes in workflows, before they are published.")
+@click.argument("place", metavar="[DIR|FILE]", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", help="Format of the report.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
+@click.option("--watch", is_flag=True, help="Check again whenever a file changes, until you press Ctrl-C.")
+@settings_flags
+def check(place: Path | None, output: str, strict: bool, watch: bool) -> None:
+    """Print what would be published, under which id, for whom, with which inputs, and every mistake with file and line.
+
+    DIR is a catalogue, FILE one document of one. Without either it is the configured catalogue. Nothing is changed,
+    and no workflow runs. Exits with 0 when all can be published, with 1 when something can't.
+    """
+    from hpcwaas.command import checked
+
+    with reporting():
+        settings = read_settings().settings
+        wrong = checked.show(place, settings, as_json=output == "json", strict=strict)
+        while watch:
+            checked.wait_for_a_change(place, settings)
+            wrong = checked.show(place, settings, as_json=output == "json", strict=strict)
+    sys.exit(1 if wrong else 0)
 
 
 def _read(settings: Settings) -> tuple[Sequence[Access], Sequence[str]]:

@@ -2,10 +2,10 @@
 
 Web processes never load cwltool, and what a document does to this process does nothing to them. The working directory
 is the catalogue, the only argument the bytes of memory that it may take. Standard output gets the line ready. Then each
-line of standard input holds `[SECONDS, {"id", "main", "fragment", "root"}]`, and is answered by a line:
-`{"description": …}`, or `{"error": "name.cwl:12: reason"}` with the `files`, `directories` and names `missing` that
-were looked at, and what else the error means: `unsure` (it may come from the machine), `swollen` (with more memory it
-may go), `spent` (this process ends).
+line of standard input holds `[SECONDS, {"id", "main", "fragment", "root", "lint"}]`, and is answered by a line:
+`{"description": …}` (with `lint`, what `lint.py` finds is in it, too), or `{"error": "name.cwl:12: reason"}` with the
+`files`, `directories` and names `missing` that were looked at, and what else the error means: `unsure` (it may come
+from the machine), `swollen` (with more memory it may go), `spent` (this process ends).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from hpcwaas.engines.cwl.workflows.declare import (
     text,
 )
 from hpcwaas.engines.cwl.workflows.doubles import refuse_double, refuse_doubles
+from hpcwaas.engines.cwl.workflows.lint import lint
 from hpcwaas.engines.cwl.workflows.mistakes import TooLong, in_words, problem
 from hpcwaas.engines.cwl.workflows.needs import step_needs
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
@@ -227,6 +228,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         **files.names(),
         "warnings": sorted({*warnings, *declarations.warnings}),
         "dangers": find_dangers(tool, str(root), entry["main"]),
+        **(lint(tool, root) if entry.get("lint") else {}),
     }
 
 

@@ -59,7 +59,12 @@ def key_of(entry: Entry) -> tuple[object, ...]:
 
 
 def describe_entries(
-    directory: Path, entries: Sequence[Entry], entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None
+    directory: Path,
+    entries: Sequence[Entry],
+    entry_timeout: float = ENTRY_TIMEOUT,
+    processes: int | None = None,
+    *,
+    lint: bool = False,
 ) -> Iterator[tuple[Entry, Answer]]:
     """Describes entries; one that hangs, swells or crashes is reported and takes no other with it.
 
@@ -67,6 +72,7 @@ def describe_entries(
         directory: the catalogue.
         entry_timeout: seconds for each entry.
         processes: how many work beside each other at most; None for as many as the machine has room for.
+        lint: whether to look for what fails only when it runs, too.
 
     Yields:
         every entry with its answer, in the order in which they are done.
@@ -74,7 +80,7 @@ def describe_entries(
     Raises:
         DescriberFailed: nothing can be described.
     """
-    with Describers[None](directory, entry_timeout, processes) as describers:
+    with Describers[None](directory, entry_timeout, processes, lint=lint) as describers:
         describers.want(entries, None)
         for _ in entries:
             entry, answer, _ = describers.answer()
@@ -88,9 +94,13 @@ class Describers(Generic[T]):
         directory: the catalogue.
         entry_timeout: seconds for each entry.
         processes: how many work beside each other at most; None for as many as the machine has room for.
+        lint: whether to look for what fails only when it runs, too.
     """
 
-    def __init__(self, directory: Path, entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None, *, lint: bool = False
+    ) -> None:
+        self._lint = lint
         self._directory = directory
         self._timeout = entry_timeout
         self._most = processes or _room()
@@ -164,13 +174,13 @@ class Describers(Generic[T]):
             while task := self._next():
                 entry, note = task
                 process = process or _Process(self._directory, MEMORY, self._closed)
-                answer = process.describe(entry, self._timeout)
+                answer = process.describe(entry, self._timeout, lint=self._lint)
                 if process.spent:
                     process.end()
                     process = None
                 if answer.pop("swollen", False):
                     with self._alone, _Process(self._directory, 2 * MEMORY, self._closed) as larger:
-                        answer = larger.describe(entry, self._timeout)
+                        answer = larger.describe(entry, self._timeout, lint=self._lint)
                         answer.pop("swollen", None)
                 self._answers.put((entry, answer, note))
         except DescriberFailed as error:
@@ -247,15 +257,16 @@ class _Process:
         self._process.communicate()
         self._errors.close()
 
-    def describe(self, entry: Entry, timeout: float) -> Answer:
+    def describe(self, entry: Entry, timeout: float, *, lint: bool = False) -> Answer:
         """Describes one entry.
 
         Args:
             timeout: in seconds.
+            lint: see `describe_entries`.
         """
         try:
             assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-            self._process.stdin.write(json.dumps([timeout, asdict(entry)]).encode() + b"\n")
+            self._process.stdin.write(json.dumps([timeout, {**asdict(entry), "lint": lint}]).encode() + b"\n")
             line = self._line(timeout + _GRACE)
         except BrokenPipeError:
             line = None
