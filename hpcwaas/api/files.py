@@ -24,7 +24,7 @@ class FileHandlers:
         found, following = self._uploads.page(principal, limit, cursor, owner)
         return views.answer({"files": [views.upload(item) for item in found], "next_cursor": following})
 
-    def upload_file(self, principal: Principal, name: str) -> Response:
+    def upload_file(self, principal: Principal, name: str, companion_of: str | None = None) -> Response:
         """Stores an upload while it arrives."""
         request = flask.request
         upload = self._uploads.save(
@@ -33,6 +33,7 @@ class FileHandlers:
             request.headers[Bodies.UPLOAD_TYPE],
             request.environ["wsgi.input"],
             request.content_length,
+            companion_of,
         )
         return views.answer(views.upload(upload), 201, {"Location": f"/files/{upload.id}"})
 

@@ -13,6 +13,7 @@ from flask import Response
 
 from hpcwaas.common import written
 from hpcwaas.common.moments import rfc3339
+from hpcwaas.core.companions import Companions
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
@@ -122,6 +123,15 @@ def workflow_details(value: WorkflowDetails, sites: Sequence[str] | None) -> dic
     }
 
 
+def companions(value: Companions) -> dict[str, Any]:
+    """What belongs beside a file among inputs."""
+    return {
+        "input": value.input,
+        "basename": value.basename,
+        "needs": [{"basename": item.basename, "class": item.kind, "required": item.required} for item in value.needs],
+    }
+
+
 def execution_summary(value: Execution) -> dict[str, Any]:
     """An execution as listed."""
     return {
@@ -147,6 +157,7 @@ def execution(value: Execution) -> dict[str, Any]:
         "account": value.placement and value.placement.user,
         "directory": value.state.directory,
         "inputs": value.inputs,
+        "inputs_from": list(value.inputs_from),
         "steps": [_step(step) for step in value.state.steps],
         "attempts": _attempts(value),
         "closed": value.closed and _closing(value.closed),
@@ -252,6 +263,7 @@ def upload(value: Upload) -> dict[str, Any]:
         "sha256": value.sha256,
         "owner": value.owner,
         "created_at": moment(value.created_at),
+        "companion_of": value.companion_of,
     }
 
 

@@ -77,3 +77,8 @@ class WorkflowHandlers:
         key = flask.request.headers.get("Idempotency-Key")
         execution = self._executions.trigger(principal, workflow_id, inputs, key, site)
         return views.empty(201, {"Location": f"/executions/{execution.id}"})
+
+    def find_companions(self, principal: Principal, workflow_id: str, body: Any = None) -> Response:
+        """Says what a workflow wants beside the files that inputs name."""
+        found = self._executions.companions(principal, workflow_id, (body or {}).get("inputs") or {})
+        return views.answer({"companions": [views.companions(item) for item in found]})

@@ -10,16 +10,18 @@ from datetime import UTC, datetime, timedelta
 
 from hpcwaas.common import calls
 from hpcwaas.core import acts, closing, policy
+from hpcwaas.core.companions import Companions
 from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.outputs import Output, OutputValue
 from hpcwaas.core.people import Principal
+from hpcwaas.core.ports.engine import ExecutionLookup
 from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.core.site_models import AccountCheck, Placement
 from hpcwaas.core.sites import Sites
-from hpcwaas.core.start_requests import Checked, StartRequests, fingerprint
+from hpcwaas.core.start_requests import Checked, StartRequests, announces, fingerprint
 from hpcwaas.core.starts_under_way import StartsUnderWay
 from hpcwaas.errors import (
     BadRequest,
@@ -64,7 +66,8 @@ class Executions:
     def dry_run(
         self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON], site: str | None = None
     ) -> tuple[Placement | None, AccountCheck | None]:
-        """Checks everything that starting an execution needs, and starts nothing.
+        """Checks everything that starting an execution needs, and starts nothing. Inputs may name files that are still
+        to be uploaded; then the account isn't checked, which takes long.
 
         Returns:
             where it would run, if its engine has sites, and what a check of the user's account there has found, if one
@@ -74,7 +77,9 @@ class Executions:
             TooManyRequests: the user has several accounts checked at this moment.
             ServiceError: as `trigger`.
         """
-        checked = self._requests.check(principal, workflow_id, inputs, site)
+        checked = self._requests.check(principal, workflow_id, inputs, site, self._sources, announced=True)
+        if announces(inputs):
+            return checked.placement, None
         return checked.placement, self._sites.check_placement(principal, checked.engine, checked.placement)
 
     def _start(self, execution: Execution, checked: Checked) -> str:
@@ -106,7 +111,7 @@ class Executions:
         # Before the checks: what it was started with may have changed since.
         if idempotency and (earlier := self._records.of_key(principal.subject, *idempotency, datetime.now(UTC))):
             return earlier
-        checked = self._requests.check(principal, workflow_id, inputs, site)
+        checked = self._requests.check(principal, workflow_id, inputs, site, self._sources)
         workflow, placement = checked.details.workflow, checked.placement
         if placement is not None and placement.user is not None:
             acts.note(site=placement.site, account=placement.user)
@@ -122,6 +127,7 @@ class Executions:
                 created_at=datetime.now(UTC),
                 state=ExecutionState(Status.PENDING),
                 placement=placement,
+                inputs_from=tuple(checked.sources),
             ),
             idempotency,
             checked.ssh_keys,
@@ -166,6 +172,11 @@ class Executions:
 
     def find(self, principal: Principal, execution_id: str) -> Execution:
         """An execution as it was known last; see `get`."""
+        execution = self._find(principal, execution_id)
+        acts.note_owner(principal, execution.owner)
+        return execution
+
+    def _find(self, principal: Principal, execution_id: str) -> Execution:
         reach = policy.reach(principal)
         execution = self._recent.get(execution_id)
         # Others than the owner and operators always cost one query: nothing tells them whether it is kept here.
@@ -175,8 +186,22 @@ class Executions:
             except NotFound:
                 raise NotFound(_UNKNOWN) from None
             self._recent.put(execution)
-        acts.note_owner(principal, execution.owner)
         return execution
+
+    def _sources(self, principal: Principal) -> ExecutionLookup:
+        """The function by which an engine finds the executions whose outputs a user may see."""
+
+        def find(execution_id: str) -> Execution | None:
+            try:
+                return self.refresh(self._find(principal, execution_id))
+            except NotFound:
+                return None
+
+        return find
+
+    def companions(self, principal: Principal, workflow_id: str, inputs: Mapping[str, JSON]) -> Sequence[Companions]:
+        """What a workflow wants beside the files that inputs name; see `StartRequests.companions`."""
+        return self._requests.companions(principal, workflow_id, inputs)
 
     def refresh(self, execution: Execution, news: ExecutionState | None = None) -> Execution:
         """Asks the engine for news of an execution and stores them. What is stored is given when the engine doesn't
@@ -338,7 +363,7 @@ class Executions:
         if self._engines.get(execution.engine) is None:
             return
         try:
-            reference = self._start(execution, self._requests.check_again(execution))
+            reference = self._start(execution, self._requests.check_again(execution, self._sources))
             self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:

@@ -289,6 +289,7 @@ class Execution:
         placement: where it runs, and by which account; None where its engine has no sites.
         workflow_version: which version of the workflow it runs; None for one that was started before that was kept.
         attempts: those before the present one.
+        inputs_from: ids of the executions whose outputs it took.
         closed: by whom, if it was.
         watched_until: until then its engine may still say how a closed one really ended, which then counts.
     """
@@ -307,6 +308,7 @@ class Execution:
     attempts: tuple[Attempt, ...] = ()
     closed: Closing | None = None
     watched_until: datetime | None = None
+    inputs_from: tuple[str, ...] = ()
 
     @property
     def started_at(self) -> datetime | None:
@@ -327,6 +329,7 @@ class ExecutionFilter:
         owner: whose; None for everybody's.
         shared_with: those that others share with this user.
         workflow_id: those of a workflow.
+        inputs_from: those that took outputs of this execution.
         statuses: those in one of these.
         created_after: this moment and later.
         created_before: earlier than this moment.
@@ -336,6 +339,7 @@ class ExecutionFilter:
     owner: str | None = None
     shared_with: Principal | None = None
     workflow_id: str | None = None
+    inputs_from: str | None = None
     statuses: Collection[Status] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -350,6 +354,7 @@ class Upload:
         name: base name, safe as a file name.
         size: bytes.
         sha256: lower-case hexadecimal digest of the content.
+        companion_of: id of another upload of the owner's, beside which it belongs.
     """
 
     id: str
@@ -359,14 +364,20 @@ class Upload:
     size: int
     sha256: str
     created_at: datetime
+    companion_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredUpload:
-    """An upload of the caller together with the place of its content on this machine."""
+    """An upload of the caller together with the place of its content on this machine.
+
+    Attributes:
+        companions: those that belong beside it.
+    """
 
     upload: Upload
     path: Path
+    companions: tuple[StoredUpload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,16 +51,26 @@ class Uploads:
         self._at_most = at_most
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def save(self, owner: str, name: str, media_type: str, stream: BinaryIO, declared_length: int | None) -> Upload:
+    def save(
+        self,
+        owner: str,
+        name: str,
+        media_type: str,
+        stream: BinaryIO,
+        declared_length: int | None,
+        companion_of: str | None = None,
+    ) -> Upload:
         """Stores a file while it arrives.
 
         Args:
             name: base name; it is what a workflow sees.
             stream: read to its end.
             declared_length: how many bytes are to come, when the client said so.
+            companion_of: id of another upload of the owner's, beside which it belongs.
 
         Raises:
-            BadRequest: the name or media type can't be used, or fewer bytes came than were declared.
+            BadRequest: the name or media type can't be used, fewer bytes came than were declared, or there is no upload
+                that it could belong beside.
             TooLarge: over the limit; found before reading when the length was declared.
             TooManyRequests: over what the owner may have stored; likewise.
             Unavailable: no space left, or the disk or store fails.
@@ -74,6 +84,8 @@ class Uploads:
             raise BadRequest("The media type can't be used: expected one such as `text/plain`.")
         if declared_length is not None and declared_length > self._max_size:
             raise self._too_large()
+        if companion_of is not None:
+            self._check_companion(owner, name, companion_of)
         self._check_room(owner, declared_length or 0)
         upload_id = f"file-{secrets.token_hex(16)}"
         draft = self._directory / f".{upload_id}"
@@ -88,7 +100,7 @@ class Uploads:
             raise Unavailable(f"The file can't be stored at the moment: {why}.") from error
         finally:
             draft.unlink(missing_ok=True)
-        upload = Upload(upload_id, owner, name, media_type, size, sha256, datetime.now(UTC))
+        upload = Upload(upload_id, owner, name, media_type, size, sha256, datetime.now(UTC), companion_of)
         # When this fails the content stays for `sweep`: the record may have been stored without us learning of it.
         try:
             self._records.add(upload, self._at_most)
@@ -128,22 +140,32 @@ class Uploads:
 
         def find(upload_id: str) -> StoredUpload | None:
             try:
-                return StoredUpload(self._records.find_upload(upload_id, owner), self._path(upload_id))
+                upload = self._records.find_upload(upload_id, owner)
             except NotFound:
                 return None
+            beside = () if upload.companion_of else self._records.companions(upload_id, owner)
+            companions = tuple(StoredUpload(each, self._path(each.id)) for each in beside)
+            return StoredUpload(upload, self._path(upload_id), companions)
 
         return find
 
     def delete(self, principal: Principal, upload_id: str) -> None:
-        """Removes an upload. Executions that were started with it keep what they took, which counts until they end.
+        """Removes an upload, and those that belong beside it. Executions that were started with them keep what they
+        took, which counts until they end.
 
         Raises:
             NotFound: unknown, or none that the user may see.
             Forbidden: an operator sees it, and no more.
         """
         policy.require_owner(principal, self.get(principal, upload_id).owner)
+        for companion in self._records.companions(upload_id, principal.subject):
+            with contextlib.suppress(NotFound):  # somebody else was faster
+                self._delete(companion.id, principal.subject)
+        self._delete(upload_id, principal.subject)
+
+    def _delete(self, upload_id: str, owner: str) -> None:
         held = self._held(upload_id)
-        self._records.delete(upload_id, principal.subject, held=held)
+        self._records.delete(upload_id, owner, held=held)
         if not held:
             self._path(upload_id).unlink(missing_ok=True)
 
@@ -169,6 +191,20 @@ class Uploads:
                     file.unlink()
                     removed += 1
         return removed
+
+    def _check_companion(self, owner: str, name: str, companion_of: str) -> None:
+        """Refuses what can't be a companion, before its content is read."""
+        try:
+            primary = self._records.find_upload(companion_of, owner)
+        except NotFound:
+            raise BadRequest(f"`companion_of`: you have no upload {companion_of!r}.") from None
+        if primary.companion_of is not None:
+            raise BadRequest(
+                f"`companion_of`: {primary.name} is a companion itself, of {primary.companion_of}. Name that."
+            )
+        taken = {primary.name, *(each.name for each in self._records.companions(companion_of, owner))}
+        if name in taken:
+            raise BadRequest(f"`name`: {name!r} is the name of another file beside it already.")
 
     def _held(self, upload_id: str) -> bool:
         """Whether an execution that hasn't ended has a link to the content."""

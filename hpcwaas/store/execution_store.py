@@ -15,7 +15,15 @@ from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_rows import STATE, SUMMARY, size_of, state_columns, to_execution, to_row
-from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, IdempotencyRow, ShareRow, SSHKeyRow, UserRow
+from hpcwaas.store.models import (
+    ExecutionKeyRow,
+    ExecutionRow,
+    ExecutionSourceRow,
+    IdempotencyRow,
+    ShareRow,
+    SSHKeyRow,
+    UserRow,
+)
 from hpcwaas.store.paging import newest_first
 from hpcwaas.store.shares import with_user
 from hpcwaas.store.turns import Turn, take
@@ -68,6 +76,8 @@ class ExecutionStore:
                 session.add(to_row(execution))
                 session.flush()
                 _use_keys(session, execution, ssh_keys)
+                for source in execution.inputs_from:
+                    session.add(ExecutionSourceRow(execution_id=execution.id, source_id=source))
                 if idempotency is not None:
                     key, fingerprint = idempotency
                     session.add(
@@ -164,6 +174,9 @@ class ExecutionStore:
         self, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[list[Execution], str | None]:
         query = _select(wanted.owner)
+        if wanted.inputs_from is not None:
+            taken = select(ExecutionSourceRow.execution_id).where(ExecutionSourceRow.source_id == wanted.inputs_from)
+            query = query.where(ExecutionRow.id.in_(taken))
         if wanted.workflow_id is not None:
             query = query.where(ExecutionRow.workflow_id == wanted.workflow_id)
         if wanted.ids is not None:

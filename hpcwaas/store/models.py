@@ -72,6 +72,8 @@ class ExecutionRow(Base):
     """Until when one process alone tries to start what a crash left, or looks for it."""
     attempts: Mapped[tuple[Attempt, ...]] = mapped_column(Stored(tuple[Attempt, ...], absent=()), nullable=True)
     """Those that failed before it was resumed."""
+    inputs_from: Mapped[tuple[str, ...]] = mapped_column(Stored(tuple[str, ...], absent=()), nullable=True)
+    """Ids of the executions whose outputs it took."""
     closed: Mapped[Closing | None] = mapped_column(Stored(Closing))
     """Who declared it ended, when, and why."""
     watched_until: Mapped[datetime | None] = mapped_column(index=True)
@@ -103,6 +105,8 @@ class UploadRow(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     created_at: Mapped[datetime]
+    companion_of: Mapped[str | None] = mapped_column(index=True)
+    """Id of another upload of its owner's, beside which it belongs."""
     deleted: Mapped[bool] = mapped_column(server_default=false())
     """Whether its owner has deleted it while an execution that hasn't ended held its content."""
 
@@ -138,6 +142,15 @@ class ExecutionKeyRow(Base):
 
     execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
     key_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class ExecutionSourceRow(Base):
+    """That an execution took outputs of another one as inputs."""
+
+    __tablename__ = "execution_sources"
+
+    execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
+    source_id: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
 class AccountRow(Base):

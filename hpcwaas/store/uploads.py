@@ -41,6 +41,12 @@ class UploadStore:
                 raise NotFound(_UNKNOWN)
             return value_of(Upload, row, {})
 
+    def companions(self, upload_id: str, owner: str) -> list[Upload]:
+        query = _select(owner).where(UploadRow.companion_of == upload_id)
+        with self._database.read() as session:
+            rows = session.scalars(query.order_by(UploadRow.created_at, UploadRow.id))
+            return [value_of(Upload, row, {}) for row in rows]
+
     def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
         with self._database.read() as session:
             rows, following = newest_first(session, _select(owner), UploadRow, limit, cursor)

@@ -18,6 +18,7 @@ from hpcwaas.core.models import StoredUpload, Upload
 from hpcwaas.engines.cwl.inputs.archives import unpack
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import dump_order
+from hpcwaas.engines.cwl.inputs.sources import Sources
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
 from hpcwaas.errors import NotFound
@@ -179,7 +180,7 @@ def test_cwltool_runs_an_order_with_a_value_of_every_type(examples: Catalogue, t
         "with_index": {"class": "File", "location": user.upload("w.bin"), "secondaryFiles": [user.upload("w.bin.idx")]},
     }
     details = examples.details("everything")
-    job = prepare_job(examples.snapshot(details), inputs, user.uploads.get, look_here, None)
+    job = prepare_job(examples.snapshot(details), inputs, Sources(user.uploads.get, look_here))
 
     execution = tmp_path / "execution"
     for staged in job.staged:

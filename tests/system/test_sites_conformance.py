@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpcwaas.core.models import JSON, WorkflowDetails
-from hpcwaas.core.ports.engine import UploadLookup
+from hpcwaas.core.ports.engine import ExecutionLookup, UploadLookup
 from hpcwaas.core.ports.sites import Credential
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.engine import CWLEngine
@@ -48,8 +48,17 @@ class PlacedEngine(CWLEngine):
 
     placement = Placement()
 
-    def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
-        return self.place(super().prepare(details, inputs, uploads), details, self.placement)
+    def prepare(
+        self,
+        details: WorkflowDetails,
+        inputs: Mapping[str, JSON],
+        uploads: UploadLookup,
+        executions: ExecutionLookup = lambda _: None,
+        *,
+        announced: bool = False,
+    ) -> Job:
+        prepared = super().prepare(details, inputs, uploads, executions, announced=announced)
+        return self.place(prepared, details, self.placement)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from hpcwaas.core.models import StoredUpload, Upload, Workflow, WorkflowDetails
+from hpcwaas.core.models import Execution, StoredUpload, Upload, Workflow, WorkflowDetails
 from hpcwaas.engines.cwl.inputs.archives import look
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.inputs.sources import Sources
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema
 from hpcwaas.engines.cwl.workflows.snapshot import Snapshot
@@ -58,6 +59,9 @@ class World:
     def __init__(self, directory: Path, declared: list[dict[str, Any]]) -> None:
         self.directory = directory
         self.uploads: dict[str, StoredUpload] = {}
+        self.executions: dict[str, Execution] = {}
+        self.outputs: dict[str, Any] = {}
+        self.announced = False
         parameters = tuple(load_parameter(item) for item in declared)
         self.snapshot = Snapshot("v1", directory / "main.cwl", "main", None, None, parameters, (), ())
         workflow = Workflow("wf", "wf", "cwl", "wf", "local", "local")
@@ -71,7 +75,10 @@ class World:
         return path
 
     def prepare(self, http_inputs: bool = False, **inputs: Any) -> Job:
-        return prepare_job(self.snapshot, inputs, self.uploads.get, look_here, Networks() if http_inputs else None)
+        networks = Networks() if http_inputs else None
+        find, kept = self.executions.get, self.outputs.__getitem__
+        sources = Sources(self.uploads.get, look_here, networks, find, kept, self.announced)
+        return prepare_job(self.snapshot, inputs, sources)
 
     def order(self, **inputs: Any) -> Any:
         """The order, with the required input given."""

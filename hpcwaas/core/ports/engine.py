@@ -6,11 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, StoredUpload, Workflow, WorkflowDetails
+from hpcwaas.core.companions import Companions
+from hpcwaas.core.models import (
+    JSON,
+    Check,
+    Execution,
+    ExecutionState,
+    Level,
+    LogPage,
+    StoredUpload,
+    Workflow,
+    WorkflowDetails,
+)
 from hpcwaas.core.outputs import Output
 
 UploadLookup: TypeAlias = Callable[[str], StoredUpload | None]
 """Finds an upload of the calling user by its id; None for unknown ids and for those of somebody else."""
+
+ExecutionLookup: TypeAlias = Callable[[str], Execution | None]
+"""Finds an execution whose outputs the calling user may see by its id, as it stands now; None for unknown ids and for
+those of executions that they may not see."""
 
 Prepared: TypeAlias = Any
 """An engine's own form of checked inputs, made by `prepare` and taken by `start`; opaque to everybody else."""
@@ -144,3 +159,32 @@ class GradualEngine(Engine, Protocol):
 
     def unread(self) -> Sequence[Workflow]:
         """Those that `workflows` doesn't have yet, by their ids and rights. Never waits."""
+
+
+@runtime_checkable
+class FileEngine(Engine, Protocol):
+    """An engine whose workflows take files of which more can be told before they start."""
+
+    def prepare(
+        self,
+        details: WorkflowDetails,
+        inputs: Mapping[str, JSON],
+        uploads: UploadLookup,
+        executions: ExecutionLookup = lambda _: None,
+        *,
+        announced: bool = False,
+    ) -> Prepared:
+        """As that of every engine.
+
+        Args:
+            executions: those whose outputs may be inputs.
+            announced: files may be named that are still to be uploaded; what is returned can't be started then.
+        """
+
+    def companions(self, details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Sequence[Companions]:
+        """What the workflow wants beside the files that inputs name. Never refuses what is missing.
+
+        Raises:
+            InvalidInputs: an expression that says so fails.
+            Unavailable: it can't be evaluated at present.
+        """

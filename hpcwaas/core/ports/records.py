@@ -164,6 +164,9 @@ class UploadRecords(Protocol):
             NotFound: unknown, or another owner's.
         """
 
+    def companions(self, upload_id: str, owner: str) -> Sequence[Upload]:
+        """The uploads of a user that belong beside another one, oldest first."""
+
     def delete(self, upload_id: str, owner: str, *, held: bool = False) -> None:
         """Forgets an upload.
 

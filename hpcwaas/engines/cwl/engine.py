@@ -15,14 +15,18 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from hpcwaas.core.companions import Companions
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
-from hpcwaas.core.ports.engine import Permitted, UploadLookup, everything
+from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, UploadLookup, everything
 from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.checks import prepare_job
+from hpcwaas.engines.cwl.inputs.companions import companions
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.inputs.sources import Sources
+from hpcwaas.engines.cwl.run.runner import kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import Stamp
 from hpcwaas.engines.cwl.sites.connection import Connections
@@ -100,12 +104,25 @@ class CWLEngine:
         """The details of one workflow that is permitted. They are a second old at most."""
         return self._catalogue.details(workflow_id, permitted)
 
-    def prepare(self, details: WorkflowDetails, inputs: Mapping[str, JSON], uploads: UploadLookup) -> Job:
+    def prepare(
+        self,
+        details: WorkflowDetails,
+        inputs: Mapping[str, JSON],
+        uploads: UploadLookup,
+        executions: ExecutionLookup = lambda _: None,
+        *,
+        announced: bool = False,
+    ) -> Job:
         """Checks inputs against the workflow completely, without side effects."""
         with self._archives.session() as look:
-            job = prepare_job(self._catalogue.snapshot(details), inputs, uploads, look, self._networks)
+            sources = Sources(uploads, look, self._networks, executions, self._kept_outputs, announced)
+            job = prepare_job(self._catalogue.snapshot(details), inputs, sources)
         entry = self._catalogue.entry(details.workflow.id)
         return replace(job, time=entry.time_limit, slurm=entry.slurm, limits=entry.limits) if entry else job
+
+    def companions(self, details: WorkflowDetails, inputs: Mapping[str, JSON]) -> Sequence[Companions]:
+        """What the workflow wants beside the files that inputs name."""
+        return companions(self._catalogue.snapshot(details), inputs, kept_environment(()))
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
         """Starts an execution, or leaves alone what has been started under this id."""

@@ -8,11 +8,9 @@ from typing import Any, NoReturn
 
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON
-from hpcwaas.core.ports.engine import UploadLookup
-from hpcwaas.engines.cwl.inputs.archive_checks import Look
 from hpcwaas.engines.cwl.inputs.files import DEPTH_LIMIT, NO_RULE, FileChecker
 from hpcwaas.engines.cwl.inputs.job import Job
-from hpcwaas.engines.cwl.inputs.networks import Networks
+from hpcwaas.engines.cwl.inputs.sources import Sources
 from hpcwaas.engines.cwl.workflows.parameters import (
     NULL,
     Array,
@@ -32,30 +30,45 @@ from hpcwaas.engines.input_problems import Problems, closest, shown
 
 _STRING = Primitive("string")
 _FILES = (Primitive("File"), Primitive("Directory"))
+_FOR_RUNNERS = (
+    "this is an instruction of a job file to a runner, and no input. The command waas passes over it; leave it out of "
+    "the inputs."
+)
+_JOB_FILE = {
+    "cwl:tool": _FOR_RUNNERS,
+    "$namespaces": _FOR_RUNNERS,
+    "$schemas": _FOR_RUNNERS,
+    "$graph": _FOR_RUNNERS,
+    "cwl:requirements": (
+        "requirements can't be given with the inputs: what a workflow needs is for whoever publishes it to say, in its "
+        "document. Leave them out."
+    ),
+    "id": _FOR_RUNNERS,
+}
+"""Names at the top of job files that are no inputs, and what is said of them."""
+
 _LARGEST_FLOAT = int(1.7976931348623157e308)
 
 
-def prepare_job(
-    snapshot: Snapshot, inputs: Mapping[str, JSON], uploads: UploadLookup, look: Look, networks: Networks | None
-) -> Job:
+def prepare_job(snapshot: Snapshot, inputs: Mapping[str, JSON], sources: Sources) -> Job:
     """Checks inputs completely and says how to run the workflow with them. No side effects.
 
     Defaults are not filled in: that is the runner's.
 
     Args:
         snapshot: the version of the workflow that is to run.
-        uploads: finds an upload of the calling user.
-        look: says which kind of archive an upload is.
-        networks: from where files may be fetched by http(s) URLs; None when they may not.
+        sources: where files may come from.
 
     Raises:
         InvalidInputs: with all problems at once.
     """
     problems = Problems()
-    checker = _Checker(problems, uploads, look, networks)
+    checker = _Checker(problems, sources, snapshot.namespaces)
     declared = {parameter.name: parameter for parameter in snapshot.inputs}
     for name in inputs:
-        if name not in declared and not problems.enough(0):
+        if name in _JOB_FILE and name not in declared:
+            problems.add(name, _JOB_FILE[name])
+        elif name not in declared and not problems.enough(0):
             problems.add_unknown(name, name, declared, "input")
     order = {}
     for name, parameter in declared.items():
@@ -71,6 +84,7 @@ def prepare_job(
         order={name: value for name, value in order.items() if value is not None},
         staged=tuple(checker.files.staged),
         fetched=tuple(checker.files.fetched),
+        taken=tuple(checker.files.taken),
         steps=snapshot.steps,
         needs=snapshot.needs,
     )
@@ -79,9 +93,9 @@ def prepare_job(
 class _Checker:
     """Checks values against types. Each check returns the value for the order; problems are noted, not raised."""
 
-    def __init__(self, problems: Problems, uploads: UploadLookup, look: Look, networks: Networks | None) -> None:
+    def __init__(self, problems: Problems, sources: Sources, namespaces: Mapping[str, str]) -> None:
         self._problems = problems
-        self.files = FileChecker(uploads, look, networks, problems, self._any)
+        self.files = FileChecker(sources, namespaces, problems, self._any)
 
     def input(self, parameter: Parameter, value: JSON) -> JSON:
         """Checks a whole input. A string where something else is expected may stand for it: some clients can send

@@ -45,6 +45,25 @@ class FetchedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOutput:
+    """An output of an execution that has ended, which becomes an input.
+
+    Attributes:
+        execution_id: of that execution.
+        reference: by which the engine knows it.
+        path: relative to the directory of its outputs.
+        kind: `File` or `Directory`.
+        target: as in `StagedFile`.
+    """
+
+    execution_id: str
+    reference: str
+    path: str
+    kind: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """An execution's work.
 
@@ -52,6 +71,7 @@ class Job:
         document: main CWL file inside its snapshot (absolute), which doesn't change any more.
         fragment: process to run inside a `$graph` document, without `#`; None for the only one or `main`.
         order: the CWL input object; every location in it is relative to the execution's directory and percent-encoded.
+        taken: outputs of other executions among its inputs.
         steps: the steps of the workflow; a lone tool is one step.
         time: seconds that it may run; None for the setting's.
         limits: the workflow's own, where they are narrower than those of the settings.
@@ -73,6 +93,7 @@ class Job:
     placement: Placement | None = None
     remarks: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
+    taken: tuple[TakenOutput, ...] = ()
 
     def longest(self, otherwise: float | None) -> float | None:
         """Seconds that it may run, by all that is said of it; None for no limit.

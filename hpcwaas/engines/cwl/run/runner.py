@@ -78,6 +78,25 @@ def _is_program(path: Path) -> bool:
         return stream.read(4).startswith((b"#!", b"\x7fELF"))
 
 
+def _copy_file(source: Path, copy: Path) -> None:
+    copy_file(source, copy)
+    copy.chmod(0o500 if _is_program(copy) else 0o400)
+
+
+def _copy_tree(source: Path, copy: Path) -> None:
+    """Copies a directory that holds nothing but directories and files."""
+    waiting = [(source, copy)]
+    while waiting:
+        folder, place = waiting.pop()
+        place.mkdir()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((Path(entry.path), place / entry.name))
+                else:
+                    _copy_file(Path(entry.path), place / entry.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Stages the inputs of an execution and runs its workflow. Lives in a forked process of its own.
@@ -157,8 +176,10 @@ class Runner:
         for source, target in self.request.copies:
             copy = self.directory / target
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(self.directory / source, copy)
-            copy.chmod(0o500 if _is_program(copy) else 0o400)
+            if (self.directory / source).is_dir():
+                _copy_tree(self.directory / source, copy)
+            else:
+                _copy_file(self.directory / source, copy)
 
     def _settle(self) -> None:
         temporary = self.directory / spool.TEMPORARY

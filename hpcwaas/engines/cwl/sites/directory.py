@@ -173,6 +173,11 @@ class SiteDirectory:
         given = self._configured.get(name)
         if given is None:
             raise BadRequest(f"There is no site {name}.")
+        if job.taken:
+            raise BadRequest(
+                f"Outputs of the execution {job.taken[0].execution_id} are among the inputs: they can be inputs on the "
+                f"service's own machine, not on the site {name}. Download them, and upload them as files."
+            )
         if given.maintenance:
             raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
         off = f"containers are turned off there (setting sites.{name}.containers)"

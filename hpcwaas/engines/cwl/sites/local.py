@@ -23,13 +23,14 @@ from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.engines.cwl.confinement import levels
 from hpcwaas.engines.cwl.containers import Containers
-from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
+from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, TakenOutput, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, pending, place, read_part, stamp_of
 from hpcwaas.engines.cwl.storage import packing, spool, stored
-from hpcwaas.engines.cwl.storage.outputs import open_inside
+from hpcwaas.engines.cwl.storage.linking import link_output
+from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
 from hpcwaas.errors import Conflict, Unavailable, UncertainStart
 
@@ -83,6 +84,8 @@ class LocalSite:
             for number, staged in enumerate(job.staged)
         }
 
+        outputs = {f"{spool.UPLOADS}/taken-{number}": taken for number, taken in enumerate(job.taken)}
+
         def fill(draft: Path) -> None:
             durable.write(draft / spool.ORDER, dump_order(job.order).encode())
             for target, staged in places.items():
@@ -93,9 +96,19 @@ class LocalSite:
                         f"The file {name}, an input of the execution, was deleted in the meantime. Upload it again."
                     )
                 place(staged.source, draft / target)
+            for target, taken in outputs.items():
+                (draft / target).parent.mkdir(parents=True, exist_ok=True)
+                root = self._spool.execution(taken.reference) / spool.OUTPUTS
+                try:
+                    link_output(root, taken.path, taken.kind, draft / target)
+                except OutsideError:
+                    raise Conflict(
+                        f"The {taken.kind.lower()} {Path(taken.target).name}, an output of the execution "
+                        f"{taken.execution_id} and an input of this one, isn't there any more."
+                    ) from None
 
         try:
-            self._spool.submit(execution_id, self._request(execution_id, job, owner, places), fill)
+            self._spool.submit(execution_id, self._request(execution_id, job, owner, places, outputs), fill)
         except OSError as error:
             full = error.errno in spool.FULL
             detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
@@ -104,7 +117,14 @@ class LocalSite:
             raise Unavailable(detail, retry_after=60) from error
         self._launcher.ensure()
 
-    def _request(self, execution_id: str, job: Job, owner: str, places: Mapping[str, StagedFile]) -> Request:
+    def _request(
+        self,
+        execution_id: str,
+        job: Job,
+        owner: str,
+        places: Mapping[str, StagedFile],
+        outputs: Mapping[str, TakenOutput],
+    ) -> Request:
         limits, runner, own = self._settings.limits, self._settings.runner, job.limits
         time = job.longest(limits.time)
         narrower = {
@@ -129,7 +149,10 @@ class LocalSite:
             disk=limits.disk,
             time=time,
             own=tuple(name for name, is_so in narrower.items() if is_so),
-            copies=tuple((place, each.target) for place, each in places.items() if not each.unpack),
+            copies=(
+                *((place, each.target) for place, each in places.items() if not each.unpack),
+                *((place, each.target) for place, each in outputs.items()),
+            ),
             owner=owner,
             processes=limits.processes,
             confinement=self._confinement,

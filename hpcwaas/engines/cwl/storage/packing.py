@@ -25,7 +25,7 @@ _LATEST = (2107, 12, 31, 23, 59, 58)
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class Member:
     """A file (with its open descriptor) or directory (without) to be packed."""
 
     name: str
@@ -43,15 +43,15 @@ def pack(root: Path, path: str, kind: str) -> Iterator[bytes]:
         path: of the directory, relative to `root`.
         kind: `zip` or `tar`.
     """
-    members = _members(real(root / path))
-    return _zip(members) if kind == "zip" else _tar(members)
+    found = members(real(root / path))
+    return _zip(found) if kind == "zip" else _tar(found)
 
 
 def left_out(directory: Path) -> list[tuple[str, str]]:
     """What of a directory `pack` leaves out, each with the reason: links that lead elsewhere or to directories, what is
     neither file nor directory or can't be read, and what lies deeper than `DEPTH_LIMIT` levels."""
     found: list[tuple[str, str]] = []
-    for _ in _members(real(directory), lambda name, reason: found.append((shown(name), reason))):
+    for _ in members(real(directory), lambda name, reason: found.append((shown(name), reason))):
         pass
     return found
 
@@ -61,7 +61,12 @@ def shown(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _members(directory: Path, leave_out: Callable[[str, str], object] = lambda name, reason: None) -> Iterator[_Member]:
+def members(directory: Path, leave_out: Callable[[str, str], object] = lambda name, reason: None) -> Iterator[Member]:
+    """The files and directories below a directory that `pack` packs, each directory before what is in it.
+
+    Args:
+        leave_out: takes the name of what isn't among them, and the reason.
+    """
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -83,11 +88,11 @@ def _members(directory: Path, leave_out: Callable[[str, str], object] = lambda n
             try:
                 status = os.fstat(descriptor)
                 if stat.S_ISREG(status.st_mode):
-                    yield _Member(_encodable(name), status, descriptor)
+                    yield Member(_encodable(name), status, descriptor)
                 elif (directory / name).is_symlink():  # it may lead round in circles
                     leave_out(name, "it is a link to a directory")
                 else:
-                    yield _Member(_encodable(name), status, None)
+                    yield Member(_encodable(name), status, None)
                     if name.count("/") < DEPTH_LIMIT - 1:
                         pending.append(name)
                     elif os.listdir(descriptor):  # noqa: PTH208  (as above)
@@ -138,7 +143,7 @@ class _Sink(io.RawIOBase):
         return data
 
 
-def _zip(members: Iterator[_Member]) -> Iterator[bytes]:
+def _zip(members: Iterator[Member]) -> Iterator[bytes]:
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for member in members:
@@ -161,7 +166,7 @@ def _zip(members: Iterator[_Member]) -> Iterator[bytes]:
     yield sink.take()
 
 
-def _tar(members: Iterator[_Member]) -> Iterator[bytes]:
+def _tar(members: Iterator[Member]) -> Iterator[bytes]:
     for member in members:
         info = tarfile.TarInfo(member.name)
         info.mode = stat.S_IMODE(member.status.st_mode)

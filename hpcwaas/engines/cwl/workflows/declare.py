@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, TypeAlias
 from urllib.parse import urlparse
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.workflows.ontologies import Ontologies
 from hpcwaas.engines.cwl.workflows.parameters import PRIMITIVES
 
 Node: TypeAlias = Mapping[str, Any]
@@ -37,12 +38,17 @@ class Declarations:
 
     Args:
         types: those of SchemaDefRequirement.
+        schemas: places of the ontologies that say which formats are kinds of others; read when there is need.
+        complete: whether these are all.
 
     Attributes:
         warnings: what could not be expressed.
     """
 
-    def __init__(self, types: Iterable[Node]) -> None:
+    def __init__(self, types: Iterable[Node], schemas: Collection[str] = (), *, complete: bool = True) -> None:
+        self._schemas = schemas
+        self._complete = complete
+        self._ontologies: Ontologies | None = None
         self._types: dict[str, Node] = {item["name"]: item for item in types}
         self._open: list[str] = []
         self.warnings: list[str] = []
@@ -59,6 +65,11 @@ class Declarations:
         formats = as_list(node.get("format"))
         if formats and not any(is_expression(item) for item in formats):
             declared["formats"] = formats
+            if not self._complete:
+                declared["narrower"] = None
+            elif self._schemas:
+                self._ontologies = self._ontologies or Ontologies(self._schemas)
+                declared["narrower"] = self._ontologies.narrower(formats)
         if secondary := [*_secondary_files(node)]:
             declared["secondary_files"] = secondary
         return declared
@@ -138,10 +149,10 @@ def text(value: Any) -> str | None:
 
 def _secondary_files(node: Node) -> Iterable[JSON]:
     for entry in as_list(node.get("secondaryFiles")):
-        if not is_expression(entry["pattern"]):
-            required = entry.get("required")
-            # An expression may say either; only the runner can tell.
-            yield {"pattern": entry["pattern"], "required": required is None or required is True}
+        required = entry.get("required")
+        found = {"pattern": entry["pattern"], "required": required is None or required is True}
+        # An expression may say either, for each file.
+        yield found | ({"condition": required} if isinstance(required, str) else {})
 
 
 def is_expression(value: str) -> bool:

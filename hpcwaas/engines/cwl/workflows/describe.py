@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
@@ -45,6 +45,7 @@ from hpcwaas.engines.cwl.workflows.doubles import refuse_double, refuse_doubles
 from hpcwaas.engines.cwl.workflows.lint import lint
 from hpcwaas.engines.cwl.workflows.mistakes import TooLong, in_words, problem
 from hpcwaas.engines.cwl.workflows.needs import step_needs
+from hpcwaas.engines.cwl.workflows.ontologies import named
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
 
 DOCUMENT_LIMIT = 16 * 2**20
@@ -202,11 +203,17 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
     warnings: list[str] = []
     tool.visit(lambda node: warnings.extend(files.add_referenced(node)))
     tool.visit(lambda node: _add_default_secondary_files(files, node))
-    for place, loaded in list(context.loader.idx.items()):
-        if isinstance(loaded, Mapping):
-            _add_ontologies(files, place, loaded)
+    schemas = {
+        schema
+        for place, loaded in list(context.loader.idx.items())
+        if isinstance(loaded, Mapping)
+        for schema in named(place, loaded)
+    }
+    elsewhere = {schema for schema in schemas if urlsplit(schema).scheme != "file" or files.elsewhere(schema)}
+    for schema in schemas - elsewhere:
+        files.add(files.inside(schema))
     definitions = tool.get_requirement("SchemaDefRequirement")[0] or {}
-    declarations = Declarations(definitions.get("types", ()))
+    declarations = Declarations(definitions.get("types", ()), schemas - elsewhere, complete=not elsewhere)
     described = {
         section: [
             declarations.parameter(node, short(node["id"]))
@@ -225,6 +232,8 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         **described,
         "steps": (declared := steps(process, written["steps"], entry["id"])),
         "needs": step_needs(tool, [step["name"] for step in declared]),
+        "namespaces": dict(tool.metadata.get("$namespaces") or {}),
+        "javascript": tool.get_requirement("InlineJavascriptRequirement")[0],
         **files.names(),
         "warnings": sorted({*warnings, *declarations.warnings}),
         "dangers": find_dangers(tool, str(root), entry["main"]),
@@ -300,14 +309,6 @@ def _fields(kind: Any) -> Iterator[Mapping[str, Any]]:
     for option in as_list(kind):
         if isinstance(option, Mapping):
             yield from option.get("fields") or _fields(option.get("items"))
-
-
-def _add_ontologies(files: _Files, place: str, document: Mapping[str, Any]) -> None:
-    schemas = document.get("$schemas")
-    for schema in [schemas] if isinstance(schemas, str) else schemas or ():
-        location = urljoin(urldefrag(place)[0], schema)
-        if urlsplit(location).scheme == "file" and not files.elsewhere(location):
-            files.add(files.inside(location))
 
 
 class _Warnings(logging.Handler):

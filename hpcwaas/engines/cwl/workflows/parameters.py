@@ -56,10 +56,21 @@ CWLType: TypeAlias = Primitive | Enum | Array | Record | Union
 
 @dataclass(frozen=True, slots=True)
 class Secondary:
-    """A file that belongs beside another, by CWL's pattern (`.bai`, `^.bai`). Expressions aren't kept."""
+    """A file that belongs beside another, by CWL's pattern (`.bai`, `^.bai`) or an expression.
+
+    Attributes:
+        required: False where an expression says so.
+        condition: that expression.
+    """
 
     pattern: str
     required: bool
+    condition: str | None = None
+
+    @property
+    def expression(self) -> bool:
+        """Whether the pattern has to be evaluated."""
+        return "$(" in self.pattern or "${" in self.pattern
 
     def name(self, primary: str) -> str:
         """The file's name beside a primary file of this name."""
@@ -77,6 +88,7 @@ class Parameter:
     Attributes:
         has_default: tells a default of `null` from none.
         formats: IRIs of which a file is to have one; empty when none are declared or an expression says so.
+        narrower: other formats that are kinds of these; None when an ontology that says so couldn't be read.
     """
 
     name: str
@@ -87,6 +99,11 @@ class Parameter:
     has_default: bool = False
     formats: tuple[str, ...] = ()
     secondary_files: tuple[Secondary, ...] = ()
+    narrower: frozenset[str] | None = frozenset()
+
+    def accepts_format(self, iri: str) -> bool:
+        """Whether a file of a format is accepted, as far as that is known."""
+        return not self.formats or iri in self.formats or self.narrower is None or iri in self.narrower
 
     @property
     def required(self) -> bool:
@@ -137,6 +154,7 @@ def load_parameter(value: Mapping[str, JSON]) -> Parameter:
         has_default="default" in value,
         formats=tuple(value.get("formats", ())),
         secondary_files=tuple(Secondary(**entry) for entry in value.get("secondary_files", ())),
+        narrower=None if value.get("narrower", ()) is None else frozenset(value.get("narrower", ())),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from hpcwaas.core.models import JSON, OutputDeclaration
+from hpcwaas.engines.cwl.workflows import formats
 from hpcwaas.engines.cwl.workflows.parameters import (
     NULL,
     Array,
@@ -46,17 +47,43 @@ _BASENAME: Schema = {
 _FILE_OBJECT: Schema = {
     "title": "File",
     "type": "object",
-    "description": "An uploaded file by `location`, or a small one written out in `contents`.",
+    "description": (
+        "A file by `location`, or a small one written out in `contents`. An output of an execution is one as it stands "
+        "there."
+    ),
     "properties": {
         "class": {"const": "File"},
-        "location": {"type": "string", "description": "Id of an upload; an http(s) URL where the operator allows it."},
+        "location": {
+            "type": "string",
+            "description": (
+                "Id of an upload; the `location` of an output of an execution that has ended; an http(s) URL where the "
+                "operator allows it."
+            ),
+        },
         "contents": {"type": "string", "maxLength": CONTENTS_LIMIT, "description": "Text of the file, at most 64 KiB."},
         "basename": _BASENAME,
-        "format": {"type": "string", "description": "IRI of the file's format."},
+        "format": {
+            "type": "string",
+            "description": (
+                "IRI of the file's format, or one with a prefix of the workflow's. Default: the only one that is "
+                "accepted, or that of the name's ending."
+            ),
+        },
+        "size": {"type": "integer", "minimum": 0, "description": "Bytes; refused when the file has another size."},
+        "checksum": {
+            "type": "string",
+            "description": "Digest such as `sha1$...`, md5, sha256 or sha512; refused when the file has another.",
+        },
+        "nameroot": {"type": "string", "description": "Follows from the name."},
+        "nameext": {"type": "string", "description": "Follows from the name."},
+        "dirname": {"type": "string", "description": "Of no account: where a file lies is the service's choice."},
         "secondaryFiles": {
             "type": "array",
             "items": {"anyOf": [{"$ref": "#/$defs/File"}, {"$ref": "#/$defs/Directory"}]},
-            "description": "Files that the workflow is to find beside this one.",
+            "description": (
+                "Files that the workflow is to find beside this one. Default: the companions of the upload, or the "
+                "secondary files of the output."
+            ),
         },
         "metadata": {"type": "object"},
     },
@@ -72,16 +99,20 @@ _DIRECTORY_OBJECT: Schema = {
         "class": {"const": "Directory"},
         "location": {
             "type": "string",
-            "description": "Id of an uploaded .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, which is unpacked.",
+            "description": (
+                "Id of an uploaded .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, which is unpacked; the `location` of an "
+                "output."
+            ),
         },
         "listing": {
             "type": "array",
             "items": {"anyOf": [{"$ref": "#/$defs/FileObject"}, {"$ref": "#/$defs/DirectoryObject"}]},
         },
         "basename": _BASENAME,
+        "dirname": {"type": "string", "description": "Of no account: where it lies is the service's choice."},
     },
     "required": ["class"],
-    "oneOf": [{"required": ["location"]}, {"required": ["listing"]}],
+    "anyOf": [{"required": ["location"]}, {"required": ["listing"]}],
     "additionalProperties": False,
 }
 _DEFINITIONS: Mapping[str, Schema] = {
@@ -132,6 +163,7 @@ def inputs_schema(parameters: Iterable[Parameter], ssh_keys: Collection[str] = (
             place["x-ssh-key"] = True
     if any(_holds_files(parameter.type) for parameter in parameters):
         schema["$defs"] = dict(_DEFINITIONS)
+        schema["x-announced"] = True
     return schema
 
 
@@ -195,6 +227,7 @@ def _decorate(schema: Schema, parameter: Parameter) -> Schema:
         "description": parameter.doc,
         "x-type": spelling(parameter.type),
         "x-format": list(parameter.formats),
+        "x-format-endings": formats.endings(parameter.formats),
         "x-secondaryFiles": [entry.pattern + ("" if entry.required else "?") for entry in parameter.secondary_files],
     }
     return {**schema, **{key: value for key, value in extras.items() if value}}

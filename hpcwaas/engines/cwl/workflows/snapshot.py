@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpcwaas.common import durable
@@ -33,6 +33,8 @@ class Snapshot:
         path: main document of the copy.
         fragment: process to run inside it, without `#`; None for the only one or `main`.
         needs: what its steps declare to need.
+        namespaces: prefixes of its document, for formats.
+        javascript: its InlineJavascriptRequirement; None where it has none.
     """
 
     version: str
@@ -44,6 +46,8 @@ class Snapshot:
     outputs: tuple[Parameter, ...]
     steps: tuple[StepDeclaration, ...]
     needs: tuple[StepNeeds, ...] = ()
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    javascript: Mapping[str, JSON] | None = None
 
 
 def root_of(document: Path) -> Path:
@@ -122,6 +126,8 @@ class SnapshotStore:
                 for item in description["steps"]
             ),
             needs=tuple(load_needs(item) for item in description["needs"]),
+            namespaces=description.get("namespaces", {}),
+            javascript=description.get("javascript"),
         )
 
 
