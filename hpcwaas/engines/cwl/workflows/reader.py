@@ -81,6 +81,7 @@ class Reader:
         with self._news:
             if self._thread is None and not self._closed.is_set():
                 self._began = time.monotonic()
+                self._wanted = 0
                 self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
                 self._thread.start()
             while self._thread is not None and (left := self._patience()) > 0:
@@ -137,7 +138,7 @@ class Reader:
             before, known = known, self._file.stamp()
             # What a service of another version keeps there isn't understood.
             if known != before and (index := self._file.load()).made_by:
-                self._wanted = len(index.unread)
+                self._wanted = max(self._wanted, len(index.unread))
                 self._tell(index)
             self._closed.wait(_FOLLOW_EVERY)
 
@@ -186,7 +187,7 @@ class Reader:
         for notice in sorted({*index.notices} - {*old.notices}):
             _log.warning("catalogue: %s", notice)
         self._file.save(index)
-        self._wanted = len(reading.wanted)
+        self._wanted = max(self._wanted, len(reading.wanted))  # the last of many aren't waited for longer
         if failure is None:
             self._tell(index)
         return index, reading
