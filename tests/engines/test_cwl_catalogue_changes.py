@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,9 +126,9 @@ def test_many_threads_and_processes_describe_once(
     described: list[str] = []
     describe = _Process.describe
 
-    def counting(process: _Process, entry: Entry, timeout: float) -> Answer:
+    def counting(process: _Process, entry: Entry, timeout: float, **more: Any) -> Answer:
         described.append(entry.id)
-        return describe(process, entry, timeout)
+        return describe(process, entry, timeout, **more)
 
     catalogues = [make(), make(), make()]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(12) as pool:

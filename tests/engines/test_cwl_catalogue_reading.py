@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     describe = _Process.describe
 
-    def counting(process: _Process, entry: Entry, timeout: float) -> Answer:
+    def counting(process: _Process, entry: Entry, timeout: float, **more: Any) -> Answer:
         found.append(entry.id)
-        return describe(process, entry, timeout)
+        return describe(process, entry, timeout, **more)
 
     monkeypatch.setattr(_Process, "describe", counting)
     return found

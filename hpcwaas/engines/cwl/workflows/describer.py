@@ -24,7 +24,7 @@ from hpcwaas.engines.cwl.workflows.metadata import Entry
 START_TIMEOUT = 60.0
 """Seconds until a process has to be ready: cwltool takes about one on a machine at rest."""
 
-ENTRY_TIMEOUT = 20.0
+ENTRY_TIMEOUT = 60.0
 """Seconds that one document may take: an ordinary one takes a tenth of a second at most."""
 
 MEMORY = 2**30
