@@ -92,6 +92,13 @@ def test_a_location_alone_brings_the_secondary_files(alice: Client, first: Any) 
     assert alice("GET", one["outputs"]["text"]["location"]).text == "index\n"
 
 
+def test_nothing_lies_beside_a_file_that_is_written_out(alice: Client) -> None:
+    literal = {"class": "File", "basename": "a.txt", "contents": "one\n"}
+    ended = alice.finished(alice.trigger("copy", text=literal))
+    assert ended["status"] == "SUCCEEDED", ended["reason"]
+    assert alice("GET", ended["outputs"]["text"]["location"]).text == "one\n"
+
+
 def test_a_directory_of_outputs_and_a_file_in_it(alice: Client, first: Any) -> None:
     tree = first["outputs"]["tree"]
     ended = alice.finished(alice.trigger("list", tree=tree))

@@ -161,6 +161,10 @@ def _access(places: Sequence[Path]) -> type[StdFsAccess]:
                 refuse_elsewhere(os.path.realpath(super()._abs(match)), match)
             return found
 
+        def exists(self, fn: str) -> bool:
+            # Beside a file that is written out in the inputs, which has no place yet, there is nothing.
+            return not fn.startswith("_:") and bool(super().exists(fn))
+
         def _abs(self, p: str) -> str:
             path: str = super()._abs(p)
             if path.startswith(os.sep):  # no URL
