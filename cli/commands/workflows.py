@@ -60,6 +60,28 @@ def list_workflows(state: State, query: str | None) -> None:
     _list(state, query)
 
 
+@command.command("problems")
+@pass_state
+def problems(state: State) -> None:
+    """List what isn't published and why, and warnings for publishers. For operators.
+
+    Examples:
+      waas workflows problems
+      waas workflows problems -o json | jq -r '.[].problem'
+    """
+    found = state.client.get_json(path("workflows", "problems")).get("problems")
+    if found is None:
+        raise NotFound("Only operators see what is wrong with what is published.")
+    if state.prints_json(found):
+        return
+    for each in found:
+        for sentence in (each["problem"], *each["warnings"]):
+            if sentence:
+                printing.line(f"{one_line(each['workflow'] or '-')}: {one_line(sentence)}")
+    if not found:
+        printing.line("No problems.")
+
+
 def _list(state: State, query: str | None) -> None:
     found = list(state.client.pages("/workflows", "workflows", state.note, everything=True, q=query))
     if found or state.wants_json:

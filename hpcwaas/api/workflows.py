@@ -14,6 +14,7 @@ from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Workflow
 from hpcwaas.core.people import Principal
 from hpcwaas.core.sites import Sites
+from hpcwaas.errors import NotFound
 
 _REMEMBERED = 5000
 """Workflows whose JSON is kept."""
@@ -51,6 +52,18 @@ class WorkflowHandlers:
             self._texts.clear()
         self._texts[workflow.id] = workflow, sites, text
         return text
+
+    def list_workflow_problems(self, principal: Principal) -> Response:
+        """Lists what is wrong with what is published, or shows the workflow that has the id `problems`."""
+        try:
+            found = self._catalogue.problems(principal)
+        except NotFound:
+            return self.get_workflow(principal, "problems")
+        listed = [
+            {"workflow": it.id, "published": it.published, "problem": it.problem, "warnings": [*it.warnings]}
+            for it in found
+        ]
+        return views.answer({"problems": listed})
 
     def get_workflow(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from hpcwaas.common import cursors
 from hpcwaas.core.engines import Engines, Published
-from hpcwaas.core.models import Workflow, WorkflowDetails
+from hpcwaas.core.models import Access, Workflow, WorkflowDetails
 from hpcwaas.core.people import Principal
-from hpcwaas.core.policy import may_run
+from hpcwaas.core.policy import is_operator, may_run
 from hpcwaas.errors import NotFound
 
 
@@ -51,6 +52,17 @@ class Catalogue:
         if limit is None or len(found) <= limit:
             return replace(published, workflows=found), None
         return replace(published, workflows=found[:limit]), cursors.encode(found[limit - 1].id)
+
+    def problems(self, principal: Principal) -> Sequence[Access]:
+        """What isn't published and why, and what publishers should know of what is.
+
+        Raises:
+            NotFound: the user is no operator.
+            ServiceError: an engine doesn't answer.
+        """
+        if not is_operator(principal):
+            raise NotFound("There is no such workflow.")
+        return self._engines.problems()
 
     def details(self, principal: Principal, workflow_id: str, *, current: bool = False) -> WorkflowDetails:
         """One workflow with its inputs.

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TypeVar
 
 from hpcwaas.core.health import Source
-from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
-from hpcwaas.core.ports.engine import Engine, GradualEngine, GuardedEngine, Permitted, everything
+from hpcwaas.core.models import Access, Check, Execution, Workflow, WorkflowDetails
+from hpcwaas.core.ports.engine import CandidEngine, Engine, GradualEngine, GuardedEngine, Permitted, everything
 from hpcwaas.core.ports.sites import SiteEngine
 from hpcwaas.core.workflow_ids import WorkflowIds
 from hpcwaas.errors import Conflict, NotFound, ServiceError
@@ -107,6 +107,19 @@ class Engines:
             tuple(f"The workflows of the engine `{name}` are missing. {it.detail}" for name, it in failures.items()),
             [workflow for part in parts for workflow in part.unread],
         )
+
+    def problems(self) -> Sequence[Access]:
+        """What is wrong with what the engines publish, as far as they tell, by the ids that users know.
+
+        Raises:
+            ServiceError: an engine doesn't answer.
+        """
+        return [
+            item if item.id is None else replace(item, id=self._ids.known_as(name, item.id))
+            for name, engine in self._engines.items()
+            if isinstance(engine, CandidEngine)
+            for item in engine.problems()
+        ]
 
     def workflow(
         self, workflow_id: str, permitted: Permitted = everything, *, current: bool = False

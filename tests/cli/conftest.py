@@ -107,6 +107,7 @@ class Service:
         self.next_frames: list[tuple[str, list[tuple[str, str]]]] = [("RUNNING", [])]
         self.refuse_inputs: list[dict[str, Any]] = []
         self.refuse_announced: list[list[dict[str, Any]]] = []
+        self.problems: list[dict[str, Any]] | None = None
         self.companions: list[dict[str, Any]] | None = None
         self.forgets_companions = False
         self.page_size = 2
@@ -169,6 +170,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
+    def workflow(self, identity: str) -> Answer:
+        if identity == "problems" and self.service.problems is not None:
+            return 200, check("WorkflowProblems", {"problems": self.service.problems}), {}
+        known = self.service.details.get(identity)
+        return (200, check("WorkflowDetails", known), {}) if known else NOT_FOUND
+
     def route(self, request: Request) -> Answer:
         match (request.method, request.path.strip("/").split("/")):
             case ("GET", ["workflows"]):
@@ -176,8 +183,7 @@ class Handler(BaseHTTPRequestHandler):
                 found = [each for each in self.service.workflows if words in json.dumps(each).lower()]
                 return 200, check("Workflows", {"workflows": found, **self.service.listed_with}), {}
             case ("GET", ["workflows", identity]) if not self.service.old:
-                known = self.service.details.get(identity)
-                return (200, check("WorkflowDetails", known), {}) if known else NOT_FOUND
+                return self.workflow(identity)
             case ("POST", ["workflows", _, "companions"]) if self.service.companions is not None:
                 return 200, {"companions": self.service.companions}, {}
             case ("POST", ["workflows", identity]):

@@ -257,3 +257,15 @@ def test_names_that_are_not_unicode(alice: Any, service: Any, tmp_path: Path) ->
     assert alice("workflows", "trigger", "word-statistics", "-i", f"texts=@{tmp_path / name}").code == 0
     assert service.sent("POST", "/files")[0].query["name"] == "gr\ufffd\ufffde.txt"
     assert alice("workflows", "show", name).code == 5
+
+
+def test_operators_see_what_is_wrong_with_what_is_published(alice: Any, service: Any) -> None:
+    assert alice("workflows", "problems").code != 0  # to others it is a workflow that there isn't
+    service.problems = []
+    assert alice("workflows", "problems").out == "No problems.\n"
+    bad = {"workflow": "bad", "published": False, "problem": "bad.cwl:2: wrong", "warnings": []}
+    odd = {"workflow": None, "published": False, "problem": None, "warnings": ["odd\x1b[2J"]}
+    service.problems = [bad, odd]
+    assert alice("workflows", "problems").out.splitlines()[0] == "bad: bad.cwl:2: wrong"
+    assert "\x1b" not in alice("workflows", "problems").out
+    assert alice("workflows", "problems", "-o", "json").json == [bad, odd]

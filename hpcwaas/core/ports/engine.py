@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.models import (
     JSON,
+    Access,
     Check,
     Execution,
     ExecutionState,
@@ -151,6 +152,14 @@ class GuardedEngine(Engine, Protocol):
     """
 
     guarded: Level
+
+
+@runtime_checkable
+class CandidEngine(Engine, Protocol):
+    """An engine that tells what is wrong with what it publishes."""
+
+    def problems(self) -> Sequence[Access]:
+        """What isn't published and why, and what has warnings; for operators."""
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from hpcwaas.core.companions import Companions
-from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
+from hpcwaas.core.models import JSON, Access, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, UploadLookup, everything
 from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
@@ -93,6 +93,10 @@ class CWLEngine:
     def unread(self) -> Sequence[Workflow]:
         """Workflows that are still being read."""
         return self._catalogue.unread()
+
+    def problems(self) -> Sequence[Access]:
+        """What isn't published and why, and what has warnings."""
+        return self._catalogue.problems()
 
     def stale_since(self) -> datetime | None:
         """The catalogue is on this machine: never stale."""

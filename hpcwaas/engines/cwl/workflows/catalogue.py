@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
-from hpcwaas.core.models import Check, Workflow, WorkflowDetails
+from hpcwaas.core.models import Access, Check, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.core.site_models import LOCAL
 from hpcwaas.engines.cwl.workflows.entries import permitted_by
@@ -131,6 +131,23 @@ class Catalogue:
             problems = [*([failure] if failure else []), *index.problems, *self._unknown_sites(index)]
             status = "failed" if failure else "degraded" if problems else "ok"
         return Check("catalogue", status, time.perf_counter() - start, problems)
+
+    def problems(self) -> list[Access]:
+        """What isn't published and why, and what publishers should know of what is.
+
+        Raises:
+            Unavailable: the catalogue can't be read.
+        """
+        index = self._current()
+        odd = [*index.odd, *([self._reader.failure] if self._reader.failure else []), *self._unknown_sites(index)]
+        found = [Access(None, published=False, problem=problem) for problem in odd]
+        found += [Access(item.id, published=False, problem=item.reason) for item in index.withheld]
+        for item in index.published:
+            warnings = (*item.entry.notices, *item.dangers)
+            if item.broken or warnings:
+                users, groups = permitted_by(item.entry, self._without_metadata)
+                found.append(Access(item.entry.id, users, groups, problem=item.broken, warnings=warnings))
+        return sorted(found, key=lambda item: item.id or "")
 
     def close(self) -> None:
         """Ends what reads in the background."""
