@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.engines.cwl.workflows import reader
 from hpcwaas.store.database import Database
 from tests import databases
 from tests.leftovers import Children, forget_failure, open_files, restore_interrupts
@@ -81,6 +82,13 @@ def pytest_runtest_teardown(item: pytest.Function, nextitem: pytest.Item | None)
         left += open_files(own)
     if left:
         pytest.fail(f"The test leaves behind: {'; '.join(left)}", pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patience() -> None:
+    """On a busy machine reading a few workflows may take longer than a user is kept waiting for them."""
+    for name in ("PATIENCE", "PATIENCE_FOR_ONE", "PATIENCE_WITH_MANY"):
+        setattr(reader, name, 60.0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.engines.cwl.workflows import catalogue as catalogue_module
-from hpcwaas.engines.cwl.workflows import reader, reading
+from hpcwaas.engines.cwl.workflows import reading
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from tests.engines.cwl_bench import Bench
 
@@ -37,6 +37,5 @@ def make(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     """Makes catalogues of that directory, all with the same memory."""
     # Each call looks, so that tests needn't wait for the next look.
     monkeypatch.setattr(catalogue_module, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(reader, "PATIENCE", 60.0)
     monkeypatch.setattr(reading, "SETTLE", 0.0)
     return lambda: Catalogue(directory, tmp_path / "state")

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from hpcwaas.engines.cwl.workflows import catalogue as catalogue_module
-from hpcwaas.engines.cwl.workflows import reader
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.describer import Answer, _Process
 from hpcwaas.engines.cwl.workflows.metadata import Entry
@@ -72,7 +71,6 @@ def test_an_old_version_stays_what_it_was(directory: Path, make: Callable[[], Ca
 
 
 def test_it_looks_once_a_second(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "PATIENCE", 60.0)
     (directory / "a.cwl").write_text(tool())
     catalogue = Catalogue(directory, tmp_path / "state")
     assert ids(catalogue) == ["a"]
