@@ -17,7 +17,7 @@ from hpcwaas.errors import ServiceError
 # What the commands need is imported inside them: `--help` answers at once.
 if TYPE_CHECKING:
     from hpcwaas.configuration.settings import Settings
-    from hpcwaas.core.models import Access, Update
+    from hpcwaas.core.publication_models import Access, Update
     from hpcwaas.core.workflow_ids import WorkflowIds
 
 _COLUMNS = ("workflow", "may be run by", "state")
@@ -110,7 +110,7 @@ def check(place: Path | None, output: str, strict: bool, watch: bool) -> None:
 
 def _read(settings: Settings) -> tuple[Sequence[Access], Sequence[str]]:
     """What all engines publish, and why some don't tell."""
-    from hpcwaas.core.models import Access
+    from hpcwaas.core.publication_models import Access
     from hpcwaas.core.workflow_ids import WorkflowIds
     from hpcwaas.engines.registry import registry
 

@@ -8,9 +8,10 @@ from functools import partial
 
 from hpcwaas.common import cursors
 from hpcwaas.core.engines import Engines, Published
-from hpcwaas.core.models import Access, Workflow, WorkflowDetails
+from hpcwaas.core.models import Workflow, WorkflowDetails
 from hpcwaas.core.people import Principal
 from hpcwaas.core.policy import is_operator, may_run
+from hpcwaas.core.publication_models import Access
 from hpcwaas.errors import NotFound
 
 

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TypeVar
 
 from hpcwaas.core.health import Source
-from hpcwaas.core.models import Access, Check, Execution, Workflow, WorkflowDetails
+from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import CandidEngine, Engine, GradualEngine, GuardedEngine, Permitted, everything
 from hpcwaas.core.ports.sites import SiteEngine
+from hpcwaas.core.publication_models import Access
 from hpcwaas.core.workflow_ids import WorkflowIds
 from hpcwaas.errors import Conflict, NotFound, ServiceError
 

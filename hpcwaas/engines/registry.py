@@ -17,10 +17,10 @@ from hpcwaas.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcwaas.core.models import Access, Update
     from hpcwaas.core.ports.engine import Engine
     from hpcwaas.core.ports.records import ListingRecords, StartRecords
     from hpcwaas.core.ports.sites import Credentials
+    from hpcwaas.core.publication_models import Access, Update
     from hpcwaas.engines.settings import EngineSettings
     from hpcwaas.engines.site_settings import SiteSettings
 

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from hpcwaas.common.cached import in_a_thread
-from hpcwaas.core.models import Access, Workflow
+from hpcwaas.core.models import Workflow
+from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.engines.yorc.access import read_access
 from hpcwaas.engines.yorc.client import YorcClient

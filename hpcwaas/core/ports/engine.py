@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.models import (
     JSON,
-    Access,
     Check,
     Execution,
     ExecutionState,
@@ -20,6 +19,7 @@ from hpcwaas.core.models import (
     WorkflowDetails,
 )
 from hpcwaas.core.outputs import Output
+from hpcwaas.core.publication_models import Access
 
 UploadLookup: TypeAlias = Callable[[str], StoredUpload | None]
 """Finds an upload of the calling user by its id; None for unknown ids and for those of somebody else."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hpcwaas.common.cached import in_a_thread
-from hpcwaas.core.models import Access
+from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.alien4cloud.client import Alien4CloudClient
 from hpcwaas.engines.alien4cloud.published import PublishedWorkflows
 from hpcwaas.engines.alien4cloud.settings import Alien4CloudSettings

@@ -16,9 +16,10 @@ from typing import Any
 from cachetools import LRUCache
 
 from hpcwaas.core.companions import Companions
-from hpcwaas.core.models import JSON, Access, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
+from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, UploadLookup, everything
+from hpcwaas.core.publication_models import Access
 from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
 from hpcwaas.engines.cwl.inputs.checks import prepare_job

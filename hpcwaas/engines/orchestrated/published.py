@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 from cachetools import LRUCache
 
 from hpcwaas.common.cached import PATIENCE, Cached, Held, Run
-from hpcwaas.core.models import Access, Workflow
+from hpcwaas.core.models import Workflow
 from hpcwaas.core.ports.engine import Permitted, everything
+from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
 from hpcwaas.errors import NotFound
 

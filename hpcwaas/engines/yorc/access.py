@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from hpcwaas.common.cached import in_a_thread
-from hpcwaas.core.models import Access
+from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.orchestrated.published import access_of
 from hpcwaas.engines.yorc.client import YorcClient
 from hpcwaas.engines.yorc.publications import Publications

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpcwaas.core.models import Access
+from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
 from hpcwaas.engines.cwl.workflows.entries import permitted_by, read_stamps

@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
-from hpcwaas.core.models import Access, Check, Workflow, WorkflowDetails
+from hpcwaas.core.models import Check, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
+from hpcwaas.core.publication_models import Access
 from hpcwaas.core.site_models import LOCAL
 from hpcwaas.engines.cwl.workflows.entries import permitted_by
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, Published

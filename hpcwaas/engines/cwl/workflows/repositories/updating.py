@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from hpcwaas.core.models import Update
+from hpcwaas.core.publication_models import Update
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.manifest import GitSource, read_manifest
 from hpcwaas.engines.cwl.workflows.repositories import checkouts
