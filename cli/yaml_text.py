@@ -33,7 +33,8 @@ def _text(dumper: yaml.SafeDumper, given: str) -> yaml.Node:
         looks_like_a_number = number(given) is not None
     except Wrong:
         looks_like_a_number = True
-    quoted = looks_like_a_number or re.match(r"0[ox]", given)
+    # PyYAML's own numbers, and those of YAML 1.2 and of JSON.
+    quoted = looks_like_a_number or re.match(r"[-+.]?[0-9]", given)
     return dumper.represent_scalar("tag:yaml.org,2002:str", given, style="'" if quoted else None)
 
 

@@ -26,7 +26,7 @@ def command(ctx: click.Context, state: State, shell: str, for_shell: str | None)
     To complete ids, the service is asked for them. `install` writes the script to where bash, zsh or fish look for it;
     without SHELL it is for the one that you use. Nothing else is changed.
 
-    Permanently:
+    Example:
       waas completion install
 
     In this shell alone:

@@ -104,6 +104,7 @@ ROWS: dict[str, Row | Public] = {
     "listWorkflows": Row("workflows:read", 200, 200, 200, 200, {}),
     "listWorkflowProblems": Row("workflows:read", 404, 404, 404, 200, {}),
     "getWorkflow": Row("workflows:read", 200, 404, 404, 404, WORKFLOW),
+    "findCompanions": Row("workflows:read", 200, 404, 404, 404, WORKFLOW, arguments={"json": {"inputs": {}}}),
     "triggerWorkflow": Row("executions:write", 201, 404, 404, 404, WORKFLOW, arguments={"json": TRIGGER}),
     "listExecutions": Row("executions:read", 200, 200, 200, 200, {}),
     "getExecution": Row("executions:read", 200, 404, 200, 200, EXECUTION),

@@ -153,6 +153,7 @@ def test_engines_that_never_answered_hide_and_delay_nothing_of_the_other(
         simulator.fault(FROZEN) if frozen else simulator.down()
     with serving(settings(tmp_path, alien4cloud, yorc)) as url:
         alice = as_user(url, "alice")
+        until(lambda: alice("GET", "/workflows/echo").status_code == 200)  # which is read for the first time
         for _ in range(3):
             answer = alice("GET", "/workflows")
             assert answer.status_code == 200

@@ -73,7 +73,7 @@ def test_inputs_stand_in_the_order_of_the_document(examples: Catalogue) -> None:
     }
     assert properties["own_file"]["default"] == {"class": "File", "basename": "own.txt"}
     assert properties["a_file"]["x-format"] == ["http://example.org/text"]
-    assert properties["with_index"]["x-secondaryFiles"] == [".idx", "^.alt?"]
+    assert properties["with_index"]["x-secondaryFiles"] == [".idx", "^.alt?", "$(self.basename).expr?"]
     assert properties["samples"]["items"]["properties"]["reads"]["x-secondaryFiles"] == [".idx"]
     assert "zero" not in details.inputs["required"]
     jsonschema.Draft202012Validator.check_schema(details.inputs)

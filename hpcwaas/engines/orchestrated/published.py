@@ -31,9 +31,6 @@ _LOOK_AGAIN = 1.0
 
 _REMEMBERED = 512
 
-_KEPT_AFTER = 0.5
-"""Seconds after which a list that was read is stored."""
-
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -115,10 +112,7 @@ class PublishedList:
         self.problems = tuple(problems)
         _LOGGER.debug("read %s workflows in %.0f ms", len(workflows), (time.perf_counter() - began) * 1000)
         if self._kept is not None:
-            # Nobody waits for that, and somebody waits for the list.
-            timer = threading.Timer(_KEPT_AFTER, self._run, (partial(self._kept.save, workflows),))
-            timer.daemon = True
-            timer.start()
+            self._run(partial(self._kept.save, workflows))
         return workflows
 
 
