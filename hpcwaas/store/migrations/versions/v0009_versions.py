@@ -9,4 +9,5 @@ down_revision = "0008"
 
 def upgrade() -> None:
     """Adds a column."""
-    op.add_column("executions", sa.Column("workflow_version", sa.String()))
+    text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+    op.add_column("executions", sa.Column("workflow_version", text))
