@@ -25,6 +25,7 @@ def matching(pattern: str, leaves: set[str]) -> list[Path]:
         leaves: what the input takes: where no directories are taken, none are found; where nothing else is taken,
             only archives are found beside them.
     """
+    # Path's own `glob` takes no pattern that begins with `/`, and drops the `./` of names.
     found = [Path(each) for each in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]  # noqa: PTH111, PTH207
     if leaves & {"Directory", "Any"} == set():
         return [each for each in found if not each.is_dir()]

@@ -52,7 +52,7 @@ def wait_for_a_change(place: Path | None, settings: Settings) -> None:
     directory = at.parent if at.is_file() else at
     before = _stamps(directory)
     while before == _stamps(directory):
-        time.sleep(LOOK_EVERY)
+        time.sleep(LOOK_EVERY)  # not every file system tells of changes
 
 
 def _stamps(directory: Path) -> object:

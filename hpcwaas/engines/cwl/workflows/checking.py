@@ -177,9 +177,9 @@ class _Check:
         parameters = [load_parameter(item) for item in description["inputs"]]
         if unfit := unfit_for_keys(inputs_schema(parameters), entry.ssh_keys):
             return replace(checked, problem=f"{entry.metadata}: ssh_keys {unfit}")
-        findings = description.pop("findings")  # type: ignore[attr-defined]
-        resources = description.pop("resources")  # type: ignore[attr-defined]
-        version = snapshots.save(root_of_entry(self._directory, entry), description, made_by())
+        findings, resources = description["findings"], description["resources"]
+        kept = {key: value for key, value in description.items() if key not in ("findings", "resources")}
+        version = snapshots.save(root_of_entry(self._directory, entry), kept, made_by())
         # What is said with its line needn't be said without.
         said = [
             each

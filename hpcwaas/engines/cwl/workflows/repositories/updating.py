@@ -156,7 +156,7 @@ class Updater:
                 self._update()
             except Unreadable:
                 pass  # the catalogue tells operators of it
-            except Exception:
+            except Exception:  # a full disk, say: it is tried again
                 _log.exception("repositories can't be updated")
 
     def _update(self) -> None:
