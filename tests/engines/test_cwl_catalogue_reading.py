@@ -169,3 +169,13 @@ def test_leaving_early_ends_what_hangs(directory: Path) -> None:
     answers = describe_entries(directory, [Entry("good", "good.cwl"), Entry("hangs", "hangs.cwl")], 3600)
     assert next(iter(answers))[0].id == "good"
     answers.close()  # type: ignore[attr-defined]
+
+
+def test_how_large_the_service_is_makes_nobody_read_a_broken_document_twice(
+    directory: Path, make: Callable[[], Catalogue], described: list[str]
+) -> None:
+    (directory / "broken.cwl").write_text("a: [")
+    large = bytearray(b"x" * (600 << 20))
+    assert ids(make()) == []
+    assert len(large) > 0
+    assert described == ["broken"]
