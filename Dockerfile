@@ -12,25 +12,28 @@
 # builds on exactly that one.
 ARG BASE=docker.io/library/python:3.13-slim
 
-FROM ${BASE} AS wheel
+# The command's manual pages are made by itself, with what it needs.
+FROM ${BASE} AS wheels
 WORKDIR /src
-COPY requirements/build.txt requirements/
-RUN python -m venv /build && /build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
+COPY requirements/build.txt requirements/cli.txt requirements/
+RUN python -m venv /build \
+    && /build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt -r requirements/cli.txt
 COPY . .
-RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist/service . \
+    && /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist/command ./cli
 
 # Packages first: they change less often than the service.
 FROM ${BASE} AS service-packages
 COPY requirements/service.txt /
 RUN python -m venv /opt/hpcwaas && /opt/hpcwaas/bin/pip install --no-cache-dir --require-hashes -r /service.txt
-COPY --from=wheel /dist /dist
+COPY --from=wheels /dist/service /dist
 RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 
 FROM ${BASE} AS cli-packages
 COPY requirements/cli.txt /
 RUN python -m venv /opt/hpcwaas && /opt/hpcwaas/bin/pip install --no-cache-dir --require-hashes -r /cli.txt
-COPY --from=wheel /dist /dist
-RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl && rm /opt/hpcwaas/bin/hpcwaas-api
+COPY --from=wheels /dist/command /dist
+RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 
 FROM ${BASE} AS runtime
 # The supervisors of executions are detached from the service: somebody (tini) has to be their parent when they end.

@@ -44,7 +44,11 @@ def sources(folder: str, installed: str) -> set[str]:
     return {f"{installed}/{path.as_posix()}" for path in files if "__pycache__" not in path.parts}
 
 
-COMMAND = sources("cli", "waas_cli") - {"waas_cli/pyproject.toml"}
+COMMAND = {
+    name
+    for name in sources("cli", "waas_cli")
+    if not name.startswith(("waas_cli/pyproject.toml", "waas_cli/MANIFEST.in", "waas_cli/packaging/"))
+}
 
 
 def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
@@ -85,7 +89,12 @@ def test_the_command_alone_is_a_wheel_of_the_same_version(command_wheel: Path) -
     assert waas_cli.__version__ == hpcwaas.__version__
     assert command_wheel.name.startswith(f"waas-{hpcwaas.__version__}-")
     with zipfile.ZipFile(command_wheel) as archive:
-        assert {name for name in archive.namelist() if ".dist-info/" not in name} == COMMAND
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        pages = {name for name in names if ".data/data/share/man/man1/waas" in name}
+        assert names - pages == COMMAND
+        (page,) = [name for name in pages if name.endswith("/waas-workflows-trigger.1")]
+        assert archive.read(page).decode().startswith('.TH "WAAS-WORKFLOWS-TRIGGER" 1')
+        assert len(pages) > 20
 
 
 @pytest.mark.system
@@ -99,6 +108,7 @@ def test_the_command_alone_works_without_the_service(command_wheel: Path, url: s
     assert len(listed.stdout.split()) < 16
     assert "hpcwaas" not in listed.stdout
     assert "slow-count" in answer_of([tmp_path / "bin" / "waas"], home)
+    assert (tmp_path / "share" / "man" / "man1" / "waas.1").exists()
 
 
 @pytest.mark.system

@@ -17,13 +17,16 @@ OURS = {"hpcwaas", "waas_cli", "cli", "tests", "benchmarks", "examples"}
 ELSEWHERE = {"playwright"}
 """Installed by `make test-system` in a virtual environment of its own."""
 
+BUILDING = ROOT / "cli" / "packaging"
+"""Run by pip alone, with what `cli/pyproject.toml` asks for."""
+
 TYPES = {"_typeshed"}
 """Known to type checkers alone."""
 
 
 def imported(folder: Path) -> Iterator[tuple[str, Path]]:
     """Top-level names of the packages that modules import, wherever in them."""
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for path in folder.rglob("*.py") if BUILDING not in path.parents):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from ((name.name.split(".")[0], path) for name in node.names)
