@@ -149,7 +149,7 @@ class SSHKeys:
             raise Conflict(
                 "First confirm that the present public half is installed: too many replaced ones are waiting for that."
             )
-        return self._rotate(self._begin("rotate", key_id, principal.subject))
+        return self._rotate(*self._begin("rotate", key_id, principal.subject))
 
     def confirm(self, principal: Principal, key_id: str) -> SSHKey:
         """Notes that the present public half is installed: replaced ones aren't shown any more.
@@ -173,7 +173,7 @@ class SSHKeys:
             Conflict: it is being changed.
         """
         self._own(principal, key_id)
-        self._delete(self._begin("delete", key_id, principal.subject, even_in_use=force))
+        self._delete(self._begin("delete", key_id, principal.subject, even_in_use=force)[0])
 
     def used_by(self, principal: Principal, details: WorkflowDetails, inputs: Mapping[str, JSON]) -> frozenset[str]:
         """Ids of the user's keys that the inputs of an execution name; without those of unrecorded ones.
@@ -251,19 +251,19 @@ class SSHKeys:
         return key
 
     def _resume(self, change: str, key: SSHKey) -> None:
-        taken = self._begin(change, key.id, key.owner)
+        taken, begun = self._begin(change, key.id, key.owner)
         if change == "delete":
             self._delete(taken)
         else:
             # Which pair the vault has nobody can tell: it isn't readable. A new one makes both sides agree.
-            self._rotate(taken)
+            self._rotate(taken, begun)
 
-    def _begin(self, change: str, key_id: str, owner: str, *, even_in_use: bool = True) -> SSHKey:
+    def _begin(self, change: str, key_id: str, owner: str, *, even_in_use: bool = True) -> tuple[SSHKey, datetime]:
         now = datetime.now(UTC)
-        return self._records.begin(change, key_id, owner, now, now - _STALE, even_in_use=even_in_use)
+        return self._records.begin(change, key_id, owner, now, now - _STALE, even_in_use=even_in_use), now
 
     @forgetting()
-    def _rotate(self, key: SSHKey) -> SSHKey:
+    def _rotate(self, key: SSHKey, begun: datetime) -> SSHKey:
         pair = generate(key.type, key.bits, _comment(key.public_key))
         now = datetime.now(UTC)
         rotated = replace(
@@ -274,7 +274,10 @@ class SSHKeys:
             replaced=(*key.replaced, ReplacedKey(key.public_key, key.fingerprint, now)),
         )
         self._change(key.id, lambda: self._vault.replace(rotated, pair.private_key))
-        self._records.rotated(key.id, rotated)
+        if not self._records.rotated(key.id, rotated, begun):
+            # This process stood still for so long that another one took the change up: the vault may have either pair.
+            self._records.leave(key.id, _LONG_AGO)
+            raise Conflict("Another request has changed the SSH key at the same time. Look at its public half again.")
         return rotated
 
     def _delete(self, key: SSHKey) -> None:

@@ -71,18 +71,18 @@ class SSHKeyStore:
         values = {"changing_since": since} | ({"change": None} if since is None else {})
         self._update(key_id, values)
 
-    def rotated(self, key_id: str, key: SSHKey) -> None:
-        self._update(
-            key_id,
-            {
-                "public_key": key.public_key,
-                "fingerprint": key.fingerprint,
-                "rotated_at": key.rotated_at,
-                "replaced": key.replaced,
-                "change": None,
-                "changing_since": None,
-            },
-        )
+    def rotated(self, key_id: str, key: SSHKey, begun: datetime) -> bool:
+        values = {
+            "public_key": key.public_key,
+            "fingerprint": key.fingerprint,
+            "rotated_at": key.rotated_at,
+            "replaced": key.replaced,
+            "change": None,
+            "changing_since": None,
+        }
+        query = update(SSHKeyRow).where(SSHKeyRow.id == key_id, SSHKeyRow.changing_since == begun).values(**values)
+        with self._database.write() as session:
+            return session.connection().execute(query).rowcount > 0
 
     def confirm(self, key_id: str, owner: str) -> SSHKey:
         with self._database.write() as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -137,6 +138,47 @@ def test_a_change_is_taken_by_one_until_it_is_stale(records: SSHKeyStore) -> Non
     for method in (records.find_key, records.confirm):
         with pytest.raises(NotFound):
             method("key-1", "bob")
+
+
+class Slow(EmbeddedVault):
+    """A vault for which its caller waits as long as another process needs to do the same, and one step more."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def replace(self, key: SSHKey, private_key: str) -> None:
+        super().replace(key, private_key)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+
+
+def test_who_stood_still_for_too_long_does_not_end_a_change_that_somebody_else_took_up(
+    database: Database, records: SSHKeyStore
+) -> None:
+    def public_half() -> str:
+        sealed = SecretStore(database).get(made.id)
+        assert sealed is not None
+        return str(json.loads(ring.open(made.id, sealed))["publicKey"])
+
+    def others() -> None:
+        with database.write() as session:
+            long_ago = "UPDATE ssh_keys SET changing_since = '2026-01-01 00:00:00.000000' WHERE id != 'key-1'"
+            session.connection().exec_driver_sql(long_ago)
+        keys.sweep()
+        assert records.find_key(made.id, "alice").public_key == public_half() != made.public_key
+
+    ring = Keyring([bytes(32)])
+    vault = Slow(SecretStore(database), lambda: ring)
+    keys = SSHKeys(records, vault)
+    made = keys.create(ALICE, "ed25519", None, None, {})
+    vault.meanwhile = others
+    with pytest.raises(Conflict, match="has changed the SSH key at the same time"):
+        keys.rotate(ALICE, made.id)
+    keys.sweep()
+    key = records.find_key(made.id, "alice")
+    assert key.public_key == public_half()
+    assert made.public_key in {half.public_key for half in key.replaced}
+    assert records.left(datetime.now(UTC) + timedelta(days=1)) == []
 
 
 def test_what_the_embedded_vault_holds_without_a_record_is_swept(database: Database, keys: SSHKeys) -> None:

@@ -236,8 +236,12 @@ class SSHKeyRecords(Protocol):
             since: None when nothing was changed for certain; else a moment long ago, so that it is taken up again.
         """
 
-    def rotated(self, key_id: str, key: SSHKey) -> None:
-        """Stores the new public half and ends the change."""
+    def rotated(self, key_id: str, key: SSHKey, begun: datetime) -> bool:
+        """Stores the new public half and ends the change that was begun at this moment.
+
+        Returns:
+            False when that change isn't the present one any more; nothing is stored then.
+        """
 
     def confirm(self, key_id: str, owner: str) -> SSHKey:
         """Forgets the replaced public halves.
