@@ -11,6 +11,9 @@ from .literals import Literal, Wrong, number
 
 _PARTS = re.compile(r"(-?\d+)(\.\d+)?(?:[eE]([-+]?)(\d+))?")
 
+_LIKE_A_NUMBER = re.compile(r"[-+.]?[0-9][0-9a-zA-Z_.:]*([eEpP][-+]?[0-9_]+)?")
+"""Whatever a reader of YAML 1.1, of 1.2 or of both might take for a number; PyYAML quotes its own and dates."""
+
 
 class _Dumper(yaml.SafeDumper):
     """Numbers with their own digits, and no anchors: what occurs twice is written twice."""
@@ -33,8 +36,7 @@ def _text(dumper: yaml.SafeDumper, given: str) -> yaml.Node:
         looks_like_a_number = number(given) is not None
     except Wrong:
         looks_like_a_number = True
-    # PyYAML's own numbers, and those of YAML 1.2 and of JSON.
-    quoted = looks_like_a_number or re.match(r"[-+.]?[0-9]", given)
+    quoted = looks_like_a_number or _LIKE_A_NUMBER.fullmatch(given)
     return dumper.represent_scalar("tag:yaml.org,2002:str", given, style="'" if quoted else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,8 @@ from tests.service import PASSWORDS, Client, as_user
 
 HOSTILE = Path(__file__).parent / "workflows"
 SECRETS = {"upload": "what alice uploaded", "input": "what alice typed", "output": "what alice computed"}
+LONG = str(10**6 + os.getpid())
+"""Seconds that alice's long execution sleeps. Services of other test processes have executions of their own."""
 
 
 class SharedService(Service):
@@ -138,6 +141,6 @@ def alices(service: SharedService) -> dict[str, str]:
         "script", script=f"echo {SECRETS['output']} > a.txt # {SECRETS['input']}", given=[upload]
     )
     assert service.alice.finished(over)["status"] == "SUCCEEDED"
-    runs = service.alice.trigger("script", script=f"sleep 1000 # {SECRETS['input']}", given=[upload])
+    runs = service.alice.trigger("script", script=f"sleep {LONG} # {SECRETS['input']}", given=[upload])
     eventually(lambda: service.alice("GET", runs).json()["status"] == "RUNNING")
     return {"upload": upload, "over": Path(over).name, "runs": Path(runs).name}

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.attacks.ordinary import ACCOUNT
-from tests.attacks.shared_service import SECRETS, SharedService, alices, attack, attacks, serving, text
+from tests.attacks.shared_service import LONG, SECRETS, SharedService, alices, attack, attacks, serving, text
 from tests.e2e.processes import eventually
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -76,7 +76,7 @@ class Scene:
                     found[kind] = process.pid
         for process in psutil.process_iter(["cmdline", "uids"]):
             line, uids = process.info["cmdline"], process.info["uids"]
-            if line and uids and line[:2] == ["sleep", "1000"] and uids.real == ACCOUNT:
+            if line and uids and line[:2] == ["sleep", LONG] and uids.real == ACCOUNT:
                 found["tool of alice"] = process.pid
         return found
 
