@@ -17,8 +17,9 @@ from tests.simulators.alien4cloud_launch import Refusal
 from tests.simulators.alien4cloud_routes import Routes
 from tests.simulators.alien4cloud_state import Sessions, User, World
 from tests.simulators.alien4cloud_stomp import Broker, Receive, Send
+from tests.simulators.bare_http import Answer, Headers
 from tests.simulators.faults import Fault
-from tests.simulators.serving import Answer, Application, Call, Headers
+from tests.simulators.serving import Application, Call
 
 JSON: TypeAlias = Any
 

@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
-from hpcwaas.server.joined import JoinedWrites
 from tests.ports import free_port
+from tests.simulators.bare_http import Answer, Connection, Request
 from tests.simulators.faults import HTML, Fault
 
+_BACKLOG = 2048
+"""Connections that may wait to be accepted; many come at once."""
+
 JSON: TypeAlias = Any
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -36,29 +39,18 @@ class Call:
     port: int = 0
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer before it is sent."""
-
-    status: int
-    body: bytes
-    headers: Headers
-
-
 class Application(abc.ABC):
-    """The ASGI application of a simulated server.
+    """What a simulated server answers.
 
     Args:
         delay: seconds that every call takes at least.
 
     Attributes:
         command: carries out `POST /simulator/<name>`, by which another process controls the simulator.
-        connection: the server's transport of a client's connection, by its address.
         controlled_by: address of the last client that sent a command.
     """
 
     command: Callable[[str, JSON], Awaitable[JSON]]
-    connection: Callable[[Any], Any]
 
     def __init__(self, delay: float) -> None:
         self.calls: list[Call] = []
@@ -79,75 +71,63 @@ class Application(abc.ABC):
         raise NotImplementedError
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        path = scope["raw_path"].split(b"?")[0].decode()
-        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["type"] == "websocket":
-            await self.websocket(scope, headers, receive, send)
+        """Serves a WebSocket, as ASGI has it."""
+        await self.websocket(scope, {name.decode(): value.decode() for name, value in scope["headers"]}, receive, send)
+
+    async def handle(self, connection: Connection, request: Request) -> None:
+        """Answers a request, or does what a fault says."""
+        target, _, query = request.target.decode("latin-1").partition("?")
+        if target.startswith("/simulator/"):
+            self.controlled_by = connection.client
+            result = await self.command(target.rpartition("/")[2], json.loads(request.body or b"{}"))
+            body = json.dumps(result).encode()
+            connection.send(request, Answer(200, body, ((b"Content-Type", b"application/json"),)))
             return
-        body = await _read(receive)
-        if path.startswith("/simulator/"):
-            self.controlled_by = scope["client"]
-            result = await self.command(path.rpartition("/")[2], json.loads(body or b"{}"))
-            await _send(send, Answer(200, json.dumps(result).encode(), ((b"Content-Type", b"application/json"),)))
-            return
-        call = Call(scope["method"], path, time.time(), body, scope["client"][1])
+        call = Call(request.method, target, time.time(), request.body, connection.client[1])
         self.calls.append(call)
         if self.delay:
             await asyncio.sleep(self.delay)
-        fault = next((one for one in self.faults if one.strikes(f"{call.method} {path}")), None)
+        fault = next((one for one in self.faults if one.strikes(f"{call.method} {call.path}")), None)
         answer = None
         if fault is None or fault.needs_answer:
-            answer = await self.answer(call, scope["query_string"].decode(), headers)
-        if fault is None:
-            assert answer is not None
-            await _send(send, answer)
-        else:
-            await self._misbehave(fault, answer, self.connection(scope["client"]), receive, send)
+            answer = await self.answer(call, query, request.headers)
+        if fault is not None:
+            answer = await self._misbehave(fault, answer, connection, request)
+        if answer is not None:
+            connection.send(request, answer)
 
     async def _misbehave(
-        self, fault: Fault, answer: Answer | None, connection: Any, receive: Receive, send: Send
-    ) -> None:
+        self, fault: Fault, answer: Answer | None, connection: Connection, request: Request
+    ) -> Answer | None:
+        """Goes wrong. What is still to be sent, if anything."""
         match fault.kind:
             case "slow":
-                await _wait(receive, fault.seconds)
+                await asyncio.wait([connection.lost], timeout=fault.seconds)
+                return answer
             case "hang":
-                await _wait(receive, fault.seconds)
-                connection.close()
-                return
+                await asyncio.wait([connection.lost], timeout=fault.seconds)
+                connection.transport.close()
             case "close":
-                connection.close()
-                return
+                connection.transport.close()
             case "reset":
-                reset(connection)
-                return
+                reset(connection.transport)
             case "cut":
                 assert answer is not None
-                await _send(send, replace(answer, body=answer.body[: len(answer.body) // 2]), complete=False)
+                half = replace(answer, body=answer.body[: len(answer.body) // 2])
+                connection.send(request, half, complete=False)
                 await asyncio.sleep(0.02)
-                reset(connection)
-                return
+                reset(connection.transport)
             case "truncate":
                 assert answer is not None
-                answer = replace(answer, body=answer.body[: len(answer.body) // 2])
+                others = tuple(header for header in answer.headers if header[0].lower() != b"content-length")
+                return replace(answer, body=answer.body[: len(answer.body) // 2], headers=others)
             case "html":
-                answer = Answer(fault.status, HTML, ((b"Content-Type", b"text/html"),))
+                return Answer(fault.status, HTML, ((b"Content-Type", b"text/html"),))
             case "empty":
-                answer = Answer(fault.status, b"", ())
+                return Answer(fault.status, b"", ())
             case _:
-                answer = self.odd(fault)
-        assert answer is not None
-        await _send(send, answer)
-
-
-class _Protocol(HttpToolsProtocol):
-    """Writes an answer at once, as servers written in Go do: its client doesn't wake up twice for it."""
-
-    def on_headers_complete(self) -> None:
-        """See `HttpToolsProtocol`."""
-        before = self.cycle
-        super().on_headers_complete()
-        if self.cycle is not before:
-            self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment] # all it uses
+                return self.odd(fault)
+        return None
 
 
 class Serving:
@@ -156,24 +136,12 @@ class Serving:
     def __init__(self, application: Application, port: int) -> None:
         self.application = application
         application.command = self.command
-        application.connection = self._transport
         self._socket = _listen(port or free_port())  # it may go down and up again
         self.port: int = self._socket.getsockname()[1]
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self.application,
-                lifespan="off",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                http=_Protocol,
-                ws="websockets-sansio",
-                ws_ping_interval=None,
-                timeout_keep_alive=60,
-                timeout_graceful_shutdown=1,
-            )
+        self._server: asyncio.Server | None = None
+        self._state = ServerState()
+        self._config = uvicorn.Config(
+            self.application, lifespan="off", log_config=None, proxy_headers=False, ws_ping_interval=None
         )
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -182,12 +150,10 @@ class Serving:
         Args:
             ready: called when it accepts connections.
         """
-        serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
         try:
-            while not self._server.started:
-                await asyncio.sleep(0.005)
+            await self._accept(self._socket)
             ready()
-            await serving
+            await asyncio.get_running_loop().create_future()
         finally:
             await self.do_down()
             await asyncio.sleep(0.02)  # who was just being accepted
@@ -208,12 +174,12 @@ class Serving:
         self.application.delay = seconds
 
     async def do_down(self) -> None:
-        for server in self._server.servers:
-            server.close()
+        if self._server is not None:
+            self._server.close()
         self._drop_connections()
 
     async def do_up(self) -> None:
-        await self._server.startup(sockets=[_listen(self.port)])
+        await self._accept(_listen(self.port))
 
     async def do_restart(self, down: float) -> None:
         await self.do_down()
@@ -233,12 +199,20 @@ class Serving:
     async def do_forget_calls(self) -> None:
         self.application.calls.clear()
 
-    def _transport(self, client: Any) -> Any:
-        connections: Any = self._server.server_state.connections
-        return next(one.transport for one in connections if one.client == tuple(client))
+    async def _accept(self, listener: socket.socket) -> None:
+        def connection() -> Connection:
+            return Connection(self.application.handle, self._speak_websocket, self._state.connections)
+
+        self._server = await asyncio.get_running_loop().create_server(connection, sock=listener, backlog=_BACKLOG)
+
+    def _speak_websocket(self, connection: Connection, request: bytes) -> None:
+        protocol = WebSocketsSansIOProtocol(self._config, self._state, {})
+        protocol.connection_made(connection.transport)
+        protocol.data_received(request)
+        connection.transport.set_protocol(protocol)
 
     def _drop_connections(self) -> None:
-        connections: Any = self._server.server_state.connections
+        connections: Any = self._state.connections
         for connection in list(connections):
             if connection.client != self.application.controlled_by:
                 reset(connection.transport)
@@ -251,31 +225,9 @@ def reset(transport: Any) -> None:
     transport.abort()
 
 
-async def _read(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message: dict[str, Any] = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-
-
-async def _wait(receive: Receive, seconds: float) -> None:
-    """Waits, but not for a client that has gone."""
-    try:
-        await asyncio.wait_for(receive(), seconds)
-    except TimeoutError:
-        return
-
-
-async def _send(send: Send, answer: Answer, *, complete: bool = True) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": not complete})
-
-
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    listener.listen(2048)
+    listener.listen(_BACKLOG)
     return listener

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 from tests.simulators import go
+from tests.simulators.bare_http import Answer, Headers
 from tests.simulators.faults import Fault
-from tests.simulators.serving import Answer, Application, Call, Headers
+from tests.simulators.serving import Application, Call
 from tests.simulators.yorc_state import Deployment, Workflow, link
 from tests.simulators.yorc_store import Kind, Store
 from tests.simulators.yorc_tasks import ALIVE, Task, Tasks
