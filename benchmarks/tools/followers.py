@@ -31,6 +31,7 @@ class Followers:
         position = 0
         while True:
             answer = await client.ask("GET", f"{path}/logs?from={position}&timeout=60s")
+            assert answer.status == 200, answer
             now = time.time()
             entries = json.loads(answer.body)["logs"]
             self._following += position == 0 < len(entries)
@@ -44,6 +45,7 @@ class Followers:
         """Waits until all have what there was before they came, and what is asked for once at the beginning is over."""
         while self._following < len(self._tasks):
             await asyncio.sleep(0.1)
+            self._check()
         await asyncio.sleep(4)
 
     def count(self) -> None:
@@ -58,7 +60,14 @@ class Followers:
         """
         self._ended = time.time()
         await asyncio.sleep(3)
+        self._check()
         return len(self.delays) / len(self._tasks)
+
+    def _check(self) -> None:
+        """Raises what has befallen a follower: it would be missed in the figures, or be waited for without end."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def stop(self) -> None:
         """Ends them all."""

@@ -189,8 +189,8 @@ async def measure_status(one: Orchestrator, report: Report) -> None:
 
 async def follow(one: Orchestrator, service: Service, count: int, executions: int, seconds: float) -> dict[str, float]:
     """So many followers of so many executions. Returns the figures."""
-    async with service.clients(count + 9) as clients:
-        await clients[-1].ask("GET", "/workflows")
+    async with service.clients(9) as (observer, *starters):
+        await observer.ask("GET", "/workflows")
         pending = list(range(executions))
 
         async def start(client: Client) -> list[str]:
@@ -199,35 +199,44 @@ async def follow(one: Orchestrator, service: Service, count: int, executions: in
                 found.append((await one.trigger(client, pending.pop())).header("location"))
             return found
 
-        paths = [path for found in await asyncio.gather(*map(start, clients[-9:-1])) for path in found]
-        followers = Followers()
-        for number, client in enumerate(clients[:count]):
-            followers.start(client, paths[number % executions])
-        await followers.settle()
-        service.simulator.forget_calls()
-        followers.count()
-        others = []
-        began = time.perf_counter()
-        while time.perf_counter() < began + seconds:
-            for path in ("/workflows?limit=10", paths[0]):
-                answer = await clients[-1].ask("GET", path)
-                assert answer.status == 200, answer
-                others.append(answer.seconds)
-                await asyncio.sleep(0.05)
-        counted = [call for call in service.simulator.calls() if call.method != "WEBSOCKET"]
-        if one.listing is not None:
-            counted = [call for call in counted if not re.fullmatch(one.listing, call.path)]
-        calls = len(counted) / (time.perf_counter() - began)
-        lines = await followers.finish()
-        figures = {
-            "lines_each": lines,
-            "upstream_per_s": calls,
-            "delay_p50_s": percentile(followers.delays, 50),
-            "delay_p95_s": percentile(followers.delays, 95),
-            "others_p95_ms": percentile(others, 95) * 1000,
-            "memory_mb": service.memory,
-        }
-        await followers.stop()
+        paths = [path for found in await asyncio.gather(*map(start, starters)) for path in found]
+        # No sooner: the service closes connections of strangers who don't ask anything for some seconds.
+        async with service.clients(count) as clients:
+            return await watched(one, service, observer, clients, paths, seconds)
+
+
+async def watched(
+    one: Orchestrator, service: Service, observer: Client, clients: list[Client], paths: list[str], seconds: float
+) -> dict[str, float]:
+    """The figures of clients that follow these executions, and of somebody who does other things meanwhile."""
+    followers = Followers()
+    for number, client in enumerate(clients):
+        followers.start(client, paths[number % len(paths)])
+    await followers.settle()
+    service.simulator.forget_calls()
+    followers.count()
+    others = []
+    began = time.perf_counter()
+    while time.perf_counter() < began + seconds:
+        for path in ("/workflows?limit=10", paths[0]):
+            answer = await observer.ask("GET", path)
+            assert answer.status == 200, answer
+            others.append(answer.seconds)
+            await asyncio.sleep(0.05)
+    counted = [call for call in service.simulator.calls() if call.method != "WEBSOCKET"]
+    if one.listing is not None:
+        counted = [call for call in counted if not re.fullmatch(one.listing, call.path)]
+    calls = len(counted) / (time.perf_counter() - began)
+    lines = await followers.finish()
+    figures = {
+        "lines_each": lines,
+        "upstream_per_s": calls,
+        "delay_p50_s": percentile(followers.delays, 50),
+        "delay_p95_s": percentile(followers.delays, 95),
+        "others_p95_ms": percentile(others, 95) * 1000,
+        "memory_mb": service.memory,
+    }
+    await followers.stop()
     return figures
 
 
