@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from typing import Any, Self
 
 from rich.console import Console, Group
@@ -16,9 +17,11 @@ from . import printing
 from .errors import ExitCode
 from .follow import OVER, Follower, Wanted, outcome
 from .state import State
-from .text import clean, duration, job, log_line, one_line
+from .text import clean, duration, job, log_line, one_line, runs
 
 _SPANS = re.compile(r"\d+ (second|minute|hour|day)s?")
+_SAY_SECONDS = 30.0
+"""How often lines tell how many runs of a step are done, beside its beginning and its end."""
 _MARKS = {"SUCCEEDED": "✓", "FAILED": "✗", "CANCELLED": "■", "SKIPPED": "-", "RUNNING": "●"}
 
 
@@ -35,6 +38,7 @@ class Plain:
         self._status = status
         self._shown: str | None = None
         self._steps: dict[str, str] = {}
+        self._runs: dict[str, tuple[str, float]] = {}
         self._reason = ""
 
     def __enter__(self) -> Self:
@@ -66,8 +70,17 @@ class Plain:
             name, status = str(step.get("name")), str(step.get("status"))
             if status not in ("PENDING", self._steps.get(name)):
                 self._steps[name] = status
-                time = duration(step.get("started_at"), step.get("ended_at")) if status != "RUNNING" else ""
-                self.step(name, status, ", ".join(filter(None, (time, job(step.get("job"))))))
+                spent = duration(step.get("started_at"), step.get("ended_at")) if status != "RUNNING" else ""
+                self._tell(step, spent)
+            elif status == "RUNNING":
+                said, moment = self._runs[name]
+                if runs(step) != said and time.monotonic() >= moment + _SAY_SECONDS:
+                    self._tell(step, "")
+
+    def _tell(self, step: dict[str, Any], spent: str) -> None:
+        name = str(step.get("name"))
+        self._runs[name] = runs(step), time.monotonic()
+        self.step(name, str(step.get("status")), ", ".join(filter(None, (spent, runs(step), job(step.get("job"))))))
 
     def entry(self, entry: dict[str, Any]) -> None:
         """Shows an entry of the log."""
@@ -143,10 +156,10 @@ class Picture(Plain):
     def _draw(self, execution: dict[str, Any]) -> Group:
         status = str(execution.get("status", ""))
         head = Table.grid(padding=(0, 1))
-        time = duration(execution.get("started_at") or execution.get("created_at"), execution.get("ended_at"))
+        took = duration(execution.get("started_at") or execution.get("created_at"), execution.get("ended_at"))
         mark = Text(_MARKS.get(status, " ")) if status in OVER else self._spinner
         head.add_row(
-            mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", printing.STYLES.get(status, "")), time
+            mark, Text(f"{one_line(execution.get('workflow_name'))} {status}", printing.STYLES.get(status, "")), took
         )
         steps = Table.grid(padding=(0, 1))
         for step in execution.get("steps") or ():
@@ -156,7 +169,13 @@ class Picture(Plain):
             label = one_line(step.get("label") or step.get("name"))
             spent = duration(step.get("started_at"), step.get("ended_at"))
             steps.add_row(
-                " ", sign, Text(label), Text(state, style), Text(spent, "dim"), Text(job(step.get("job")), "dim")
+                " ",
+                sign,
+                Text(label),
+                Text(state, style),
+                Text(spent, "dim"),
+                Text(runs(step)),
+                Text(job(step.get("job")), "dim"),
             )
         reason = _waits_for(execution)
         return Group(head, *([Text(f"  {reason}", "yellow")] if reason else []), steps)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from . import printing
 from .outputs import COLUMNS, rows_of
-from .text import compact, described, show_time, spent
+from .text import compact, described, runs, show_time, spent
 
 
 def show(execution: dict[str, Any]) -> None:
@@ -33,6 +35,10 @@ def show(execution: dict[str, Any]) -> None:
             printing.line(f"{name + ':':<11}{compact(value)}")
     attempts = execution.get("attempts") or ()
     steps = execution.get("steps") or ()
+    step_columns: dict[str, Callable[[dict[str, Any]], object]]
+    step_columns = {"Name": itemgetter("name"), "Status": itemgetter("status"), "Time": spent}
+    if any(map(runs, steps)):
+        step_columns["Runs"] = runs
     jobs = [(step["name"], step["job"]) for step in steps if step.get("job")]
     sections = (
         (
@@ -40,7 +46,7 @@ def show(execution: dict[str, Any]) -> None:
             ("Name", "Value"),
             [(name, described(value)) for name, value in (execution.get("inputs") or {}).items()],
         ),
-        ("Steps", ("Name", "Status", "Time"), [(step["name"], step["status"], spent(step)) for step in steps]),
+        ("Steps", (*step_columns,), [tuple(cell(step) for cell in step_columns.values()) for step in steps]),
         (
             "Jobs",
             ("Step", "Job", "State", "Reason", "Node", "Time"),

@@ -99,6 +99,20 @@ def job(value: object) -> str:
     return " ".join(filter(None, [*words, reason and f"({reason})", node and f"on {node}"]))
 
 
+def runs(step: dict[str, Any]) -> str:
+    """How far a step has come that runs once for each of several values: `37 of 500, 2 failed, 8 running`.
+
+    Empty for another one.
+    """
+    scatter = step.get("scatter")
+    if not isinstance(scatter, dict):
+        return ""
+    total, done = scatter.get("total"), scatter.get("done") or 0
+    words = [f"{done} done" if total is None else f"{done} of {total}"]
+    words += [f"{scatter[key]} {key}" for key in ("failed", "skipped", "running") if scatter.get(key)]
+    return one_line(", ".join(words))
+
+
 def spent(item: dict[str, Any]) -> str:
     """How long an execution, a step, a job or an attempt has taken."""
     return duration(item.get("started_at"), item.get("ended_at"))

@@ -14,7 +14,7 @@ from ..id_completion import complete_execution, complete_workflow
 from ..moments import moment
 from ..shaping import Columns
 from ..state import State, pass_state
-from ..text import compact, show_time, spent
+from ..text import compact, runs, show_time, spent
 from ..urls import path
 
 _STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
@@ -33,6 +33,7 @@ _STEP_COLUMNS: Columns = {
     "Job": lambda step: (step.get("job") or {}).get("id"),
     "State": lambda step: (step.get("job") or {}).get("state"),
     "Node": lambda step: (step.get("job") or {}).get("node"),
+    "Runs": runs,
 }
 
 
@@ -202,7 +203,8 @@ def wait(state: State, ids: tuple[str, ...]) -> ExitCode:
 @click.argument("execution_id", shell_complete=complete_execution)
 @pass_state
 def steps(state: State, execution_id: str) -> None:
-    """List the steps of an execution: status, time, and where a scheduler runs them, the job that it started last.
+    """List the steps of an execution: status and time, for a step that runs once for each of several values how many of
+    its runs are done, and where a scheduler runs them, the job that it started last.
 
     Examples:
       waas executions steps EXECUTION_ID

@@ -30,6 +30,7 @@ from hpcwaas.core.models import (
 )
 from hpcwaas.core.site_models import Account, AccountCheck, Job
 from hpcwaas.core.sites import UsersSite
+from hpcwaas.core.step_models import Scatter
 
 
 def answer(
@@ -198,6 +199,17 @@ def _step(value: Step) -> dict[str, Any]:
         "started_at": moment(value.started_at),
         "ended_at": moment(value.ended_at),
         "job": value.job and _job(value.job),
+        "scatter": value.scatter and _scatter(value.scatter),
+    }
+
+
+def _scatter(value: Scatter) -> dict[str, Any]:
+    return {
+        "total": value.total,
+        "done": value.done,
+        "failed": value.failed,
+        "skipped": value.skipped,
+        "running": value.running,
     }
 
 

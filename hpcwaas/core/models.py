@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from hpcwaas.core.key_inputs import named_keys
 from hpcwaas.core.people import Principal
 from hpcwaas.core.site_models import Job, Placement
+from hpcwaas.core.step_models import Scatter
 
 JSON: TypeAlias = Any
 """A value that JSON can hold."""
@@ -153,6 +154,7 @@ class Step:
 
     Attributes:
         job: the one that its site's scheduler started last for it.
+        scatter: of a step that runs once for each of several values, once it has begun.
     """
 
     name: str
@@ -161,6 +163,7 @@ class Step:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     job: Job | None = None
+    scatter: Scatter | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from waas_cli import watching
+from waas_cli import display, watching
 from waas_cli.errors import Unreachable
 
 from tests.cli.test_follow import terminal
@@ -186,6 +188,51 @@ def test_steps(alice: Any, service: Any) -> None:
         {"name": "merge", "status": "PENDING"},
     ]
     execution = service.add(("RUNNING", []), steps=steps)
-    assert alice("executions", "steps", execution).out == "align\tRUNNING\t\t4711\tPENDING\t\nmerge\tPENDING\t\t\t\t\n"
+    assert (
+        alice("executions", "steps", execution).out == "align\tRUNNING\t\t4711\tPENDING\t\t\nmerge\tPENDING\t\t\t\t\t\n"
+    )
     assert [each["name"] for each in alice("executions", "steps", execution, "-o", "json").json] == ["align", "merge"]
     assert alice("executions", "steps", service.add(("RUNNING", []))).err == "The execution has no steps.\n"
+
+
+def scatter(total: int | None, done: int, **more: int) -> dict[str, Any]:
+    return {"total": total, "done": done, "failed": 0, "skipped": 0, "running": 0} | more
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        (scatter(500, 37), "37 of 500"),
+        (scatter(500, 37, failed=2, skipped=1, running=8), "37 of 500, 2 failed, 1 skipped, 8 running"),
+        (scatter(None, 37, running=1), "37 done, 1 running"),
+        (scatter(0, 0), "0 of 0"),
+        (None, ""),
+    ],
+)
+def test_runs_of_a_scattered_step(alice: Any, service: Any, counts: Any, words: str) -> None:
+    steps = [{"name": "align", "status": "RUNNING", "scatter": counts}, {"name": "merge", "status": "PENDING"}]
+    execution = service.add(("RUNNING", []), ("RUNNING", []), ("SUCCEEDED", []), steps=steps)
+
+    assert alice("executions", "steps", execution).out.splitlines()[0] == f"align\tRUNNING\t\t\t\t\t{words}"
+    shown = alice("executions", "show", execution).out
+    assert not words or words in shown
+    said = alice("executions", "status", execution, "--follow").err.splitlines()[0]
+    assert said == f"step align: RUNNING{f' ({words})' if words else ''}"
+
+
+def test_runs_are_told_twice_a_minute_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    said: list[str] = []
+    state: Any = SimpleNamespace(wants_json=False, note=said.append)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    reporter = display.Plain(state, status=True)
+
+    for done in range(500):
+        now += 0.5
+        step = {"name": "align", "status": "RUNNING", "scatter": scatter(500, done)}
+        reporter.execution({"id": "1", "status": "RUNNING", "steps": [step]})
+    step = {"name": "align", "status": "SUCCEEDED", "scatter": scatter(500, 500)}
+    reporter.execution({"id": "1", "status": "RUNNING", "steps": [step]})
+
+    told = [0, *range(60, 500, 60)]
+    assert said == [*(f"step align: RUNNING ({done} of 500)" for done in told), "step align: SUCCEEDED (500 of 500)"]

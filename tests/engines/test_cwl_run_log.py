@@ -166,7 +166,7 @@ def record(level: int, message: str) -> logging.LogRecord:
 
 
 def lines_of(chunks: list[bytes], token: bytes) -> list[Line]:
-    demultiplexer = Demultiplexer(token)
+    demultiplexer = Demultiplexer(token, lambda *_: None)
     lines = [line for chunk in chunks for line in demultiplexer.feed(chunk)]
     return lines + list(demultiplexer.end())
 

@@ -13,7 +13,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self._lines = Demultiplexer(new_token(), lambda: self.now)
+        self._lines = Demultiplexer(new_token(), lambda *_: None, lambda: self.now)
 
     def say(self, data: bytes) -> list[str]:
         return [clean(line.text) for line in self._lines.feed(data)]

@@ -116,7 +116,7 @@ def test_an_earlier_version_can_read_what_is_written_of_an_execution(database: D
         return members | {name: datetime.fromisoformat(members[name]).isoformat() for name in moments}
 
     # It passes over what it doesn't know.
-    newer = [step | {"job": None} for step in STORED_STEPS]
+    newer = [step | {"job": None, "scatter": None} for step in STORED_STEPS]
     assert [in_time(each) for each in raw(database, "executions", "steps")] == newer
     assert [in_time(each) for each in raw(database, "executions", "attempts")] == STORED_ATTEMPTS[:1]
     assert in_time(raw(database, "executions", "closed")) == STORED_CLOSING

@@ -1,9 +1,11 @@
 """One pipe for two things in their true order: the lines that tools write to standard error, and the runner's own
-messages. The latter stand in frames that begin with a random token, which no tool can guess."""
+messages. The latter stand in frames that begin with a random token, which no tool can guess. In frames come, too, the
+counts of scattered steps, which are no part of the log."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import logging
 import os
@@ -12,9 +14,10 @@ import secrets
 import select
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from hpcwaas.core.models import Level
+from hpcwaas.core.models import JSON, Level
+from hpcwaas.core.step_models import Scatter
 from hpcwaas.engines.log_text import MAX_LINE
 
 PATIENCE = 1.0
@@ -58,7 +61,15 @@ class FrameHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one record, without the stack trace that may go with it."""
         level = {logging.DEBUG: Level.DEBUG, logging.INFO: Level.INFO, logging.WARNING: Level.WARN}
-        payload = json.dumps([level.get(record.levelno, Level.ERROR), record.getMessage()]).encode()
+        self._write([level.get(record.levelno, Level.ERROR), record.getMessage()])
+
+    def count(self, step: str, scatter: Scatter) -> None:
+        """Writes how far a scattered step has come."""
+        with self.lock or contextlib.nullcontext():
+            self._write({"step": step, "scatter": asdict(scatter)})
+
+    def _write(self, value: JSON) -> None:
+        payload = json.dumps(value).encode()
         room = select.PIPE_BUF - len(self._token) - 2
         for start in range(0, len(payload), room):
             kind = _LAST if start + room >= len(payload) else _MORE
@@ -70,10 +81,14 @@ class Demultiplexer:
     as far as it has come once in a while.
 
     Args:
+        count: takes how far a scattered step has come.
         clock: seconds since some moment.
     """
 
-    def __init__(self, token: bytes, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, token: bytes, count: Callable[[str, Scatter], object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._count = count
         self._clock = clock
         self._given_at = -PATIENCE
         self._waits_since: float | None = None
@@ -138,8 +153,12 @@ class Demultiplexer:
             self._line.clear()
 
     def _message(self) -> Iterator[Line]:
-        level, text = json.loads(bytes(self._payload))
+        value = json.loads(bytes(self._payload))
         self._payload.clear()
+        if isinstance(value, dict):
+            self._count(value["step"], Scatter(**value["scatter"]))
+            return
+        level, text = value
         yield Line(Level(level), text, message=True)
 
     def _split(self) -> Iterator[Line]:

@@ -30,7 +30,9 @@ from schema_salad.fetcher import DefaultFetcher
 from schema_salad.ref_resolver import uri_file_path
 
 from hpcwaas.core.models import JSON
+from hpcwaas.engines.cwl.run.channel import FrameHandler
 from hpcwaas.engines.cwl.run.deliverable import Tidier
+from hpcwaas.engines.cwl.run.scatters import Scatters
 from hpcwaas.engines.cwl.storage import spool
 
 _ASSUMED_MEMORY = 1024
@@ -52,9 +54,10 @@ def warm_up() -> None:
 class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's types are not followed
     """Runs jobs in parallel as far as an execution's cores and memory go."""
 
-    def __init__(self, cores: int, memory_mib: int, whose: Callable[[str], str]) -> None:
+    def __init__(self, cores: int, memory_mib: int, whose: Callable[[str], str], scatters: Scatters) -> None:
         super().__init__()
         self._whose = whose
+        self._scatters = scatters
         self.max_cores = float(cores)
         self.max_ram = memory_mib
         self._pause = _SHORT_PAUSE
@@ -76,6 +79,14 @@ class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's ty
         selected: dict[str, float] = super().select_resources(request, runtime_context)
         return selected
 
+    def run_job(self, job: Any, runtime_context: Any) -> None:
+        super().run_job(job, runtime_context)
+        self._scatters.tell()
+
+    def _runner(self, job: Any, *args: Any) -> None:
+        self._scatters.begin(job)
+        super()._runner(job, *args)
+
     def wait_for_next_completion(self, runtime_context: Any) -> None:
         # As the base does, but not for three seconds each time: a job tells of its end before it counts as ended, so
         # that another look is due soon after each such message.
@@ -85,7 +96,10 @@ class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's ty
             raise self.exceptions[0]
 
     def execute(self, *args: Any, **more: Any) -> tuple[dict[str, Any] | None, str]:
-        out, status = super().execute(*args, **more)
+        try:
+            out, status = super().execute(*args, **more)
+        finally:
+            self._scatters.tell(now=True)
 
         def forget_listing(folder: dict[str, JSON]) -> None:
             if "location" in folder:
@@ -214,8 +228,9 @@ def _load_order(arguments: Any, *_: Any) -> tuple[dict[str, JSON], str, Any]:
 def run_cwltool(
     arguments: list[str],
     output: TextIO,
-    handler: logging.Handler,
+    handler: FrameHandler,
     *,
+    steps: Sequence[str],
     cores: int,
     memory: int,
     places: Sequence[Path],
@@ -226,7 +241,8 @@ def run_cwltool(
     Args:
         arguments: of the command.
         output: takes the output object.
-        handler: takes cwltool's messages.
+        handler: takes cwltool's messages, and how far scattered steps have come.
+        steps: names of the workflow's.
         memory: bytes.
         places: in which files may lie that the workflow names or makes.
         whose: what sets a limit, for people.
@@ -236,7 +252,7 @@ def run_cwltool(
     """
     sys.argv[:] = ["cwltool", *arguments]
     parsed = arg_parser().parse_args(arguments)
-    executor = _Executor(cores, max(1, math.floor(memory / 2**20)), whose)
+    executor = _Executor(cores, max(1, math.floor(memory / 2**20)), whose, Scatters(steps, handler.count))
     context = RuntimeContext(vars(parsed))
     context.make_fs_access = _access(places)
     context.select_resources = executor.select_resources

@@ -218,7 +218,7 @@ class Runner:
                     f"The archive for the input {Path(target).name} can't be unpacked: {error}"
                 ) from error
 
-    def _run_cwltool(self, arguments: list[str], handler: logging.Handler) -> int:
+    def _run_cwltool(self, arguments: list[str], handler: FrameHandler) -> int:
         from hpcwaas.engines.cwl.run.inprocess import run_cwltool
 
         # Names of files may be no valid Unicode.
@@ -227,6 +227,7 @@ class Runner:
                 arguments,
                 output,
                 handler,
+                steps=[step.name for step in self.request.steps],
                 cores=self.request.cores,
                 memory=self.request.memory,
                 places=[*self._readable(), *self._writable()],

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hpcwaas.core.models import Level, Status, Step, StepDeclaration, StepStatus
+from hpcwaas.core.step_models import Scatter
 from hpcwaas.engines.cwl.run.channel import Line
 
 _STEP = re.compile(
@@ -78,6 +79,11 @@ class StepTracker:
         self._steps[name] = replace(step, status=status, started_at=step.started_at or now, ended_at=now)
         return True
 
+    def count(self, name: str, scatter: Scatter) -> None:
+        """Takes how far a scattered step has come."""
+        if name in self._steps:
+            self._steps[name] = replace(self._steps[name], scatter=scatter)
+
     def _start(self, name: str, now: datetime) -> bool:
         if self._steps[name].status is not StepStatus.PENDING:  # the second job of a scatter
             return False
@@ -105,11 +111,12 @@ def finish(steps: Sequence[Step], status: Status, now: datetime) -> tuple[Step, 
         Status.FAILED: (StepStatus.FAILED, StepStatus.SKIPPED),
     }.get(status, (StepStatus.CANCELLED, StepStatus.CANCELLED))
     ends = {StepStatus.RUNNING: running, StepStatus.PENDING: pending}
+    stopped = [replace(step, scatter=step.scatter and replace(step.scatter, running=0)) for step in steps]
     return tuple(
         replace(step, status=ends[step.status], ended_at=now if step.started_at else None)
         if step.status in ends
         else step
-        for step in steps
+        for step in stopped
     )
 
 

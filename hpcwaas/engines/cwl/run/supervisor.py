@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from hpcwaas.common import durable, kernel
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
+from hpcwaas.core.step_models import Scatter
 from hpcwaas.engines.cwl.confinement import namespaces
 from hpcwaas.engines.cwl.confinement.levels import NAMESPACES
 from hpcwaas.engines.cwl.run import detached, processes
@@ -42,6 +43,8 @@ _TICK = 0.1
 _LOOK = 0.5
 _READ = 1 << 16
 _DISK_TICK = 1.0
+_COUNTS = 1.0
+"""Seconds between two states of which only the counts of scattered steps differ."""
 _OR_TIME_LIMIT = ", or the workflow's time_limit"
 
 
@@ -78,6 +81,7 @@ class Supervisor:
         self._stop: tuple[Status, str] | None = None
         self._kill_at = 0.0
         self._next_look = 0.0
+        self._next_counts = 0.0
         self._begin = time.monotonic()
         self._names = _short_names(self._directory, Path(self._request.document))
 
@@ -139,7 +143,7 @@ class Supervisor:
         # Uploads, of which the inputs become copies, are not the execution's own use of the disk.
         self._given = disk_use([self._directory / name for name in (spool.INPUTS, spool.UPLOADS)])
         token = new_token()
-        self._demultiplexer = Demultiplexer(token)
+        self._demultiplexer = Demultiplexer(token, self._take_count)
         with selectors.DefaultSelector() as selector:
             self._fork(token, selector)
             while True:
@@ -147,6 +151,7 @@ class Supervisor:
                 self._take(self._demultiplexer.unfinished())
                 self._reap()
                 self._look()
+                self._write_counts()
                 if self._exit is not None or (self._stop and time.monotonic() >= self._kill_at):
                     left = processes.descendants()
                     if not left and self._exit is not None:
@@ -238,13 +243,25 @@ class Supervisor:
                 entries += [(line.level, piece) for piece in pieces(part)]
         self._log.write(entries)
         if changed:
-            self._state = replace(self._state, steps=self._steps.steps)
-            self._spool.write_state(self._id, self._state)
+            self._write_steps()
         if self._log.full:
             limit = size_text(self._request.log)
             self._end(
                 Status.FAILED, f"The execution wrote more than {limit} of log; the limit is the setting cwl.limits.log."
             )
+
+    def _take_count(self, step: str, scatter: Scatter) -> None:
+        if not self._stop:  # runs that are ended from here haven't failed
+            self._steps.count(step, scatter)
+
+    def _write_steps(self) -> None:
+        self._state = replace(self._state, steps=self._steps.steps)
+        self._spool.write_state(self._id, self._state)
+        self._next_counts = time.monotonic() + _COUNTS
+
+    def _write_counts(self) -> None:
+        if time.monotonic() >= self._next_counts and self._steps.steps != self._state.steps:
+            self._write_steps()
 
     def _look(self) -> None:
         if self._stop:
