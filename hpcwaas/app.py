@@ -10,15 +10,20 @@ from typing import NamedTuple
 from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
+from hpcwaas.api import contract
 from hpcwaas.api.application import Services, asgi_app
 from hpcwaas.api.audit import Strangers
 from hpcwaas.api.bodies import Patience
+from hpcwaas.api.counted import REQUESTS
+from hpcwaas.api.metrics import combinations
 from hpcwaas.api.public_address import PublicAddress
+from hpcwaas.common import metrics
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
+from hpcwaas.core.figures import Figures
 from hpcwaas.core.health import Health
 from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.keys import SSHKeys
@@ -36,6 +41,7 @@ from hpcwaas.core.uploads import Uploads
 from hpcwaas.engines.registry import EngineContext, registry
 from hpcwaas.errors import ConfigurationError
 from hpcwaas.identity.assembly import SigningIn
+from hpcwaas.identity.front import CACHE
 from hpcwaas.identity.rates import Rate
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings
 from hpcwaas.store.audit import Audit
@@ -62,6 +68,7 @@ def create_app(
     *,
     secret_ids: SecretIds | None = None,
     patience: Patience = _PATIENCE,
+    measured: bool = False,
     validate_responses: bool = False,
 ) -> ASGIApp:
     """Builds the application. It begins its background work when the server starts it and ends it at shutdown.
@@ -69,13 +76,42 @@ def create_app(
     Args:
         secret_ids: what `prepare_vault` returned, when it was called before processes were forked.
         patience: with bodies that come slowly.
+        measured: whether `measure` was called before processes were forked, and this process has begun to count.
         validate_responses: also check answers against the contract; for tests.
 
     Raises:
         ConfigurationError: it can't run with these settings.
     """
+    if not measured:
+        measure(settings, 1)
+        metrics.begin(0)
     services = assemble(settings, secret_ids)
     return asgi_app(services, settings.server, _FOLLOWERS, patience, validate_responses=validate_responses)
+
+
+def measure(settings: Settings, processes: int) -> None:
+    """Makes ready for counting, if `metrics.token` is set: before processes are forked, each of which begins with
+    `metrics.begin`.
+
+    Args:
+        processes: that may count at the same time.
+    """
+    if settings.metrics.token is None:
+        return
+    engines = [*settings.engines]
+    for name in engines:
+        registry().load(name)  # what it counts is declared there
+    others = {"vault": settings.vault_config, "identity provider": settings.auth}
+    upstreams = [*engines, *(name for name, section in others.items() if section is not None)]
+    operations = [*contract.operations(contract.read())]
+    words = {
+        "engine": engines,
+        "site": [*settings.sites],
+        "upstream": upstreams,
+        "cache": [CACHE, *upstreams],
+        "operation": [one.id for one in operations],
+    }
+    metrics.share(words, processes, {REQUESTS: combinations(operations)})
 
 
 class SecretIds(NamedTuple):
@@ -192,6 +228,8 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         demanding=step_up.acts,
         record=audit.record,
         strangers=strangers,
+        metrics_token=settings.metrics.token,
+        readings=Figures(stores.tallies, engines, health).all(),
         start=start,
         close=close,
     )

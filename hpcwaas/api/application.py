@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -20,6 +20,7 @@ from connexion.middleware.security import SecurityMiddleware
 from connexion.middleware.server_error import ServerErrorMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -34,6 +35,7 @@ from hpcwaas.api.files import FileHandlers
 from hpcwaas.api.handlers import Handler
 from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
+from hpcwaas.api.metrics import Metrics
 from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.api.shares import ShareHandlers
 from hpcwaas.api.sites import SiteHandlers
@@ -41,6 +43,7 @@ from hpcwaas.api.ssh_keys import SSHKeyHandlers
 from hpcwaas.api.strictness import Strictness
 from hpcwaas.api.validation import URIParser, validators
 from hpcwaas.api.workflows import WorkflowHandlers
+from hpcwaas.common.metrics import Read
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
@@ -68,6 +71,8 @@ class Services:
         sign_in: the single sign-on and where browsers reach it; None when there is none.
         count_sign_in: counts a request of signing in by its address; raises `TooManyRequests`.
         demand: of the sign-in, for acts that are worth one; `demanding` are these acts' names.
+        metrics_token: by which metrics may be read; None when nobody may.
+        readings: what is found out when they are.
         start: begins the background work.
         close: ends it.
     """
@@ -91,6 +96,8 @@ class Services:
     demanding: Collection[str]
     record: Record
     strangers: Strangers
+    metrics_token: SecretStr | None
+    readings: Sequence[Read]
     start: Callable[[], None]
     close: Callable[[], None]
 
@@ -105,6 +112,10 @@ class Capacity(Protocol):
     @property
     def max_body(self) -> int:
         """Bytes of the largest JSON body."""
+
+    @property
+    def slow_request(self) -> float:
+        """Seconds from which on an answer is marked as slow."""
 
     @property
     def longest_poll(self) -> int:
@@ -142,7 +153,7 @@ def asgi_app(
         lifespan=_lifespan(services),
         middlewares=[
             _Outermost,
-            middleware.Edge,
+            partial(middleware.Edge, operation=_finder(document), slow=capacity.slow_request),
             Strictness,
             partial(Forms, patience=patience),
             partial(
@@ -154,6 +165,7 @@ def asgi_app(
             partial(Auditing, record=services.record, strangers=services.strangers),
             partial(middleware.Methods, paths=contract.methods(document)),
             partial(Probes, health=services.health),
+            partial(Metrics, token=services.metrics_token, readings=services.readings),
             partial(Bodies, limit=capacity.max_body, patience=patience),
             ExceptionMiddleware,
             swagger_ui.SwaggerUI,
@@ -164,7 +176,7 @@ def asgi_app(
             *([ResponseValidationMiddleware] if validate_responses else []),
             LifespanMiddleware,
         ],
-        resolver=Resolver((operations | {"getLiveness": Probes}).__getitem__),
+        resolver=Resolver((operations | {"getLiveness": Probes, "getMetrics": Metrics}).__getitem__),
         security_map=security.security_map(
             services.identity,
             contract.rules(document, services.demand, services.demanding, services.terms.terms),
@@ -182,7 +194,7 @@ def asgi_app(
 
 
 def _handlers(services: Services, longest_poll: int, operations: Iterable[contract.Operation]) -> dict[str, Handler]:
-    """The handlers by the contract's operation ids, all but the one that `Probes` answers.
+    """The handlers by the contract's operation ids, all but those that `Probes` and `Metrics` answer.
 
     The method for `listWorkflows` is called `list_workflows`.
     """
@@ -205,6 +217,10 @@ def _handlers(services: Services, longest_poll: int, operations: Iterable[contra
     )
     names = {re.sub("([A-Z])", r"_\1", one.id).lower(): one.id for one in operations}
     return {id_: getattr(one, name) for name, id_ in names.items() for one in objects if hasattr(one, name)}
+
+
+def _finder(document: Mapping[str, Any]) -> Callable[[str, str], str | None]:
+    return middleware.finder((one.verb, one.path, one.id) for one in contract.operations(document))
 
 
 def _lifespan(services: Services) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:

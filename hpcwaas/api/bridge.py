@@ -19,6 +19,7 @@ from a2wsgi.wsgi import Body, build_environ
 from starlette.types import Message, Receive, Scope, Send
 
 from hpcwaas.api.admission import CONNECTION, Connection
+from hpcwaas.api.counted import FOLLOWERS
 from hpcwaas.core.slots import Slots
 
 HEAD = "hpcwaas.head"
@@ -26,6 +27,9 @@ HEAD = "hpcwaas.head"
 
 SUBJECT = "hpcwaas.subject"
 """Extension of the scope: who calls."""
+
+PARKED_FOR = "hpcwaas.parked_for"
+"""Extension of the scope: seconds for which the request has waited for news."""
 
 STREAMED_BODY = "hpcwaas.streamed_body"
 """Extension of the scope: the body comes while the call runs, as slowly as the client sends it."""
@@ -126,7 +130,15 @@ class Bridge:
             if parked is None:
                 break
             waiting, timeout, again = parked
-            if not await _wait(waiting, timeout, loop, receive):
+            parked_at = time.monotonic()
+            FOLLOWERS.add()
+            try:
+                there = await _wait(waiting, timeout, loop, receive)
+            finally:
+                FOLLOWERS.add(by=-1)
+                extensions = scope.setdefault("extensions", {})
+                extensions[PARKED_FOR] = extensions.get(PARKED_FOR, 0.0) + time.monotonic() - parked_at
+            if not there:
                 return  # nobody is there any more
             app = _resumed(again)
         for message in messages:

@@ -7,14 +7,19 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from connexion.middleware.swagger_ui import SwaggerUIMiddleware
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hpcwaas.api import counted
 from hpcwaas.api.answers import answer, refuse
-from hpcwaas.api.bridge import HEAD, SUBJECT
+from hpcwaas.api.bridge import HEAD, PARKED_FOR, SUBJECT
+from hpcwaas.common.about import REQUEST
+from hpcwaas.common.metrics import OTHER
 
 _ACCESS = logging.getLogger("hpcwaas.access")
 REQUEST_ID = "hpcwaas.request_id"
@@ -42,10 +47,17 @@ _API_POLICY = "default-src 'none'; sandbox"
 
 
 class Edge:
-    """Gives a request its id, writes the access log, and adds security headers."""
+    """Gives a request its id, writes the access log, counts it, and adds security headers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        operation: the operation of the contract for a method and a path; None when there is none.
+        slow: seconds from which on an answer is marked as slow.
+    """
+
+    def __init__(self, app: ASGIApp, operation: Callable[[str, str], str | None], slow: float) -> None:
         self._app = app
+        self._operation = operation
+        self._slow = slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -54,50 +66,98 @@ class Edge:
             return
         extensions = scope.setdefault("extensions", {})
         extensions[REQUEST_ID] = uuid.uuid4().hex
-        started = time.monotonic()
-        status: int | None = None
+        REQUEST.set(partial(_about, extensions))
+        request = _Request(scope, receive, send)
         unanswered = 500
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = extensions[REQUEST_ID]
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Content-Security-Policy", _API_POLICY)
-                if scope.get("scheme") == "https":
-                    headers.setdefault("Strict-Transport-Security", _ONLY_TLS)
-            await send(message)
-
+        counted.UNDER_WAY.add()
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, request.receive, request.send)
             unanswered = _CLIENT_GONE
         except asyncio.CancelledError:
-            if status is not None:
+            if request.status is not None:
                 raise
             # The server stops and can wait no longer; whoever follows a log asks again.
-            await refuse(scope, send_with_headers, 503, "The service is being restarted.", {"Retry-After": "2"})
+            await refuse(scope, request.send, 503, "The service is being restarted.", {"Retry-After": "2"})
         finally:
-            self._log(scope, status or unanswered, time.monotonic() - started)
+            counted.UNDER_WAY.add(by=-1)
+            self._tell(scope, request, request.status or unanswered)
 
-    @staticmethod
-    def _log(scope: Scope, status: int, seconds: float) -> None:
-        probe = scope["path"].startswith("/health/")
+    def _tell(self, scope: Scope, request: _Request, status: int) -> None:
+        extensions = scope["extensions"]
+        operation = _routed(extensions) or self._operation(scope["method"], scope["path"])
+        own = request.own()
+        counted.REQUESTS.add(operation or OTHER, str(status))
+        counted.SECONDS.observe(own, operation or OTHER)
+        slow = own >= self._slow
+        probe = scope["path"].startswith("/health/") or (scope["path"] == "/metrics" and status == 200)
         _ACCESS.log(
-            logging.DEBUG if probe else logging.INFO,
+            logging.WARNING if slow else logging.DEBUG if probe else logging.INFO,
             "%s %s %d",
             scope["method"],
             scope["path"][:_LONGEST].encode("ascii", "backslashreplace").decode(),
             status,
             extra={
-                "request_id": scope["extensions"][REQUEST_ID],
-                "duration_ms": round(seconds * 1000, 1),
-                "subject": scope["extensions"].get(SUBJECT),
+                **_about(extensions),
+                "operation": operation,
+                "status": status,
+                "duration_ms": round((time.monotonic() - request.began) * 1000, 1),
+                "own_ms": round(own * 1000, 1),
+                "slow": True if slow else None,
                 "address": (scope.get("client") or ("", 0))[0],
             },
         )
+
+
+class _Request:
+    """One request on its way: how it is answered, and how long it takes.
+
+    Attributes:
+        began: monotonic time.
+        status: of the answer; None before there is one.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self.began = time.monotonic()
+        self.status: int | None = None
+        self._answered: float | None = None
+        self._body = 0.0
+
+    async def receive(self) -> Message:
+        """As the server's. Notes how long the client takes to send its body."""
+        asked = time.monotonic()
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body += time.monotonic() - asked
+        return message
+
+    async def send(self, message: Message) -> None:
+        """As the server's, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._answered = time.monotonic()
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._scope["extensions"][REQUEST_ID]
+            for name, value in _SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Content-Security-Policy", _API_POLICY)
+            if self._scope.get("scheme") == "https":
+                headers.setdefault("Strict-Transport-Security", _ONLY_TLS)
+        await self._send(message)
+
+    def own(self) -> float:
+        """Seconds until the answer began that were neither the client's nor spent waiting for news."""
+        waited: float = self._body + self._scope["extensions"].get(PARKED_FOR, 0.0)
+        return max((self._answered or time.monotonic()) - self.began - waited, 0.0)
+
+
+def _routed(extensions: Mapping[str, Any]) -> str | None:
+    operation: str | None = extensions.get("connexion_routing", {}).get("operation_id")
+    return operation
+
+
+def _about(extensions: Mapping[str, Any]) -> dict[str, str | None]:
+    return {"request_id": extensions[REQUEST_ID], "user": extensions.get(SUBJECT), "operation": _routed(extensions)}
 
 
 class Methods:
@@ -109,10 +169,7 @@ class Methods:
 
     def __init__(self, app: ASGIApp, paths: Mapping[str, Sequence[str]]) -> None:
         self._app = app
-        self._paths = [
-            (re.compile(re.sub(r"\\\{[^/]+?\\\}", lambda _: _SEGMENT, re.escape(path))), frozenset(methods))
-            for path, methods in paths.items()
-        ]
+        self._paths = [(pattern(path), frozenset(methods)) for path, methods in paths.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -145,10 +202,30 @@ class Methods:
             await self._app(scope, receive, send)
 
     def _allowed(self, path: str) -> frozenset[str]:
-        for pattern, methods in self._paths:
-            if pattern.fullmatch(path):
+        for paths, methods in self._paths:
+            if paths.fullmatch(path):
                 return methods | ({"HEAD"} if "GET" in methods else frozenset())
         return frozenset()
+
+
+def pattern(path: str) -> re.Pattern[str]:
+    """What matches the paths that a path of the contract stands for."""
+    return re.compile(re.sub(r"\\\{[^/]+?\\\}", lambda _: _SEGMENT, re.escape(path)))
+
+
+def finder(operations: Iterable[tuple[str, str, str]]) -> Callable[[str, str], str | None]:
+    """What finds the operation for a method and a path.
+
+    Args:
+        operations: method, path and id of each.
+    """
+    known = [(verb, pattern(path), id_) for verb, path, id_ in operations]
+
+    def find(method: str, path: str) -> str | None:
+        asked = "GET" if method == "HEAD" else method
+        return next((id_ for verb, paths, id_ in known if verb == asked and paths.fullmatch(path)), None)
+
+    return find
 
 
 def _quoted_slash(scope: Scope) -> bool:

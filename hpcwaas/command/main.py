@@ -50,14 +50,14 @@ def main(context: click.Context) -> None:
 
 
 def _run(settings: Settings) -> None:
-    from hpcwaas.app import create_app, prepare_vault
+    from hpcwaas.app import create_app, measure, prepare_vault
     from hpcwaas.configuration.checks import preflight
     from hpcwaas.server.gunicorn import serve
 
     gc.freeze()  # forked workers share these pages as long as nobody touches them
     gc.enable()
     preflight(settings)
-    serve(settings, partial(create_app, secret_ids=prepare_vault(settings)))
+    serve(settings, partial(create_app, secret_ids=prepare_vault(settings), measured=True), partial(measure, settings))
 
 
 def _advise(effective: Effective) -> None:
@@ -104,6 +104,16 @@ def reference() -> None:
     from hpcwaas.configuration.text import reference as text
 
     click.echo(text(), nl=False)
+
+
+@main.command()
+def metrics() -> None:
+    """Print the description of all metrics, in Markdown."""
+    import hpcwaas.app
+    import hpcwaas.server.logs  # noqa: F401 # both declare what they count
+    from hpcwaas.configuration.metrics import table
+
+    click.echo(table(), nl=False)
 
 
 @main.group()

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hpcwaas.common import calls
+from hpcwaas.common.metrics import Counter
 from hpcwaas.errors import ServiceError, UpstreamTimeout
 
 _LOGGER = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOOKUPS = Counter(
+    "cache_lookups",
+    "Looks for what was fetched before. hit: it is there; old: it is given while a newer one is fetched, or can't be; "
+    "miss: it has to be fetched first.",
+    cache=None,
+    result=("hit", "old", "miss"),
+)
 
 _FAILURE_COUNTS = 2.0
 """Seconds for which a failure answers for all who ask, so that they don't wait for a dead server one after another."""
@@ -108,6 +117,7 @@ class Cached(Generic[T]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._whose = whose
+        self._name = whose.removeprefix("The ").lower()
         self._fetch = fetch
         self._longest = longest
         self._clock = clock
@@ -138,11 +148,13 @@ class Cached(Generic[T]):
         held = self._value
         if held is not None and asked - held[1] <= self._longest:
             age, late = asked - held[1], False
+            LOOKUPS.add(self._name, "hit" if age <= fresh else "old")
             if age > max(fresh, usable):
                 late = not self._refresh(PATIENCE)
             elif age > fresh:
                 self._refresh(0.0)
             return self._made(self._value or held, late=late)
+        LOOKUPS.add(self._name, "miss")
         if patience is not None and not self._refresh(patience):
             if self._failure is not None:
                 raise self._failure[1].with_traceback(None)

@@ -22,7 +22,22 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 from hpcwaas.common import calls
+from hpcwaas.common.metrics import Counter, Histogram
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
+
+CALLS = Counter(
+    "upstream_calls",
+    "Calls to servers behind this one. ok: it answered; refused: with a status of 4xx; failed: with one of 5xx; "
+    "unavailable, timeout, broken: there was no answer, or none that can be understood.",
+    upstream=None,
+    result=("ok", "refused", "failed", "unavailable", "timeout", "broken"),
+)
+CALL_SECONDS = Histogram(
+    "upstream_seconds",
+    "How long calls to servers behind this one took.",
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    upstream=None,
+)
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 T = TypeVar("T")
@@ -119,6 +134,7 @@ class HTTPClient:
         by_proxy: whether the proxies of the environment are asked. Looking for them takes time on each call.
 
     Attributes:
+        upstream: its name in metrics.
         session: sends the requests, for libraries that want one. Its failures are `NoAnswer`.
 
     Raises:
@@ -141,6 +157,7 @@ class HTTPClient:
     ) -> None:
         if ca_file is not None and not ca_file.is_file():
             raise ConfigurationError(f"{section}.ca_file", f"there is no file {ca_file}")
+        self.upstream = server.removeprefix("the ").lower()
         self._words = {
             "server": server,
             "Server": server[0].upper() + server[1:],
@@ -253,10 +270,21 @@ class _Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one user's never get into another's call
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        began, result = time.monotonic(), "broken"
         try:
-            return super().request(*args, **kwargs)
+            response = super().request(*args, **kwargs)
+            result = _RESULTS[min(response.status_code // 100, 5)]
+            return response
         except requests.RequestException as error:
-            raise self._client.failure(_failure(error), str(error)) from error
+            failure = self._client.failure(_failure(error), str(error))
+            result = _without_answer(failure)
+            raise failure from error
+        except NoAnswer as failure:
+            result = _without_answer(failure)
+            raise
+        finally:
+            CALLS.add(self._client.upstream, result)
+            CALL_SECONDS.observe(time.monotonic() - began, self._client.upstream)
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -295,6 +323,19 @@ class _BoundedAdapter(HTTPAdapter):
         except urllib3.exceptions.HTTPError as error:
             raise self._client.failure(Failure.CUT, str(error)) from error
         return b"".join(parts)
+
+
+_RESULTS = ("ok", "ok", "ok", "ok", "refused", "failed")
+"""By the first digit of a status."""
+
+
+def _without_answer(failure: NoAnswer) -> str:
+    match failure.error:
+        case UpstreamTimeout():
+            return "timeout"
+        case Unavailable():
+            return "unavailable"
+    return "broken"
 
 
 def _deadline(seconds: float) -> float:

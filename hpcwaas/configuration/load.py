@@ -257,6 +257,9 @@ _WORDS = {
 
 
 def _plain_words(details: ErrorDetails) -> str:
+    least = details.get("ctx", {}).get("min_length", 1)
+    if details["type"] in ("too_short", "string_too_short") and least > 1:
+        return f"is too short: expected at least {least} characters"
     if details["type"] == "extra_forbidden":
         *holder, name = details["loc"]
         siblings = {str(dotted([*holder, it])): it for it in _fields_at(holder)}

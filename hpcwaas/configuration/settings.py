@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, SecretStr, create_model, model_validator
 
 from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size
 from hpcwaas.core.settings import LimitsPerUser
@@ -64,6 +64,12 @@ class ServerSettings(Section):
         description="Seconds after which a request that follows a log is answered even without new lines. Keep "
         "it below the time that reverse proxies wait for an answer (`proxy_read_timeout` of nginx).",
     )
+    slow_request: float = Field(
+        1.0,
+        gt=0,
+        description="Seconds from which on a request is marked in the log as slow. What it waits for doesn't count: "
+        "news of a log, and a body that the client sends.",
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count. "
@@ -73,6 +79,17 @@ class ServerSettings(Section):
         "0660",
         description="Mode of the Unix socket, when `listen_address` is one: `'0660'` for the service's group, "
         "`'0600'` for its account alone.",
+    )
+
+
+class MetricsSettings(Section):
+    """What Prometheus may read at `/metrics`."""
+
+    token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Token that Prometheus sends as `Authorization: Bearer …`, such as the output of `openssl rand "
+        "-hex 32`. Without it nothing is counted, and nobody can read anything.",
     )
 
 
@@ -114,6 +131,7 @@ class Settings(Section):
     vault_config: HashiCorpSettings | None = Field(
         None, description="HashiCorp Vault or OpenBao for private keys. Without it: the embedded vault."
     )
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     sites: Mapping[SiteId, SiteSettings] = Field(
         default_factory=dict,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hpcwaas.common import calls
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.companions import Companions
+from hpcwaas.core.counted import STARTED
 from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.outputs import Output, OutputValue
@@ -149,6 +150,7 @@ class Executions:
             self._records.discard(execution.id)
             raise
         self._records.set_reference(execution.id, reference)
+        STARTED.add(execution.engine)
         return replace(execution, reference=reference)
 
     def get(self, principal: Principal, execution_id: str) -> Execution:

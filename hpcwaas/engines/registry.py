@@ -231,6 +231,10 @@ class Registry:
         """Of the ids of each engine's workflows, by the engine's name."""
         return {entry.name: entry.form for entry in self.entries}
 
+    def load(self, name: str) -> object:
+        """Imports an engine, and gives what makes it."""
+        return resolve_name(self._entry(name).factory)
+
     def make(self, name: str, settings: EngineSettings, context: EngineContext) -> Engine:
         """Makes an engine.
 

@@ -13,12 +13,16 @@ from dataclasses import dataclass, replace
 
 from cachetools import FIFOCache
 
+from hpcwaas.common.cached import LOOKUPS
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.identity import Method
 from hpcwaas.errors import Unauthorized
 from hpcwaas.identity.throttle import Throttle
 
 REFUSED = "Credentials are missing or wrong."
+
+CACHE = "credentials"
+"""The name of what is remembered, in metrics."""
 
 _MOMENT = 2.0
 """Seconds for which credentials are remembered. So long other processes may take them after they were revoked."""
@@ -64,12 +68,11 @@ class Front:
         self._generation = 0
 
     def known(self, scheme: str, credentials: str, address: str) -> Principal | None:
-        try:
-            found = self._known[self._digest(scheme, credentials, address)]
-        except KeyError:
+        found = self._known.get(self._digest(scheme, credentials, address))
+        if found is None or found.generation != self._generation or found.until < time.monotonic():
+            LOOKUPS.add(CACHE, "miss")
             return None
-        if found.generation != self._generation or found.until < time.monotonic():
-            return None
+        LOOKUPS.add(CACHE, "hit")
         return found.principal
 
     def remembers(self, credentials: str, address: str) -> bool:

@@ -35,6 +35,10 @@ def application(config_file: str | None = None) -> Any:
     settings = found.settings
     if settings.local:
         raise ConfigurationError("auth", "is required here: only the command `hpcwaas-api` offers the local mode")
+    if settings.metrics.token is not None:
+        raise ConfigurationError(
+            "metrics.token", "has no effect here: only the command `hpcwaas-api` can add up what its workers count"
+        )
     logs.configure(settings)
     make_data_dir(settings)
     for warning in (*found.warnings, *advice(settings.auth)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import fcntl
+import itertools
 import logging
 import os
 import signal
@@ -25,7 +26,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
-from hpcwaas.common import kernel
+from hpcwaas.common import kernel, metrics
 from hpcwaas.configuration.checks import make_data_dir
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.errors import ConfigurationError, ServiceError
@@ -41,12 +42,16 @@ _GRACE = 4
 
 _M_MMAP_THRESHOLD = -3
 
+_REPLACEMENTS = 32
+"""Workers that may still be ending, or were added by a signal, beside those of the settings."""
 
-def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
+
+def serve(settings: Settings, factory: Callable[[Settings], Any], measure: Callable[[int], None]) -> None:
     """Runs the service until it is told to stop; ends the process.
 
     Args:
         factory: makes the ASGI application; called in each worker process.
+        measure: makes ready for counting in so many of them; called before they are forked.
 
     Raises:
         ConfigurationError: it can't start.
@@ -62,6 +67,7 @@ def serve(settings: Settings, factory: Callable[[Settings], Any]) -> None:
         _LOGGER.warning(warning)
     listener = listening.listen(settings)
     url = listening.url(listener)
+    measure(settings.server.workers + _REPLACEMENTS)
     os.pwrite(lock, f"process {os.getpid()}, {url}\n".encode(), 0)
     _Application(settings, factory, listener, lock, _Readiness(url, settings, token)).run()
 
@@ -158,14 +164,17 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
             "timeout": 60,  # a worker whose event loop stands still so long is replaced
             "keepalive": 75,  # longer than a reverse proxy's, so that it never sends into a closing connection
             "control_socket_disable": True,
-            "post_fork": lambda _arbiter, _worker: self._part(),
+            "pre_fork": _take_row,
+            "post_fork": lambda _arbiter, worker: self._part(worker),
+            "child_exit": lambda _arbiter, worker: metrics.end(worker.row),
             "on_exit": lambda _arbiter: self.readiness.withdraw(),
         }.items():
             self.cfg.set(name, value)
 
-    def _part(self) -> None:
+    def _part(self, worker: _Worker) -> None:
         """Makes a forked process a worker: the lock is the master's alone."""
         os.close(self._lock)
+        metrics.begin(worker.row)
         if sys.platform == "linux":
             # When the master is killed the worker leaves at once, and the port is free for a new master.
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -202,6 +211,12 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
         super().stop(graceful=True)
 
 
+def _take_row(arbiter: _Arbiter, worker: _Worker) -> None:
+    """Gives a new worker the first row of what is counted that no other one has."""
+    taken = {other.row for other in arbiter.WORKERS.values()}
+    worker.row = next(row for row in itertools.count() if row not in taken)
+
+
 class _Log(Logger):  # type: ignore[misc] # gunicorn has no types
     """Lets gunicorn and uvicorn write to the service's own log; uvicorn takes over the handlers of `error_log`."""
 
@@ -228,6 +243,9 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         "ws": "none",
         "proxy_headers": False,  # the protocol sees to it
     }
+
+    row = 0
+    """In which it counts."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
+from hpcwaas.common import about
+from hpcwaas.common.metrics import Counter
 from hpcwaas.common.moments import rfc3339
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 
+_ENTRIES = Counter("log_entries", "Entries of the log.", level=("INFO", "WARNING", "ERROR", "CRITICAL"))
 _LOGGER = logging.getLogger(__name__)
 _MASK = "********"
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -32,6 +35,7 @@ def configure(settings: Settings, *more_secrets: str, stream: TextIO | None = No
     stream = stream or sys.stderr
     scrubber = scrubber_of(settings, *more_secrets)
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_count)
     handler.setFormatter(HumanFormatter(scrubber) if stream.isatty() else JSONFormatter(scrubber))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
@@ -40,6 +44,11 @@ def configure(settings: Settings, *more_secrets: str, stream: TextIO | None = No
     # They tell every small step; ours say what an operator needs to know.
     for name in ("alembic", "connexion", "gunicorn", "httpx", "urllib3", "uvicorn", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _count(record: logging.LogRecord) -> bool:
+    _ENTRIES.add(record.levelname)
+    return True
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
@@ -51,7 +60,8 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, trace: Tra
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, what was given as `extra`, and the exception."""
+    """One JSON object a line: time, level, logger, message; id, user and operation of the request that it belongs to;
+    what was given as `extra`, and the exception."""
 
     def __init__(self, scrub: Callable[[str], str]) -> None:
         super().__init__()
@@ -96,4 +106,5 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _extra(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES)
+    given = {name: value for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES}
+    return iter({**about.request(), **given}.items())

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, s
 from sqlalchemy.orm import Session, defer
 from sqlalchemy.sql.base import ExecutableOption
 
+from hpcwaas.core.counted import ENDED
 from hpcwaas.core.models import Attempt, Closing, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
@@ -135,8 +136,11 @@ class ExecutionStore:
                 before |= ExecutionRow.watched_until.is_not(None)  # what it was closed as was nobody's word
                 columns["watched_until"] = None
             query = update(ExecutionRow).where(ExecutionRow.id == execution_id, before)
-            session.execute(query.values(columns).execution_options(synchronize_session=False))
-            return _get(session, execution_id, None)
+            changed = session.connection().execute(query.values(columns)).rowcount
+            execution = _get(session, execution_id, None)
+        if changed and state.status.over and execution.closed is None:
+            ENDED.add(execution.engine, state.status)
+        return execution
 
     def reopen(self, execution_id: str) -> None:
         """When it failed stays stored and isn't shown: a process that knew of that failure may tell of it once more."""
@@ -160,8 +164,11 @@ class ExecutionStore:
             "watched_until": watched_until,
         }
         with self._database.write() as session:
-            session.execute(query.values(columns).execution_options(synchronize_session=False))
-            return _get(session, execution_id, None)
+            changed = session.connection().execute(query.values(columns)).rowcount
+            execution = _get(session, execution_id, None)
+        if changed:
+            ENDED.add(execution.engine, Status.CANCELLED)
+        return execution
 
     def watched(self, now: datetime) -> list[Execution]:
         return self._states(_select(None).where(ExecutionRow.watched_until > now))

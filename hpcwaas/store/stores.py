@@ -16,6 +16,7 @@ from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.shares import ShareStore
 from hpcwaas.store.ssh_keys import SSHKeyStore
 from hpcwaas.store.starts import StartStore
+from hpcwaas.store.tallies import TallyStore
 from hpcwaas.store.terms import TermsStore
 from hpcwaas.store.tickets import TicketStore
 from hpcwaas.store.tokens import TokenStore
@@ -35,6 +36,7 @@ class Stores:
         self.intents = IntentStore(database)
         self.secrets = SecretStore(database)
         self.starts = StartStore(database)
+        self.tallies = TallyStore(database)
         self.listings = ListingStore(database)
         tokens = TokenStore(database)
         sessions, tickets, counters = SessionStore(database), TicketStore(database), CounterStore(database)

@@ -40,7 +40,7 @@ class KeyReader:
     def __init__(self, settings: HashiCorpSettings, login: KeyReaderSettings, secret_id: SecretId | None) -> None:
         self._settings = settings
         self._clients = Clients(settings)
-        self._token = VaultToken(self._clients, make_login(login, secret_id, READER))
+        self._token = VaultToken(self._clients, make_login(login, secret_id, READER), "key reader")
         self._engine: kv.KeyValue | None = None
 
     def start(self) -> None:

@@ -6,12 +6,14 @@ import contextlib
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import hvac
 from hvac.exceptions import Forbidden, VaultError
 
+from hpcwaas.common.metrics import Gauge
 from hpcwaas.core.ports.vault import NotDone
 from hpcwaas.errors import ServiceError
 from hpcwaas.vault.failures import Forbidding, Refused, answered, final, translated
@@ -19,6 +21,13 @@ from hpcwaas.vault.health import STATES, health
 from hpcwaas.vault.login import Clients, Lease, Login, lease_of
 
 _LOGGER = logging.getLogger(__name__)
+_EXPIRES = Gauge(
+    "vault_token_expires_timestamp_seconds",
+    "When the token of the vault that ends first has to have been renewed, in seconds since 1970. None is told while "
+    "there is no token, or one that never ends.",
+    least=True,
+    identity=("service", "key reader"),
+)
 _T = TypeVar("_T")
 _AGAIN = 1.0
 """Seconds after which the vault is tried again while it can't be used."""
@@ -34,9 +43,11 @@ class VaultToken:
 
     Args:
         login: gets a new token.
+        identity: whose it is, in metrics.
     """
 
-    def __init__(self, clients: Clients, login: Login) -> None:
+    def __init__(self, clients: Clients, login: Login, identity: str = "service") -> None:
+        self._identity = identity
         self._clients = clients
         self._login = login
         self._lease: Lease | None = None
@@ -129,6 +140,7 @@ class VaultToken:
             with self._changed:
                 if self._lease is dead:
                     self._lease = None
+                    self._note(None)
                 self._changed.notify_all()
             raise NotDone(self._told) from None
 
@@ -144,6 +156,7 @@ class VaultToken:
             if self._problem:
                 _LOGGER.info("the vault lets the service in again")
             self._lease, self._problem, self._told, self._refusals = lease, None, _AWAY, 0
+            self._note(lease)
             self._changed.notify_all()
 
     def _failed(self, error: ServiceError) -> None:
@@ -209,4 +222,9 @@ class VaultToken:
             if self._lease is not lease:  # a request found it dead, and has a new one
                 return self._lease
             self._lease = renewed
+            self._note(renewed)
         return renewed
+
+    def _note(self, lease: Lease | None) -> None:
+        left = lease.since + lease.seconds - time.monotonic() if lease and lease.seconds else None
+        _EXPIRES.put(0.0 if left is None else time.time() + left, self._identity)

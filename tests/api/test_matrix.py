@@ -152,6 +152,7 @@ ROWS: dict[str, Row | Public] = {
     "showActivation": Public(200, {"params": {"moved": "true"}}),
     "activate": Public(403, {"data": {"user_code": "BCDF-GHJK", "proof": "wrong"}}),
     "issueToken": Public(400, {"data": {"grant_type": "refresh_token", "refresh_token": "hpcwaas_ref_wrong"}}),
+    "getMetrics": Public(404),
     "getLiveness": Public(200),
     "getReadiness": Public(200, shows_more=True),
 }

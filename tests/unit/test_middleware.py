@@ -29,10 +29,16 @@ class Waiting:
         await send({"type": "http.response.body", "body": b"done"})
 
 
+def edge_of(app: Any) -> Edge:
+    return Edge(app, lambda _method, _path: None, 1.0)
+
+
 def crowded(app: Any, strangers: int) -> Edge:
     """An edge with so many places for strangers."""
     places = Slots(strangers, 2 * strangers, "requests", "Your address has")
-    return Edge(Admission(app, users=Slots(10, 10, "requests"), strangers=places, documents=Slots(2, 1, "documents")))
+    return edge_of(
+        Admission(app, users=Slots(10, 10, "requests"), strangers=places, documents=Slots(2, 1, "documents"))
+    )
 
 
 async def ask(
@@ -110,7 +116,7 @@ def test_probes_get_through_all_the_same() -> None:
 
 def test_who_waits_when_the_server_stops_is_told_to_come_back() -> None:
     async def scenario() -> None:
-        task = asyncio.create_task(ask(Edge(Waiting())))
+        task = asyncio.create_task(ask(edge_of(Waiting())))
         await asyncio.sleep(0)
         task.cancel()
         status, headers, _ = await task
@@ -128,5 +134,5 @@ def test_the_log_tells_a_client_that_left_from_a_failure(
             raise ValueError
 
     with caplog.at_level(logging.INFO, "hpcwaas.access"), contextlib.suppress(ValueError, IndexError):
-        asyncio.run(ask(Edge(without_an_answer)))
+        asyncio.run(ask(edge_of(without_an_answer)))
     assert caplog.messages == [f"GET /executions {status}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.models import (
@@ -168,6 +168,22 @@ class GradualEngine(Engine, Protocol):
 
     def unread(self) -> Sequence[Workflow]:
         """Those that `workflows` doesn't have yet, by their ids and rights. Never waits."""
+
+
+class Queue(NamedTuple):
+    """How many executions wait for their turn, how many run, and how many may."""
+
+    waiting: int
+    running: int
+    limit: int
+
+
+@runtime_checkable
+class QueueingEngine(Engine, Protocol):
+    """An engine that lets only so many executions run at the same time."""
+
+    def queue(self) -> Queue | None:
+        """Where its executions stand; None when it runs nothing itself."""
 
 
 @runtime_checkable

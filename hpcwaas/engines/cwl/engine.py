@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
-from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, UploadLookup, everything
+from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, Queue, UploadLookup, everything
 from hpcwaas.core.publication_models import Access
 from hpcwaas.core.site_models import LOCAL, Placement, Point, Site
 from hpcwaas.engines.cwl.inputs.archive_checks import ArchiveChecks
@@ -98,6 +98,10 @@ class CWLEngine:
     def problems(self) -> Sequence[Access]:
         """What isn't published and why, and what has warnings."""
         return self._catalogue.problems()
+
+    def queue(self) -> Queue | None:
+        """Where the executions on this machine stand."""
+        return self._sites.local.queue() if self._sites.local else None
 
     def stale_since(self) -> datetime | None:
         """The catalogue is on this machine: never stale."""

@@ -8,8 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from hpcwaas.common.metrics import Counter, Gauge, Histogram
 from hpcwaas.core.site_models import Placement
 from hpcwaas.errors import Unavailable
+
+_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+CONNECTIONS = Gauge("site_connections", "Accounts that are signed in to a site.", site=None)
+SIGN_INS = Counter(
+    "site_sign_ins",
+    "Tries to sign in to a site. refused: it doesn't let the account in until somebody does something; failed: else.",
+    site=None,
+    result=("ok", "refused", "failed"),
+)
+SIGN_IN_SECONDS = Histogram("site_sign_in_seconds", "How long signing in to a site took.", _BOUNDS, site=None)
+COMMANDS = Counter(
+    "site_commands",
+    "Commands on a site. failed: it gave no answer in time, or the connection broke.",
+    site=None,
+    result=("ok", "failed"),
+)
+COMMAND_SECONDS = Histogram(
+    "site_command_seconds",
+    "How long commands on a site took, with the wait for a session of the connection.",
+    _BOUNDS,
+    site=None,
+)
 
 
 class SiteFailed(Unavailable):

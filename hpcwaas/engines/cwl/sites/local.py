@@ -21,6 +21,7 @@ from pathlib import Path
 import hpcwaas
 from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Status
+from hpcwaas.core.ports.engine import Queue
 from hpcwaas.engines.cwl.confinement import levels
 from hpcwaas.engines.cwl.containers import Containers
 from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, TakenOutput, dump_order
@@ -70,6 +71,11 @@ class LocalSite:
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="cwl-launcher-keeper", daemon=True)
         self._keeper.start()
+
+    def queue(self) -> Queue:
+        """Where the executions here stand."""
+        waiting, running = (len(self._spool.tickets(it)) for it in (self._spool.queue, self._spool.active))
+        return Queue(waiting, running, self._settings.max_running)
 
     def _keep(self) -> None:
         while not self._closed.wait(_KEEPER_TICK):

@@ -12,7 +12,7 @@ import paramiko
 from paramiko.ssh_exception import ChannelException
 
 from hpcwaas.engines.cwl.sites.backoff import Backoff
-from hpcwaas.engines.cwl.sites.connection import SiteFailed
+from hpcwaas.engines.cwl.sites.connection import SIGN_IN_SECONDS, SIGN_INS, SiteFailed
 from hpcwaas.engines.cwl.sites.signing_in import hang_up
 from hpcwaas.engines.cwl.sites.transport import Transport
 from hpcwaas.errors import ServiceError
@@ -143,11 +143,16 @@ class Pool:
                 raise SiteFailed("The service is being stopped.")
             self.backoff.check()
             self._transport = None
+            began = time.monotonic()
             try:
                 transport = self._sign_in(purpose)
             except ServiceError as error:
+                lasting = isinstance(error, SiteFailed) and error.lasting
+                SIGN_INS.add(self.site, "refused" if lasting else "failed")
                 self.backoff.failed(error)
                 raise
+            SIGN_INS.add(self.site, "ok")
+            SIGN_IN_SECONDS.observe(time.monotonic() - began, self.site)
             self._sessions.reset()
             self._used = time.monotonic()
             self._transport = transport

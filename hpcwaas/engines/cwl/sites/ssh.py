@@ -8,13 +8,22 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter as Counting
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from hpcwaas.core.ports.sites import Credential, Credentials
 from hpcwaas.core.site_models import Placement
-from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, Result, SiteFailed
+from hpcwaas.engines.cwl.sites.connection import (
+    COMMAND_SECONDS,
+    COMMANDS,
+    CONNECTIONS,
+    Connection,
+    RemoteFileError,
+    Result,
+    SiteFailed,
+)
 from hpcwaas.engines.cwl.sites.pool import Pool
 from hpcwaas.engines.cwl.sites.remote_files import Files, RemoteFile
 from hpcwaas.engines.cwl.sites.running import PIECE, STDERR_KEPT, Run, Talking
@@ -51,7 +60,9 @@ class SSHConnections:
     @contextlib.contextmanager
     def of(self, placement: Placement, purpose: str) -> Iterator[Connection]:
         pool = self._pool(placement)
-        pool.connected(purpose)
+        if not pool.active:
+            pool.connected(purpose)
+            self._count()
         with contextlib.closing(SSHConnection(pool, purpose)) as connection:
             yield connection
 
@@ -87,6 +98,7 @@ class SSHConnections:
             sweeper = self._sweeper
         for pool in pools:
             pool.close()
+        self._count()
         if sweeper is not None:
             sweeper.join()
 
@@ -135,6 +147,13 @@ class SSHConnections:
             for pool in pools:
                 if pool.idle() > _IDLE:
                     pool.drop()
+            self._count()
+
+    def _count(self) -> None:
+        with self._lock:
+            active = Counting(pool.site for pool in self._pools.values() if pool.active)
+        for site in self._sites:
+            CONNECTIONS.put(active[site], site)
 
 
 class SSHConnection:
@@ -148,6 +167,16 @@ class SSHConnection:
 
     def run(self, command: str, stdin: bytes = b"", timeout: float = 60.0) -> Result:
         self.close()  # one session at a time
+        began, result = time.monotonic(), "failed"
+        try:
+            done = self._run(command, stdin, timeout)
+            result = "ok"
+            return done
+        finally:
+            COMMANDS.add(self._pool.site, result)
+            COMMAND_SECONDS.observe(time.monotonic() - began, self._pool.site)
+
+    def _run(self, command: str, stdin: bytes, timeout: float) -> Result:
         with self._pool.session(self._purpose) as channel:
             run = Run(self._pool, channel, command, stdin)
             until = time.monotonic() + timeout
