@@ -16,7 +16,7 @@ from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.outputs import Output, OutputValue
 from hpcwaas.core.people import Principal
-from hpcwaas.core.ports.engine import ExecutionLookup
+from hpcwaas.core.ports.engine import ExecutionLookup, NotingEngine
 from hpcwaas.core.ports.records import ExecutionRecords
 from hpcwaas.core.recent import RecentExecutions
 from hpcwaas.core.settings import LimitsPerUser
@@ -134,6 +134,7 @@ class Executions:
             checked.ssh_keys,
             self._limits.executions,
             self._limits.stored,
+            lasting=not isinstance(checked.engine, NotingEngine),  # whose note makes this last, too
         )
         if not new:
             return execution

@@ -41,6 +41,7 @@ class Database:
         self._shared = self._engine.dialect.name == "postgresql"
         self._reading = postgresql.reading(self._engine) if self._shared else self._engine
         self._writing = self._engine.execution_options(**{sqlite.WRITING: True})
+        self._passing = self._writing.execution_options(**{sqlite.PASSING: True})
         self._turn: AbstractContextManager[object] = nullcontext() if self._shared else sqlite.Turn()
 
     @contextmanager
@@ -54,7 +55,7 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, taken: str | None = None) -> Iterator[Session]:
+    def write(self, taken: str | None = None, *, lasting: bool = True) -> Iterator[Session]:
         """A transaction that is committed at the end, or rolled back by any exception.
 
         On SQLite nobody else writes meanwhile. On PostgreSQL others do: a row that was read can be another one by the
@@ -63,13 +64,18 @@ class Database:
 
         Args:
             taken: what to say when a key or name that must be unique exists already.
+            lasting: whether a loss of power must not undo it from now on. What may be undone takes no time on the disk;
+                it lasts as soon as anything does that was written later.
 
         Raises:
             Conflict: such a key or name exists already.
             BadRequest: the database can't store a value.
             Unavailable: as for `read`.
         """
-        with _translated(taken), self._turn, Session(self._writing) as session, session.begin():
+        engine = self._writing if lasting else self._passing
+        with _translated(taken), self._turn, Session(engine) as session, session.begin():
+            if self._shared and not lasting:
+                postgresql.let_pass(session.connection())
             yield session
 
     def upgrade(self) -> None:

@@ -62,9 +62,12 @@ class ExecutionStore:
         ssh_keys: Collection[str] = (),
         at_most: int | None = None,
         room: int | None = None,
+        *,
+        lasting: bool = True,
     ) -> tuple[Execution, bool]:
+        taken = "There is an execution with this id already."
         try:
-            with self._database.write(taken="There is an execution with this id already.") as session:
+            with self._database.write(taken, lasting=lasting) as session:
                 if at_most is not None:
                     take(session, Turn.EXECUTIONS, execution.owner)
                     _check_number(session, execution.owner, at_most)
@@ -118,7 +121,8 @@ class ExecutionStore:
 
     def set_reference(self, execution_id: str, reference: str) -> None:
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id).values(reference=reference)
-        with self._database.write(taken="The engine's execution belongs to another one already.") as session:
+        # Not lasting: without a reference it is started again, which gives the same one.
+        with self._database.write("The engine's execution belongs to another one already.", lasting=False) as session:
             if session.connection().execute(query).rowcount == 0:
                 raise NotFound(_UNKNOWN)
 

@@ -86,6 +86,11 @@ def take_turn(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADING})")
 
 
+def let_pass(connection: Connection) -> None:
+    """Lets the transaction that has begun be committed without waiting for the disk."""
+    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
 def blamed(error: DBAPIError) -> ServiceError | None:
     """What an error means when it says more than that the database can't be used."""
     # Without a state it comes from the driver: `DataError` is its word for a NUL character.

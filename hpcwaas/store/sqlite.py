@@ -38,6 +38,9 @@ class Turn:
 WRITING = "hpcwaas_writing"
 """Execution option of connections that change something."""
 
+PASSING = "hpcwaas_passing"
+"""Likewise, whose changes a loss of power may undo until others are made."""
+
 
 def make_engine(url: URL) -> Engine:
     """An engine for a file, which is made when it is missing, readable by its owner only.
@@ -100,5 +103,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _begin(connection: Connection) -> None:
     # A writer takes its turn at once: one that reads first and asks for the lock later is refused without waiting
     # ("database is locked") whenever somebody else wrote in between.
-    writing = connection.get_execution_options().get(WRITING, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(WRITING, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

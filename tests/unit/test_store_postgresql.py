@@ -49,6 +49,17 @@ def own(server: PostgreSQL) -> Iterator[Database]:
     database.close()
 
 
+def test_only_what_must_last_waits_for_the_disk(own: Database) -> None:
+    def synchronous(lasting: bool) -> str:
+        with own.write(lasting=lasting) as session:
+            return str(session.scalar(text("SHOW synchronous_commit")))
+
+    with own.write() as session:  # servers of tests wait for nothing otherwise
+        session.execute(text("ALTER ROLE CURRENT_USER SET synchronous_commit = on"))
+    own.close()
+    assert [synchronous(lasting) for lasting in (True, False, True)] == ["on", "off", "on"]
+
+
 def fill_pool(database: Database) -> None:
     """Opens as many connections as there may be."""
     barrier = threading.Barrier(postgresql._CONNECTIONS)

@@ -155,6 +155,17 @@ class GuardedEngine(Engine, Protocol):
 
 
 @runtime_checkable
+class NotingEngine(Engine, Protocol):
+    """An engine that notes a start in `StartRecords` before it does anything for it.
+
+    Attributes:
+        notes_starts: True.
+    """
+
+    notes_starts: bool
+
+
+@runtime_checkable
 class CandidEngine(Engine, Protocol):
     """An engine that tells what is wrong with what it publishes."""
 

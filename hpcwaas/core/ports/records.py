@@ -24,6 +24,8 @@ class ExecutionRecords(Protocol):
         ssh_keys: Collection[str] = (),
         at_most: int | None = None,
         room: int | None = None,
+        *,
+        lasting: bool = True,
     ) -> tuple[Execution, bool]:
         """Stores the intent to start an execution, in one transaction with its idempotency key.
 
@@ -33,6 +35,7 @@ class ExecutionRecords(Protocol):
             ssh_keys: ids of the owner's SSH keys that it uses.
             at_most: how many executions that haven't ended the owner may have with this one.
             room: how many bytes the owner may have stored with its inputs.
+            lasting: whether a loss of power must not undo it; else it may until something else is stored.
 
         Returns:
             the stored execution and whether it is new; the earlier one when its owner has used the key before.
@@ -54,7 +57,7 @@ class ExecutionRecords(Protocol):
         """Forgets an intent that never reached the engine, with its idempotency key. One that has a reference stays."""
 
     def set_reference(self, execution_id: str, reference: str) -> None:
-        """Stores under which reference the engine knows the execution.
+        """Stores under which reference the engine knows the execution. A loss of power may undo it.
 
         Raises:
             NotFound: no such execution.

@@ -65,6 +65,8 @@ class OrchestratedEngine:
     _events: Events
     _starter: Starter
 
+    notes_starts = True
+
     def __init__(self, name: str) -> None:
         self.name = name
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=name)
