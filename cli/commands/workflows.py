@@ -29,6 +29,9 @@ _COLUMNS: Columns = {
     "Label": "label",
 }
 
+_NAMED = 3
+"""Workflows that are named of those of which the same is said."""
+
 
 @click.group(cls=Group, name="workflows", aliases=("workflow", "wf", "w"))
 @click.pass_context
@@ -65,21 +68,31 @@ def list_workflows(state: State, query: str | None) -> None:
 def problems(state: State) -> None:
     """List what isn't published and why, and warnings for publishers. For operators.
 
+    What is said of several workflows is printed once.
+
     Examples:
       waas workflows problems
       waas workflows problems -o json | jq -r '.[].problem'
     """
-    found = state.client.get_json(path("workflows", "problems")).get("problems")
+    answer = state.client.get_json(path("workflows", "problems"))
+    found = answer.get("problems")
     if found is None:
         raise NotFound("Only operators see what is wrong with what is published.")
     if state.prints_json(found):
         return
+    told: dict[str, list[str]] = {}
     for each in found:
-        for sentence in (each["problem"], *each["warnings"]):
-            if sentence:
-                printing.line(f"{one_line(each['workflow'] or '-')}: {one_line(sentence)}")
+        for sentence in filter(None, (each["problem"], *each["warnings"])):
+            told.setdefault(sentence, []).append(each["workflow"] or "-")
+    for sentence, workflows in told.items():
+        more = f" and {len(workflows) - _NAMED} more" if len(workflows) > _NAMED else ""
+        printing.line(f"{one_line(', '.join(workflows[:_NAMED]))}{more}: {one_line(sentence)}")
     if not found:
         printing.line("No problems.")
+    if ignored := answer.get("ignored"):
+        printing.line("Not published, on purpose:")
+        for sentence in ignored:
+            printing.line(f"  {one_line(sentence)}")
 
 
 def _list(state: State, query: str | None) -> None:

@@ -62,8 +62,9 @@ class WorkflowHandlers:
         listed = [
             {"workflow": it.id, "published": it.published, "problem": it.problem, "warnings": [*it.warnings]}
             for it in found
+            if it.problem or it.warnings
         ]
-        return views.answer({"problems": listed})
+        return views.answer({"problems": listed, "ignored": [each for it in found for each in it.ignored]})
 
     def get_workflow(self, principal: Principal, workflow_id: str) -> Response:
         """Shows a workflow."""

@@ -16,6 +16,7 @@ class Access:
         published: whether anything of it is published.
         problem: why it isn't, or why an earlier version is.
         warnings: what its publisher should know, a sentence each.
+        ignored: files that look like workflows and publish nothing on purpose, a sentence each.
     """
 
     id: str | None
@@ -24,6 +25,7 @@ class Access:
     published: bool = True
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ class Service:
         self.refuse_inputs: list[dict[str, Any]] = []
         self.refuse_announced: list[list[dict[str, Any]]] = []
         self.problems: list[dict[str, Any]] | None = None
+        self.ignored: dict[str, list[str]] = {}
         self.companions: list[dict[str, Any]] | None = None
         self.forgets_companions = False
         self.page_size = 2
@@ -172,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def workflow(self, identity: str) -> Answer:
         if identity == "problems" and self.service.problems is not None:
-            return 200, check("WorkflowProblems", {"problems": self.service.problems}), {}
+            return 200, check("WorkflowProblems", {"problems": self.service.problems, **self.service.ignored}), {}
         known = self.service.details.get(identity)
         return (200, check("WorkflowDetails", known), {}) if known else NOT_FOUND
 

@@ -269,3 +269,8 @@ def test_operators_see_what_is_wrong_with_what_is_published(alice: Any, service:
     assert alice("workflows", "problems").out.splitlines()[0] == "bad: bad.cwl:2: wrong"
     assert "\x1b" not in alice("workflows", "problems").out
     assert alice("workflows", "problems", "-o", "json").json == [bad, odd]
+    service.problems = [{**odd, "workflow": name, "warnings": ["tool.cwl:3: odd"]} for name in "abcde"]
+    service.ignored = {"ignored": ["old.CWL: its name doesn't end in .cwl\x1b"]}
+    lines = alice("workflows", "problems").out.splitlines()
+    assert lines[:2] == ["a, b, c and 2 more: tool.cwl:3: odd", "Not published, on purpose:"]
+    assert lines[2].startswith("  old.CWL: its name doesn't end in .cwl")

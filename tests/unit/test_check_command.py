@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from hpcwaas.command import checked
 from hpcwaas.command.main import main
 from hpcwaas.configuration.settings import Settings
-from hpcwaas.engines.cwl.workflows.jshint import check_scripts
+from hpcwaas.engines.cwl.workflows.jshint import Script, check_scripts
 from tests.engines.cwl_documents import tool
 
 WORKFLOW = """\
@@ -154,9 +154,8 @@ def test_users_inputs_versions_and_ignored_files_are_shown(tmp_path: Path) -> No
 
 def test_javascript_that_is_right_is_passed_over() -> None:
     good = '"use strict";\n\n(function(){return (twice(inputs.n));})()'
-    script = {"place": "x.cwl:1", "code": good, "library": "function twice(x) { return 2 * x; }"}
-    assert check_scripts([script]) == []
-    assert check_scripts([script | {"library": ""}]) == ["x.cwl:1: JavaScript: 'twice' is not defined."]
+    known, unknown = (Script("x.cwl:1", good, library) for library in ("function twice(x) { return 2 * x; }", ""))
+    assert check_scripts([known, unknown]) == {known: [], unknown: ["x.cwl:1: JavaScript: 'twice' is not defined."]}
 
 
 def test_a_change_is_waited_for(directory: Path) -> None:

@@ -78,7 +78,11 @@ class CWLEngine:
             directory, settings, sites or {}, connections, lambda: LocalSite(directory, settings, [data_dir, *secrets])
         )
         self._catalogue = Catalogue(
-            settings.catalogue, directory / "catalogue", settings.without_metadata, {LOCAL, *(sites or {})}
+            settings.catalogue,
+            directory / "catalogue",
+            settings.without_metadata,
+            {LOCAL, *(sites or {})},
+            settings.limits,
         )
         every = settings.update_every
         self._updater = Updater(settings.catalogue.absolute(), directory / "catalogue", every) if every else None

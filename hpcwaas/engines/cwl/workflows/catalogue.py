@@ -14,12 +14,15 @@ from hpcwaas.core.models import Check, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.core.publication_models import Access
 from hpcwaas.core.site_models import LOCAL
+from hpcwaas.engines.cwl.settings import LimitSettings
 from hpcwaas.engines.cwl.workflows.entries import permitted_by
+from hpcwaas.engines.cwl.workflows.findings import warnings_of
 from hpcwaas.engines.cwl.workflows.index import Index, IndexFile, Published
 from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, Entry
 from hpcwaas.engines.cwl.workflows.reader import PATIENCE, Reader
 from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, output_declaration
+from hpcwaas.engines.cwl.workflows.scripts import CheckedScripts
 from hpcwaas.engines.cwl.workflows.snapshot import SNAPSHOTS, Snapshot, SnapshotStore
 from hpcwaas.errors import NotFound, Unavailable
 
@@ -40,6 +43,7 @@ class Catalogue:
         state_dir: where descriptions and snapshots are kept; made when missing.
         without_metadata: who may run what doesn't say who: `everybody` or `nobody`.
         sites: ids of all sites.
+        limits: of executions on this machine.
     """
 
     def __init__(
@@ -48,11 +52,14 @@ class Catalogue:
         state_dir: Path,
         without_metadata: str = EVERYBODY,
         sites: Collection[str] = frozenset({LOCAL}),
+        limits: LimitSettings | None = None,
     ) -> None:
         self._directory = directory.absolute()
         self._without_metadata = without_metadata
         self._sites = sites
+        self._limits = limits or LimitSettings()
         self._snapshots = SnapshotStore(state_dir / SNAPSHOTS)
+        self._scripts = CheckedScripts(self._snapshots)
         self._load = lru_cache(maxsize=256)(self._snapshots.load)
         self._reader = Reader(
             self._directory, Repositories(self._directory, state_dir), IndexFile(state_dir), self._snapshots
@@ -134,7 +141,7 @@ class Catalogue:
         return Check("catalogue", status, time.perf_counter() - start, problems)
 
     def problems(self) -> list[Access]:
-        """What isn't published and why, and what publishers should know of what is.
+        """What isn't published and why, and what publishers should know of what is: all that `checking.py` finds.
 
         Raises:
             Unavailable: the catalogue can't be read.
@@ -143,8 +150,15 @@ class Catalogue:
         odd = [*index.odd, *([self._reader.failure] if self._reader.failure else []), *self._unknown_sites(index)]
         found = [Access(None, published=False, problem=problem) for problem in odd]
         found += [Access(item.id, published=False, problem=item.reason) for item in index.withheld]
+        if index.ignored:
+            ignored = tuple(f"{item.path}: {item.reason}" for item in index.ignored)
+            found.append(Access(None, published=False, ignored=ignored))
+        descriptions = {item.version: self._snapshots.description(item.version) for item in index.published}
+        javascript = self._scripts.of(descriptions)
         for item in index.published:
-            warnings = (*item.entry.notices, *item.dangers)
+            described = descriptions[item.version]
+            wrong = warnings_of(item.entry, described, self._limits, javascript[item.version])
+            warnings = (*item.entry.notices, *wrong)
             if item.broken or warnings:
                 users, groups = permitted_by(item.entry, self._without_metadata)
                 found.append(Access(item.entry.id, users, groups, problem=item.broken, warnings=warnings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -10,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hpcwaas.core.models import JSON
-from hpcwaas.core.site_models import LOCAL
-from hpcwaas.engines.cwl.settings import CWLSettings, LimitSettings
+from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.describer import DescriberFailed, describe_entries
 from hpcwaas.engines.cwl.workflows.entries import Found, Stamps, find_entries, permitted_by, read_stamps
-from hpcwaas.engines.cwl.workflows.ignored import Ignored
+from hpcwaas.engines.cwl.workflows.findings import warnings_of
+from hpcwaas.engines.cwl.workflows.ignored import Ignored, sure
 from hpcwaas.engines.cwl.workflows.index import made_by
-from hpcwaas.engines.cwl.workflows.jshint import check_scripts
+from hpcwaas.engines.cwl.workflows.jshint import NotChecked, Script, check_scripts, scripts_of
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, read_manifest
 from hpcwaas.engines.cwl.workflows.metadata import Entry, root_of_entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter, spelling
@@ -25,10 +24,6 @@ from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, shown_default, unfit_for_keys
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 from hpcwaas.errors import Unavailable
-
-_CWL = re.compile(r"^\s*[\"']?cwlVersion[\"']?\s*:", re.MULTILINE)
-_LOOKED_AT = 2**16
-"""Bytes at the beginning of a file, of which one may say that it is CWL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +128,34 @@ class _Check:
         self._sites = sites
 
     def report(self, found: Found, stamps: Stamps, wanted: str | None) -> Report:
-        entries = [entry for entry in found.entries if wanted in (None, entry.main)]
+        entries = [entry for entry in found.entries if wanted is None or (not entry.root and entry.main == wanted)]
         broken = [item for item in found.unusable if wanted is None or item.source in (wanted, "")]
         if wanted and not entries and not broken:
             # A part of another workflow, say: its author wants to know whether it is right all the same.
             entries = [Entry(Path(wanted).stem, wanted, source=wanted)]
         checked = [Checked(item.id, item.source, problem=item.reason) for item in broken]
-        scripts: list[tuple[int, Mapping[str, JSON]]] = []
+        described: list[tuple[Entry, Mapping[str, JSON]]] = []
+        for entry, answer in describe_entries(self._directory, entries):
+            if "error" in answer:
+                checked.append(replace(self._entry(entry), problem=answer["error"]))
+            else:
+                described.append((entry, answer["description"]))
+        scripts = [scripts_of(description["lint"]) for _, description in described]
+        odd: list[str] = []
+        wrong: Mapping[Script, Sequence[str]] = {}
+        try:
+            wrong = check_scripts(script for each in scripts for script in each)
+        except NotChecked as error:
+            odd.append(f"JavaScript isn't checked, since {error}")
         with TemporaryDirectory() as temporary:
             snapshots = SnapshotStore(Path(temporary))
-            for entry, answer in describe_entries(self._directory, entries, lint=True):
-                if "error" in answer:
-                    checked.append(replace(self._entry(entry), problem=answer["error"]))
-                    continue
-                described = answer["description"]
-                scripts += [(len(checked), script) for script in described.pop("scripts")]
-                checked.append(self._described(entry, described, snapshots))
-        told: dict[int, list[str]] = {}
-        for number, sentence in zip(*_javascript(scripts), strict=True):
-            told.setdefault(number, []).append(sentence)
-        whole = [
-            replace(item, warnings=tuple(dict.fromkeys([*item.warnings, *told.get(number, ())])))
-            for number, item in enumerate(checked)
-        ]
+            for (entry, description), own in zip(described, scripts, strict=True):
+                javascript = [*odd, *(sentence for script in own for sentence in wrong.get(script, ()))]
+                checked.append(self._described(entry, description, javascript if own else [], snapshots))
+        checked.sort(key=lambda item: (item.id, item.source))
         problems = [*([found.frozen] if found.frozen else []), *found.problems] if wanted is None else []
-        ignored = [] if wanted else [item for item in found.ignored if item.sure or self._is_cwl(item.path)]
-        return Report(self._directory, sorted(whole, key=lambda item: (item.id, item.source)), problems, ignored)
+        ignored = [] if wanted else [*sure(self._directory, found.ignored, stamps)]
+        return Report(self._directory, checked, problems, ignored)
 
     def _entry(self, entry: Entry) -> Checked:
         users, groups = permitted_by(entry, self._settings.without_metadata)
@@ -172,21 +169,14 @@ class _Check:
             meant = f"; did they mean {near[0]}?" if near else ""
             yield f"{entry.metadata or entry.source}: the site {site} isn't in the settings{meant}"
 
-    def _described(self, entry: Entry, description: Mapping[str, JSON], snapshots: SnapshotStore) -> Checked:
+    def _described(
+        self, entry: Entry, description: Mapping[str, JSON], javascript: Sequence[str], snapshots: SnapshotStore
+    ) -> Checked:
         checked = self._entry(entry)
         parameters = [load_parameter(item) for item in description["inputs"]]
         if unfit := unfit_for_keys(inputs_schema(parameters), entry.ssh_keys):
             return replace(checked, problem=f"{entry.metadata}: ssh_keys {unfit}")
-        findings, resources = description["findings"], description["resources"]
-        kept = {key: value for key, value in description.items() if key not in ("findings", "resources")}
-        version = snapshots.save(root_of_entry(self._directory, entry), kept, made_by())
-        # What is said with its line needn't be said without.
-        said = [
-            each
-            for each in description["warnings"]
-            if not each.endswith(" does not exist") and "contains undefined reference to 'file:" not in each
-        ]
-        warnings = [*findings, *too_much(resources, entry, self._settings.limits), *said, *description["dangers"]]
+        version = snapshots.save(root_of_entry(self._directory, entry), description, made_by())
         return replace(
             checked,
             title=entry.name or description["label"],
@@ -197,48 +187,5 @@ class _Check:
                 )
                 for each in parameters
             ),
-            warnings=(*checked.warnings, *warnings),
+            warnings=(*checked.warnings, *warnings_of(entry, description, self._settings.limits, javascript)),
         )
-
-    def _is_cwl(self, path: str) -> bool:
-        """Whether a file that ends otherwise is CWL."""
-        try:
-            with (self._directory / path).open("rb") as stream:
-                return _CWL.search(stream.read(_LOOKED_AT).decode("utf-8", "replace")) is not None
-        except OSError:
-            return False
-
-
-def _javascript(scripts: Sequence[tuple[int, Mapping[str, JSON]]]) -> tuple[list[int], list[str]]:
-    """What is wrong with scripts, beside the numbers that they came with; what several share is checked once."""
-    numbers: list[int] = []
-    sentences: list[str] = []
-    owners: dict[str, set[int]] = {}
-    for number, script in scripts:
-        owners.setdefault(script["place"], set()).add(number)
-    different = {(script["place"], script["code"], script["library"]): script for _, script in scripts}
-    for sentence in check_scripts([*different.values()]):
-        place = next((place for place in owners if sentence.startswith(f"{place}: ")), None)
-        for number in sorted(owners[place]) if place else [scripts[0][0]]:
-            numbers.append(number)
-            sentences.append(sentence)
-    return numbers, sentences
-
-
-def too_much(resources: Sequence[Mapping[str, JSON]], entry: Entry, limits: LimitSettings) -> Iterator[str]:
-    """What tools ask for beyond what executions on this machine get."""
-    if entry.sites is not None and LOCAL not in entry.sites:
-        return
-    most = {
-        "cores": min(limits.cores, entry.limits.cores or limits.cores),
-        "memory": min(limits.memory, entry.limits.memory or limits.memory),
-    }
-    for each in resources:
-        unit = each["unit"]
-        if each["amount"] > most[unit]:
-            asked, given = (_amount(value, unit) for value in (each["amount"], most[unit]))
-            yield f"{each['place']}: asks for {asked}, and an execution on this machine gets {given} (`limits`)"
-
-
-def _amount(value: float, unit: str) -> str:
-    return f"{value / 2**20:g} MiB of memory" if unit == "memory" else f"{value:g} cores"

@@ -2,10 +2,10 @@
 
 Web processes never load cwltool, and what a document does to this process does nothing to them. The working directory
 is the catalogue, the only argument the bytes of memory that it may take. Standard output gets the line ready. Then each
-line of standard input holds `[SECONDS, {"id", "main", "fragment", "root", "lint"}]`, and is answered by a line:
-`{"description": …}` (with `lint`, what `lint.py` finds is in it, too), or `{"error": "name.cwl:12: reason"}` with the
-`files`, `directories` and names `missing` that were looked at, and what else the error means: `unsure` (it may come
-from the machine), `swollen` (with more memory it may go), `spent` (this process ends).
+line of standard input holds `[SECONDS, {"id", "main", "fragment", "root"}]`, and is answered by a line:
+`{"description": …}`, or `{"error": "name.cwl:12: reason"}` with the `files`, `directories` and names `missing` that
+were looked at, and what else the error means: `unsure` (it may come from the machine), `swollen` (with more memory it
+may go), `spent` (this process ends).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from hpcwaas.engines.cwl.workflows.declare import (
 )
 from hpcwaas.engines.cwl.workflows.doubles import refuse_double, refuse_doubles
 from hpcwaas.engines.cwl.workflows.lint import lint
-from hpcwaas.engines.cwl.workflows.mistakes import TooLong, in_words, problem
+from hpcwaas.engines.cwl.workflows.mistakes import TooLong, problem, warnings_in
 from hpcwaas.engines.cwl.workflows.needs import step_needs
 from hpcwaas.engines.cwl.workflows.ontologies import named
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
@@ -235,10 +235,19 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
         "namespaces": dict(tool.metadata.get("$namespaces") or {}),
         "javascript": tool.get_requirement("InlineJavascriptRequirement")[0],
         **files.names(),
-        "warnings": sorted({*warnings, *declarations.warnings}),
+        "warnings": [f"{entry['main']}: {each}" for each in sorted({*warnings, *declarations.warnings})],
         "dangers": find_dangers(tool, str(root), entry["main"]),
-        **(lint(tool, root) if entry.get("lint") else {}),
+        "lint": _look_through(tool, root, entry["main"]),
     }
+
+
+def _look_through(tool: Any, root: Path, main: str) -> dict[str, list[JSON]]:
+    """What fails only when it runs. Whatever a document does to this look, it can be published all the same."""
+    try:
+        return lint(tool, root, main)
+    except Exception:
+        sentence = f"{main}: what may fail only when it runs can't be told of this document"
+        return {"findings": [sentence], "scripts": [], "libraries": [], "resources": []}
 
 
 def _fragment(document: Mapping[str, Any], entry: Mapping[str, JSON]) -> str | None:
@@ -319,7 +328,7 @@ class _Warnings(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(in_words(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage()).split())))
+        self.messages.append(re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage()))
 
 
 def _too_long(seconds: float) -> None:
@@ -339,7 +348,8 @@ def _answer(seconds: float, entry: Mapping[str, JSON], files: _Files, collected:
             description = describe(entry, files)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        description["warnings"] += collected.messages
+        said = [each for text in collected.messages for each in warnings_in(text, entry["main"], files.root)]
+        description["warnings"] = list(dict.fromkeys([*description["warnings"], *said]))
         json.dumps(description, allow_nan=False)
         return {"description": description}
     except (Exception, TooLong) as error:

@@ -59,12 +59,7 @@ def key_of(entry: Entry) -> tuple[object, ...]:
 
 
 def describe_entries(
-    directory: Path,
-    entries: Sequence[Entry],
-    entry_timeout: float = ENTRY_TIMEOUT,
-    processes: int | None = None,
-    *,
-    lint: bool = False,
+    directory: Path, entries: Sequence[Entry], entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None
 ) -> Iterator[tuple[Entry, Answer]]:
     """Describes entries; one that hangs, swells or crashes is reported and takes no other with it.
 
@@ -72,7 +67,6 @@ def describe_entries(
         directory: the catalogue.
         entry_timeout: seconds for each entry.
         processes: how many work beside each other at most; None for as many as the machine has room for.
-        lint: whether to look for what fails only when it runs, too.
 
     Yields:
         every entry with its answer, in the order in which they are done.
@@ -80,7 +74,7 @@ def describe_entries(
     Raises:
         DescriberFailed: nothing can be described.
     """
-    with Describers[None](directory, entry_timeout, processes, lint=lint) as describers:
+    with Describers[None](directory, entry_timeout, processes) as describers:
         describers.want(entries, None)
         for _ in entries:
             entry, answer, _ = describers.answer()
@@ -94,13 +88,9 @@ class Describers(Generic[T]):
         directory: the catalogue.
         entry_timeout: seconds for each entry.
         processes: how many work beside each other at most; None for as many as the machine has room for.
-        lint: whether to look for what fails only when it runs, too.
     """
 
-    def __init__(
-        self, directory: Path, entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None, *, lint: bool = False
-    ) -> None:
-        self._lint = lint
+    def __init__(self, directory: Path, entry_timeout: float = ENTRY_TIMEOUT, processes: int | None = None) -> None:
         self._directory = directory
         self._timeout = entry_timeout
         self._most = processes or _room()
@@ -174,13 +164,13 @@ class Describers(Generic[T]):
             while task := self._next():
                 entry, note = task
                 process = process or _Process(self._directory, MEMORY, self._closed)
-                answer = process.describe(entry, self._timeout, lint=self._lint)
+                answer = process.describe(entry, self._timeout)
                 if process.spent:
                     process.end()
                     process = None
                 if answer.pop("swollen", False):
                     with self._alone, _Process(self._directory, 2 * MEMORY, self._closed) as larger:
-                        answer = larger.describe(entry, self._timeout, lint=self._lint)
+                        answer = larger.describe(entry, self._timeout)
                         answer.pop("swollen", None)
                 self._answers.put((entry, answer, note))
         except DescriberFailed as error:
@@ -257,16 +247,15 @@ class _Process:
         self._process.communicate()
         self._errors.close()
 
-    def describe(self, entry: Entry, timeout: float, *, lint: bool = False) -> Answer:
+    def describe(self, entry: Entry, timeout: float) -> Answer:
         """Describes one entry.
 
         Args:
             timeout: in seconds.
-            lint: see `describe_entries`.
         """
         try:
             assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-            self._process.stdin.write(json.dumps([timeout, {**asdict(entry), "lint": lint}]).encode() + b"\n")
+            self._process.stdin.write(json.dumps([timeout, asdict(entry)]).encode() + b"\n")
             line = self._line(timeout + _GRACE)
         except BrokenPipeError:
             line = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from hpcwaas.engines.cwl.workflows.lookalikes import core_of
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST
@@ -11,6 +14,9 @@ from hpcwaas.engines.cwl.workflows.metadata import FOLDER_META, MARK
 from hpcwaas.engines.cwl.workflows.tree import DEPTH, DOCUMENT, Tree
 
 _FORMS = (".yaml", ".yml", ".json")
+_CWL = re.compile(r"^\s*[\"']?cwlVersion[\"']?\s*:", re.MULTILINE)
+_LOOKED_AT = 2**16
+"""Bytes at the beginning of a file, of which one may say that it is CWL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +54,22 @@ def never_read(tree: Tree, parts: Mapping[str, str]) -> Iterator[Ignored]:
                 yield Ignored(folder.at(name), other)
             elif name.casefold().endswith(_FORMS) and name not in (FOLDER_META, MANIFEST) and not name.endswith(MARK):
                 yield Ignored(folder.at(name), other, sure=False)
+
+
+def sure(directory: Path, found: Iterable[Ignored], stamps: Mapping[str, tuple[int, ...]]) -> Iterator[Ignored]:
+    """Those that are CWL, by a look into those whose names don't say so.
+
+    Args:
+        directory: that their paths are relative to.
+        stamps: of its files.
+    """
+    return (each for each in found if each.sure or _is_cwl(directory, each.path, stamps.get(each.path, ())))
+
+
+@lru_cache(maxsize=8192)
+def _is_cwl(directory: Path, path: str, _stamp: tuple[int, ...]) -> bool:
+    try:
+        with (directory / path).open("rb") as stream:
+            return _CWL.search(stream.read(_LOOKED_AT).decode("utf-8", "replace")) is not None
+    except OSError:
+        return False

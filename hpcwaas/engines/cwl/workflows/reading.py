@@ -10,6 +10,7 @@ from typing import TypeAlias
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.describer import Answer, DescriberFailed, key_of
 from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries, stamp_of
+from hpcwaas.engines.cwl.workflows.ignored import sure
 from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Unread, Withheld, digest, signature
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
@@ -137,6 +138,7 @@ class Reading:
             min(waits, default=None),
             manifest=settled.manifest,
             unread=tuple(self._unread),
+            ignored=tuple(sure(self.directory, found.ignored, self.stamps)),
         )
 
     @property
@@ -219,7 +221,7 @@ class Reading:
             refused = replace(made_of, reason=reason, signature=whole, again=again, tries=tries)
             self._keep(entry, entry.source, reason, refused)
             return True
-        self.warnings += [f"{entry.main}: {warning}" for warning in described["warnings"]]
+        self.warnings += described["warnings"]
         dangers = tuple(described["dangers"])
         item = Published(entry, done.version, files, directories, missing, sign, dangers=dangers)
         self._publish(item, entry)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hpcwaas.engines.cwl.workflows.parameters import Parameter, load_parameter
 from hpcwaas.engines.cwl.workflows.slurm import StepNeeds, load_needs
 
 _DESCRIPTION = "description.json"
+_JAVASCRIPT = "javascript.json"
 SNAPSHOTS = "snapshots"
 """Name of the directory that a store of snapshots is."""
 
@@ -105,6 +106,27 @@ class SnapshotStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+    def description(self, version: str) -> Mapping[str, JSON]:
+        """What `describe.py` wrote of a version.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        description: Mapping[str, JSON] = json.loads((self._directory / version / _DESCRIPTION).read_bytes())
+        return description
+
+    def javascript(self, version: str) -> Sequence[str] | None:
+        """What is wrong with the scripts of a version; None when nobody has looked yet."""
+        try:
+            found: Sequence[str] = json.loads((self._directory / version / _JAVASCRIPT).read_bytes())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def keep_javascript(self, version: str, sentences: Sequence[str]) -> None:
+        """Keeps what `javascript` answers."""
+        durable.replace_among_others(self._directory / version / _JAVASCRIPT, json.dumps(sentences).encode())
+
     def load(self, version: str) -> Snapshot:
         """Reads a version back.
 
@@ -112,7 +134,7 @@ class SnapshotStore:
             FileNotFoundError: there is none.
         """
         folder = self._directory / version
-        description = json.loads((folder / _DESCRIPTION).read_bytes())
+        description = self.description(version)
         return Snapshot(
             version=version,
             path=(folder / _FILES / description["main"]).absolute(),
