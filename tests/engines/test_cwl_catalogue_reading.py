@@ -163,6 +163,42 @@ def test_one_that_hangs_and_one_that_swells_take_none_of_many_with_them(director
     assert answers["swells"]["error"].startswith("swells.cwl: ")
 
 
+def test_what_workflows_share_is_read_as_if_each_were_alone(directory: Path) -> None:
+    """One process keeps what it has parsed: nobody sees what was done to it for another workflow, nor an old text."""
+    part = directory / "parts"
+    part.mkdir()
+    (part / "types.yml").write_text("- {name: pair, type: record, fields: [{name: a, type: int}]}\n")
+    shared = tool("Shared").replace(
+        "inputs:", "requirements: {SchemaDefRequirement: {types: [$import: types.yml]}}\ninputs:"
+    )
+    (part / "tool.cwl").write_text(shared)
+    for name in ("a", "b", "c"):
+        (directory / f"{name}.cwl").write_text(WORKFLOW.replace("RUN", "parts/tool.cwl"))
+    (directory / "same.cwl").write_text(WORKFLOW.replace("RUN", "parts/same.cwl"))
+    (part / "same.cwl").write_text(shared.replace("cwlVersion", "id: other\ncwlVersion"))
+    mains = {"a": "a.cwl", "b": "b.cwl", "tool": "parts/tool.cwl", "same": "same.cwl", "again": "parts/same.cwl"}
+    entries = [Entry(name, main) for name, main in mains.items()]
+
+    def alone(entry: Entry) -> Answer:
+        ((_, answer),) = describe_entries(directory, [entry], processes=1)
+        return answer
+
+    with Describers[None](directory, processes=1) as describers:
+        describers.want([*entries, *reversed(entries)], None)
+        together = [describers.answer()[:2] for _ in range(2 * len(entries))]
+        expected = {entry.id: alone(entry) for entry in entries}
+        assert all("description" in answer for answer in expected.values()), expected
+        for entry, answer in together:
+            assert answer == expected[entry.id]
+        (part / "tool.cwl").write_text(
+            shared.replace("inputs:", "hints: {ResourceRequirement: {coresMin: 3}}\ninputs:")
+        )
+        describers.want([Entry("c", "c.cwl")], None)
+        changed = describers.answer()[1]["description"]
+    assert changed["needs"][0]["cores"] == 3
+    assert changed["files"] == ["c.cwl", "parts/tool.cwl", "parts/types.yml"]
+
+
 def test_leaving_early_ends_what_hangs(directory: Path) -> None:
     os.mkfifo(directory / "hangs.cwl")
     (directory / "good.cwl").write_text(tool())

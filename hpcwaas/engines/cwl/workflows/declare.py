@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlparse
 
-from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.ontologies import Ontologies
 from hpcwaas.engines.cwl.workflows.parameters import PRIMITIVES
+
+if TYPE_CHECKING:
+    from hpcwaas.core.models import JSON
 
 Node: TypeAlias = Mapping[str, Any]
 

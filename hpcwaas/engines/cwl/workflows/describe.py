@@ -14,13 +14,14 @@ import glob
 import json
 import logging
 import os
+import random
 import re
 import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from cwltool.context import LoadingContext
@@ -30,7 +31,6 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.common import kernel
-from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.dangers import find_dangers
 from hpcwaas.engines.cwl.workflows.declare import (
     Declarations,
@@ -47,6 +47,10 @@ from hpcwaas.engines.cwl.workflows.mistakes import TooLong, problem, warnings_in
 from hpcwaas.engines.cwl.workflows.needs import step_needs
 from hpcwaas.engines.cwl.workflows.ontologies import named
 from hpcwaas.engines.cwl.workflows.parameters import Secondary
+from hpcwaas.engines.cwl.workflows.quicker import quicken
+
+if TYPE_CHECKING:
+    from hpcwaas.core.models import JSON  # whose module loads what a describing process has no use for
 
 DOCUMENT_LIMIT = 16 * 2**20
 """Largest document that is read, in bytes."""
@@ -184,6 +188,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
             # Both would start programs or open connections, and neither changes what is described.
             "disable_js_validation": True,
             "skip_schemas": True,
+            "doc_cache": False,
         }
     )
     url = (root / entry["main"]).as_uri()
@@ -345,6 +350,7 @@ def _answer(seconds: float, entry: Mapping[str, JSON], files: _Files, collected:
     try:
         try:
             _too_long(seconds)
+            random.seed(0)  # cwltool shuffles steps: what it says of them must not differ from time to time
             description = describe(entry, files)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -385,6 +391,7 @@ def main() -> None:
         logger.handlers[:] = [collected]
         logger.propagate = False
     catalogue = Path.cwd()
+    quicken()
     answers.write("ready\n")
     answers.flush()
     for line in sys.stdin:

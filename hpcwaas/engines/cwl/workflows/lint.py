@@ -9,14 +9,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from cwl_utils.errors import SubstitutionError
 from cwl_utils.expression import scanner
 from cwl_utils.sandboxjs import code_fragment_to_js, param_re
 
-from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.declare import Declarations, as_list, is_expression, short
 from hpcwaas.engines.cwl.workflows.mistakes import below
 from hpcwaas.engines.cwl.workflows.parameters import (
@@ -31,6 +30,9 @@ from hpcwaas.engines.cwl.workflows.parameters import (
     load_type,
 )
 from hpcwaas.engines.cwl.workflows.taint import library_of
+
+if TYPE_CHECKING:
+    from hpcwaas.core.models import JSON
 
 _JAVASCRIPT = "InlineJavascriptRequirement"
 _PLAIN = frozenset(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.declare import short
+
+if TYPE_CHECKING:
+    from hpcwaas.core.models import JSON
 
 MPI = "http://commonwl.org/cwltool#MPIRequirement"
 """How many processes of a tool are started by MPI: an extension of cwltool's."""
