@@ -21,6 +21,7 @@ _NAMES: dict[str, ContainerEngine] = {
     "--singularity": "singularity",
     "--udocker": "udocker",
     "--no-container": "none",
+    "--user-space-docker-cmd=udocker": "udocker",
 }
 _OTHER = "--user-space-docker-cmd"
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from hpcwaas.common.setting_types import Section
 from hpcwaas.core.site_models import LOCAL, LOGIN
-from hpcwaas.engines.container_engines import ContainerEngine, conflict
+from hpcwaas.engines.container_engines import ContainerEngine, conflict, named_in
 
 _HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -212,6 +212,19 @@ class SiteSettings(Section):
         "subjects, `{alice: u1234}`, or `subject` if every user is called there as here. Say that only if nobody can "
         "choose their subject. Default: SSH keys open accounts.",
     )
+
+    @property
+    def container_engine(self) -> ContainerEngine | None:
+        """What starts containers there; None when the runner alone knows."""
+        if self.containers or self.runner.kind == "other":
+            return self.containers
+        said = named_in([*self.runner.command, *self.runner.arguments])
+        return said[1] if said else "docker"
+
+    @property
+    def jobs(self) -> bool:
+        """Whether tools run in jobs, on nodes: else they run on the login node."""
+        return self.scheduler != "none" and (self.runner.kind == "toil" or self.leader == "job")
 
     @field_validator("users", "groups", "logins", mode="before")
     @classmethod

@@ -50,20 +50,24 @@ def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         "echo 'Lmod has detected an error' >&2\necho 'toil: token=abc Bearer abcdefghijklmnopqrstu' >&2\nfalse\n"
     )
     lines: list[str] = []
+
+    def described(**changes: Any) -> dict[str, Any]:
+        return site.settings(containers="none", **changes)
+
     service = SiteService(
         tmp_path_factory.mktemp("service"),
         {
-            "lap": site.settings(),
-            "nameless": site.settings(host="login.nowhere.invalid:22"),
-            "closed": site.settings(host=f"127.0.0.1:{free_ports(1)[0]}"),
-            "without-python": site.settings(python="python-of-tomorrow"),
-            "without-runner": site.settings(prologue=str(empty)),
-            "bad-prologue": site.settings(prologue=str(failing)),
-            "no-such-partition": site.settings(slurm={"partition": "gpu"}),
-            "closed-partition": site.settings(slurm={"partition": "staff"}),
-            "no-such-project": site.settings(slurm={"partition": "main", "account": "biology"}),
-            "own-project": site.settings(slurm={"partition": "main", "account": "physics"}),
-            "unset": site.settings(work_dir="{scratch}/hpcwaas"),
+            "lap": described(),
+            "nameless": described(host="login.nowhere.invalid:22"),
+            "closed": described(host=f"127.0.0.1:{free_ports(1)[0]}"),
+            "without-python": described(python="python-of-tomorrow"),
+            "without-runner": described(prologue=str(empty)),
+            "bad-prologue": described(prologue=str(failing)),
+            "no-such-partition": described(slurm={"partition": "gpu"}),
+            "closed-partition": described(slurm={"partition": "staff"}),
+            "no-such-project": described(slurm={"partition": "main", "account": "biology"}),
+            "own-project": described(slurm={"partition": "main", "account": "physics"}),
+            "unset": described(work_dir="{scratch}/hpcwaas"),
         },
     )
     try:
@@ -108,7 +112,7 @@ def test_everything_is_well(alice: Client) -> None:
     points = check(alice)
     assert list(points) == [
         *("name", "port", "host_key", "sign_in", "quiet", "work_dir", "room", "python", "runner"),
-        *("scheduler", "partition", "project"),
+        *("containers", "scheduler", "partition", "project"),
     ]
     assert {point["status"] for point in points.values()} <= {"ok", "skipped"}, points
     assert failures(check(alice, "own-project")) == []

@@ -40,6 +40,7 @@ USUAL: dict[str, Any] = {
 }
 SLURM = {
     "runner": said("9.6.0\n"),
+    "containers": said("4.9.1\n"),
     "squeue": recorded("squeue-running"),
     "trial": recorded("trial-default"),
     "partition": recorded("partition-main"),
@@ -56,13 +57,14 @@ def points(settings: SiteSettings, told: dict[str, Any] | None = None, **changes
 
 def test_a_site_where_all_is_well_passes_in_order() -> None:
     found = points(site(slurm={"partition": "main", "account": "physics", "time": "00:10:00"}))
-    assert [*found] == ["work_dir", "room", "python", "runner", "scheduler", "partition", "project"]
+    assert [*found] == ["work_dir", "room", "python", "runner", "containers", "scheduler", "partition", "project"]
     assert {point.status for point in found.values()} == {OK}
     assert [point.detail for point in found.values()] == [
         "Executions live in /home/alice/.hpcwaas.",
         "10240 GiB are free on the file system.",
         "It is 3.6.8.",
         "It is Toil 9.6.0.",
+        "Docker is there, on the login node. Its nodes may be different: a check submits no job.",
         "Slurm tells of the account's jobs.",
         "The partition main would take a job.",
         "The project physics would be charged.",
@@ -72,7 +74,7 @@ def test_a_site_where_all_is_well_passes_in_order() -> None:
 def test_a_site_without_scheduler_has_no_partition_and_no_project() -> None:
     found = points(site(scheduler="none", runner={"command": ["cwltool"]}), {"runner": said(".venv/bin/cwltool 3.1.2")})
     assert [found[point].status for point in ("runner", "scheduler", "partition", "project")] == [OK] + 3 * [SKIPPED]
-    assert [*commands(site(scheduler="none"), "alice")] == ["runner"]
+    assert [*commands(site(scheduler="none"), "alice")] == ["runner", "containers"]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,72 @@ def test_a_runner_is_found_in_a_fitting_version(
     point = points(site(runner={"command": [command]}), {"runner": answer})["runner"]
     assert (point.status, words in point.detail) == (status, True), point.detail
     assert bool(point.advice) == (status is not OK)
+
+
+NOT_THERE = said("", "bash: line 9: apptainer: command not found", 127)
+
+
+@pytest.mark.parametrize(
+    ("settings", "command", "answer", "status", "words"),
+    [
+        ({"containers": "podman"}, "podman info", said("amd64"), OK, "Podman is there, on the login node."),
+        (
+            {"containers": "apptainer"},
+            "singularity --version",
+            NOT_THERE,
+            WARNING,
+            "The setting `containers` is apptainer, and there is no program `singularity`, and the site has no",
+        ),
+        ({}, "docker version", NOT_THERE, WARNING, "The runner takes docker, and there is no program `docker`"),
+        (
+            {"runner": {"arguments": ["--podman"]}},
+            "podman info",
+            NOT_THERE,
+            WARNING,
+            "The runner takes podman, and there is no program `podman`",
+        ),
+        (
+            {"containers": "podman", "prologue": "/etc/mare.sh"},
+            "podman info",
+            said("", "Error: cannot find UID/GID for user alice: no subuid ranges found\n", 125),
+            WARNING,
+            "fails, after the site's `prologue` (cannot find UID/GID for user alice: no subuid ranges found).",
+        ),
+        ({"containers": "udocker"}, "udocker --version", said(status=None), WARNING, "no answer within 10 seconds"),
+        ({"containers": "none"}, None, {}, SKIPPED, "They are turned off there"),
+        ({"runner": {"command": ["arvados-cwl-runner"]}}, None, {}, SKIPPED, "Only the site's runner knows"),
+        (
+            {"runner": {"command": ["cwltool"], "arguments": ["--user-space-docker-cmd=dx-docker"]}},
+            None,
+            {},
+            SKIPPED,
+            "Only the site's runner knows",
+        ),
+    ],
+)
+def test_what_starts_containers_is_looked_for(
+    settings: dict[str, Any], command: str | None, answer: dict[str, Any], status: PointStatus, words: str
+) -> None:
+    asked = commands(site(**settings), "alice").get("containers")
+    assert (asked and " ".join(asked[:2])) == command
+    point = points(site(**settings), {"containers": answer})["containers"]
+    assert (point.status, words in point.detail) == (status, True), point.detail
+    assert bool(point.advice) == (status is WARNING)
+
+
+@pytest.mark.parametrize(
+    ("settings", "jobs"),
+    [
+        ({"scheduler": "none"}, False),
+        ({"runner": {"command": ["cwltool"]}}, False),
+        ({"runner": {"command": ["cwltool"]}, "leader": "job"}, True),
+        ({}, True),
+    ],
+)
+def test_the_nodes_may_be_different_where_tools_run_in_jobs(settings: dict[str, Any], jobs: bool) -> None:
+    for answer in (said(), NOT_THERE, said("", "denied", 1)):
+        told = points(site(**settings), {"containers": answer})["containers"].detail
+        assert ("Its nodes may be different" in told) is jobs
 
 
 @pytest.mark.parametrize(

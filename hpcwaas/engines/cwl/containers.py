@@ -65,6 +65,12 @@ _ENGINES = {
 }
 
 
+def trial(name: str) -> Sequence[str]:
+    """The command that fails where an engine starts no container; empty for `none`, and for what isn't known."""
+    engine = _ENGINES.get(name)
+    return [engine.program, *engine.trial] if engine else []
+
+
 class Containers:
     """The container engine of this machine, as the settings have it.
 
@@ -159,9 +165,9 @@ class Containers:
     def silent(self) -> str | None:
         """Why the engine that the settings name starts no container at present; None when nothing is known to stand
         against it."""
-        if not self._chosen or not self._engine or (program := self._found()) is None:
+        if not self._chosen or not self._engine or self._found() is None:
             return None
-        command = [program, *self._engine.trial]
+        command = trial(self.name)
         try:
             answer = subprocess.run(
                 command, capture_output=True, text=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL
@@ -171,7 +177,7 @@ class Containers:
         if answer.returncode == 0:
             return None
         said = (answer.stderr.strip() or answer.stdout.strip() or f"status {answer.returncode}").splitlines()[-1]
-        return f"No container can be started: `{' '.join([self._engine.program, *self._engine.trial])}` failed: {said}"
+        return f"No container can be started: `{' '.join(command)}` failed: {said}"
 
     def refusal(self, needs: Sequence[StepNeeds]) -> str | None:
         """Why a workflow can't run here for want of a container, if that is known; for the user.

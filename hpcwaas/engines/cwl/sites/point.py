@@ -14,6 +14,7 @@ TITLES = {
     "room": "There is room for them",
     "python": "There is a Python",
     "runner": "There is a runner of workflows",
+    "containers": "Tools get their containers",
     "scheduler": "The scheduler answers",
     "partition": "The partition takes jobs",
     "project": "A project pays for them",

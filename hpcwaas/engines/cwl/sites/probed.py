@@ -8,6 +8,7 @@ from typing import Any
 
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.core.site_models import Point, PointStatus
+from hpcwaas.engines.cwl.containers import NONE, trial
 from hpcwaas.engines.cwl.sites.agent.log import clean
 from hpcwaas.engines.cwl.sites.point import failed, ok, skipped, warned
 from hpcwaas.engines.cwl.sites.slurm_jobs import Squeue
@@ -34,6 +35,8 @@ _KINDS = {
 def commands(settings: SiteSettings, user: str) -> dict[str, list[str]]:
     """What the probe has to run, by names. Nothing of it costs anything."""
     found = {"runner": [*settings.runner.command, "--version"]}
+    if engine := trial(settings.container_engine or ""):
+        found["containers"] = [*engine]
     if settings.scheduler == "slurm":
         slurm = settings.slurm
         found["squeue"] = [*Squeue(user).argv()]
@@ -71,6 +74,7 @@ class Probed:
             yield complaint
             return
         yield self._runner()
+        yield self._containers()
         if self._settings.scheduler == "none":
             for point in ("scheduler", "partition", "project"):
                 yield skipped(point, "The site has no scheduler.")
@@ -139,11 +143,14 @@ class Probed:
             f"{_OPERATORS}: its last command has to succeed, or nothing runs there.",
         )
 
+    @property
+    def _after(self) -> str:
+        return "after the site's `prologue`" if self._settings.prologue else "and the site has no `prologue`"
+
     def _runner(self) -> Point:
         answer = self._told.get("runner", Answer(None, "", ""))
         command = " ".join(self._settings.runner.command)
         name, oldest = _RUNNERS.get(self._settings.runner.kind, ("", ()))
-        after = "after the site's `prologue`" if self._settings.prologue else "and the site has no `prologue`"
         if answer.status is None:
             return warned(
                 "runner",
@@ -153,7 +160,7 @@ class Probed:
         if answer.status != 0 and (answer.status == _NOT_FOUND or name):
             return failed(
                 "runner",
-                f"`{command} --version` can't be run, {after} ({answer.words()}).",
+                f"`{command} --version` can't be run, {self._after} ({answer.words()}).",
                 f"{_OPERATORS}: the site's settings `prologue` and `runner` have to name one that every account finds.",
             )
         if not name:
@@ -167,6 +174,34 @@ class Probed:
             wanted = ".".join(map(str, oldest))
             return failed("runner", f"It is {name} {found[0]}.", f"{_OPERATORS}: it has to be {wanted} or later.")
         return ok("runner", f"It is {name} {found[0]}.")
+
+    def _containers(self) -> Point:
+        """What starts containers. Where it is missing, tools that ask for none run all the same."""
+        name, of_jobs = self._settings.container_engine, self._settings.jobs
+        if name == NONE:
+            return skipped("containers", "They are turned off there: what requires one is refused before it starts.")
+        if name is None:
+            return skipped("containers", "Only the site's runner knows what starts them.")
+        answer, command = self._told.get("containers", Answer(None, "", "")), trial(name)
+        shown = f"`{' '.join(command)}`"
+        nodes = " Its nodes may be different: a check submits no job." if of_jobs else ""
+        if answer.status == 0:
+            return ok("containers", f"{name.capitalize()} is there, on the login node.{nodes}")
+        if answer.status is None:
+            advice = "File systems of sites may be slow for the first time. Check again."
+            return warned("containers", f"{shown} gave no answer within 10 seconds.", advice)
+        if answer.status == _NOT_FOUND:
+            whose = f"The setting `containers` is {name}" if self._settings.containers else f"The runner takes {name}"
+            found = f"{whose}, and there is no program `{command[0]}`, {self._after}.{nodes}"
+        else:
+            found = f"{name.capitalize()} can't start any: {shown} fails, {self._after} ({answer.words()}).{nodes}"
+        return warned(
+            "containers",
+            found,
+            f"Without it, workflows whose tools ask for a container (DockerRequirement) fail. {_OPERATORS}: the site's "
+            "settings `containers` and `prologue` have to name what every account can use; `containers: none` says "
+            "that there is nothing.",
+        )
 
     def _scheduler(self) -> Point:
         answer = self._told.get("squeue", Answer(None, "", ""))
