@@ -62,6 +62,7 @@ class SiteBench:
         self.document.write_text("class: CommandLineTool\n")
         (self.document.parent.parent / "description.json").write_text("{}")
         self.site = dict(site or {})
+        self.others: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, Any] = {"catalogue": self.document.parent, "local": False}
         self.engine = self.make()
 
@@ -74,9 +75,12 @@ class SiteBench:
             "scheduler": "none",
             "runner": {"command": [str(self.runner)]},
         } | self.site
-        sites = {"mare": SiteSettings.model_validate(given)} if with_site else {}
+        sites = {"mare": given, **{name: given | other for name, other in self.others.items()}} if with_site else {}
         return CWLEngine(
-            CWLSettings.model_validate(self.settings), self.directory / "data", sites=sites, connections=self.logins
+            CWLSettings.model_validate(self.settings),
+            self.directory / "data",
+            sites={name: SiteSettings.model_validate(each) for name, each in sites.items()},
+            connections=self.logins,
         )
 
     def again(self, **more: bool) -> None:

@@ -107,9 +107,10 @@ def test_a_directory_of_outputs_and_a_file_in_it(alice: Client, first: Any) -> N
     inside = f"{tree['location']}?path=in/x"
     ended = alice.finished(alice.trigger("copy", text=inside))
     assert alice("GET", ended["outputs"]["text"]["location"]).text == "one\n"
-    gone = alice("POST", "/workflows/copy", json={"inputs": {"text": f"{tree['location']}?path=in/gone"}})
-    assert gone.status_code == 409
-    assert "isn't there any more" in gone.json()["detail"]
+    for path, words in (("in/gone", "It isn't there any more"), ("in", "is a Directory; expected a File")):
+        [problem] = refusal(alice, "copy", text=f"{tree['location']}?path={path}")["inputs"]
+        assert problem["input"] == "text"
+        assert words in problem["detail"]
 
 
 def test_what_is_somebody_elses_is_like_what_there_never_was(url: str, alice: Client, first: Any) -> None:
@@ -124,6 +125,9 @@ def test_what_is_somebody_elses_is_like_what_there_never_was(url: str, alice: Cl
     # Who shares an output sees no execution of others for it.
     listed = alice("GET", "/executions", params={"inputs_from": first["id"]}).json()["executions"]
     assert ended["id"] not in [item["id"] for item in listed]
+    assert alice("PUT", f"/executions/{first['id']}/shares", json={"users": [], "groups": []}).status_code < 300
+    withdrawn = refusal(bob, "copy", text=given)["detail"].replace(given, "")
+    assert withdrawn == words[1]
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,14 @@ from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.companions import companions
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.networks import Networks
-from hpcwaas.engines.cwl.inputs.sources import Sources
+from hpcwaas.engines.cwl.inputs.sources import Sources, UnusableOutput
 from hpcwaas.engines.cwl.run.runner import kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import Stamp
 from hpcwaas.engines.cwl.sites.connection import Connections
 from hpcwaas.engines.cwl.sites.directory import NoSite, SiteDirectory
 from hpcwaas.engines.cwl.sites.local import LocalSite
+from hpcwaas.engines.cwl.sites.taking import FetchOutput
 from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
@@ -74,9 +75,11 @@ class CWLEngine:
         directory = data_dir / "cwl"
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._archives = ArchiveChecks(settings.limits.disk)
-        self._sites = SiteDirectory(
-            directory, settings, sites or {}, connections, lambda: LocalSite(directory, settings, [data_dir, *secrets])
-        )
+
+        def make_local(fetch: FetchOutput) -> LocalSite:
+            return LocalSite(directory, settings, fetch, [data_dir, *secrets])
+
+        self._sites = SiteDirectory(directory, settings, sites or {}, connections, make_local)
         self._catalogue = Catalogue(
             settings.catalogue,
             directory / "catalogue",
@@ -128,7 +131,9 @@ class CWLEngine:
     ) -> Job:
         """Checks inputs against the workflow completely, without side effects."""
         with self._archives.session() as look:
-            sources = Sources(uploads, look, self._networks, executions, self._kept_outputs, announced)
+            sources = Sources(
+                uploads, look, self._networks, executions, self._kept_for_others, announced, self._kind_of
+            )
             job = prepare_job(self._catalogue.snapshot(details), inputs, sources)
         entry = self._catalogue.entry(details.workflow.id)
         return replace(job, time=entry.time_limit, slurm=entry.slurm, limits=entry.limits) if entry else job
@@ -203,6 +208,21 @@ class CWLEngine:
         except ValueError:  # none, or a disk that did not keep it whole
             return {}
         return kept if isinstance(kept, dict) else {}
+
+    def _kept_for_others(self, reference: str) -> Mapping[str, JSON]:
+        """See `KeptOutputs`."""
+        try:
+            return self._kept_outputs(reference)
+        except NoSite as error:
+            raise UnusableOutput(str(error).rstrip(".")) from error
+
+    def _kind_of(self, reference: str, path: str) -> str | None:
+        """See `KindOfOutput`."""
+        site, execution_id = self._sites.of(reference)
+        try:
+            return site.kind_of(execution_id, path)
+        except NotFound as error:
+            raise UnusableOutput(error.detail.rstrip(".")) from error
 
     def _news(self, reference: str) -> tuple[bool, Callable[[Level], int]]:
         try:

@@ -70,7 +70,10 @@ class LimitSettings(Section):
     )
     memory: Size = Field(4 * 2**30, description="Memory of all its processes together.")
     log: Size = Field(32 * 2**20, description="Size of its log.")
-    disk: Size = Field(512 * 2**20, description="Outputs and temporary files together.")
+    disk: Size = Field(
+        512 * 2**20,
+        description="Outputs and temporary files together; also what an execution takes of outputs that lie elsewhere.",
+    )
     time: float | None = Field(
         86400,
         gt=0,

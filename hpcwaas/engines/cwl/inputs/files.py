@@ -12,10 +12,11 @@ from urllib.parse import quote, unquote, urlsplit
 from hpcwaas.common.names import unusable_name
 from hpcwaas.core.models import JSON, StoredUpload
 from hpcwaas.engines.cwl.inputs.archives import ArchiveError
-from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile, TakenOutput
+from hpcwaas.engines.cwl.inputs.job import FetchedFile, StagedFile
 from hpcwaas.engines.cwl.inputs.members import MEMBERS, Content, check_content, check_derived, set_format
 from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.inputs.sources import EarlierOutput, Sources, UnusableOutput, is_output
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.cwl.workflows.parameters import Parameter, Primitive
 from hpcwaas.engines.cwl.workflows.schema import CONTENTS_LIMIT
 from hpcwaas.engines.input_problems import Problems, shown
@@ -252,7 +253,9 @@ class FileChecker:
         if kind == "File":
             check_content(given, way, Content.of_output(found.declared), self._problems)
         target = f"{folder.path}/{name}"
-        self.taken.append(TakenOutput(found.execution_id, found.reference, found.path, kind, target))
+        size = found.declared.get("size")
+        size = size if isinstance(size, int) else 0
+        self.taken.append(TakenOutput(found.execution_id, found.reference, found.path, kind, target, size))
         checked = {"class": kind, "location": quote(target), "basename": name}
         return checked, _secondary_of(found)
 

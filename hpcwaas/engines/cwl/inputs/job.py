@@ -10,6 +10,7 @@ from pathlib import Path
 from hpcwaas.common import written
 from hpcwaas.core.models import JSON, StepDeclaration
 from hpcwaas.core.site_models import Placement
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Limits
 from hpcwaas.engines.cwl.workflows.slurm import NOTHING, Slurm, StepNeeds
 
@@ -41,25 +42,6 @@ class FetchedFile:
     """
 
     url: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class TakenOutput:
-    """An output of an execution that has ended, which becomes an input.
-
-    Attributes:
-        execution_id: of that execution.
-        reference: by which the engine knows it.
-        path: relative to the directory of its outputs.
-        kind: `File` or `Directory`.
-        target: as in `StagedFile`.
-    """
-
-    execution_id: str
-    reference: str
-    path: str
-    kind: str
     target: str
 
 

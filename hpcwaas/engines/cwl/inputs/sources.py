@@ -18,7 +18,11 @@ _LOCATION = re.compile(r"/executions/(?P<id>[^/?#]+)/outputs/(?P<name>[^/?#]+)(?
 _UNSEEN = "There is no such execution, or none that you may see"
 
 KeptOutputs: TypeAlias = Callable[[str], Mapping[str, JSON]]
-"""The outputs of an execution by the engine's reference, as they are kept."""
+"""The outputs of an execution by the engine's reference, as they are kept. May raise `UnusableOutput`."""
+
+KindOfOutput: TypeAlias = Callable[[str, str], str | None]
+"""Whether something among the outputs of an execution is a `File` or a `Directory`: reference, path. None where that
+would have to be asked elsewhere. Raises `UnusableOutput` where it is known not to be there any more."""
 
 
 class UnusableOutput(Exception):
@@ -33,7 +37,7 @@ class EarlierOutput:
         execution_id: of that execution.
         reference: by which the engine knows it.
         path: relative to the directory of its outputs.
-        kind: `File` or `Directory`; None for what lies in a directory, where that isn't known yet.
+        kind: `File` or `Directory`; None for what lies in a directory on a site, which isn't asked.
         declared: what the output object says of it.
         location: of the output or the part of it, as the API tells it.
     """
@@ -61,7 +65,7 @@ class Sources:
         look: says which kind of archive an upload is.
         networks: from where files may be fetched by http(s) URLs; None when they may not.
         executions: finds an execution whose outputs they may see.
-        kept: the outputs of this engine's executions.
+        kept, kind_of: the outputs of this engine's executions.
         announced: whether files may be named that are still to be uploaded.
     """
 
@@ -71,6 +75,7 @@ class Sources:
     executions: ExecutionLookup = lambda _: None
     kept: KeptOutputs = lambda _: {}
     announced: bool = False
+    kind_of: KindOfOutput = lambda _reference, _path: None
 
     def output(self, location: str) -> EarlierOutput:
         """The output that a location names.
@@ -103,8 +108,9 @@ class Sources:
                 f"The output {name!r} of the execution {execution.id} is no file or directory here; give its value, or "
                 "one of its parts with ?path="
             )
-        kind = str(found.declared["class"]) if found.declared else None
-        return EarlierOutput(execution.id, reference, found.path, kind, found.declared or {}, location)
+        declared = found.declared or {}
+        kind = self.kind_of(reference, found.path) or declared.get("class")
+        return EarlierOutput(execution.id, reference, found.path, kind, declared, location)
 
     @staticmethod
     def _usable(execution: Execution) -> str:
@@ -119,12 +125,6 @@ class Sources:
             )
         if execution.reference is None:
             raise UnusableOutput(f"The execution {execution.id} never began and has no outputs")
-        site, colon, _ = execution.reference.rpartition(":")
-        if colon:
-            raise UnusableOutput(
-                f"The outputs of the execution {execution.id} are on the site {site}, from where they can't be taken "
-                "over. Download the file and upload it"
-            )
         return execution.reference
 
 

@@ -167,8 +167,9 @@ class Launcher:
         self._turns.forget({execution_id for _, execution_id in active + queue})
         waiting = []
         for ticket, execution_id in queue:
-            if (self._spool.execution(execution_id) / spool.CANCEL).exists():
-                self._attempt(self._cancel, ticket, execution_id)
+            directory = self._spool.execution(execution_id)
+            if (directory / spool.CANCEL).exists() or (directory / spool.REFUSED).exists():
+                self._attempt(self._drop, ticket, execution_id)
             else:
                 waiting.append((ticket, execution_id))
         free = self._max_running - len(active)
@@ -188,8 +189,13 @@ class Launcher:
             return False
         return True
 
-    def _cancel(self, ticket: str, execution_id: str) -> None:
-        self._finish(execution_id, ExecutionState(Status.CANCELLED, reason="Cancelled on request before it began."))
+    def _drop(self, ticket: str, execution_id: str) -> None:
+        """Ends an execution that isn't to begin."""
+        end = ExecutionState(Status.CANCELLED, reason="Cancelled on request before it began.")
+        if not (self._spool.execution(execution_id) / spool.CANCEL).exists():
+            reason = (self._spool.execution(execution_id) / spool.REFUSED).read_text("utf-8")
+            end = ExecutionState(Status.FAILED, reason=reason)
+        self._finish(execution_id, end)
         self._spool.tidy(execution_id)
         (self._spool.active / ticket).unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.sites.connection import Connection, Connections
 from hpcwaas.engines.cwl.sites.looking import Scheduler
 from hpcwaas.engines.cwl.sites.mirror import Mirror
+from hpcwaas.engines.cwl.sites.taking import FetchOutput
 from hpcwaas.engines.cwl.sites.transfer import Packages
 from hpcwaas.engines.site_settings import SiteSettings
 
@@ -26,7 +27,8 @@ class Surroundings:
         scheduler: makes what knows of the jobs of a login name.
         log: most bytes of an execution's log.
         networks: from where inputs may be downloaded; None: from nowhere.
-        download: most bytes of a downloaded input.
+        download: most bytes of a downloaded input, and of all outputs that an execution takes from elsewhere.
+        fetch: brings these.
         now: the time in seconds since the epoch.
     """
 
@@ -39,6 +41,7 @@ class Surroundings:
     log: int
     networks: Networks | None
     download: int
+    fetch: FetchOutput
     now: Callable[[], float] = time.time
 
 

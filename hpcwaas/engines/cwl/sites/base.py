@@ -75,6 +75,13 @@ class ExecutionSite(Protocol):
             Unavailable: the machine can't be asked.
         """
 
+    def kind_of(self, execution_id: str, path: str) -> str | None:
+        """Whether something among the outputs is a `File` or a `Directory`; None where the site would have to be asked.
+
+        Raises:
+            NotFound: it is known not to be there any more.
+        """
+
     def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
         """The bytes of an archive of an output directory."""
 

@@ -89,6 +89,7 @@ class Courier:
         """Asks it to end; `join` waits for that."""
         self._stop.set()
         self._news.set()
+        self._moves.sending.stopped.set()
         self._moves.sending.waiting.put(None)
         self._moves.sending.fetching.put(None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,9 @@ from hpcwaas.engines.cwl.sites.mirror import Mirror
 from hpcwaas.engines.cwl.sites.remote import RemoteSite
 from hpcwaas.engines.cwl.sites.resources import resources
 from hpcwaas.engines.cwl.sites.slurm import Slurm
+from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room, Untakable, fetch
 from hpcwaas.engines.cwl.sites.transfer import Packages
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest, Unavailable
 
@@ -60,12 +62,12 @@ class SiteDirectory:
         settings: CWLSettings,
         sites: Mapping[str, SiteSettings],
         connections: Connections | None,
-        local: Callable[[], LocalSite],
+        local: Callable[[FetchOutput], LocalSite],
     ) -> None:
         self._settings = settings
         self._configured = sites
         self._connections = connections
-        self.local = local() if settings.local else None
+        self.local = local(self._fetch) if settings.local else None
         self.remote: dict[str, RemoteSite] = {}
         if connections is not None:
             networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
@@ -81,6 +83,7 @@ class SiteDirectory:
                     log=settings.limits.log,
                     networks=networks,
                     download=settings.limits.disk,
+                    fetch=self._fetch,
                 )
                 self.remote[site] = RemoteSite(around)
         self._closed = threading.Event()
@@ -169,15 +172,11 @@ class SiteDirectory:
                 raise BadRequest("There is no site local: the service runs nothing on its own machine.")
             if refusal := self.local.refusal(job):
                 raise BadRequest(refusal)
+            self._check_taken(job.taken)
             return replace(job, placement=None)
         given = self._configured.get(name)
         if given is None:
             raise BadRequest(f"There is no site {name}.")
-        if job.taken:
-            raise BadRequest(
-                f"Outputs of the execution {job.taken[0].execution_id} are among the inputs: they can be inputs on the "
-                f"service's own machine, not on the site {name}. Download them, and upload them as files."
-            )
         if given.maintenance:
             raise Unavailable(f"The site {given.title or name} is in maintenance: {given.maintenance}", retry_after=600)
         off = f"containers are turned off there (setting sites.{name}.containers)"
@@ -185,8 +184,26 @@ class SiteDirectory:
             raise BadRequest(refusal)
         if self._connections is not None:
             self._connections.ready(placement)
+        remote = self.remote.get(name)
+        self._check_taken(each for each in job.taken if remote is None or not remote.has(each, placement))
         slurm, remarks = resources(given, given.title or name, job.slurm, job.needs, job.limits)
         return replace(job, placement=placement, slurm=slurm, remarks=remarks)
+
+    def _check_taken(self, taken: Iterable[TakenOutput]) -> None:
+        room = Room(self._settings.limits.disk)
+        try:
+            for each in taken:
+                room.take(each.size)
+        except Untakable as error:
+            raise BadRequest(str(error)) from None
+
+    def _fetch(self, taken: TakenOutput, target: Path, room: Room, wanted: Callable[[], bool]) -> None:
+        """See `FetchOutput`."""
+        try:
+            site, execution_id = self.of(taken.reference)
+        except NoSite as error:
+            raise Untakable(f"{taken.words} can't be had. {error}") from error
+        fetch(site, execution_id, taken, target, room, wanted)
 
     def check_account(self, placement: Placement) -> Sequence[Point]:
         """See `SiteEngine.check_account`."""
@@ -211,6 +228,8 @@ class SiteDirectory:
             self._keeper.join()
         for site in self.remote.values():
             site.stop()
+        if self.local is not None:
+            self.local.stop()
         if self._connections is not None:
             self._connections.close()
         for site in self.remote.values():

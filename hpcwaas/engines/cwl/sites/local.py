@@ -24,16 +24,17 @@ from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.core.ports.engine import Queue
 from hpcwaas.engines.cwl.confinement import levels
 from hpcwaas.engines.cwl.containers import Containers
-from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, TakenOutput, dump_order
+from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, pending, place, read_part, stamp_of
+from hpcwaas.engines.cwl.sites.bringing import Bringing
+from hpcwaas.engines.cwl.sites.taking import BROUGHT, FetchOutput
 from hpcwaas.engines.cwl.storage import packing, spool, stored
-from hpcwaas.engines.cwl.storage.linking import link_output
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
-from hpcwaas.errors import Conflict, Unavailable, UncertainStart
+from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
@@ -47,10 +48,13 @@ class LocalSite:
 
     Args:
         directory: for all that belongs to the engine; on a local disk.
+        fetch: brings outputs of executions on other sites.
         protected: what executions can't read wherever it lies, such as the service's data directory.
     """
 
-    def __init__(self, directory: Path, settings: CWLSettings, protected: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, directory: Path, settings: CWLSettings, fetch: FetchOutput, protected: Sequence[Path] = ()
+    ) -> None:
         self._settings = settings
         self._spool = spool.Spool(directory.absolute())
         self._containers = Containers(settings)
@@ -68,6 +72,7 @@ class LocalSite:
         self._trying = threading.Lock()
         self._trial: tuple[float, str | None] = (0.0, None)
         self._launcher.ensure()
+        self._bringing = Bringing(self._spool, fetch, settings.limits.disk, self._launcher.ensure)
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="cwl-launcher-keeper", daemon=True)
         self._keeper.start()
@@ -79,6 +84,7 @@ class LocalSite:
 
     def _keep(self) -> None:
         while not self._closed.wait(_KEEPER_TICK):
+            self._bringing.look()
             if self._spool.busy():
                 self._launcher.ensure(byte=b"")
             else:
@@ -90,8 +96,6 @@ class LocalSite:
             for number, staged in enumerate(job.staged)
         }
 
-        outputs = {f"{spool.UPLOADS}/taken-{number}": taken for number, taken in enumerate(job.taken)}
-
         def fill(draft: Path) -> None:
             durable.write(draft / spool.ORDER, dump_order(job.order).encode())
             for target, staged in places.items():
@@ -102,36 +106,22 @@ class LocalSite:
                         f"The file {name}, an input of the execution, was deleted in the meantime. Upload it again."
                     )
                 place(staged.source, draft / target)
-            for target, taken in outputs.items():
-                (draft / target).parent.mkdir(parents=True, exist_ok=True)
-                root = self._spool.execution(taken.reference) / spool.OUTPUTS
-                try:
-                    link_output(root, taken.path, taken.kind, draft / target)
-                except OutsideError:
-                    raise Conflict(
-                        f"The {taken.kind.lower()} {Path(taken.target).name}, an output of the execution "
-                        f"{taken.execution_id} and an input of this one, isn't there any more."
-                    ) from None
 
         try:
-            self._spool.submit(execution_id, self._request(execution_id, job, owner, places, outputs), fill)
+            self._spool.submit(execution_id, self._request(execution_id, job, owner, places), fill)
         except OSError as error:
             full = error.errno in spool.FULL
             detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
             if self.stamp(execution_id, spool.REQUEST):
                 raise UncertainStart(detail) from error
             raise Unavailable(detail, retry_after=60) from error
+        self._bringing.look()
         self._launcher.ensure()
 
-    def _request(
-        self,
-        execution_id: str,
-        job: Job,
-        owner: str,
-        places: Mapping[str, StagedFile],
-        outputs: Mapping[str, TakenOutput],
-    ) -> Request:
+    def _request(self, execution_id: str, job: Job, owner: str, places: Mapping[str, StagedFile]) -> Request:
         limits, runner, own = self._settings.limits, self._settings.runner, job.limits
+        taken = {f"{spool.UPLOADS}/taken-{number}": each for number, each in enumerate(job.taken)}
+        packed = {place for place, each in taken.items() if each.site and each.kind == "Directory"}
         time = job.longest(limits.time)
         narrower = {
             "cores": own.cores is not None and own.cores < limits.cores,
@@ -143,7 +133,10 @@ class LocalSite:
             document=str(job.document),
             fragment=job.fragment,
             steps=job.steps,
-            archives=tuple((place, each.target, each.unpack) for place, each in places.items() if each.unpack),
+            archives=(
+                *((place, each.target, each.unpack) for place, each in places.items() if each.unpack),
+                *((place, each.target, "tar") for place, each in taken.items() if place in packed),
+            ),
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
             networks=(self._settings.http_allowed, self._settings.http_denied),
             command=runner.command,
@@ -157,17 +150,19 @@ class LocalSite:
             own=tuple(name for name, is_so in narrower.items() if is_so),
             copies=(
                 *((place, each.target) for place, each in places.items() if not each.unpack),
-                *((place, each.target) for place, each in outputs.items()),
+                *((place, each.target) for place, each in taken.items() if place not in packed),
             ),
             owner=owner,
             processes=limits.processes,
             confinement=self._confinement,
             daemon=self._containers.daemon,
+            taken=tuple(taken.items()),
         )
 
     def cancel(self, execution_id: str) -> None:
         (self._spool.execution(execution_id) / spool.CANCEL).touch(mode=0o600)
         self._spool.enqueue(execution_id)  # in case that its start broke off before
+        self._bringing.look()
         self._launcher.ensure()
 
     def resume(self, execution_id: str) -> None:
@@ -184,6 +179,9 @@ class LocalSite:
         return ExecutionState(Status.PENDING, steps=pending(declared))
 
     def told(self, execution_id: str, state: ExecutionState) -> ExecutionState:
+        if state.status is Status.PENDING and (self._spool.bringing / self._ticket(execution_id)).exists():
+            waits = self.read(execution_id, spool.WAITS).decode()
+            return replace(state, reason=waits or BROUGHT)
         most = self._settings.max_running
         if state.status is not Status.PENDING or len(spool.Spool.tickets(self._spool.active)) < most:
             return state
@@ -192,6 +190,10 @@ class LocalSite:
             "start is of the user who has the fewest running."
         )
         return replace(state, reason=reason)
+
+    def _ticket(self, execution_id: str) -> str:
+        request = self._spool.request(execution_id)
+        return request.ticket if request else ""
 
     def stamp(self, execution_id: str, name: str) -> Stamp | None:
         return stamp_of(self._spool.execution(execution_id) / name)
@@ -210,6 +212,16 @@ class LocalSite:
             return None
         stream = os.fdopen(descriptor, "rb")
         return OpenOutput(stream, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def kind_of(self, execution_id: str, path: str) -> str:
+        try:
+            descriptor = open_inside(self._spool.execution(execution_id) / spool.OUTPUTS, path)
+        except OutsideError:
+            raise NotFound("It isn't there any more.") from None
+        try:
+            return "Directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "File"
+        finally:
+            os.close(descriptor)
 
     def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
         return packing.pack(self._spool.execution(execution_id) / spool.OUTPUTS, path, kind)
@@ -250,10 +262,15 @@ class LocalSite:
                 self._trial = (time.monotonic() + _TRIAL_LASTS, self._containers.silent())
             return self._trial[1]
 
+    def stop(self) -> None:
+        """Asks what is being brought to end; `close` waits for that, and connections may be closed meanwhile."""
+        self._bringing.stop()
+
     def close(self) -> None:
         if self._closed.is_set():
             return
         self._closed.set()
+        self._bringing.close()
         self._keeper.join()
         os.close(self._service)
 

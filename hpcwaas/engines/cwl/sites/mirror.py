@@ -38,6 +38,7 @@ from hpcwaas.core.models import JSON, ExecutionState, Status, StepDeclaration
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.sites.base import pending
 from hpcwaas.engines.cwl.storage import spool, stored
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.trees import remove_tree
 from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Limits
@@ -81,6 +82,8 @@ class Intent:
         root: directory of the workflow's files here.
         document: main CWL file, relative to it.
         downloads: (URL, target) of each file to fetch before.
+        taken: outputs of other executions that are to be brought from elsewhere.
+        near: those that lie on the site, in the same account.
         time: seconds that it may run; None for no limit.
         remarks: what the log says before anything else.
         needs: of its steps, by which their jobs are known.
@@ -102,6 +105,8 @@ class Intent:
     remarks: tuple[str, ...] = ()
     needs: tuple[StepNeeds, ...] = ()
     limits: Limits = NO_LIMITS
+    taken: tuple[TakenOutput, ...] = ()
+    near: tuple[TakenOutput, ...] = ()
 
 
 _INTENT = TypeAdapter(Intent)

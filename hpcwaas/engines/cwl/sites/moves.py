@@ -59,7 +59,9 @@ class Moves:
         self._turns = Turns(around.mirror.owner)
         scheduler = around.scheduler(account.placement().user or "")
         self.looking = Looking(around.site, around.mirror, scheduler, self.prologue, self._ended, around.log)
-        self.sending = Sending(around, way, lambda execution_id, why: self._end(execution_id, Status.FAILED, why))
+        self.sending = Sending(
+            around, way, lambda execution_id, why: self._end(execution_id, Status.FAILED, why), self._postpone
+        )
         self._asked: dict[str, float] = {}
         self._later: dict[str, float] = {}
         self._followed: set[str] = set()
@@ -151,7 +153,7 @@ class Moves:
             elif (attempt := self._mirror.attempt(execution_id)) > 1:
                 orders["resume"].append({"id": execution_id, "attempt": attempt})
             elif (staged := transfer.downloaded(self._mirror, intent)) is None:
-                self.sending.fetch(execution_id)
+                self.sending.fetch(intent)
             else:
                 orders["start"].append(self._order(intent, (*intent.staged, *staged)))
         if doubtful:

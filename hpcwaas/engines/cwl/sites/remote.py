@@ -24,7 +24,7 @@ from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
 from hpcwaas.engines.cwl.sites.moves import age
 from hpcwaas.engines.cwl.storage import spool
-from hpcwaas.engines.cwl.storage.outputs import OutsideError
+from hpcwaas.engines.cwl.storage.outputs import OutsideError, TakenOutput
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
 from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
@@ -89,6 +89,8 @@ class RemoteSite:
             time=job.longest(None),
             limits=job.limits,
             remarks=job.remarks,
+            taken=tuple(each for each in job.taken if not self.has(each, placement)),
+            near=tuple(each for each in job.taken if self.has(each, placement)),
         )
 
         def fill(draft: Path) -> None:
@@ -112,6 +114,13 @@ class RemoteSite:
                 raise UncertainStart(detail) from error
             raise Unavailable(detail, retry_after=60) from error
         self._couriers.wake(self._mirror.account(placement))
+
+    def has(self, taken: TakenOutput, placement: Placement) -> bool:
+        """Whether an output lies on this site, in the files of an account."""
+        if taken.site != self._around.site:
+            return False
+        intent = self._mirror.intent(taken.reference.rpartition(":")[2])
+        return intent is not None and intent.placement.user == placement.user
 
     def cancel(self, execution_id: str) -> None:
         self._mirror.mark(execution_id, spool.CANCEL)
@@ -214,6 +223,9 @@ class RemoteSite:
             modified = datetime.fromtimestamp(float(found["mtime"]), UTC)
             return OpenOutput(_Kept(stream, stack.pop_all()), int(found["size"]), modified)
 
+    def kind_of(self, execution_id: str, path: str) -> None:
+        self._kept(execution_id)
+
     def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
         with contextlib.ExitStack() as stack, self._said(execution_id, path):
             agency, connection, _ = self._reach(stack, execution_id)
@@ -223,16 +235,21 @@ class RemoteSite:
             return _rest(first, pieces, stack.pop_all())
 
     def _reach(self, stack: contextlib.ExitStack, execution_id: str) -> tuple[Agency, Connection, str]:
+        intent = self._kept(execution_id)
+        connection = stack.enter_context(self._around.connections.of(intent.placement, f"execution {execution_id}"))
+        agency = Agency(self._around.site, self._around.settings, self._mirror.account(intent.placement))
+        directory = self._mirror.state(execution_id).directory
+        return agency, connection, directory or f"{agency.work_dir}/executions/{execution_id}"
+
+    def _kept(self, execution_id: str) -> Intent:
+        """What ran, if its files may be there still."""
         intent = self._mirror.intent(execution_id)
         if intent is None or self._mirror.has(execution_id, REMOVED):
             raise NotFound(
                 f"The execution's files on the site {self.title} were removed: they are kept for "
                 f"{self._around.settings.limits.keep_days} days after its end."
             )
-        connection = stack.enter_context(self._around.connections.of(intent.placement, f"execution {execution_id}"))
-        agency = Agency(self._around.site, self._around.settings, self._mirror.account(intent.placement))
-        directory = self._mirror.state(execution_id).directory
-        return agency, connection, directory or f"{agency.work_dir}/executions/{execution_id}"
+        return intent
 
     @contextlib.contextmanager
     def _said(self, execution_id: str, path: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,9 @@ from hpcwaas.engines.cwl.sites import starting, transfer
 from hpcwaas.engines.cwl.sites.around import Surroundings, Way
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import Intent
+from hpcwaas.engines.cwl.sites.taking import BROUGHT, Untakable, Unwanted
 from hpcwaas.engines.cwl.storage import spool
-from hpcwaas.errors import Conflict
+from hpcwaas.errors import Conflict, ServiceError
 
 Accept: TypeAlias = Mapping[str, Sequence[str]]
 """Digests of what has come, `content` and `workflows` apart."""
@@ -37,19 +39,25 @@ class Sending:
 
     Args:
         fail: ends an execution that can't begin, with the reason.
+        postpone: has one tried again later, with the reason.
 
     Attributes:
         waiting: ids of executions whose inputs are to be sent, for the thread that sends; None ends it.
         fetching: ids of those whose inputs are to be downloaded, for another one: an address may be slow.
+        stopped: set when what is being downloaded is to be broken off, and gone on with by another process.
     """
 
-    def __init__(self, around: Surroundings, way: Way, fail: Callable[[str, str], object]) -> None:
+    def __init__(
+        self, around: Surroundings, way: Way, fail: Callable[[str, str], object], postpone: Callable[[str, str], object]
+    ) -> None:
         self._around = around
         self._mirror = around.mirror
         self._way = way
         self._fail = fail
+        self._postpone = postpone
         self.waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.fetching: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
         self._held = contextlib.ExitStack()
         self._connection: Connection | None = None
         self._missing: dict[str, Mapping[str, Path]] = {}
@@ -76,9 +84,10 @@ class Sending:
         self._arrived.difference_update(*asked.values())
         self._tries.update(wrong)
 
-    def fetch(self, execution_id: str) -> None:
-        """Has the files downloaded that an execution's inputs name by addresses."""
-        self._hand_over(self.fetching, execution_id, {}, "Its input files are being downloaded.")
+    def fetch(self, intent: Intent) -> None:
+        """Has the files downloaded that an execution's inputs name by addresses, and outputs that lie elsewhere."""
+        reason = BROUGHT if intent.taken else "Its input files are being downloaded."
+        self._hand_over(self.fetching, intent.id, {}, reason)
 
     def bring(self, execution_id: str, missing: Mapping[str, Mapping[str, int]]) -> None:
         """Has sent what an execution lacks on the site.
@@ -118,22 +127,29 @@ class Sending:
         waiting.put(execution_id)
 
     def download(self, execution_id: str) -> None:
-        """Downloads what an execution's inputs name by addresses. It may take long."""
-        intent = self._mirror.intent(execution_id)
+        """Does what `fetch` has asked for. It may take long."""
+        around, intent = self._around, self._mirror.intent(execution_id)
 
         def wanted() -> bool:
-            return not self._is_cancelled(execution_id)
+            return not self.stopped.is_set() and not self._is_cancelled(execution_id)
 
         if intent is not None and wanted():
             try:
-                transfer.download(self._mirror, intent, self._around.networks, self._around.download, wanted)
+                transfer.download(self._mirror, intent, around.networks, around.download, around.fetch, wanted)
             except FetchError as error:
                 if wanted():
                     self._fail(execution_id, f"An input could not be downloaded. {error}")
             except Conflict as error:
                 self._fail(execution_id, f"The execution could not be started: {error}")
+            except Untakable as error:
+                self._fail(execution_id, str(error))
+            except ServiceError as error:  # of where an output lies: nothing is wrong with this account
+                if not self.stopped.is_set():
+                    self._postpone(execution_id, error.detail)
             except FileNotFoundError:
                 self._fail(execution_id, _GONE)
+            except Unwanted:
+                pass
         self._missing.pop(execution_id, None)
 
     def send(self, execution_id: str) -> None:

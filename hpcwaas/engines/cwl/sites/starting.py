@@ -11,6 +11,7 @@ from hpcwaas.engines.container_engines import ARGUMENTS
 from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
 from hpcwaas.engines.cwl.sites.resources import leaders, most
 from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds
 from hpcwaas.engines.site_settings import SiteSettings
 
@@ -43,6 +44,7 @@ def request(
         ],
         "remarks": list(intent.remarks),
         "inputs": [{"sha256": each.sha256, "target": each.target, "unpack": each.unpack} for each in staged],
+        "taken": [_taken(each) for each in intent.near],
         "command": list(settings.runner.command),
         "arguments": [*_arguments(settings, intent), *containers, *settings.runner.arguments],
         "kind": kind,
@@ -58,6 +60,11 @@ def request(
         "log": log,
         "resume": False,
     }
+
+
+def _taken(output: TakenOutput) -> dict[str, JSON]:
+    execution_id = output.reference.rpartition(":")[2]
+    return {"execution": execution_id, "path": output.path, "kind": output.kind, "target": output.target}
 
 
 def _asked(slurm: Slurm) -> dict[str, JSON]:

@@ -7,7 +7,7 @@ import os
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.run.runner import FETCH_TIMEOUT
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import DOWNLOADS, Intent, Mirror, Staged
+from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.errors import Conflict
 
 
@@ -58,21 +60,28 @@ def _write_tar(root: Path, target: Path) -> None:
 
 
 def download(
-    mirror: Mirror, intent: Intent, networks: Networks | None, most: int, wanted: Callable[[], bool]
-) -> tuple[Staged, ...]:
-    """Fetches what users named by addresses, as far as that isn't done, by the same rules as for executions here.
+    mirror: Mirror,
+    intent: Intent,
+    networks: Networks | None,
+    most: int,
+    fetch_output: FetchOutput,
+    wanted: Callable[[], bool],
+) -> None:
+    """Fetches what users named by addresses, and outputs that lie elsewhere, as far as that isn't done, by the same
+    rules as for executions here.
 
     Args:
-        most: bytes that one file may have.
+        most: bytes that one file may have, and all outputs together.
         wanted: whether to go on.
 
     Raises:
-        FetchError: one can't be had, or must not, or isn't wanted any more.
+        FetchError: a file can't be had, or must not, or isn't wanted any more.
+        Untakable, Unwanted: an output, likewise.
+        ServiceError: one can't be had just now.
         OSError: the disk of the service is full or broken.
     """
-    found = []
     directory = mirror.execution(intent.id)
-    for number, (url, target) in enumerate(intent.downloads):
+    for number, (url, _) in enumerate(intent.downloads):
         place = f"{DOWNLOADS}/{number}"
         file = directory / place
         if not file.exists():
@@ -82,20 +91,35 @@ def download(
             with tempfile.TemporaryDirectory(dir=file.parent) as draft:
                 fetch(url, Path(draft) / "file", most, FETCH_TIMEOUT, networks.permit, wanted)
                 (Path(draft) / "file").replace(file)
-        found.append(Staged(place, digest_of(file), target))
-    return tuple(found)
+    room = Room(most)
+    for place, taken in _taken(intent):
+        file = directory / place
+        if file.exists():
+            room.take(file.stat().st_size)
+            continue
+        file.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as draft:
+            fetch_output(taken, Path(draft) / "file", room, wanted)
+            (Path(draft) / "file").replace(file)
+    downloaded(mirror, intent)  # computes digests, which others are not to wait for
+
+
+def _taken(intent: Intent) -> Iterator[tuple[str, TakenOutput]]:
+    """What is taken from elsewhere, with its places."""
+    for number, taken in enumerate(intent.taken):
+        yield f"{DOWNLOADS}/taken-{number}", taken
 
 
 def downloaded(mirror: Mirror, intent: Intent) -> tuple[Staged, ...] | None:
     """What `download` has fetched; None when something is missing."""
     directory = mirror.execution(intent.id)
-    places = [f"{DOWNLOADS}/{number}" for number in range(len(intent.downloads))]
-    if not all((directory / place).exists() for place in places):
+    places: list[tuple[str, str, str | None]] = [
+        (f"{DOWNLOADS}/{number}", target, None) for number, (_, target) in enumerate(intent.downloads)
+    ]
+    places += [(place, each.target, "tar" if each.kind == "Directory" else None) for place, each in _taken(intent)]
+    if not all((directory / place).exists() for place, _, _ in places):
         return None
-    return tuple(
-        Staged(place, digest_of(directory / place), target)
-        for place, (_, target) in zip(places, intent.downloads, strict=True)
-    )
+    return tuple(Staged(place, digest_of(directory / place), target, unpack) for place, target, unpack in places)
 
 
 def digest_of(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
@@ -14,7 +15,7 @@ _CHUNK = 1 << 24
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
 
 
-def link_output(root: Path, path: str, kind: str, target: Path) -> None:
+def link_output(root: Path, path: str, kind: str, target: Path, take: Callable[[int], object]) -> None:
     """Makes a link to an output file, or a directory with links to the files of an output directory.
 
     Args:
@@ -22,9 +23,10 @@ def link_output(root: Path, path: str, kind: str, target: Path) -> None:
         path: relative to `root`.
         kind: `File` or `Directory`.
         target: doesn't exist; its parent does.
+        take: called before each file with its bytes; what it raises ends all.
 
     Raises:
-        OutsideError: there is no such file or directory.
+        OutsideError: there is no such file or directory, or not any more.
         OSError: the disk is full or broken.
     """
     descriptor = open_inside(root, path)
@@ -33,6 +35,7 @@ def link_output(root: Path, path: str, kind: str, target: Path) -> None:
         if directory != (kind == "Directory"):
             raise OutsideError(path)
         if not directory:
+            take(os.fstat(descriptor).st_size)
             _link(descriptor, target)
             return
     finally:
@@ -43,7 +46,9 @@ def link_output(root: Path, path: str, kind: str, target: Path) -> None:
         if member.descriptor is None:
             place.mkdir(exist_ok=True)
         else:
+            take(member.status.st_size)
             _link(member.descriptor, place)
+    os.close(open_inside(root, path))  # had it been removed meanwhile, some of it would be missing
 
 
 def _link(descriptor: int, target: Path) -> None:

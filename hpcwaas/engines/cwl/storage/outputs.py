@@ -65,6 +65,40 @@ class Place:
     declared: Mapping[str, JSON] | None
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOutput:
+    """An output of an execution that has ended, which becomes an input.
+
+    Attributes:
+        execution_id: of that execution.
+        reference: by which the engine knows it.
+        path: relative to the directory of its outputs.
+        kind: `File` or `Directory`.
+        target: path relative to the directory of the one that takes it, `inputs/<number>/<name>`; safe by construction.
+        size: in bytes, as far as its runner said.
+    """
+
+    execution_id: str
+    reference: str
+    path: str
+    kind: str
+    target: str
+    size: int = 0
+
+    @property
+    def site(self) -> str:
+        """Id of the site where it lies; empty for the service's own machine."""
+        return self.reference.rpartition(":")[0]
+
+    @property
+    def words(self) -> str:
+        """What it is, for people: the beginning of a sentence."""
+        name = self.target.rpartition("/")[2]
+        return (
+            f"The {self.kind.lower()} {name}, an output of the execution {self.execution_id} and an input of this one,"
+        )
+
+
 def find(value: JSON, path: str | None) -> Place | JSON:
     """Follows a path into a kept value.
 

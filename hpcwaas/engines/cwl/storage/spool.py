@@ -1,18 +1,23 @@
 """The engine's directory: who queues, who runs, and the directory of each execution.
 
+    bringing/TICKET         a marker for each execution whose inputs are still to be brought from other executions; see
+                            `Bringing`
     queue/TICKET            a marker for each execution that waits; the ticket sorts by the time of its start
     active/TICKET           the same marker, moved here when the launcher claims it
     processes.jsonl         whose processes ran when; see `Spool.note`
     incoming/               executions that are being written
     executions/ID/          request.json job.json uploads/ inputs/ work/ state.json outputs.json log.jsonl outputs/
                             cancel
+                            waits           why it waits
+                            refused         why it can't begin
 
 Tools write in `inputs`, which are copies, and in `work`, whose `outputs` become those of the execution when nothing of
 it runs any more.
 
 Everything is done by renaming, so that a process killed between any two calls leaves something that the next one
-understands. An execution is moved on by one process at a time: the launcher while it is queued, its supervisor (who
-holds the lock `supervisor.lock`) while it runs, and the launcher again when its supervisor died.
+understands. An execution is moved on by one process at a time: one of the service, which locks its marker, while inputs
+are brought, the launcher while it is queued, its supervisor (who holds the lock `supervisor.lock`) while it runs, and
+the launcher again when its supervisor died.
 """
 
 from __future__ import annotations
@@ -48,6 +53,8 @@ TEMPORARY = f"{WORK}/tmp"  # noqa: S108  (not the machine's)
 RESULTS = f"{WORK}/outputs"
 ARCHIVES = "archives"
 CANCEL = "cancel"
+WAITS = "waits"
+REFUSED = "refused"
 PROCESSES = "processes.jsonl"
 LOCK = "supervisor.lock"
 
@@ -75,11 +82,12 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.bringing = directory / "bringing"
         self.queue = directory / "queue"
         self.active = directory / "active"
         self.incoming = directory / "incoming"
         self._executions = directory / "executions"
-        for folder in (self.queue, self.active, self.incoming, self._executions):
+        for folder in (self.bringing, self.queue, self.active, self.incoming, self._executions):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def execution(self, execution_id: str) -> Path:
@@ -125,15 +133,27 @@ class Spool:
         self.enqueue(execution_id)
 
     def enqueue(self, execution_id: str) -> None:
-        """Queues an execution unless it is queued, active or over already."""
+        """Queues an execution unless it is queued, active or over already; one with inputs that are still to be brought
+        waits for them first."""
         directory = self.execution(execution_id)
         request = self.request(execution_id)
         ticket = request.ticket if request else self.new_ticket(execution_id)
-        # In the order in which it moves. One that slips through all the same is found by the launcher: see `claim`.
-        if (self.queue / ticket).exists() or (self.active / ticket).exists() or (directory / STATE).exists():
+        if self.queued(ticket, execution_id):
             return
-        (self.queue / ticket).touch(mode=0o600)
-        durable.sync_directory(self.queue)
+        ended = (directory / CANCEL).exists() or (directory / REFUSED).exists()
+        complete = request is None or all((directory / place).exists() for place, _ in request.taken)
+        folder = self.queue if ended or complete else self.bringing
+        (folder / ticket).touch(mode=0o600)
+        durable.sync_directory(folder)
+
+    def queued(self, ticket: str, execution_id: str) -> bool:
+        """Whether an execution waits for the launcher, or did."""
+        # In the order in which it moves. One that slips through all the same is found by the launcher: see `claim`.
+        return (
+            (self.queue / ticket).exists()
+            or (self.active / ticket).exists()
+            or (self.execution(execution_id) / STATE).exists()
+        )
 
     def claim(self, ticket: str, execution_id: str) -> bool:
         """Moves a marker from `queue` to `active`. False, and the marker gone, when the execution began before, or when

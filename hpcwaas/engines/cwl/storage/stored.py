@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hpcwaas.core.models import ExecutionState, Status, StepDeclaration
+from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 
 DIED = "The execution was interrupted: the processes that ran it were killed, or the machine was restarted."
 
@@ -47,6 +48,7 @@ class Request:
         processes: limit of processes and threads.
         daemon: the program that asks a daemon for containers; empty when none is asked.
         own: names of limits that are the workflow's own, and not those of the settings.
+        taken: (path, output) of each output of another execution, which is brought there before this one is queued.
     """
 
     ticket: str
@@ -70,6 +72,7 @@ class Request:
     confinement: Confinement = Confinement()
     daemon: str = ""
     own: tuple[str, ...] = ()
+    taken: tuple[tuple[str, TakenOutput], ...] = ()
 
     def whose(self, limit: str) -> str:
         """What sets a limit, for people."""

@@ -27,7 +27,7 @@ from pathlib import Path
 
 PARTS = (
     *("answers", "files", "log", "steps", "diagnosis", "archives", "outputs", "programs", "processes", "execution"),
-    *("runner", "supervisor", "probing", "starting", "looking", "ending", "giving", "main"),
+    *("runner", "supervisor", "probing", "taking", "starting", "looking", "ending", "giving", "main"),
 )
 """The modules, each behind those that it imports."""
 

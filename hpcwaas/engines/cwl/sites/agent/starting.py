@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from functools import partial
 from typing import Dict, Iterable, List
@@ -13,7 +12,8 @@ from typing import Dict, Iterable, List
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, told
 from hpcwaas.engines.cwl.sites.agent.archives import unpack
 from hpcwaas.engines.cwl.sites.agent.execution import Execution, Launched, fresh_state
-from hpcwaas.engines.cwl.sites.agent.files import CHUNK, dump, remove_tree, seen, write
+from hpcwaas.engines.cwl.sites.agent.files import CHUNK, dump, link, remove_tree, seen, write
+from hpcwaas.engines.cwl.sites.agent.taking import take
 
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 
@@ -131,17 +131,16 @@ def make(execution: Execution, request: Dict[str, JSON], job: JSON) -> None:
     try:
         os.mkdir(os.path.join(draft, "inputs"))
         for each in request.get("inputs") or []:
-            target = os.path.normpath(os.path.join(draft, each["target"]))
-            if not target.startswith(os.path.join(draft, "inputs", "")):
-                raise Trouble("failed", each["target"], "this is no place for an input")
+            target = _place(draft, each["target"])
             source = os.path.join(execution.root, "content", each["sha256"])
             os.utime(source)
             if not each.get("unpack"):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
-                try:
-                    os.link(source, target)
-                except OSError:  # not every file system knows links from one directory to another
-                    shutil.copy2(source, target)
+                link(source, target)
+        for each in request.get("taken") or []:
+            target = _place(draft, each["target"])
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            take(execution.root, each, target)
         write(os.path.join(draft, "job.json"), _as_yaml(job).encode(errors="replace"))
         write(os.path.join(draft, "request.json"), dump(request))
         os.rename(draft, execution.directory)
@@ -151,6 +150,14 @@ def make(execution: Execution, request: Dict[str, JSON], job: JSON) -> None:
     finally:
         if os.path.isdir(draft):
             remove_tree(draft)
+
+
+def _place(draft: str, path: str) -> str:
+    """The place of an input."""
+    target = os.path.normpath(os.path.join(draft, path))
+    if not target.startswith(os.path.join(draft, "inputs", "")):
+        raise Trouble("failed", path, "this is no place for an input")
+    return target
 
 
 def _as_yaml(job: JSON) -> str:
