@@ -18,7 +18,7 @@ WORKERS = 3
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("measured")
-    made = Service(home, HWA_METRICS_TOKEN=TOKEN, HWA_SERVER_WORKERS=str(WORKERS), HWA_CWL_CONFINEMENT="none")
+    made = Service(home, HWA_METRICS_TOKEN=TOKEN, HWA_SERVER_WORKERS=str(WORKERS))
     yield made.start()
     made.end()
 
