@@ -28,6 +28,8 @@ def show(execution: dict[str, Any]) -> None:
         "Started": show_time(execution.get("started_at")),
         "Ended": show_time(execution.get("ended_at")),
         "Time": spent(execution),
+        "Removed": ", ".join(execution.get("removed") or ()),
+        "Deleted": _deletion(execution),
         "Closed": closed and f"{show_time(closed['at'])} by {closed['by']}: {closed['reason']}",
     }
     for name, value in facts.items():
@@ -72,3 +74,11 @@ def show(execution: dict[str, Any]) -> None:
     for title, columns, rows in sections:
         if rows:
             printing.section(title, columns, rows)
+
+
+def _deletion(execution: dict[str, Any]) -> str | None:
+    """Since when it is being deleted, and what that waits for."""
+    since = execution.get("removing_since")
+    if not since:
+        return None
+    return f"since {show_time(since)}. {execution.get('removal_problem') or ''}".rstrip()

@@ -31,6 +31,7 @@ from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.sites import Credentials
+from hpcwaas.core.removals import Removals
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
@@ -173,7 +174,9 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
     )
     executions = Executions(engines, stores.executions, requests, sites, settings.limits)
     logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
-    keeper = Keeper(executions, stores.executions, [uploads.sweep, keys.sweep, stores.sweep], engines=engines.names)
+    removals = Removals(engines, executions, stores.removals, audit.record)
+    sweeps = [uploads.sweep, keys.sweep, stores.sweep, removals.sweep]
+    keeper = Keeper(executions, stores.executions, sweeps, engines=engines.names)
     suspended = SuspendedUsers(engines, stores.executions, executions.refresh)
     sso = signing_in.sso
     health = Health(
@@ -211,6 +214,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
     return Services(
         catalogue=catalogue,
         executions=executions,
+        removals=removals,
         logs=logs,
         sharing=Sharing(executions, stores.shares),
         uploads=uploads,

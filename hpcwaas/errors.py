@@ -119,6 +119,12 @@ class NotFound(ServiceError):
     id = "not_found"
 
 
+class Gone(ServiceError):
+    """It was there and was removed, for good."""
+
+    id = "gone"
+
+
 class Conflict(ServiceError):
     """The object's present state forbids the request."""
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import printing
 from ..base import Group, follow_option
-from ..errors import ExitCode, NotFound
+from ..errors import ExitCode, Interrupted, NotFound, WaasError
 from ..id_completion import complete_execution
 from ..many import each
 from ..outputs import COLUMNS, rows_of
-from ..state import State, pass_state
+from ..state import State, at_terminal, pass_state
 from ..text import log_line, one_line, show_time
 from ..urls import path
 from .execution_lists import execution, list_executions, steps, wait
 from .shares import share, shares, unshare
+
+if TYPE_CHECKING:
+    import requests
 
 _ALL_LEVELS = 15
 _REMARK = re.compile(r'299 - "(.*)"')
@@ -132,7 +135,7 @@ def logs(state: State, execution_id: str, follow: bool, debug: bool, start: int)
     return None
 
 
-@command.command("cancel", aliases=("delete", "del", "d", "c"))
+@command.command("cancel", aliases=("del", "d", "c"))
 @_several
 @pass_state
 def cancel(state: State, ids: tuple[str, ...]) -> None:
@@ -145,16 +148,62 @@ def cancel(state: State, ids: tuple[str, ...]) -> None:
       waas executions cancel EXECUTION_ID
       waas executions list --status RUNNING -o json | jq -r '.[].id' | xargs waas executions cancel
     """
+    _cancel(state, ids)
+
+
+def _cancel(state: State, ids: tuple[str, ...]) -> None:
     state.line("Cancelling executions")
 
     def act(one: str) -> None:
-        answer = state.client.request("DELETE", path("executions", one), retry=True)
-        if remark := _REMARK.fullmatch(answer.headers.get("Warning", "")):
-            text = re.sub(r"\\(.)", r"\1", remark[1])
-            state.note(f"WARNING: {one}: {text}")
+        _note_remark(state, one, state.client.request("DELETE", path("executions", one), retry=True))
 
     each(state, ids, act, done="Cancelled execution", fail="cancel execution")
     state.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")
+
+
+def _note_remark(state: State, one: str, answer: requests.Response) -> None:
+    if remark := _REMARK.fullmatch(answer.headers.get("Warning", "")):
+        text = re.sub(r"\\(.)", r"\1", remark[1])
+        state.note(f"WARNING: {one}: {text}")
+
+
+@command.command("delete")
+@_several
+@click.option("--yes", "-y", is_flag=True, help="Delete them without asking.")
+@pass_state
+def delete(state: State, ids: tuple[str, ...], yes: bool) -> None:
+    """Delete executions that have ended, with their inputs, logs, outputs, and files on their sites.
+
+    This can't be undone, so the command asks first; in a script, give --yes. Cancel an execution that hasn't ended
+    before you delete it. When a site can't be reached, the service removes the files there later; until the execution
+    is gone, `waas executions show` tells what that waits for.
+
+    Without --yes a script cancels executions by this command, as it does by `waas executions cancel`: once that was its
+    only meaning.
+
+    Examples:
+      waas executions delete EXECUTION_ID
+      waas executions list --status FAILED -o json | jq -r '.[].id' | xargs waas executions delete --yes
+    """
+    if not yes and not at_terminal():
+        _cancel(state, ids)
+        return
+    what = "this execution" if len(ids) == 1 else f"these {len(ids)} executions"
+    if not yes and not click.confirm(f"Delete {what} with all outputs? This can't be undone.", err=True):
+        raise Interrupted("Nothing was deleted.")
+
+    from ..follow import OVER
+
+    def act(one: str) -> None:
+        found = execution(state, one)
+        if "removing_since" not in found:
+            raise WaasError("This service can't delete executions.")
+        if found["status"] not in OVER:
+            raise WaasError(f"It is {found['status']}: only one that has ended can be deleted. Cancel it first.")
+        purge = {"purge": "true"}
+        _note_remark(state, one, state.client.request("DELETE", path("executions", one), params=purge))
+
+    each(state, ids, act, done="Deleted execution", fail="delete execution")
 
 
 @command.command("resume")

@@ -52,6 +52,7 @@ from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.identity import AcceptedTerms, Identity, SignIn
+from hpcwaas.core.removals import Removals
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
@@ -79,6 +80,7 @@ class Services:
 
     catalogue: Catalogue
     executions: Executions
+    removals: Removals
     logs: Logs
     sharing: Sharing
     uploads: Uploads
@@ -201,7 +203,7 @@ def _handlers(services: Services, longest_poll: int, operations: Iterable[contra
     objects = (
         WorkflowHandlers(services.catalogue, services.executions, services.sites),
         SiteHandlers(services.sites),
-        ExecutionHandlers(services.executions, services.logs, longest_poll),
+        ExecutionHandlers(services.executions, services.removals, services.logs, longest_poll),
         ShareHandlers(services.sharing),
         FileHandlers(services.uploads),
         SSHKeyHandlers(services.keys),

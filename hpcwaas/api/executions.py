@@ -21,6 +21,7 @@ from hpcwaas.core.logs import Logs
 from hpcwaas.core.models import ExecutionFilter, Level, Status
 from hpcwaas.core.outputs import OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.people import Principal
+from hpcwaas.core.removals import Removals
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 
 _ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
@@ -60,8 +61,9 @@ class ExecutionHandlers:
         longest_poll: seconds after which who follows a log is answered even without news.
     """
 
-    def __init__(self, executions: Executions, logs: Logs, longest_poll: int) -> None:
+    def __init__(self, executions: Executions, removals: Removals, logs: Logs, longest_poll: int) -> None:
         self._executions = executions
+        self._removals = removals
         self._logs = logs
         self._longest_poll = longest_poll
 
@@ -99,8 +101,12 @@ class ExecutionHandlers:
         headers = views.staleness(execution.state.stale_since)
         return views.answer(views.execution(execution), headers=headers, as_written=True)
 
-    def cancel_execution(self, principal: Principal, execution_id: str) -> Response:
-        """Cancels an execution."""
+    def cancel_execution(self, principal: Principal, execution_id: str, purge: bool = False) -> Response:
+        """Cancels an execution, or removes one that has ended."""
+        if purge:
+            removal = self._removals.remove(principal, execution_id)
+            gone = removal.waits_for is None
+            return views.empty(204 if gone else 202, views.remark(removal.left if gone else removal.waits_for))
         execution = self._executions.cancel(principal, execution_id)
         return views.empty(202, views.remark(execution.state.reason))
 

@@ -34,6 +34,7 @@ _STATUS: Mapping[str, int] = {
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "conflict": 409,
+    "gone": 410,
     "request_timeout": 408,
     "precondition_failed": 412,
     "payload_too_large": 413,

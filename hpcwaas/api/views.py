@@ -14,11 +14,11 @@ from flask import Response
 from hpcwaas.common import written
 from hpcwaas.common.moments import rfc3339
 from hpcwaas.core.companions import Companions
+from hpcwaas.core.endings import Closing, Part
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
     Check,
-    Closing,
     Execution,
     LogEntry,
     SSHKey,
@@ -31,6 +31,8 @@ from hpcwaas.core.models import (
 from hpcwaas.core.site_models import Account, AccountCheck, Job
 from hpcwaas.core.sites import UsersSite
 from hpcwaas.core.step_models import Scatter
+
+_PARTS = {"outputs": Part.OUTPUTS, "log": Part.LOG}
 
 
 def answer(
@@ -147,6 +149,7 @@ def execution_summary(value: Execution) -> dict[str, Any]:
         "ended_at": moment(value.state.ended_at),
         "reason": value.state.reason,
         "site": value.placement and value.placement.site,
+        "removing_since": moment(value.removing_since),
     }
 
 
@@ -162,6 +165,8 @@ def execution(value: Execution) -> dict[str, Any]:
         "steps": [_step(step) for step in value.state.steps],
         "attempts": _attempts(value),
         "closed": value.closed and _closing(value.closed),
+        "removed": [name for name, part in _PARTS.items() if part in value.removed],
+        "removal_problem": value.removal_problem,
         "stale_since": moment(value.state.stale_since),
     }
     if value.state.outputs is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from hpcwaas.core import acts, policy
-from hpcwaas.core.models import Closing, Execution
+from hpcwaas.core.endings import Closing
+from hpcwaas.core.models import Execution
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import Engine
 from hpcwaas.core.ports.records import ExecutionRecords

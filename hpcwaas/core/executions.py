@@ -12,6 +12,7 @@ from hpcwaas.common import calls
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.counted import STARTED
+from hpcwaas.core.endings import Part, check_there
 from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.outputs import Output, OutputValue
@@ -168,10 +169,21 @@ class Executions:
         Raises:
             NotFound: unknown, or none that the user may see.
             Forbidden: the user may see it, and no more.
+            Conflict: it is being removed.
         """
         execution = self.find(principal, execution_id)
         policy.require_act(principal, act, execution.owner)
+        if execution.removing_since is not None:
+            raise Conflict("The execution is being deleted.")
         return execution
+
+    def stored(self, execution_id: str) -> Execution:
+        """An execution as it is stored, whoever's. Raises `NotFound` when there is none."""
+        return self._records.find_execution(execution_id, None)
+
+    def forget(self, execution_id: str) -> None:
+        """Asks the store again next time: something else than its state has changed."""
+        self._recent.forget(execution_id)
 
     def find(self, principal: Principal, execution_id: str) -> Execution:
         """An execution as it was known last; see `get`."""
@@ -196,9 +208,10 @@ class Executions:
 
         def find(execution_id: str) -> Execution | None:
             try:
-                return self.refresh(self._find(principal, execution_id))
+                found = self.refresh(self._find(principal, execution_id))
             except NotFound:
                 return None
+            return None if found.removing_since else found
 
         return find
 
@@ -302,11 +315,13 @@ class Executions:
 
         Raises:
             NotFound: unknown execution, output or part.
+            Gone: it was removed.
             Conflict: the execution hasn't ended.
         """
         execution = self.get(principal, execution_id)
         if not execution.state.status.over:
             raise Conflict(f"The execution is {execution.state.status}; it has outputs when it has ended.")
+        check_there(execution.removed, Part.OUTPUTS)
         outputs = execution.state.outputs or {}
         if execution.reference is None or name not in outputs:
             raise NotFound(f"The execution has no output `{name}`.")

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeAlias
 
 from hpcwaas.core import policy
+from hpcwaas.core.endings import Part, check_there
 from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Level, LogPage, Status
@@ -92,8 +93,10 @@ class Logs:
 
         Raises:
             NotFound: unknown, or somebody else's.
+            Gone: it was removed.
         """
         execution = self._executions.find(principal, execution_id)
+        check_there(execution.removed, Part.LOG)
         if execution.reference is None:
             status = self._executions.refresh(execution).state.status
             return LogView(LogPage((), 0, status.over), status, None)

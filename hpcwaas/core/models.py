@@ -9,6 +9,7 @@ from enum import IntFlag, StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hpcwaas.core.endings import FOR_EVER, NOTHING, Attempt, Closing, Part, Retention
 from hpcwaas.core.key_inputs import named_keys
 from hpcwaas.core.people import Principal
 from hpcwaas.core.site_models import Job, Placement
@@ -69,6 +70,7 @@ class Workflow:
         authorized_groups: groups whose members may run it. Both None means everybody; else one that fits is enough.
         sites: ids of the sites that it may run on; None where its engine alone decides, or for any.
         commit: that it is published from; None when it comes from no repository.
+        retention: for how long its executions are kept at most, where that is less than the settings let it.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Workflow:
     authorized_groups: frozenset[str] | None = None
     sites: frozenset[str] | None = None
     commit: str | None = None
+    retention: Retention = FOR_EVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,29 +199,6 @@ class LogPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt at an execution that failed, before it was resumed."""
-
-    started_at: datetime | None
-    ended_at: datetime | None
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """That somebody declared an execution ended whose engine never said so.
-
-    Attributes:
-        by: subject of the user.
-        reason: in their words.
-    """
-
-    by: str
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class ExecutionState:
     """What an engine knows of an execution.
 
@@ -256,6 +236,9 @@ class Execution:
         inputs_from: ids of the executions whose outputs it took.
         closed: by whom, if it was.
         watched_until: until then its engine may still say how a closed one really ended, which then counts.
+        removed: which parts of it are gone, or are being removed.
+        removing_since: since when all of it is being removed.
+        removal_problem: what that waits for.
     """
 
     id: str
@@ -273,6 +256,9 @@ class Execution:
     closed: Closing | None = None
     watched_until: datetime | None = None
     inputs_from: tuple[str, ...] = ()
+    removed: Part = NOTHING
+    removing_since: datetime | None = None
+    removal_problem: str | None = None
 
     @property
     def started_at(self) -> datetime | None:

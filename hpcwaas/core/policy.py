@@ -26,9 +26,10 @@ class Act(Enum):
     RESUME = "resume"
     CLOSE = "close"
     SHARE = "share"
+    DELETE = "delete"
 
 
-_BY_OPERATORS = frozenset({Act.CANCEL, Act.CLOSE, Act.SHARE})
+_BY_OPERATORS = frozenset({Act.CANCEL, Act.CLOSE, Act.SHARE, Act.DELETE})
 
 
 def is_operator(principal: Principal) -> bool:

@@ -15,7 +15,7 @@ _LARGE = 64 * 1024
 
 
 _MOMENTS = 2.0
-"""Seconds for which one that hasn't ended is kept."""
+"""Seconds for which one is kept."""
 
 
 class RecentExecutions:
@@ -23,9 +23,8 @@ class RecentExecutions:
 
     Whoever asks must be one who may see it: that isn't decided here.
 
-    Only what another process can't change any more is kept for long: executions that have their reference, and haven't
-    failed, for those may be resumed. One that hasn't ended is kept for moments, since it may be closed elsewhere; its
-    state the engine tells anew each time.
+    They are kept for moments, since another process may close or remove them; those that have their reference, and
+    haven't failed, for those may be resumed. The state of one that hasn't ended the engine tells anew each time.
 
     Args:
         size: at most so many.
@@ -41,7 +40,7 @@ class RecentExecutions:
             execution, since = self._kept.get(execution_id, (None, 0.0))
             if execution is None:
                 return None
-            if not execution.settled and time.monotonic() - since > _MOMENTS:
+            if time.monotonic() - since > _MOMENTS:
                 del self._kept[execution_id]
                 return None
             return execution

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from hpcwaas.core.endings import Part
 from hpcwaas.core.models import JSON, Execution, ExecutionState, Status
 from hpcwaas.core.ports.records import CLAIM
 from hpcwaas.core.site_models import Placement
@@ -21,7 +22,7 @@ SUMMARY: Mapping[str, Any] = {"inputs": {}, "steps": (), "outputs": None}
 def to_row(execution: Execution) -> ExecutionRow:
     """The row of a new execution."""
     return ExecutionRow(
-        **columns(execution, "state", "placement"),
+        **columns(execution, "state", "placement", "removed"),
         **state_columns(execution.state),
         **_placement_columns(execution.placement),
         inputs_size=size_of(execution.inputs),
@@ -38,9 +39,8 @@ def to_execution(row: ExecutionRow, unread: Mapping[str, Any] = MappingProxyType
     status = Status(row.status)
     state = {"status": status, "ended_at": row.ended_at if status.over else None, "stored": 0, "stale_since": None}
     placement = None if row.site is None else Placement(row.site, row.account_user, row.account_key)
-    return value_of(
-        Execution, row, {**unread, "state": value_of(ExecutionState, row, {**unread, **state}), "placement": placement}
-    )
+    known = {"state": value_of(ExecutionState, row, {**unread, **state}), "placement": placement}
+    return value_of(Execution, row, {**unread, **known, "removed": Part(row.removed)})
 
 
 def state_columns(state: ExecutionState) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session, defer
 from sqlalchemy.sql.base import ExecutableOption
 
 from hpcwaas.core.counted import ENDED
-from hpcwaas.core.models import Attempt, Closing, Execution, ExecutionFilter, ExecutionState, Status
+from hpcwaas.core.endings import Attempt, Closing, Part
+from hpcwaas.core.models import Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
@@ -110,7 +111,13 @@ class ExecutionStore:
                     "This Idempotency-Key was used for another request in the last 24 hours: "
                     "use a new one for each execution."
                 )
-            return _get(session, used.execution_id, owner)
+            try:
+                return _get(session, used.execution_id, owner)
+            except NotFound:
+                raise Conflict(
+                    "The execution that was started with this Idempotency-Key was deleted: use a new one for each "
+                    "execution."
+                ) from None
 
     def discard(self, execution_id: str) -> None:
         unstarted = and_(ExecutionRow.id == execution_id, ExecutionRow.reference.is_(None))
@@ -148,7 +155,8 @@ class ExecutionStore:
 
     def reopen(self, execution_id: str) -> None:
         """When it failed stays stored and isn't shown: a process that knew of that failure may tell of it once more."""
-        query = select(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status == Status.FAILED)
+        failed = (ExecutionRow.status == Status.FAILED, ExecutionRow.removed < Part.ALL.value)
+        query = select(ExecutionRow).where(ExecutionRow.id == execution_id, *failed)
         with self._database.write() as session:
             row = session.scalar(query.with_for_update())
             if row is not None:
@@ -157,6 +165,7 @@ class ExecutionStore:
                 ended = Attempt(row.started_at, row.ended_at, row.reason)
                 row.attempts = (*first, *later[-_ATTEMPTS:], ended)
                 row.status, row.started_at, row.reason, row.outputs = Status.RUNNING.value, None, None, None
+                row.removed = 0
 
     def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status.in_(_NOT_OVER))

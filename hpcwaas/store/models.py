@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from hpcwaas.core.models import Attempt, Closing, ReplacedKey, Step
+from hpcwaas.core.endings import Attempt, Closing
+from hpcwaas.core.models import ReplacedKey, Step
 from hpcwaas.store.columns import Names, Stored, UTCDateTime
 
 
@@ -43,6 +44,8 @@ class ExecutionRow(Base):
         Index(None, "owner", "status"),
         Index(None, "owner", "inputs_size", "kept_size"),
         Index(None, "engine", "reference", unique=True),
+        Index(None, "removed", "ended_at"),
+        Index(None, "workflow_id", "removed", "ended_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -78,6 +81,12 @@ class ExecutionRow(Base):
     """Who declared it ended, when, and why."""
     watched_until: Mapped[datetime | None] = mapped_column(index=True)
     """Until when the engine may still say how a closed one really ended."""
+    removed: Mapped[int] = mapped_column(server_default="0")
+    """Which `Parts` of it are gone."""
+    removing_since: Mapped[datetime | None]
+    """Since when all of it is being removed."""
+    removal_problem: Mapped[str | None]
+    """What that waits for."""
 
 
 class IdempotencyRow(Base):
@@ -88,7 +97,8 @@ class IdempotencyRow(Base):
     owner: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
-    execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id"))
+    execution_id: Mapped[str]
+    """It may have been removed: the key stands for it all the same."""
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -205,6 +215,8 @@ class UserRow(Base):
     issuer: Mapped[str | None]
     sub: Mapped[str | None]
     entitled_by: Mapped[str | None]
+    leaving_since: Mapped[datetime | None]
+    """Since when everything of theirs is being removed."""
 
 
 class SessionRow(Base):

@@ -11,6 +11,7 @@ from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.store.listings import ListingStore
+from hpcwaas.store.removals import RemovalStore
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.sessions import SessionStore
 from hpcwaas.store.shares import ShareStore
@@ -29,6 +30,7 @@ class Stores:
 
     def __init__(self, database: Database) -> None:
         self.executions = ExecutionStore(database)
+        self.removals = RemovalStore(database)
         self.shares = ShareStore(database)
         self.uploads = UploadStore(database)
         self.ssh_keys = SSHKeyStore(database)

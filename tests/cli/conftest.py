@@ -70,6 +70,7 @@ class Execution:
                 "started_at": "2026-11-23T09:25:42.000Z",
                 "ended_at": "2026-11-23T09:25:44.500Z" if self.over else None,
                 "reason": self.reason if self.over else self.waits_for.get(self.frame),
+                "removing_since": None,
             },
         )
         return found
@@ -241,6 +242,9 @@ class Handler(BaseHTTPRequestHandler):
             case ("GET", []):
                 status = {"id": execution.id, "status": execution.status}
                 return 200, status if self.service.old else execution.details(), {}
+            case ("DELETE", []) if request.query.get("purge") == "true":
+                del self.service.executions[execution.id]
+                return 204, None, {}
             case ("DELETE", []):
                 execution.cancelled = True
                 return 202, None, {"Warning": f'299 - "{execution.reason}"'} if execution.reason else {}

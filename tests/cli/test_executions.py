@@ -153,6 +153,24 @@ def test_cancel(alice: Any, service: Any, word: str) -> None:
     ]
 
 
+def test_delete(alice: Any, service: Any) -> None:
+    ended, running = service.add(("SUCCEEDED", [])), service.add(("RUNNING", []))
+    result = alice("executions", "delete", "--yes", ended, running)
+    assert result.code == 1
+    assert result.out == f'SUCCESS: Deleted execution "{ended}"\n'
+    assert "Cancel it first" in result.err
+    assert [*service.executions] == [running]
+    assert not service.executions[running].cancelled
+
+
+def test_an_older_service_is_not_asked_to_delete_since_it_would_cancel(alice: Any, service: Any) -> None:
+    execution = service.add(("SUCCEEDED", []))
+    service.old = True
+    result = alice("executions", "delete", "--yes", execution)
+    assert (result.code, service.executions[execution].cancelled) == (1, False)
+    assert "can't delete executions" in result.err
+
+
 def test_cancel_says_what_goes_on(alice: Any, service: Any) -> None:
     execution = service.add(("RUNNING", []), reason=r"A \"job\" goes on.")
     result = alice("executions", "cancel", execution)

@@ -8,17 +8,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from hpcwaas.core.models import (
-    Attempt,
-    Closing,
-    Execution,
-    ExecutionState,
-    ReplacedKey,
-    SSHKey,
-    Status,
-    Step,
-    StepStatus,
-)
+from hpcwaas.core.endings import Attempt, Closing
+from hpcwaas.core.models import Execution, ExecutionState, ReplacedKey, SSHKey, Status, Step, StepStatus
 from hpcwaas.core.people import AccessToken, Proof, User
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore

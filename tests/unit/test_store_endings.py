@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcwaas.common import written
-from hpcwaas.core.models import Closing, Execution, ExecutionState, Status
+from hpcwaas.core.endings import Closing
+from hpcwaas.core.models import Execution, ExecutionState, Status
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.listings import ListingStore

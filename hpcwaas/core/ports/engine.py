@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from hpcwaas.core.companions import Companions
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -163,6 +164,19 @@ class NotingEngine(Engine, Protocol):
     """
 
     notes_starts: bool
+
+
+@runtime_checkable
+class RemovingEngine(Engine, Protocol):
+    """An engine that can remove what it keeps of executions that have ended."""
+
+    def remove(self, reference: str, part: Part, *, give_up: bool = False) -> Removal:
+        """Removes one part, or all, of an execution that has ended, as far as that is possible now. It waits for
+        nothing that takes long, is harmless when repeated, and goes on with what it has begun.
+
+        Args:
+            give_up: what can't be reached is left where it is.
+        """
 
 
 @runtime_checkable

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hpcwaas.core.models import JSON, Closing, Execution, ExecutionFilter, ExecutionState, SSHKey, Upload
+from hpcwaas.core.endings import Closing, Part
+from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, SSHKey, Upload
 from hpcwaas.core.people import Principal, Shares
 from hpcwaas.core.site_models import Account
 
@@ -138,6 +139,48 @@ class ExecutionRecords(Protocol):
 
     def postpone(self, execution_id: str, until: datetime) -> None:
         """Lets such an execution that one has taken on be taken on by anybody from a moment on, later or sooner."""
+
+
+class RemovalRecords(Protocol):
+    """What is removed of executions that have ended."""
+
+    def begin(self, execution_id: str, now: datetime) -> bool:
+        """Notes that all of an ended execution is to be removed, and forgets its inputs, outputs, steps and shares at
+        once. False when it hasn't ended, or that was noted before."""
+
+    def take(self, now: datetime, until: datetime, limit: int) -> Sequence[Execution]:
+        """Takes on some of those that are being removed, until a moment: nobody else does before."""
+
+    def wait(self, execution_id: str, until: datetime, problem: str) -> None:
+        """Lets one be taken on again from a moment, and notes what its removal waits for."""
+
+    def finish(self, execution_id: str) -> bool:
+        """Forgets one that is being removed. False when somebody else was faster."""
+
+    def takers(self, execution_id: str) -> bool:
+        """Whether executions that haven't begun take outputs of this one."""
+
+    def expired(
+        self, part: Part, before: datetime, now: datetime, limit: int, workflow_id: str | None = None
+    ) -> Sequence[Execution]:
+        """Some executions that ended before a moment and of which a part is still there.
+
+        Args:
+            workflow_id: those of a workflow only.
+        """
+
+    def parted(self, execution_id: str, part: Part, kept: int) -> bool:
+        """Notes that a part is gone: of the outputs nothing stays. False when that was noted before.
+
+        Args:
+            kept: bytes that the engine still keeps of the execution.
+        """
+
+    def ended(self, owner: str, limit: int) -> Sequence[str]:
+        """Ids of some ended executions of a user of which nobody has noted that they are to be removed."""
+
+    def number(self, owner: str) -> int:
+        """How many executions of a user there are."""
 
 
 class UploadRecords(Protocol):

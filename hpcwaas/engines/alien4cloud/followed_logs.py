@@ -74,6 +74,12 @@ class FollowedLogs(Following[LogReader]):
         with self._changed:
             self._readers.pop(reference, None)
 
+    def remove(self, reference: str) -> None:
+        """Removes what is kept here of a log."""
+        with self._changed:
+            self._readers.pop(reference, None)
+        LogFile(self._directory, parse_reference(reference).execution).remove()
+
     def _made(self, reference: str) -> LogReader:
         file = LogFile(self._directory, parse_reference(reference).execution)
         file.catch_up()

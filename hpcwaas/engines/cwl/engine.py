@@ -16,6 +16,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from hpcwaas.core.companions import Companions
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, Queue, UploadLookup, everything
@@ -317,6 +318,13 @@ class CWLEngine:
             modified_at=opened.modified_at,
             stream=opened.stream,
         )
+
+    def remove(self, reference: str, part: Part, *, give_up: bool = False) -> Removal:
+        """Removes one part, or all, of an execution that has ended, here and on its site."""
+        removal = self._sites.remove(reference, part, give_up=give_up)
+        with self._lock:
+            self._states.pop(reference, None)
+        return removal
 
     def sites(self) -> Sequence[Site]:
         """All sites, this machine first. Asks none."""

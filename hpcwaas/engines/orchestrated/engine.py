@@ -10,6 +10,7 @@ from typing import Protocol
 
 from hpcwaas.common import calls
 from hpcwaas.common.cached import PATIENCE
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output
 from hpcwaas.core.ports.engine import Permitted, everything
@@ -41,6 +42,7 @@ class Logs(Protocol):
 
     def page(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage: ...
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]: ...
+    def remove(self, reference: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -107,6 +109,12 @@ class OrchestratedEngine:
     def output(self, reference: str, name: str, path: str | None, archive: str) -> Output:
         """See `Engine`. There are values only, no files."""
         return answers.output(self._executions.state(reference, PATIENCE), name, path)
+
+    def remove(self, reference: str, part: Part, *, give_up: bool = False) -> Removal:
+        """Removes the log that is kept here. Of what the server keeps nothing can be removed by itself."""
+        if part is not Part.OUTPUTS:
+            self._logs.remove(reference)
+        return Removal(left=f"{self._starter.server} keeps its own record and log of the execution.")
 
     def close(self) -> None:
         """Ends all threads and connections. Executions go on."""

@@ -52,6 +52,11 @@ class LogFile:
         """Entries of these levels; `start` and `limit` count these only."""
         return self._index.entries(levels, start, limit)
 
+    def remove(self) -> None:
+        """Removes the lines, and all that stands beside them."""
+        for path in self.path.parent.glob(f"{self.path.stem}.*"):
+            path.unlink(missing_ok=True)
+
     def _read(self, offset: int, size: int) -> bytes:
         try:
             with self.path.open("rb", buffering=0) as file:

@@ -75,11 +75,15 @@ class Starter:
         clock_ahead: seconds by which the clock that stamps executions is ahead of ours, about.
         time_left: seconds that may be spent on what the present call of a user needs.
         starts: what was asked for. All processes and replicas know it.
+
+    Attributes:
+        server: as given.
     """
 
     def __init__(
         self, server: str, clock_ahead: Callable[[], float], time_left: Callable[[], float], starts: StartRecords
     ) -> None:
+        self.server = server
         self._uncertain = (
             f"{server} didn't say whether it has started the execution. It may have been started: before you start it "
             "again, check whether it shows up in the list of executions."

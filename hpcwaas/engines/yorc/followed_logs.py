@@ -157,6 +157,12 @@ class FollowedLogs(Following[_Reader]):
         self._collector.close()
         super().close()
 
+    def remove(self, reference: str) -> None:
+        """Removes what is kept here of a log."""
+        with self._changed:
+            self._readers.pop(reference, None)
+        KeptLog(self._kept.directory, parse_reference(reference)).remove()
+
     def _made(self, reference: str) -> _Reader:
         log = KeptLog(self._kept.directory, parse_reference(reference))
         log.claim(whole=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import parse_qs, unquote
 
+from hpcwaas.core.endings import Part
 from hpcwaas.core.models import JSON, Execution
 from hpcwaas.core.ports.engine import ExecutionLookup, UploadLookup
 from hpcwaas.engines.cwl.inputs.archive_checks import Look
@@ -122,6 +123,10 @@ class Sources:
         if not execution.state.status.over:
             raise UnusableOutput(
                 f"The execution {execution.id} is {execution.state.status}; its outputs can be used when it has ended"
+            )
+        if Part.OUTPUTS in execution.removed:
+            raise UnusableOutput(
+                f"The outputs of the execution {execution.id} were removed: the time for which they are kept is over"
             )
         if execution.reference is None:
             raise UnusableOutput(f"The execution {execution.id} never began and has no outputs")

@@ -11,11 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Step, StepDeclaration, StepStatus
 from hpcwaas.engines.cwl.inputs.job import Job
+from hpcwaas.engines.cwl.storage import spool
+from hpcwaas.engines.cwl.storage.trash import Trash
 
 Stamp: TypeAlias = tuple[int, int, int]
 """What changes whenever a file does."""
+
+
+PARTS = {Part.OUTPUTS: (spool.OUTPUT_OBJECT, spool.OUTPUTS), Part.LOG: (spool.LOG,)}
+"""Files and directories of an execution that parts of it are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,13 @@ class ExecutionSite(Protocol):
 
     def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
         """The bytes of an archive of an output directory."""
+
+    def remove(self, execution_id: str, part: Part, trash: Trash, *, give_up: bool) -> Removal:
+        """Removes a part of an ended execution, here and where it ran; see `RemovingEngine.remove`.
+
+        Args:
+            trash: takes what lies on this machine.
+        """
 
     def problems(self) -> Sequence[str]:
         """What keeps executions from running, a sentence each."""

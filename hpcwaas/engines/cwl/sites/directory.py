@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import WorkflowDetails
 from hpcwaas.core.site_models import LOCAL, Placement, Point, PointStatus, Site
 from hpcwaas.engines.cwl.containers import NONE, want
@@ -28,6 +29,7 @@ from hpcwaas.engines.cwl.sites.slurm import Slurm
 from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room, Untakable, fetch
 from hpcwaas.engines.cwl.sites.transfer import Packages
 from hpcwaas.engines.cwl.storage.outputs import TakenOutput
+from hpcwaas.engines.cwl.storage.trash import Trash
 from hpcwaas.engines.site_settings import SiteSettings
 from hpcwaas.errors import BadRequest, Unavailable
 
@@ -64,6 +66,8 @@ class SiteDirectory:
         connections: Connections | None,
         local: Callable[[FetchOutput], LocalSite],
     ) -> None:
+        self._directory = directory
+        self._trash = Trash(directory / "removed")
         self._settings = settings
         self._configured = sites
         self._connections = connections
@@ -121,6 +125,21 @@ class SiteDirectory:
         if site is None:
             raise NoSite("The service runs nothing on its own machine any more (setting cwl.local).")
         return site, execution_id
+
+    def remove(self, reference: str, part: Part, *, give_up: bool) -> Removal:
+        """See `RemovingEngine.remove`."""
+        try:
+            site, execution_id = self.of(reference)
+        except NoSite as error:
+            said = f"{error} Its files can't be removed while that is so."
+            if not give_up:
+                return Removal(said)
+            name, _, execution_id = reference.rpartition(":")
+            here = self._directory / "sites" / name if name else self._directory
+            if part is Part.ALL:
+                self._trash.take(here / "executions" / execution_id)
+            return Removal(left=said if name else None)
+        return site.remove(execution_id, part, self._trash, give_up=give_up)
 
     def at(self, job: Job) -> tuple[ExecutionSite, str]:
         """The site on which a job is to be started, and what its references begin with."""
@@ -224,6 +243,7 @@ class SiteDirectory:
     def close(self) -> None:
         """Releases what this process holds."""
         self._closed.set()
+        self._trash.close()
         if self._keeper.is_alive():
             self._keeper.join()
         for site in self.remote.values():

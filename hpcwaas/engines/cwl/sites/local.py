@@ -20,6 +20,7 @@ from pathlib import Path
 
 import hpcwaas
 from hpcwaas.common import durable
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.core.ports.engine import Queue
 from hpcwaas.engines.cwl.confinement import levels
@@ -28,12 +29,13 @@ from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, pending, place, read_part, stamp_of
+from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, pending, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.bringing import Bringing
 from hpcwaas.engines.cwl.sites.taking import BROUGHT, FetchOutput
 from hpcwaas.engines.cwl.storage import packing, spool, stored
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
+from hpcwaas.engines.cwl.storage.trash import Trash
 from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
@@ -225,6 +227,20 @@ class LocalSite:
 
     def pack_output(self, execution_id: str, path: str, kind: str) -> Iterator[bytes]:
         return packing.pack(self._spool.execution(execution_id) / spool.OUTPUTS, path, kind)
+
+    def remove(self, execution_id: str, part: Part, trash: Trash, *, give_up: bool) -> Removal:
+        directory = self._spool.execution(execution_id)
+        if not directory.is_dir():
+            return Removal()
+        state = self._spool.state(execution_id)
+        if state is None or not state.status.over or self._spool.busy_with(execution_id):
+            return Removal("It is just ending on the service's machine.")
+        if part is Part.ALL:
+            trash.take(directory)
+            return Removal()
+        for name in PARTS[part]:
+            trash.take(directory / name)
+        return Removal(kept=self._spool.kept(execution_id))
 
     def problems(self) -> list[str]:
         problems = []

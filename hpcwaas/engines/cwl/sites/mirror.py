@@ -12,6 +12,7 @@
         queue/TICKET        executions that wait for their turn
         active/TICKET       those that were sent to the site, or may have been
         kept/TICKET         those that have ended, as long as their files stay on the site
+        unwanted/TICKET     those of them whose files are to be removed there
 
 The intent is here, complete, before the first byte goes out. Everything is done by renaming, so that a process killed
 between any two calls leaves something that the next one understands. Whoever holds the lock of an account moves its
@@ -143,13 +144,14 @@ class Account:
         self.queue = self.directory / "queue"
         self.active = self.directory / "active"
         self.kept = self.directory / "kept"
+        self.unwanted = self.directory / "unwanted"
         self.poke_file = self.directory / "poke"
         self.proof = self.directory / "proved"
         self.mark = site / "unfinished" / name
 
     def make(self, placement: Placement) -> None:
         """Makes its directory, when it is missing."""
-        for folder in (self.queue, self.active, self.kept):
+        for folder in (self.queue, self.active, self.kept, self.unwanted):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.directory / "account.json"
         if not file.exists():
@@ -171,8 +173,23 @@ class Account:
         self.poke()
 
     def unfinished(self) -> bool:
-        """Whether an execution waits or runs."""
-        return any(Spool.tickets(folder) for folder in (self.queue, self.active))
+        """Whether an execution waits or runs, or is to be removed from the site."""
+        return any(Spool.tickets(folder) for folder in (self.queue, self.active)) or bool(self.to_remove())
+
+    def to_remove(self) -> list[tuple[str, str]]:
+        """(ticket, execution's id) of those whose files on the site are to be removed."""
+        with contextlib.suppress(FileNotFoundError):  # of an account that an earlier version made
+            return Spool.tickets(self.unwanted)
+        return []
+
+    def want_removed(self, ticket: str) -> None:
+        """Has the files of an ended execution removed on the site, as soon as that can be."""
+        self.unwanted.mkdir(mode=0o700, exist_ok=True)
+        if not (self.unwanted / ticket).exists():
+            self.mark.touch(mode=0o600)  # first, as in `Mirror.enqueue`
+            (self.unwanted / ticket).touch(mode=0o600)
+            durable.sync_directory(self.unwanted)
+        self.poke()
 
     def rest(self) -> bool:
         """Takes the mark of something to do away. False when there is something all the same."""

@@ -66,6 +66,7 @@ class Moves:
         self._later: dict[str, float] = {}
         self._followed: set[str] = set()
         self._next_tidying = 0.0
+        self._removing: dict[str, float] = {}
 
     def prologue(self) -> str | None:
         """What is sourced on the site before its programs.
@@ -112,9 +113,10 @@ class Moves:
         self._cancel(sent)
         self._bury()
         self._follow(sent)
+        self._remove_unwanted()
         if not active:
             self._tidy()
-        return bool(active) or bool(Spool.tickets(self._account.queue))
+        return bool(active) or bool(Spool.tickets(self._account.queue)) or bool(self._account.to_remove())
 
     def _cancel_waiting(self) -> None:
         for _, execution_id in Spool.tickets(self._account.queue):
@@ -267,15 +269,32 @@ class Moves:
             if age(now, self._account.kept / ticket) > days
         ]
         for first in range(0, len(due), _BATCH):
-            batch = due[first : first + _BATCH]
-            body = {"ids": [execution_id for _, execution_id in batch], "content_days": days}
-            answer = self._ask("remove", body, batch[0][1], 600.0)
-            removed = set(answer.get("removed") or ())
-            for ticket, execution_id in batch:
-                if execution_id in removed:
-                    if self._mirror.execution(execution_id).is_dir():
-                        self._mirror.mark(execution_id, REMOVED)
-                    (self._account.kept / ticket).unlink(missing_ok=True)
+            self._remove(due[first : first + _BATCH], content_days=days)
+
+    def _remove_unwanted(self) -> None:
+        """Removes from the site what is to be removed there, with the uploads that nothing else uses."""
+        now = time.monotonic()
+        unwanted = self._account.to_remove()
+        due = [each for each in unwanted if now >= self._removing.get(each[1], 0.0)][:_BATCH]
+        if due:
+            intents = [self._mirror.intent(execution_id) for _, execution_id in due]
+            content = sorted({staged.sha256 for intent in intents if intent for staged in intent.staged})
+            self._remove(due, content=content)
+        # One that couldn't be removed, because something of it runs again, is left alone for a while.
+        there = {execution_id for _, execution_id in self._account.to_remove()}
+        tried = {execution_id for _, execution_id in due}
+        self._removing = {each: now + _ASK_AGAIN if each in tried else self._removing.get(each, 0.0) for each in there}
+
+    def _remove(self, batch: Sequence[tuple[str, str]], **more: JSON) -> None:
+        body = {"ids": [execution_id for _, execution_id in batch], **more}
+        answer = self._ask("remove", body, batch[0][1], 600.0)
+        removed = set(answer.get("removed") or ())
+        for ticket, execution_id in batch:
+            if execution_id in removed:
+                if self._mirror.execution(execution_id).is_dir():
+                    self._mirror.mark(execution_id, REMOVED)
+                (self._account.kept / ticket).unlink(missing_ok=True)
+                (self._account.unwanted / ticket).unlink(missing_ok=True)
 
     def _ask(
         self,

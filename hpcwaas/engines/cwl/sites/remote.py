@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hpcwaas.common import durable
+from hpcwaas.common.moments import rfc3339
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.inputs.job import Job, dump_order
 from hpcwaas.engines.cwl.sites import words
 from hpcwaas.engines.cwl.sites.agency import Agency
 from hpcwaas.engines.cwl.sites.around import Surroundings
-from hpcwaas.engines.cwl.sites.base import OpenOutput, Stamp, place, read_part, stamp_of
+from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
@@ -26,6 +28,7 @@ from hpcwaas.engines.cwl.sites.moves import age
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, TakenOutput
 from hpcwaas.engines.cwl.storage.spool import Spool
+from hpcwaas.engines.cwl.storage.trash import Trash
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
 from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
 
@@ -138,9 +141,11 @@ class RemoteSite:
             )
         if not self._mirror.has(execution_id, SENT):
             raise Conflict("The execution failed before it began. Trigger a new one.")
-        if self._mirror.has(execution_id, REMOVED):
+        intent = self._mirror.intent(execution_id)
+        unwanted = intent and (self._mirror.account(intent.placement).unwanted / intent.ticket).exists()
+        if unwanted or self._mirror.has(execution_id, REMOVED):
             raise Conflict(f"The execution's files on the site {self.title} were removed. Trigger a new one.")
-        if intent := self._mirror.intent(execution_id):
+        if intent:
             self._around.connections.ready(intent.placement)
         self._mirror.reopen(execution_id)
         self._poke(execution_id)
@@ -262,6 +267,45 @@ class RemoteSite:
                     f"{name} is gone: it was removed on the site {self.title}, or its file system was purged."
                 ) from error
             raise Conflict(f"{name} can't be read on the site {self.title}: {error.detail}") from error
+
+    def remove(self, execution_id: str, part: Part, trash: Trash, *, give_up: bool) -> Removal:
+        directory = self._mirror.execution(execution_id)
+        if not directory.is_dir():
+            return Removal()
+        if not self._mirror.state(execution_id).status.over:
+            return Removal(f"It hasn't ended on the site {self.title}.")
+        left = None
+        if part is not Part.LOG and (waits_for := self._unremoved(execution_id)):
+            if not give_up:
+                return Removal(waits_for)
+            left = f"{waits_for} They are left there: {self._mirror.state(execution_id).directory}."
+        if part is Part.ALL:
+            trash.take(directory)
+            return Removal(left=left)
+        for name in PARTS[part]:
+            trash.take(directory / name)
+        kept = sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+        return Removal(left=left, kept=kept)
+
+    def _unremoved(self, execution_id: str) -> str | None:
+        """Has the files of an execution on the site removed. What that waits for; None when there are none."""
+        intent = self._mirror.intent(execution_id)
+        if intent is None:
+            return None
+        account = self._mirror.account(intent.placement)
+        if (account.queue / intent.ticket).exists() or (account.active / intent.ticket).exists():
+            return f"It is just ending on the site {self.title}."
+        if not (account.kept / intent.ticket).exists():
+            return None
+        account.want_removed(intent.ticket)
+        self._couriers.wake(account)
+        if (silence := account.silence()) is None:
+            return f"Its files on the site {self.title} are being removed."
+        since = rfc3339(datetime.fromtimestamp(silence.since, UTC))
+        return (
+            f"Its files are still on the site {self.title}, which can't be used for the account "
+            f"{intent.placement.user} since {since}: {silence.detail} They are removed as soon as it can."
+        )
 
     def problems(self) -> Sequence[str]:
         found = []

@@ -219,6 +219,21 @@ class Spool:
         files = sum(path.lstat().st_blocks * 512 for path in staying if not path.is_dir())
         return files + disk_use([path for path in staying if path.is_dir()])
 
+    def busy_with(self, execution_id: str) -> bool:
+        """Whether a process is still at work on an execution, or about to be."""
+        names = [
+            name
+            for folder in (self.queue, self.active)
+            for name, found in self.tickets(folder)
+            if found == execution_id
+        ]
+        if names:
+            return True
+        lock = durable.lock(self.execution(execution_id) / LOCK)
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
     def tidy(self, execution_id: str) -> None:
         """Removes what an execution that is over needs no more."""
         directory = self.execution(execution_id)

@@ -59,18 +59,26 @@ def _bury(execution: Execution, end: Dict[str, JSON]) -> Dict[str, JSON]:
 
 
 def remove(order: Dict[str, JSON]) -> Dict[str, JSON]:
-    """Removes executions that are over, and uploads that none has used for `content_days`."""
+    """Removes executions that are over, uploads that none has used for `content_days`, and those of `content` that
+    none uses."""
     removed = []
     for identifier in order.get("ids") or []:
         execution = Execution(order["work_dir"], identifier)
+        away = os.path.join(order["work_dir"], "executions", f".{identifier}.removed")
         if execution.exists():
             if not execution.over():
                 continue
-            away = os.path.join(order["work_dir"], "executions", f".{identifier}.removed")
+            remove_tree(away)
             with contextlib.suppress(OSError):
                 os.rename(execution.directory, away)
-            remove_tree(away)
-        removed.append(identifier)
+        remove_tree(away)  # a look that broke off may have left it
+        if not execution.exists() and not os.path.lexists(away):
+            removed.append(identifier)
+    for digest in order.get("content") or []:
+        path = os.path.join(order["work_dir"], "content", os.path.basename(digest))
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_nlink == 1:
+                os.unlink(path)
     days = order.get("content_days")
     if days is not None:
         clock = os.path.join(order["work_dir"], "clock")
