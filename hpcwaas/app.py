@@ -32,6 +32,7 @@ from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.sites import Credentials
 from hpcwaas.core.removals import Removals
+from hpcwaas.core.retention import Expiry, RetentionPolicy
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
@@ -46,6 +47,7 @@ from hpcwaas.identity.front import CACHE
 from hpcwaas.identity.rates import Rate
 from hpcwaas.identity.settings import AuthSettings, StepUpSettings
 from hpcwaas.store.audit import Audit
+from hpcwaas.store.audit_files import OldRecords
 from hpcwaas.store.database import Database
 from hpcwaas.store.stores import Stores
 from hpcwaas.vault import accounts, login
@@ -175,7 +177,18 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
     executions = Executions(engines, stores.executions, requests, sites, settings.limits)
     logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
     removals = Removals(engines, executions, stores.removals, audit.record)
-    sweeps = [uploads.sweep, keys.sweep, stores.sweep, removals.sweep]
+    expiry = Expiry(
+        engines,
+        executions,
+        removals,
+        stores.removals,
+        stores.listings,
+        settings.retention,
+        uploads.expire,
+        audit.record,
+    )
+    old_records = OldRecords(settings.audit_file, settings.retention.audit)
+    sweeps = [uploads.sweep, keys.sweep, stores.sweep, expiry.sweep, removals.sweep, old_records.sweep]
     keeper = Keeper(executions, stores.executions, sweeps, engines=engines.names)
     suspended = SuspendedUsers(engines, stores.executions, executions.refresh)
     sso = signing_in.sso
@@ -215,6 +228,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         catalogue=catalogue,
         executions=executions,
         removals=removals,
+        retention=RetentionPolicy(settings.retention),
         logs=logs,
         sharing=Sharing(executions, stores.shares),
         uploads=uploads,

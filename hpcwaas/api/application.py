@@ -53,6 +53,7 @@ from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.identity import AcceptedTerms, Identity, SignIn
 from hpcwaas.core.removals import Removals
+from hpcwaas.core.retention import RetentionPolicy
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.slots import Slots
@@ -81,6 +82,7 @@ class Services:
     catalogue: Catalogue
     executions: Executions
     removals: Removals
+    retention: RetentionPolicy
     logs: Logs
     sharing: Sharing
     uploads: Uploads
@@ -201,7 +203,7 @@ def _handlers(services: Services, longest_poll: int, operations: Iterable[contra
     The method for `listWorkflows` is called `list_workflows`.
     """
     objects = (
-        WorkflowHandlers(services.catalogue, services.executions, services.sites),
+        WorkflowHandlers(services.catalogue, services.executions, services.sites, services.retention),
         SiteHandlers(services.sites),
         ExecutionHandlers(services.executions, services.removals, services.logs, longest_poll),
         ShareHandlers(services.sharing),

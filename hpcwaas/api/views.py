@@ -14,7 +14,7 @@ from flask import Response
 from hpcwaas.common import written
 from hpcwaas.common.moments import rfc3339
 from hpcwaas.core.companions import Companions
-from hpcwaas.core.endings import Closing, Part
+from hpcwaas.core.endings import Closing, Part, Retention
 from hpcwaas.core.logs import LogView
 from hpcwaas.core.models import (
     JSON,
@@ -103,11 +103,16 @@ def workflow(value: Workflow, sites: Sequence[str] | None) -> dict[str, Any]:
     }
 
 
-def workflow_details(value: WorkflowDetails, sites: Sequence[str] | None) -> dict[str, Any]:
-    """A workflow with all its details; see `workflow`."""
+def workflow_details(value: WorkflowDetails, sites: Sequence[str] | None, kept: Retention) -> dict[str, Any]:
+    """A workflow with all its details; see `workflow`.
+
+    Args:
+        kept: for how long its executions are.
+    """
     return {
         **workflow(value.workflow, sites),
         "version": value.shown_version,
+        "retention": {"executions": kept.executions, "outputs": kept.outputs, "logs": kept.logs},
         "inputs": value.inputs,
         "outputs": [
             {

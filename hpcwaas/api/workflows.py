@@ -13,6 +13,7 @@ from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Workflow
 from hpcwaas.core.people import Principal
+from hpcwaas.core.retention import RetentionPolicy
 from hpcwaas.core.sites import Sites
 from hpcwaas.errors import NotFound
 
@@ -23,7 +24,8 @@ _REMEMBERED = 5000
 class WorkflowHandlers:
     """Handlers of the operations on workflows."""
 
-    def __init__(self, catalogue: Catalogue, executions: Executions, sites: Sites) -> None:
+    def __init__(self, catalogue: Catalogue, executions: Executions, sites: Sites, retention: RetentionPolicy) -> None:
+        self._retention = retention
         self._catalogue = catalogue
         self._executions = executions
         self._sites = sites
@@ -70,7 +72,8 @@ class WorkflowHandlers:
         """Shows a workflow."""
         details = self._catalogue.details(principal, workflow_id)
         sites = self._sites.where(principal)(details.workflow)
-        return views.answer(views.workflow_details(details, sites), as_written=True)
+        kept = self._retention.of(details.workflow)
+        return views.answer(views.workflow_details(details, sites, kept), as_written=True)
 
     def trigger_workflow(
         self, principal: Principal, workflow_id: str, body: Any = None, dry_run: bool = False

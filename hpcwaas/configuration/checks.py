@@ -53,6 +53,14 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield ConfigurationError("store.url", problem)
     if settings.audit.file is not None and (problem := _file(settings.audit.file)):
         yield ConfigurationError("audit.file", problem)
+    kept = settings.retention
+    for name, days in (("outputs", kept.outputs), ("logs", kept.logs)):
+        if days is not None and kept.executions is not None and days > kept.executions:
+            yield ConfigurationError(
+                f"retention.{name}",
+                f"is {days} days, and all of an execution is deleted after {kept.executions} (`retention.executions`): "
+                "remove it, or give a smaller number",
+            )
     if settings.auth is not None:
         yield from _auth(settings.auth)
     for name, section in settings.engines.items():

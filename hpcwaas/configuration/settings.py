@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import Field, SecretStr, create_model, model_validator
 
 from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size
-from hpcwaas.core.settings import LimitsPerUser
+from hpcwaas.core.settings import LimitsPerUser, RetentionSettings
 from hpcwaas.engines.registry import mistakable, registry
 from hpcwaas.engines.settings import EngineSettings
 from hpcwaas.engines.site_settings import SiteId, SiteSettings
@@ -125,6 +125,7 @@ class Settings(Section):
     auth: AuthSettings | None = Field(None, description="How users sign in. Without it: one local user with a token.")
     store: StoreSettings = Field(default_factory=StoreSettings)
     limits: LimitsPerUser = Field(default_factory=LimitsPerUser)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     files: FileSettings = Field(default_factory=FileSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)

@@ -158,10 +158,25 @@ class Uploads:
             Forbidden: an operator sees it, and no more.
         """
         policy.require_owner(principal, self.get(principal, upload_id).owner)
-        for companion in self._records.companions(upload_id, principal.subject):
+        self._delete_all(upload_id, principal.subject)
+
+    def expire(self, before: datetime, limit: int) -> int:
+        """Removes some uploads that were made before a moment, and those that belong beside them, as `delete` does.
+
+        Returns:
+            how many were found, not more than `limit`.
+        """
+        found = self._records.older(before, limit)
+        for upload in found:
             with contextlib.suppress(NotFound):  # somebody else was faster
-                self._delete(companion.id, principal.subject)
-        self._delete(upload_id, principal.subject)
+                self._delete_all(upload.id, upload.owner)
+        return len(found)
+
+    def _delete_all(self, upload_id: str, owner: str) -> None:
+        for companion in self._records.companions(upload_id, owner):
+            with contextlib.suppress(NotFound):  # somebody else was faster
+                self._delete(companion.id, owner)
+        self._delete(upload_id, owner)
 
     def _delete(self, upload_id: str, owner: str) -> None:
         held = self._held(upload_id)

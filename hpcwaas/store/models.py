@@ -106,7 +106,7 @@ class UploadRow(Base):
     """An uploaded file; its content is a file of the same id."""
 
     __tablename__ = "uploads"
-    __table_args__ = (Index(None, "owner", "created_at", "id"),)
+    __table_args__ = (Index(None, "owner", "created_at", "id"), Index(None, "created_at"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str]

@@ -41,7 +41,7 @@ def check_room(session: Session, owner: str, size: int, at_most: int, otherwise:
     if size > at_most:
         enough = "It never will: it is larger than that."
     elif executions > uploads:
-        enough = "Delete files that you don't need, or ask an operator."
+        enough = "Delete executions or files that you don't need."
     else:
         enough = "Delete some first."
     kept = f" Of these, {executions} are inputs, outputs and logs of executions." if executions else ""

@@ -77,16 +77,27 @@ class RemovalStore:
         self, part: Part, before: datetime, now: datetime, limit: int, workflow_id: str | None = None
     ) -> list[Execution]:
         query = select(ExecutionRow).where(
-            ExecutionRow.removed.in_(_with(part)),
             ExecutionRow.ended_at < before,
             ExecutionRow.status.in_(_OVER),
             or_(ExecutionRow.watched_until.is_(None), ExecutionRow.watched_until <= now),
+            or_(ExecutionRow.claimed_until.is_(None), ExecutionRow.claimed_until <= now),
         )
         if workflow_id is not None:
             query = query.where(ExecutionRow.workflow_id == workflow_id)
-        query = query.options(*(defer(getattr(ExecutionRow, name)) for name in SUMMARY)).limit(limit)
+        query = query.options(*(defer(getattr(ExecutionRow, name)) for name in SUMMARY)).order_by(ExecutionRow.ended_at)
+        found: list[Execution] = []
         with self._database.read() as session:
-            return [to_execution(row, SUMMARY) for row in session.scalars(query)]
+            for removed in _with(part):  # one after the other, so that an index has them in order
+                rows = session.scalars(query.where(ExecutionRow.removed == removed).limit(limit - len(found)))
+                found += [to_execution(row, SUMMARY) for row in rows]
+                if len(found) == limit:
+                    break
+        return found
+
+    def put_off(self, execution_id: str, until: datetime) -> None:
+        query = update(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.removed < Part.ALL.value)
+        with self._database.write() as session:
+            session.connection().execute(query.values(claimed_until=until))
 
     def parted(self, execution_id: str, part: Part, kept: int) -> bool:
         query = select(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.removed.in_(_with(part)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Select, delete, select, update
 
 from hpcwaas.core.models import Upload
@@ -74,6 +76,12 @@ class UploadStore:
     def stored(self, owner: str) -> int:
         with self._database.read() as session:
             return quota.stored(session, owner)
+
+    def older(self, before: datetime, limit: int) -> list[Upload]:
+        query = _select(None).where(UploadRow.created_at < before, UploadRow.companion_of.is_(None))
+        with self._database.read() as session:
+            rows = session.scalars(query.order_by(UploadRow.created_at).limit(limit))
+            return [value_of(Upload, row, {}) for row in rows]
 
     def ids(self) -> frozenset[str]:
         with self._database.read() as session:

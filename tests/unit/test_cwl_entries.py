@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcwaas.core.endings import Retention
 from hpcwaas.engines.cwl.workflows.entries import find_entries, permitted_by, read_stamps
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from hpcwaas.engines.cwl.workflows.slurm import Slurm
@@ -297,3 +298,16 @@ def test_sites_and_what_jobs_ask_for(tmp_path: Path) -> None:
     assert entry.sites == ("mare", "local")
     assert entry.slurm == Slurm("main", None, "1-00:00:00", 4, 8192, 2)
     assert entry.notices == ("a.meta.yaml: sites has mare more than once",)
+
+
+def test_metadata_say_for_how_long_executions_are_kept(tmp_path: Path) -> None:
+    entries, problems = look(tmp_path, "a.cwl", a_meta_yaml="retention: {outputs: 7, executions: 30}")
+    assert problems == []
+    assert entries[0].retention == Retention(executions=30, outputs=7)
+
+
+@pytest.mark.parametrize("said", ["7", "{}", "{outputs: 0}", "{outputs: true}", "{outputs: 1.5}", "{output: 1}"])
+def test_days_that_are_none_publish_nothing(tmp_path: Path, said: str) -> None:
+    entries, problems = look(tmp_path, "a.cwl", a_meta_yaml=f"retention: {said}")
+    assert entries == []
+    assert "retention" in problems[0]

@@ -58,7 +58,7 @@ class World:
 
     def process(self) -> Removals:
         """Another process of the service."""
-        engines = Engines([cast(Any, self.engine)], {"cwl": None})
+        engines = Engines([cast(Any, self.engine)], {"cwl": ".+"})
         executions = Executions(engines, self.stores.executions, cast(Any, None), cast(Any, None), cast(Any, None))
         return Removals(engines, executions, self.stores.removals, self.acts.append)
 

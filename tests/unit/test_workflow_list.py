@@ -39,7 +39,7 @@ class Listed:
 def test_a_list_shows_what_is_so_now(monkeypatch: pytest.MonkeyPatch, remembered: int) -> None:
     monkeypatch.setattr(workflows, "_REMEMBERED", remembered)
     listed = Listed()
-    handlers = WorkflowHandlers(listed, None, listed)  # type: ignore[arg-type]
+    handlers = WorkflowHandlers(listed, None, listed, None)  # type: ignore[arg-type]
 
     def check() -> None:
         for _ in range(2):

@@ -163,11 +163,14 @@ class RemovalRecords(Protocol):
     def expired(
         self, part: Part, before: datetime, now: datetime, limit: int, workflow_id: str | None = None
     ) -> Sequence[Execution]:
-        """Some executions that ended before a moment and of which a part is still there.
+        """Some executions that ended before a moment and of which a part is still there, those that ended first.
 
         Args:
             workflow_id: those of a workflow only.
         """
+
+    def put_off(self, execution_id: str, until: datetime) -> None:
+        """Leaves one out of `expired` until a moment."""
 
     def parted(self, execution_id: str, part: Part, kept: int) -> bool:
         """Notes that a part is gone: of the outputs nothing stays. False when that was noted before.
@@ -228,6 +231,9 @@ class UploadRecords(Protocol):
 
     def release(self, upload_id: str) -> None:
         """Forgets one of these."""
+
+    def older(self, before: datetime, limit: int) -> Sequence[Upload]:
+        """Some uploads that were made before a moment, without those that belong beside others."""
 
     def ids(self) -> Collection[str]:
         """Ids of all uploads, whoever's."""

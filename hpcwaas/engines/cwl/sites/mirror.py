@@ -143,8 +143,7 @@ class Account:
         self.directory = site / "accounts" / name
         self.queue = self.directory / "queue"
         self.active = self.directory / "active"
-        self.kept = self.directory / "kept"
-        self.unwanted = self.directory / "unwanted"
+        self.kept, self.unwanted = self.directory / "kept", self.directory / "unwanted"
         self.poke_file = self.directory / "poke"
         self.proof = self.directory / "proved"
         self.mark = site / "unfinished" / name
@@ -178,17 +177,13 @@ class Account:
 
     def to_remove(self) -> list[tuple[str, str]]:
         """(ticket, execution's id) of those whose files on the site are to be removed."""
-        with contextlib.suppress(FileNotFoundError):  # of an account that an earlier version made
-            return Spool.tickets(self.unwanted)
-        return []
+        return Spool.tickets(self.unwanted) if self.unwanted.is_dir() else []  # earlier versions made none
 
     def want_removed(self, ticket: str) -> None:
         """Has the files of an ended execution removed on the site, as soon as that can be."""
         self.unwanted.mkdir(mode=0o700, exist_ok=True)
-        if not (self.unwanted / ticket).exists():
-            self.mark.touch(mode=0o600)  # first, as in `Mirror.enqueue`
-            (self.unwanted / ticket).touch(mode=0o600)
-            durable.sync_directory(self.unwanted)
+        (self.unwanted / ticket).touch(mode=0o600)
+        durable.sync_directory(self.unwanted)
         self.poke()
 
     def rest(self) -> bool:

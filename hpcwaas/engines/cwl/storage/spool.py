@@ -221,13 +221,8 @@ class Spool:
 
     def busy_with(self, execution_id: str) -> bool:
         """Whether a process is still at work on an execution, or about to be."""
-        names = [
-            name
-            for folder in (self.queue, self.active)
-            for name, found in self.tickets(folder)
-            if found == execution_id
-        ]
-        if names:
+        folders = (self.bringing, self.queue, self.active)
+        if any(found == execution_id for folder in folders for _, found in self.tickets(folder)):
             return True
         lock = durable.lock(self.execution(execution_id) / LOCK)
         if lock is not None:

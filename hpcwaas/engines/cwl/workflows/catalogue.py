@@ -193,6 +193,7 @@ class Catalogue:
             authorized_groups=groups,
             sites=None if entry.sites is None else frozenset(entry.sites),
             commit=entry.commit,
+            retention=entry.retention,
         )
 
     def _current(self) -> Index:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from hpcwaas.common.setting_types import Size
+from hpcwaas.core.endings import FOR_EVER, Retention
 from hpcwaas.engines.cwl.workflows.slurm import NOTHING, Slurm, read_slurm
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable, items_of, read, unknown, value_of
 
@@ -35,7 +36,7 @@ _LISTS = {
 """Keys whose values are lists, and of what."""
 
 RIGHTS = ("authorized_users", "authorized_groups")
-ENTRY_KEYS = tuple(sorted((*_LISTS, "limits", "name", "slurm", "time_limit")))
+ENTRY_KEYS = tuple(sorted((*_LISTS, "limits", "name", "retention", "slurm", "time_limit")))
 """What may be said of a workflow wherever it is said."""
 
 _KEYS = tuple(sorted((*ENTRY_KEYS, "main")))
@@ -58,6 +59,7 @@ class Limits:
 
 NO_LIMITS = Limits()
 _LIMITS = tuple(each.name for each in fields(Limits))
+_KEPT = tuple(each.name for each in fields(Retention))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Entry:
         commit: of the repository that it is published from; None for the catalogue's own.
         root: the directory that `main` and all it refers to lie in, absolute; empty for the catalogue's own.
         limits: narrower ones than those of the settings.
+        retention: for how long its executions are kept at most.
         metadata: where that is said: a file, or a file and a line of it; empty where nothing is.
     """
 
@@ -98,6 +101,7 @@ class Entry:
     root: str = ""
     commit: str | None = None
     limits: Limits = NO_LIMITS
+    retention: Retention = FOR_EVER
     metadata: str = field(default="", compare=False)
 
     @property
@@ -179,6 +183,8 @@ def checked(place: str, key: str, value: Any) -> Any:
                 raise Unreadable(f"{place}: {error}") from error
         case "limits", _:
             return _limits(place, value)
+        case "retention", _:
+            return _retention(place, value)
         case str(), list() if key in _LISTS and all(isinstance(item, str) and _plain(item) for item in value):
             return tuple(value)
     if key in _LISTS:
@@ -209,6 +215,17 @@ def _limits(place: str, value: Any) -> Limits:
                 f"{place}: limits: memory must be a number of bytes above 0, or one with a unit: 512MiB, 8GiB"
             ) from None
     return Limits(cores, memory, None if time is None else float(time))
+
+
+def _retention(place: str, value: Any) -> Retention:
+    if not isinstance(value, dict) or not value:
+        raise Unreadable(f"{place}: retention must be a map with any of {', '.join(_KEPT)}")
+    for key, days in value.items():
+        if key not in _KEPT:
+            raise unknown(f"{place}: retention", key, _KEPT)
+        if not isinstance(days, int) or isinstance(days, bool) or days < 1:
+            raise Unreadable(f"{place}: retention: {key} must be a whole number of days above 0")
+    return Retention(**value)
 
 
 def _seconds(value: Any) -> bool:
@@ -258,6 +275,7 @@ def make_entry(workflow_id: str, place: str, content: Mapping[str, Any]) -> Entr
         slurm=content.get("slurm", NOTHING),
         notices=tuple(notices),
         limits=content.get("limits", NO_LIMITS),
+        retention=content.get("retention", FOR_EVER),
         metadata=place,
     )
 

@@ -17,7 +17,7 @@ from hpcwaas.engines.cwl.workflows.patterns import compiled, first_above, is_pat
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
 from hpcwaas.engines.cwl.workflows.tree import DOCUMENT, Tree
 
-_OF_PARTS = (*RIGHTS, "limits", "sites", "slurm", "time_limit")
+_OF_PARTS = (*RIGHTS, "limits", "retention", "sites", "slurm", "time_limit")
 """What the metadata of a folder say of all that lies in it, and not of its main document alone."""
 
 

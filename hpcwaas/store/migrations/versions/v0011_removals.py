@@ -18,4 +18,5 @@ def upgrade() -> None:
     op.create_index("ix_executions_workflow_id_removed_ended_at", "executions", ["workflow_id", "removed", "ended_at"])
     with op.batch_alter_table("idempotency_keys") as table:
         table.drop_constraint("fk_idempotency_keys_execution_id_executions", type_="foreignkey")
+    op.create_index("ix_uploads_created_at", "uploads", ["created_at"])
     op.add_column("users", sa.Column("leaving_since", moment))

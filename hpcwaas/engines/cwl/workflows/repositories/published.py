@@ -125,6 +125,7 @@ class Repositories:
             sites=sites,
             time_limit=entry.time_limit if said.time_limit is None else said.time_limit,
             limits=entry.limits if said.limits == NO_LIMITS else said.limits,
+            retention=entry.retention.stricter(said.retention),
             slurm=entry.slurm if said.slurm == NOTHING else said.slurm,
             notices=(*said.notices, *entry.notices),
             source=MANIFEST,
