@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from examples.slurm.logins import Login
+from hpcwaas.core.site_models import LOCAL
 from tests.e2e.processes import eventually, log_text
 from tests.service import Client
 from tests.system.slurm_site import Site, SiteService, one_node
@@ -164,6 +165,37 @@ def test_nothing_is_sent_twice(service: SiteService, site: Site, alice: Client) 
     assert len(stored) == 1
 
 
+def test_an_output_is_an_input_wherever_it_lies(service: SiteService, site: Site, alice: Client) -> None:
+    source = service.start_on(alice, "login", "script", script="echo made >made.txt")
+    done = alice.finished(source, within=PATIENCE)
+    assert done["status"] == "SUCCEEDED", (done["reason"], log_text(alice, source))
+    made = Path(done["directory"]) / "outputs" / "made.txt"
+    before = sorted((site.alice.home / "login" / "content").iterdir())
+    given = [done["outputs"]["files"][0]]
+    read = 'cat "$0" >got.txt; echo no >>"$0" || true'
+    paths = {where: service.start_on(alice, where, "script", script=read, given=given) for where in (*SITES, LOCAL)}
+    for where, path in paths.items():
+        taken = alice.finished(path, within=PATIENCE * 2)
+        assert taken["status"] == "SUCCEEDED", (where, taken["reason"], log_text(alice, path))
+        assert taken["inputs_from"] == [done["id"]]
+        assert alice("GET", f"{path}/outputs/files", params={"path": "0"}).text == "made\n"
+    # Where it lies it was linked, and a tool can't write to it.
+    assert sorted((site.alice.home / "login" / "content").iterdir()) == before
+    assert (made.read_text(), made.stat().st_mode & 0o777) == ("made\n", 0o400)
+    here = alice("GET", paths[LOCAL]).json()["outputs"]["files"][0]
+    back = service.start_on(alice, "toil", "script", script=read, given=[here])
+    assert alice.finished(back, within=PATIENCE)["status"] == "SUCCEEDED"
+    assert alice("GET", f"{back}/outputs/files", params={"path": "0"}).text == "made\n"
+    made.unlink()
+    gone = service.start_on(alice, "login", "script", script=read, given=given)
+    failed = alice.finished(gone, within=PATIENCE)
+    assert failed["status"] == "FAILED"
+    assert failed["reason"] == (
+        f"made.txt, an output of the execution {done['id']} and an input of this one, on login is missing: it was "
+        "removed there, or its file system was purged."
+    )
+
+
 @pytest.mark.parametrize("where", ["login", "job", "toil"])
 def test_a_log_is_followed_and_outputs_come_in_pieces(service: SiteService, alice: Client, where: str) -> None:
     script = "for n in 1 2 3 4 5 6; do echo line $n >&2; sleep 1; done; printf 0123456789 >out.txt"
@@ -256,7 +288,7 @@ def test_what_a_job_does_is_said_in_plain_words(service: SiteService, site: Site
 def test_a_jobs_times_are_those_of_slurm(service: SiteService, site: Site, alice: Client) -> None:
     path = service.start_on(alice, "toil", "slow-count", seconds=1)
     done = alice.finished(path, within=PATIENCE)
-    assert done["status"] == "SUCCEEDED", done
+    assert done["status"] == "SUCCEEDED", (done["reason"], log_text(alice, source))
     for step in done["steps"]:
         job = step["job"]
         told = site.said("scontrol", "show", "job", job["id"])
