@@ -14,7 +14,15 @@ from typing import TypeVar
 
 from hpcwaas.core.health import Source
 from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
-from hpcwaas.core.ports.engine import CandidEngine, Engine, GradualEngine, GuardedEngine, Permitted, everything
+from hpcwaas.core.ports.engine import (
+    CandidEngine,
+    Engine,
+    GradualEngine,
+    GuardedEngine,
+    Permitted,
+    RecallingEngine,
+    everything,
+)
 from hpcwaas.core.ports.sites import SiteEngine
 from hpcwaas.core.publication_models import Access
 from hpcwaas.core.workflow_ids import WorkflowIds
@@ -142,6 +150,11 @@ class Engines:
     def get(self, name: str) -> Engine | None:
         """An engine by its name; None when it isn't active."""
         return self._engines.get(name)
+
+    def recall(self, execution: Execution) -> str | None:
+        """See `RecallingEngine.recall`; None, too, for an engine that can't tell."""
+        engine = self.get(execution.engine)
+        return engine.recall(execution.id, execution.placement) if isinstance(engine, RecallingEngine) else None
 
     def of(self, execution: Execution) -> Engine:
         """The engine that an execution was started by.

@@ -381,7 +381,10 @@ class Executions:
         if self._engines.get(execution.engine) is None:
             return
         try:
-            reference = self._start(execution, self._requests.check_again(execution, self._sources))
+            # What was begun goes on, whatever has changed since: an input may be gone.
+            reference = self._engines.recall(execution) or self._start(
+                execution, self._requests.check_again(execution, self._sources)
+            )
             self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:

@@ -106,6 +106,25 @@ def test_what_cannot_be_started_just_now_is_not_forgotten(
     assert ended(parts, left.id).state.status is Status.SUCCEEDED
 
 
+def test_what_was_begun_goes_on_though_its_inputs_are_gone(
+    parts: Services, store: ExecutionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = parts.uploads.save("alice", "a.txt", "text/plain", BytesIO(b"a"), 1)
+    left = intent(store, "values", file={"class": "File", "location": upload.id})
+
+    def killed(*_: object) -> None:
+        raise Unavailable("This is where the process was killed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExecutionStore, "set_reference", killed)
+        with pytest.raises(Unavailable):
+            parts.executions.recover(left)
+    parts.uploads.delete(ALICE, upload.id)
+    parts.executions.recover(left)
+    assert store.find_execution(left.id, "alice").reference == left.id
+    assert ended(parts, left.id).state.status is Status.SUCCEEDED
+
+
 def test_a_retry_finds_the_execution_whatever_has_changed_since(parts: Services, settings: Settings) -> None:
     first = parts.executions.trigger(ALICE, "echo", {"message": "hello"}, "key")
     catalogue = cwl_section(settings).catalogue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,15 +17,18 @@ from hpcwaas.core.models import Status, StepDeclaration
 from hpcwaas.core.site_models import LOCAL, Placement
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.inputs.sources import UnusableOutput
-from hpcwaas.engines.cwl.sites import bringing, courier, moves
+from hpcwaas.engines.cwl.sites import bringing, courier, moves, taking
 from hpcwaas.engines.cwl.storage.outputs import TakenOutput
+from hpcwaas.engines.cwl.storage.packing import members
 from hpcwaas.errors import BadRequest, NotFound, Unavailable
 from tests.engines.cwl_bench import DETAILS
 from tests.engines.site_bench import OUTPUT, PLACEMENT, SiteBench
+from tests.waiting import until
 
 OTHER = Placement("mare", "u9999", "other")
 LUMI = Placement("lumi", "u1234", "key")
 HERE = Placement(LOCAL)
+MEMBERS = "hpcwaas.engines.cwl.storage.linking.members"
 PLACES = {"lumi": LUMI, LOCAL: HERE}
 
 TOOL = """
@@ -34,7 +38,7 @@ inputs: {file: {type: File, default: {class: File, location: tool.cwl}}, folder:
 baseCommand: [sh, -c]
 arguments:
   - |-
-    cat "$0" > file.txt; mkdir -p folder/in; echo inner > folder/in/x.txt; [ -z "$1" ] || cat "$1"/*.txt >> file.txt
+    cat "$0" > file.txt; mkdir -p folder; echo inner > folder/inner.txt; [ -z "$1" ] || cat "$1"/*.txt >> file.txt
   - $(inputs.file)
   - $(inputs.folder)
 outputs:
@@ -148,9 +152,6 @@ def test_an_output_is_brought_to_where_it_is_taken(bench: Taking, origin: Placem
         source = bench.local({})
         state = bench.end(source)
         assert state.status is Status.SUCCEEDED, (state, bench.text(source))
-        (bench.directory / "data" / "cwl" / "executions" / source / "outputs" / "folder" / "inner.txt").write_text(
-            "inner\n"
-        )
         content = TOOL.encode() + b"inner\n"
     else:
         source, content = bench.source(origin), b"text\ninner\n"
@@ -236,6 +237,57 @@ def test_while_the_site_of_an_output_is_silent_who_takes_it_waits(bench: Taking,
         assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request before it began.")
     state = bench.end(reference)
     assert state.status is Status.SUCCEEDED, state
+
+
+def test_a_large_directory_is_linked_behind_the_request_and_given_up_with_it(
+    bench: Taking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = bench.local({})
+    assert bench.end(source).status is Status.SUCCEEDED
+    gate = threading.Event()
+
+    def slow(directory: Path) -> Iterator[Any]:
+        for member in members(directory):
+            gate.wait(60)
+            yield member
+
+    monkeypatch.setattr(MEMBERS, slow)
+    reference, cancelled = (bench.take(source, HERE) for _ in range(2))
+    for each in (reference, cancelled):
+        assert bench.engine.state(each).status is Status.PENDING
+        assert bench.engine.state(each).reason == taking.BROUGHT
+    bench.engine.cancel(cancelled)
+    state = bench.end(cancelled)
+    assert (state.status, state.reason) == (Status.CANCELLED, "Cancelled on request before it began.")
+    other = bench.local({})
+    assert bench.end(other).status is Status.SUCCEEDED
+    gate.set()
+    state = bench.end(reference)
+    assert state.status is Status.SUCCEEDED, state
+    left = bench.directory / "data" / "cwl" / "executions" / cancelled / "uploads"
+    until(lambda: not left.exists() or not list(left.iterdir()), 60)
+
+
+@pytest.mark.parametrize("site", [PLACEMENT, HERE])
+def test_what_is_removed_while_it_is_taken_is_not_taken_in_part(
+    bench: Taking, monkeypatch: pytest.MonkeyPatch, site: Placement
+) -> None:
+    origin = bench.source() if site == PLACEMENT else bench.local({})
+    bench.end(origin)
+    if site == PLACEMENT:
+        outputs = bench.work_dir / "executions" / origin.removeprefix("mare:") / "outputs"
+        (outputs / "folder").rename(outputs / "gone")
+    else:
+        outputs = bench.directory / "data" / "cwl" / "executions" / origin / "outputs"
+
+        def removing(directory: Path) -> Iterator[Any]:
+            yield from members(directory)
+            (outputs / "folder").rename(outputs / "gone")
+
+        monkeypatch.setattr(MEMBERS, removing)
+    state = bench.end(bench.take(origin, site))
+    assert state.status is Status.FAILED
+    assert "taken, an output of the execution" in str(state.reason)
 
 
 def test_an_output_whose_files_are_known_to_be_gone_is_refused(bench: Taking) -> None:

@@ -21,6 +21,7 @@ from hpcwaas.core.models import (
 )
 from hpcwaas.core.outputs import Output
 from hpcwaas.core.publication_models import Access
+from hpcwaas.core.site_models import Placement
 
 UploadLookup: TypeAlias = Callable[[str], StoredUpload | None]
 """Finds an upload of the calling user by its id; None for unknown ids and for those of somebody else."""
@@ -201,6 +202,21 @@ class Queue(NamedTuple):
     waiting: int
     running: int
     limit: int
+
+
+@runtime_checkable
+class RecallingEngine(Engine, Protocol):
+    """An engine that knows what an earlier process has begun to start."""
+
+    def recall(self, execution_id: str, placement: Placement | None) -> str | None:
+        """Goes on with the start of an execution.
+
+        Returns:
+            its reference; None when nothing was begun.
+
+        Raises:
+            Unavailable: that can't be told at present.
+        """
 
 
 @runtime_checkable

@@ -145,9 +145,14 @@ class CWLEngine:
 
     def start(self, execution_id: str, details: WorkflowDetails, prepared: Job, owner: str = "") -> str:
         """Starts an execution, or leaves alone what has been started under this id."""
-        site, prefix = self._sites.at(prepared)
+        site, prefix = self._sites.at(prepared.placement)
         site.submit(execution_id, prepared, owner)
         return f"{prefix}{execution_id}"
+
+    def recall(self, execution_id: str, placement: Placement | None) -> str | None:
+        """See `RecallingEngine.recall`."""
+        site, prefix = self._sites.at(placement)
+        return f"{prefix}{execution_id}" if site.recall(execution_id) else None
 
     def state(self, reference: str) -> ExecutionState:
         """What is known now. UNKNOWN when there is no trace of it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from hpcwaas.core.models import ExecutionState, Step, StepDeclaration, StepStatu
 from hpcwaas.engines.cwl.inputs.job import Job
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.trash import Trash
+from hpcwaas.errors import Unavailable, UncertainStart
 
 Stamp: TypeAlias = tuple[int, int, int]
 """What changes whenever a file does."""
@@ -45,6 +47,13 @@ class ExecutionSite(Protocol):
             Conflict: an input has been deleted since it was checked.
             Unavailable: the disk is full or broken, and nothing was made.
             UncertainStart: the execution was made, and may be queued or not.
+        """
+
+    def recall(self, execution_id: str) -> bool:
+        """Goes on with the start of an execution that was made; whether it was.
+
+        Raises:
+            UncertainStart: the disk is full or broken.
         """
 
     def cancel(self, execution_id: str) -> None:
@@ -104,6 +113,23 @@ class ExecutionSite(Protocol):
 
     def close(self) -> None:
         """Releases what this process holds. Executions go on."""
+
+
+@contextlib.contextmanager
+def disk_told(made: Callable[[], object]) -> Iterator[None]:
+    """Around what makes and queues an execution: tells what is wrong with the disk.
+
+    Args:
+        made: whether the execution has been made.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in spool.FULL
+        detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
+        if made():
+            raise UncertainStart(detail) from error
+        raise Unavailable(detail, retry_after=60) from error
 
 
 def pending(declared: Sequence[StepDeclaration]) -> tuple[Step, ...]:

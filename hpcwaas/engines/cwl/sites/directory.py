@@ -141,9 +141,9 @@ class SiteDirectory:
             return Removal(left=said if name else None)
         return site.remove(execution_id, part, self._trash, give_up=give_up)
 
-    def at(self, job: Job) -> tuple[ExecutionSite, str]:
-        """The site on which a job is to be started, and what its references begin with."""
-        name = job.placement.site if job.placement else LOCAL
+    def at(self, placement: Placement | None) -> tuple[ExecutionSite, str]:
+        """The site on which something is to be started, and what its references begin with."""
+        name = placement.site if placement else LOCAL
         site: ExecutionSite | None = self.local if name == LOCAL else self.remote.get(name)
         if site is None:
             raise Unavailable(f"Nothing can be started on the site {name} at present.", retry_after=60)

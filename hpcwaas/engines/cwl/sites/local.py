@@ -29,14 +29,14 @@ from hpcwaas.engines.cwl.inputs.job import Job, StagedFile, dump_order
 from hpcwaas.engines.cwl.run import launcher
 from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, pending, place, read_part, stamp_of
+from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, disk_told, pending, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.bringing import Bringing
 from hpcwaas.engines.cwl.sites.taking import BROUGHT, FetchOutput
 from hpcwaas.engines.cwl.storage import packing, spool, stored
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
 from hpcwaas.engines.cwl.storage.trash import Trash
-from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
+from hpcwaas.errors import Conflict, NotFound
 
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
@@ -109,14 +109,8 @@ class LocalSite:
                     )
                 place(staged.source, draft / target)
 
-        try:
+        with disk_told(lambda: self.stamp(execution_id, spool.REQUEST)):
             self._spool.submit(execution_id, self._request(execution_id, job, owner, places), fill)
-        except OSError as error:
-            full = error.errno in spool.FULL
-            detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
-            if self.stamp(execution_id, spool.REQUEST):
-                raise UncertainStart(detail) from error
-            raise Unavailable(detail, retry_after=60) from error
         self._bringing.look()
         self._launcher.ensure()
 
@@ -160,6 +154,15 @@ class LocalSite:
             daemon=self._containers.daemon,
             taken=tuple(taken.items()),
         )
+
+    def recall(self, execution_id: str) -> bool:
+        made = self.stamp(execution_id, spool.REQUEST) is not None
+        if made:
+            with disk_told(lambda: True):
+                self._spool.enqueue(execution_id)
+            self._bringing.look()
+            self._launcher.ensure()
+        return made
 
     def cancel(self, execution_id: str) -> None:
         (self._spool.execution(execution_id) / spool.CANCEL).touch(mode=0o600)

@@ -20,7 +20,7 @@ from hpcwaas.engines.cwl.inputs.job import Job, dump_order
 from hpcwaas.engines.cwl.sites import words
 from hpcwaas.engines.cwl.sites.agency import Agency
 from hpcwaas.engines.cwl.sites.around import Surroundings
-from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, place, read_part, stamp_of
+from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, disk_told, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
@@ -30,7 +30,7 @@ from hpcwaas.engines.cwl.storage.outputs import OutsideError, TakenOutput
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.trash import Trash
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
-from hpcwaas.errors import Conflict, NotFound, Unavailable, UncertainStart
+from hpcwaas.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -108,15 +108,17 @@ class RemoteSite:
                     )
                 place(given.source, draft / each.place)
 
-        try:
+        with disk_told(lambda: self.stamp(execution_id, spool.STATE)):
             self._mirror.submit(intent, fill)
-        except OSError as error:
-            full = error.errno in spool.FULL
-            detail = f"The disk of the service {'is full' if full else f'fails ({error.strerror})'}."
-            if self.stamp(execution_id, spool.STATE):
-                raise UncertainStart(detail) from error
-            raise Unavailable(detail, retry_after=60) from error
         self._couriers.wake(self._mirror.account(placement))
+
+    def recall(self, execution_id: str) -> bool:
+        intent = self._mirror.intent(execution_id)
+        if intent is not None:
+            with disk_told(lambda: True):
+                self._mirror.enqueue(execution_id)
+            self._couriers.wake(self._mirror.account(intent.placement))
+        return intent is not None
 
     def has(self, taken: TakenOutput, placement: Placement) -> bool:
         """Whether an output lies on this site, in the files of an account."""

@@ -1,5 +1,6 @@
 """Makes outputs of executions the inputs of others, without a copy."""
 
+import contextlib
 import os
 import stat
 from typing import Dict
@@ -42,8 +43,9 @@ def take(root: str, taken: Dict[str, JSON], target: str) -> None:
 def _link(source: str, target: str) -> None:
     # Both are one file: a tool that writes to its input mustn't change the output that it was.
     mode = stat.S_IMODE(os.stat(source).st_mode)
-    if mode & 0o222:
-        os.chmod(source, mode & ~0o222)
+    with contextlib.suppress(OSError):  # somebody else's, who has lent it
+        if mode & 0o222:
+            os.chmod(source, mode & ~0o222)
     link(source, target)
 
 
