@@ -20,8 +20,9 @@ from hpcwaas.engines.cwl.inputs.checks import prepare_job
 from hpcwaas.engines.cwl.inputs.job import dump_order
 from hpcwaas.engines.cwl.inputs.sources import Sources
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
-from hpcwaas.engines.cwl.workflows.slurm import StepNeeds
+from hpcwaas.engines.cwl.workflows.slurm import StepNeeds, totals
 from hpcwaas.errors import NotFound
+from tests.engines.cwl_bench import DATA as RUN
 from tests.engines.cwl_documents import DATA, ids, tool
 from tests.unit.cwl_world import look_here
 
@@ -253,10 +254,51 @@ def test_what_steps_need_is_known_before_they_run(directory: Path, make: Callabl
     (directory / "a.cwl").write_text(NEEDS)
     catalogue = make()
     needs = {step.name: step for step in catalogue.snapshot(catalogue.details("a")).needs}
-    assert needs["one"] == StepNeeds("one", 2, 1024, 1200, (), ("inner", "small"))
-    assert needs["two"] == StepNeeds("two", 8, None, None, ("ResourceRequirement",), ("parallel",), mpi=True)
+    assert needs["one"] == StepNeeds("one", 2, 1024, 1200, (), ("inner", "small"), process="inner")
+    unknown = ("ResourceRequirement",)
+    assert needs["two"] == StepNeeds("two", 8, None, None, unknown, ("parallel",), mpi=True, process="parallel")
     # How often a scatter runs is known only when it does.
-    assert needs["each"] == StepNeeds("each", 2, 1024, None, (), ("small",), scatter=True)
+    assert needs["each"] == StepNeeds(
+        "each", 2, 1024, None, (), ("small",), scatter=True, process="small", over=(("many", None),)
+    )
+
+
+def test_how_often_scatters_run_is_known_where_inputs_say_it(directory: Path, make: Callable[[], Catalogue]) -> None:
+    (directory / "a.cwl").write_text((RUN / "scatters.cwl").read_text())
+    catalogue = make()
+    needs = catalogue.snapshot(catalogue.details("a")).needs
+
+    known = {"some": 3, "none": 3, "empty": 0, "expressions": 3, "nested": 6, "flat": 6, "inner": 3}
+    assert totals(needs, {"numbers": [1, 2, 3], "letters": ["a", "b"]}) == known  # `made` is for what a step makes
+    assert totals(needs, {"letters": None}) == {"empty": 0}
+
+
+CHAINED = """cwlVersion: v1.2
+$graph:
+- class: CommandLineTool
+  id: tool
+  baseCommand: echo
+  inputs: {n: Any}
+  outputs: {n: {type: string, outputBinding: {outputEval: $(inputs.n)}}}
+- class: Workflow
+  id: main
+  inputs: {given: {type: "int[]", default: [1, 2]}, more: "int[]"}
+  outputs: []
+  requirements: {MultipleInputFeatureRequirement: {}, ScatterFeatureRequirement: {}}
+  steps:
+    first: {run: "#tool", scatter: n, in: {n: given}, out: [n]}
+    second: {run: "#tool", scatter: n, in: {n: first/n}, out: [n]}
+    merged: {run: "#tool", scatter: n, in: {n: {source: [given, more], linkMerge: merge_flattened}}, out: [n]}
+"""
+
+
+def test_how_often_a_scatter_behind_another_runs_is_known(directory: Path, make: Callable[[], Catalogue]) -> None:
+    (directory / "a.cwl").write_text(CHAINED)
+    catalogue = make()
+    needs = catalogue.snapshot(catalogue.details("a")).needs
+
+    assert totals(needs, {"more": [1]}) == {"first": 2, "second": 2}
+    assert totals(needs, {"more": [1], "given": [1, 2, 3]}) == {"first": 3, "second": 3}
 
 
 UNTIMELY = """cwlVersion: v1.2

@@ -148,14 +148,15 @@ def test_what_runners_are_told(bench: SiteBench) -> None:
     site = bench.engine._sites.remote["mare"]
     intent = site._mirror.intent(reference.removeprefix("mare:"))
     assert intent is not None
-    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue="module load x", log=1)
+    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue="module load x", log=1, order={})
     assert told["arguments"] == [
         *("--enable-ext", "--maxCores=4", "--no-cwl-default-ram", "--defaultMemory=500Mi", "--maxMemory=1000Mi")
     ]
     assert (told["slurm"]["time"], told["leader_slurm"]["time"], told["most_time"]) == ("00:10:00", "01:00:00", 3600)
     assert told["leader_slurm"]["memory_mib"] == 1000
     assert ["cores (2)" in remark for remark in told["remarks"]] == [True]
-    assert told["steps"] == [{"name": "tool", "label": None, "processes": ["tool.cwl"], "scatter": True}]
+    known = {"name": "tool", "label": None, "processes": ["tool.cwl"], "process": "", "scatter": True, "total": None}
+    assert told["steps"] == [known]
     assert told["document"] == f"workflows/{'d' * 64}/tool.cwl"
     assert told["comment"] == f"hpcwaas:{intent.id}"
     json.dumps(told)
@@ -169,7 +170,7 @@ def test_a_site_has_its_own_container_engine(bench: SiteBench) -> None:
     site = bench.engine._sites.remote["mare"]
     intent = site._mirror.intent(reference.removeprefix("mare:"))
     assert intent is not None
-    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue=None, log=1)
+    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue=None, log=1, order={})
     assert told["arguments"] == ["--singularity", "--debug"]
 
 
@@ -196,7 +197,7 @@ def test_a_workflows_own_limits_are_told_to_the_runner(bench: SiteBench) -> None
     site = bench.engine._sites.remote["mare"]
     intent = site._mirror.intent(reference.removeprefix("mare:"))
     assert intent is not None
-    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue=None, log=1)
+    told = starting.request(site._around.settings, intent, "d" * 64, (), prologue=None, log=1, order={})
     assert told["arguments"] == ["--maxCores=2", "--maxMemory=1024Mi"]
     assert told["time"] == 3600.0
     assert told["leader_slurm"]["time"] == "01:10:00"

@@ -133,6 +133,8 @@ def test_the_examples_run_unchanged(service: SiteService, site: Site, alice: Cli
         assert alice("GET", f"{path}/outputs/table").text.splitlines()[1] == "the,3,2,1"
         assert "one.txt: 4 words, 3 distinct" in "\n".join(log_text(alice, path))
         assert {step["status"] for step in ended[where, "word-statistics"]["steps"]} == {"SUCCEEDED"}
+        runs = {step["name"]: step["scatter"] for step in ended[where, "parameter-sweep"]["steps"] if step["scatter"]}
+        assert runs == {"simulate": {"total": 2, "done": 2, "failed": 0, "skipped": 0, "running": 0}}, where
         archive = alice("GET", f"{paths[where, 'parameter-sweep']}/outputs/curves", params={"format": "zip"})
         assert archive.content.startswith(b"PK")
         failed = log_text(alice, paths[where, "failing-halfway"])

@@ -14,6 +14,7 @@ import pytest
 
 from hpcwaas.core.models import ExecutionState, Status, StepDeclaration, StepStatus
 from hpcwaas.core.site_models import Job, Placement
+from hpcwaas.core.step_models import Scatter
 from hpcwaas.engines.cwl.sites.looking import Looking
 from hpcwaas.engines.cwl.sites.mirror import SENT, Intent, Mirror
 from hpcwaas.engines.cwl.storage import spool
@@ -89,6 +90,36 @@ def test_jobs_belong_to_steps_and_are_told_in_words(site: Site) -> None:
     assert told.directory == "/work/executions/e1"
     site.scheduler.jobs = [Job("7", "RUNNING", None, "n1")]
     assert site.look().reason == "step 2 of 2 (align): Slurm job 7 runs on n1"
+
+
+def counted(**counts: int | None) -> dict[str, Any]:
+    told = state()
+    told["steps"][1]["scatter"] = {"total": 5, "done": 0, "failed": 0, "skipped": 0, "running": 0} | counts
+    return told
+
+
+def test_runs_of_a_step_that_wait_for_a_node_do_not_run(site: Site) -> None:
+    jobs = [{"id": str(number), "step": "align", "name": "x"} for number in range(1, 5)]
+    site.scheduler.jobs = [Job("1", "COMPLETED"), Job("2", "RUNNING"), Job("3", "PENDING"), Job("4", "COMPLETING")]
+
+    told = site.look(state=counted(done=1, running=4), jobs=jobs)
+    assert told.steps[1].scatter == Scatter(5, done=1, running=2)
+    assert site.look(state=counted(total=None, done=1)).steps[1].scatter == Scatter(None, done=1)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        *({"done": -1}, {"done": 6}, {"done": 3, "running": 3}, {"failed": 1}, {"done": 1, "failed": 1, "skipped": 1}),
+        *({"total": 10**12}, {"total": None, "done": 10**12}),
+    ],
+)
+def test_counts_that_cannot_be_are_not_believed(site: Site, counts: dict[str, int | None]) -> None:
+    site.look(state=counted(done=1))
+
+    told = site.look(state=counted(**counts))
+
+    assert told.steps[1].scatter == Scatter(5, done=1)
 
 
 def test_a_scheduler_that_does_not_answer_is_told_with_what_was_known_last(site: Site) -> None:

@@ -10,10 +10,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hpcwaas.core.models import JSON, ExecutionState
+from hpcwaas.core.step_models import Scatter
 from hpcwaas.engines.cwl.storage import outputs, stored
 
 _MOST_REASON = 4000
 _MOST_VALUES = 400_000
+_MOST_RUNS = 10**9
 _DEPTH = 200
 _YEARS = range(1970, 9000)
 
@@ -35,8 +37,17 @@ def state_of(told: Any, steps: Collection[str]) -> ExecutionState:
         raise ValueError("a time that there is not")
     if sorted(step.name for step in state.steps) != sorted(steps):
         raise ValueError("other steps")
+    if not all(_counts(step.scatter) for step in state.steps if step.scatter):
+        raise ValueError("counts that can't be")
     reason = state.reason and state.reason[:_MOST_REASON].encode(errors="replace").decode()
     return replace(state, reason=reason, outputs={}, stale_since=None)
+
+
+def _counts(told: Scatter) -> bool:
+    parts = (told.done, told.failed, told.skipped, told.running)
+    whole = _MOST_RUNS if told.total is None else told.total
+    fits = told.failed + told.skipped <= told.done and told.done + told.running <= whole
+    return fits and min(parts) >= 0 and whole <= _MOST_RUNS
 
 
 def _sound(moment: datetime | None) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from hpcwaas.common import durable
 from hpcwaas.core.models import ExecutionState, Status
 from hpcwaas.core.site_models import Job
+from hpcwaas.core.step_models import Scatter
 from hpcwaas.engines.cwl.sites import clocks, heard, words
 from hpcwaas.engines.cwl.sites.mirror import SENT, Mirror
 from hpcwaas.engines.cwl.sites.site_log import SiteLogs
@@ -277,6 +278,7 @@ class Looking:
                 job=of_step[step.name][-1]
                 if step.name in of_step
                 else (shared if step.started_at else None) or before.get(step.name),
+                scatter=step.scatter and _running(step.scatter, of_step.get(step.name)),
             )
             for step in state.steps
         )
@@ -381,3 +383,14 @@ class NoScheduler:
 
     def read(self, answers: Mapping[str, Any]) -> Sequence[Job]:
         return ()
+
+
+def _running(scatter: Scatter, jobs: Sequence[Job] | None) -> Scatter:
+    """The counts of a scattered step whose runs are jobs: those that wait for a node don't run yet.
+
+    Args:
+        jobs: of the step; None where its runs aren't jobs.
+    """
+    if not jobs or not scatter.running:
+        return scatter
+    return replace(scatter, running=min(scatter.running, sum(words.state_of(job) in words.RUNNING for job in jobs)))

@@ -178,10 +178,11 @@ class Moves:
 
     def _order(self, intent: Intent, staged: Sequence[Staged]) -> dict[str, JSON]:
         workflow, _ = self._around.packages.of(intent.root)
+        order = starting.job(self._mirror, intent.id)
         asked = starting.request(
-            self._around.settings, intent, workflow, staged, prologue=self.prologue(), log=self._around.log
+            self._around.settings, intent, workflow, staged, prologue=self.prologue(), log=self._around.log, order=order
         )
-        return {"id": intent.id, "request": asked, "job": starting.job(self._mirror, intent.id)}
+        return {"id": intent.id, "request": asked, "job": order}
 
     def _take_starts(self, answer: Mapping[str, Any]) -> None:
         for execution_id, told in (answer.get("executions") or {}).items():

@@ -12,7 +12,7 @@ from hpcwaas.engines.cwl.sites.mirror import Intent, Mirror, Staged
 from hpcwaas.engines.cwl.sites.resources import leaders, most
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.outputs import TakenOutput
-from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds
+from hpcwaas.engines.cwl.workflows.slurm import Slurm, StepNeeds, seconds, totals
 from hpcwaas.engines.site_settings import SiteSettings
 
 COMMENT = "hpcwaas:"
@@ -20,15 +20,24 @@ COMMENT = "hpcwaas:"
 
 
 def request(
-    settings: SiteSettings, intent: Intent, workflow: str, staged: Sequence[Staged], *, prologue: str | None, log: int
+    settings: SiteSettings,
+    intent: Intent,
+    workflow: str,
+    staged: Sequence[Staged],
+    *,
+    prologue: str | None,
+    log: int,
+    order: Mapping[str, JSON],
 ) -> dict[str, JSON]:
     """What the agent is told of an execution.
 
     Args:
         workflow: digest of its package.
         log: most bytes of its log.
+        order: its inputs.
     """
     slurm, needs = intent.slurm, {step.name: step for step in intent.needs}
+    runs = totals(intent.needs, order)
     kind, limits = settings.runner.kind, settings.slurm
     containers = ARGUMENTS[settings.containers] if settings.containers else ()
     return {
@@ -38,7 +47,14 @@ def request(
         "document": f"workflows/{workflow}/{intent.document}",
         "fragment": intent.fragment,
         "steps": [
-            {"name": step.name, "label": step.label, "processes": list(known.processes), "scatter": known.scatter}
+            {
+                "name": step.name,
+                "label": step.label,
+                "processes": list(known.processes),
+                "process": known.process,
+                "scatter": known.scatter,
+                "total": runs.get(step.name),
+            }
             for step in intent.steps
             for known in [needs.get(step.name) or StepNeeds(step.name)]
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcwaas.engines.cwl.workflows.declare import short
@@ -28,12 +28,45 @@ def step_needs(tool: Any, names: Sequence[str]) -> list[JSON]:
         tool: a process as cwltool has loaded it.
     """
     if tool.tool["class"] != "Workflow":
-        return [_needs(names[0], tool, scattered=False, known=False)]
+        return [_needs(names[0], tool, scattered=False, known=False) | {"over": []}]
     steps = {short(step.tool["id"]): step for step in tool.steps}
+    defaults = {short(port["id"]): _length(port.get("default")) for port in tool.tool["inputs"]}
     return [
         _needs(name, steps[name].embedded_tool, scattered="scatter" in steps[name].tool, known=_known(steps[name]))
+        | {"over": _over(steps[name].tool, tool.tool["id"], defaults)}
         for name in names
     ]
+
+
+def _over(step: Any, workflow: str, defaults: Mapping[str, int | None]) -> list[JSON]:
+    """The lists for whose values a step runs: where each comes from, and how long it is if nothing comes from there.
+    Of several lists that are gone through side by side, the first is enough.
+
+    Args:
+        workflow: id of the workflow.
+        defaults: lengths of the defaults of the workflow's inputs.
+    """
+    keys = step.get("scatter") or []
+    keys = [keys] if isinstance(keys, str) else keys
+    ports = {port["id"]: port for port in step["inputs"]}
+    several = str(step.get("scatterMethod") or "dotproduct") != "dotproduct"
+    found: list[JSON] = []
+    for key in keys if several else keys[:1]:
+        port = ports.get(key) or {}
+        sources = port.get("source") or []
+        sources = [sources] if isinstance(sources, str) else sources
+        if len(sources) > 1 or "linkMerge" in port or "pickValue" in port:
+            found.append([None, None])
+            continue
+        # In a document of several processes, names stand behind that of the workflow.
+        source = sources[0].removeprefix(workflow).lstrip("#/") if sources else None
+        length = _length(port.get("default"))
+        found.append([source, defaults.get(source) if length is None and source else length])
+    return found
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if isinstance(value, list) else None
 
 
 def _known(step: Any) -> bool:
@@ -68,7 +101,8 @@ def _needs(name: str, process: Any, *, scattered: bool, known: bool) -> JSON:
             times.append(time if isinstance(time, int) and not repeated else None)
     time = sum(each for each in times if each is not None) if times and None not in times else None
     told = {"name": name, **most, "time": time, "unknown": sorted(unknown)}
-    told |= {"processes": sorted({*processes}), "scatter": scattered, "mpi": mpi, "untimely": untimely}
+    told |= {"processes": sorted({*processes}), "process": processes[0]}
+    told |= {"scatter": scattered, "mpi": mpi, "untimely": untimely}
     return told | {"images": sorted(images[True]), "hinted": sorted(images[False])}
 
 

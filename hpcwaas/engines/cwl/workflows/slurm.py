@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
@@ -52,6 +53,9 @@ class StepNeeds:
         untimely: whether a time limit is an expression that Toil would evaluate before the inputs are known.
         images: of the containers that its tools require.
         hinted: of those that are hints.
+        process: short name of the process that it runs.
+        over: of a step that runs for each of several values, the lists of these: the input of the workflow, or
+            `STEP/OUTPUT`, that each comes from, and its length if nothing comes from there; None for what isn't known.
     """
 
     name: str
@@ -65,6 +69,8 @@ class StepNeeds:
     untimely: bool = False
     images: tuple[str, ...] = ()
     hinted: tuple[str, ...] = ()
+    process: str = ""
+    over: tuple[tuple[str | None, int | None], ...] = ()
 
 
 def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
@@ -81,7 +87,35 @@ def load_needs(declared: Mapping[str, JSON]) -> StepNeeds:
         declared["untimely"],
         tuple(declared["images"]),
         tuple(declared["hinted"]),
+        declared.get("process", ""),
+        tuple((source, length) for source, length in declared.get("over", ())),
     )
+
+
+def totals(needs: Sequence[StepNeeds], order: Mapping[str, JSON]) -> dict[str, int]:
+    """How often steps run that run once for each of several values, as far as that is known before they do.
+
+    Args:
+        order: the inputs of the execution.
+    """
+    by_name = {step.name: step for step in needs}
+    found: dict[str, int] = {}
+
+    def length(source: str | None, default: int | None) -> int | None:
+        step, _, output = (source or "").partition("/")
+        if output:  # a list with a member for each run of another step
+            return total(by_name[step]) if step in by_name and len(by_name[step].over) == 1 else None
+        value = order.get(source) if source else None
+        return len(value) if isinstance(value, list) else default if value is None else None
+
+    def total(step: StepNeeds) -> int | None:
+        lengths = [length(*each) for each in step.over]
+        return None if None in lengths or not lengths else math.prod(each or 0 for each in lengths)
+
+    for step in needs:
+        if (number := total(step)) is not None:
+            found[step.name] = number
+    return found
 
 
 def read_slurm(value: Any) -> Slurm:

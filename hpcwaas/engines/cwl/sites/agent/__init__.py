@@ -26,8 +26,8 @@ from functools import cache
 from pathlib import Path
 
 PARTS = (
-    *("answers", "files", "log", "steps", "diagnosis", "archives", "outputs", "programs", "processes", "execution"),
-    *("runner", "supervisor", "probing", "taking", "starting", "looking", "ending", "giving", "main"),
+    *("answers", "files", "log", "runs", "steps", "diagnosis", "archives", "outputs", "programs", "processes"),
+    *("execution", "runner", "supervisor", "probing", "taking", "starting", "looking", "ending", "giving", "main"),
 )
 """The modules, each behind those that it imports."""
 

@@ -12,6 +12,8 @@ What is known of Toil (9.6.0, with Slurm 22.05):
   KIND/ID EXIT`, `JobFailedMessage NAME KIND/ID`. NAME is WORKFLOW.STEP.TOOL; of a scatter it is WORKFLOW.NUMBER.TOOL,
   without the step; inside an inner workflow it begins with the inner one's name. So a request says of each step which
   processes it runs, and a job that fits several steps belongs to none.
+- All runs of a scattered step are issued together, when the job CWLScatter has ended. Those of a crossproduct have the
+  same names: only KIND/ID tells them apart.
 - By default a job goes on with its successor, and the messages name the first one for both: `--disableChaining`.
 - By default what fails is tried again with more memory: `--retryCount`. Jobs of a failed node are requeued by Slurm.
 - A job is told (SIGUSR2) between 30 and 90 seconds before its time limit, and ends itself: Slurm calls that a failure,

@@ -13,6 +13,7 @@ from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, told
 from hpcwaas.engines.cwl.sites.agent.archives import unpack
 from hpcwaas.engines.cwl.sites.agent.execution import Execution, Launched, fresh_state
 from hpcwaas.engines.cwl.sites.agent.files import CHUNK, dump, link, remove_tree, seen, write
+from hpcwaas.engines.cwl.sites.agent.runs import again
 from hpcwaas.engines.cwl.sites.agent.taking import take
 
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
@@ -193,7 +194,11 @@ def _resume(execution: Execution, attempt: int, launched: List[Launched]) -> Dic
         for name in ("cancel", "submitting", "jobs.json", "messages", "stage"):
             remove_tree(execution.path(name))
         # What was done stays done.
-        done = {step["name"]: step for step in state.get("steps") or [] if step["status"] == "SUCCEEDED"}
-        steps = [done.get(step["name"], step) for step in fresh_state(request)["steps"]]
+        before = {step["name"]: step for step in state.get("steps") or []}
+        done = {name: step for name, step in before.items() if step["status"] == "SUCCEEDED"}
+        steps = [
+            done.get(step["name"]) or dict(step, scatter=again(before.get(step["name"], {}).get("scatter")))
+            for step in fresh_state(request)["steps"]
+        ]
         execution.write_state(dict(fresh_state(request), steps=steps, process=state.get("process")))
     return {"started": execution.launch(launched)}

@@ -5,6 +5,7 @@ from typing import Dict, Iterable, List, Optional, Set
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON
 from hpcwaas.engines.cwl.sites.agent.files import now
+from hpcwaas.engines.cwl.sites.agent.runs import CwltoolRuns, ToilRuns
 
 _STEP = re.compile(
     r"\[step (?P<name>[^\]]+)\] (?:(?P<event>start)$|completed (?P<end>\w+)$|Cannot make job: .+)", re.DOTALL
@@ -19,23 +20,37 @@ class Steps:
     Args:
         declared: `name` and `label` of each step; `processes`, where it is known: the short names, such as `tool.cwl`,
             of the process that the step runs and of all inside it.
-            `scatter`, where it is known: whether the step runs once for each of several values.
+            `process`, likewise: that of the step alone.
+            `scatter`, where it is known: whether the step runs once for each of several values; `total`: how many.
         before: how the steps stood when an earlier attempt ended.
         process: what Toil called the whole workflow then.
+        parallel: whether cwltool does several things at once.
     """
 
     def __init__(
-        self, declared: Iterable[Dict[str, JSON]], before: Iterable[Dict[str, JSON]] = (), process: Optional[str] = None
+        self,
+        declared: Iterable[Dict[str, JSON]],
+        before: Iterable[Dict[str, JSON]] = (),
+        process: Optional[str] = None,
+        parallel: bool = False,
     ) -> None:
         self._steps: Dict[str, Dict[str, JSON]] = {}
         self._processes: Dict[str, Set[str]] = {}
-        self._scattered: Set[str] = set()
+        self._scattered: Dict[str, Set[str]] = {}
+        self._totals: Dict[str, Optional[int]] = {}
+        self._cwltool_runs: Dict[str, CwltoolRuns] = {}
+        self._toil_runs: Dict[str, ToilRuns] = {}
+        self._parallel = parallel
+        self._begun: Optional[str] = None
         for each in declared:
             step = {"name": each["name"], "status": "PENDING", "label": each.get("label")}
-            self._steps[each["name"]] = dict(step, started_at=None, ended_at=None)
-            self._processes[each["name"]] = set(each.get("processes") or ())
+            self._steps[each["name"]] = dict(step, started_at=None, ended_at=None, scatter=None)
+            self._processes[each["name"]] = set(map(_process, each.get("processes") or ()))
             if each.get("scatter", True):
-                self._scattered.add(each["name"])
+                own = {_process(each["process"])} if each.get("process") else self._processes[each["name"]]
+                self._scattered[each["name"]] = own
+            if each.get("scatter"):
+                self._totals[each["name"]] = each.get("total")
         self._steps.update((step["name"], step) for step in before)
         self.process = process
         self._going: Dict[str, Dict[str, int]] = {}
@@ -46,7 +61,10 @@ class Steps:
 
     def all(self) -> List[Dict[str, JSON]]:
         """The steps, in the workflow's order."""
-        return list(self._steps.values())
+        runs: Dict[str, CwltoolRuns | ToilRuns] = dict(self._cwltool_runs, **self._toil_runs)
+        return [
+            dict(step, scatter=runs[name].told()) if name in runs else dict(step) for name, step in self._steps.items()
+        ]
 
     def failed(self) -> Optional[str]:
         """The step that failed first."""
@@ -61,14 +79,25 @@ class Steps:
         """Takes a message of cwltool. True when a step changed."""
         match = _STEP.match(text)
         if not match:
+            heard = self._cwltool_runs if self._parallel else [self._begun]
+            for each in heard:
+                if each in self._cwltool_runs and self._steps[each]["status"] == "RUNNING":
+                    self._cwltool_runs[each].hear(text)
             lone = next(iter(self._steps)) if len(self._steps) == 1 and text.startswith("[job ") else None
             return lone is not None and self._start(lone)
         name = match.group("name")
         if name not in self._steps:  # of a workflow inside the workflow
             return False
+        if name in self._totals and name not in self._cwltool_runs:
+            self._cwltool_runs[name] = CwltoolRuns(name, self._totals[name], self._parallel)
         if match.group("event"):
+            self._begun = name
+            if name in self._cwltool_runs:
+                self._cwltool_runs[name].begin()
             return self._start(name)
         end = match.group("end")
+        if name in self._cwltool_runs:
+            self._cwltool_runs[name].end(end or "failed")
         running = self._steps[name]["status"] == "RUNNING"
         # A scatter that skipped some of its jobs ends as skipped, too.
         good = end == "success" or (end == "skipped" and running)
@@ -86,16 +115,36 @@ class Steps:
         if topic not in ("JobIssuedMessage", "JobCompletedMessage", "JobFailedMessage"):
             return False
         name, kind = re.sub(r"\._(wrapper|resolve)$", "", values[0]), values[1].partition("/")[0][len("kind-") :]
+        job = values[1]
         if kind not in ("CWLJob", "CWLJobWrapper", "CWLWorkflow", "ResolveIndirect"):  # those that have names
             return False
         if topic == "JobIssuedMessage":
-            return self._issue(name, kind, values[2])
+            return self._issue(name, kind, job, values[2])
         step = self.step_of(name)
         if step is None:
             return False
+        runs = self._runs_of(step, name)
         if topic == "JobFailedMessage":  # which comes of all before it, too
+            if runs:
+                runs.fail(kind, job)
             return name in self._failing.get(step, ()) and self._end(step, "FAILED")
+        if runs:
+            runs.complete(name, kind, job, values[2] == "0")
         return self._complete(step, name, kind, values[2] == "0")
+
+    def _runs_of(self, step: str, name: str) -> Optional[ToilRuns]:
+        """The runs of a step, if a job of that name is one of them and not a part of one."""
+        if step not in self._totals or self._part_of(name) is None:
+            return None
+        if step not in self._toil_runs:
+            self._toil_runs[step] = ToilRuns(self._steps[step].get("scatter"))
+        return self._toil_runs[step]
+
+    def _part_of(self, name: str) -> Optional[str]:
+        """The process of which a job of this name is a run, one of several."""
+        start = f"{self.process}."
+        match = _PARTS.fullmatch(name[len(start) :]) if name.startswith(start) else None
+        return _process(match.group("process")) if match else None
 
     def line(self, kind: str, text: str) -> bool:
         """Takes a message of a runner's log. True when a step changed."""
@@ -124,11 +173,14 @@ class Steps:
             return False
         return self._end(step, "SUCCEEDED" if step in self._working else "SKIPPED")
 
-    def _issue(self, name: str, kind: str, number: str) -> bool:
+    def _issue(self, name: str, kind: str, job: str, number: str) -> bool:
         self._issued[number] = name
         if kind == "CWLWorkflow" and self.process is None:
             self.process = name
         step = self.step_of(name)
+        runs = self._runs_of(step, name) if step else None
+        if runs:
+            runs.issue(name, kind, job)
         if step is None or kind == "ResolveIndirect":
             return False
         going = self._going.setdefault(step, {})
@@ -149,8 +201,8 @@ class Steps:
             named = [step for step in self._steps if rest.startswith(f"{step}.")]
             if named:
                 return max(named, key=len)
-            match = _PARTS.fullmatch(rest)
-            found = [step for step in self._scattered if match and match.group("process") in self._processes[step]]
+            part = self._part_of(name)
+            found = [step for step, own in self._scattered.items() if part in own]
         else:
             found = [
                 step
@@ -172,6 +224,11 @@ class Steps:
         return True
 
 
+def _process(name: str) -> str:
+    """The name of a process. One that stands inside a step has none, but a number that is another each time."""
+    return "_:" if name.startswith("_:") else name
+
+
 def finished(steps: Iterable[Dict[str, JSON]], status: str) -> List[Dict[str, JSON]]:
     """The steps of an execution that ended: none of them goes on."""
     running, pending = {"SUCCEEDED": ("SUCCEEDED", "SUCCEEDED"), "FAILED": ("FAILED", "SKIPPED")}.get(
@@ -179,9 +236,10 @@ def finished(steps: Iterable[Dict[str, JSON]], status: str) -> List[Dict[str, JS
     )
     ends = {"RUNNING": running, "PENDING": pending}
     moment = now()
+    stopped = [dict(step, scatter=dict(step["scatter"], running=0)) if step.get("scatter") else step for step in steps]
     return [
         dict(step, status=ends[step["status"]], ended_at=moment if step["started_at"] else None)
         if step["status"] in ends
         else step
-        for step in steps
+        for step in stopped
     ]

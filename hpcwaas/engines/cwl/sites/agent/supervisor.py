@@ -32,6 +32,8 @@ PURGED = (
 _MAX_OUTPUT_OBJECT = 16 << 20
 _MOST_MESSAGES = 16 << 20
 _FOLLOWED = 60.0
+_COUNTS = 2.0
+"""Seconds between two states of which only the counts of scattered steps differ."""
 _PATIENCE = 60.0
 """Seconds after which processes that can't be killed, since a file system hangs, are left behind."""
 
@@ -43,7 +45,9 @@ class Supervisor:
         self._execution = execution
         before = execution.state()
         self._request = execution.request()
-        self._steps = Steps(self._request.get("steps") or [], before.get("steps") or [], before.get("process"))
+        parallel = "--parallel" in (self._request.get("arguments") or [])
+        declared, stood = self._request.get("steps") or [], before.get("steps") or []
+        self._steps = Steps(declared, stood, before.get("process"), parallel)
         self._state = dict(fresh_state(self._request), status="RUNNING", started_at=now(), steps=self._steps.all())
         self._state["leader_job"] = execution.leader_job()
         self._output = bytearray()
@@ -57,7 +61,7 @@ class Supervisor:
         self._missed = 0
         self._told_to_end = False
         self._begin = time.monotonic()
-        self._next_look = self._next_beat = 0.0
+        self._next_look = self._next_beat = self._next_counts = 0.0
         self._followed = (0.0, -_FOLLOWED)
         self._messages = 0
         self._purged = False
@@ -231,6 +235,7 @@ class Supervisor:
             self._diagnosis.refused, self._state["reason"] = "", None
 
     def _write_steps(self) -> None:
+        self._next_counts = time.monotonic() + _COUNTS
         self._state.update(steps=self._steps.all(), process=self._steps.process)
         self._execution.write_state(self._state)
 
@@ -266,6 +271,8 @@ class Supervisor:
             )
         else:
             self._take_messages()
+            if present >= self._next_counts and self._steps.all() != self._state["steps"]:
+                self._write_steps()
             if present >= self._next_beat:
                 self._next_beat = present + BEAT
                 with contextlib.suppress(OSError):
