@@ -118,6 +118,18 @@ def test_one_list_and_each_execution_belongs_to_the_engine_that_started_it(
         assert alice("GET", f"/workflows/{unknown}").status_code == 404
 
 
+def test_outputs_do_not_go_from_one_engine_to_another(alice: Client) -> None:
+    until(lambda: "warnings" not in alice("GET", "/workflows").json())
+    path = alice.trigger("echo", message="hello")
+    output = alice.finished(path)["outputs"]["text"]
+    for workflow, name in ((f"{DEMO}hello", "who"), (f"{RUN}exec_job", "user_id")):
+        answer = alice("POST", f"/workflows/{workflow}", json={"inputs": {name: output}})
+        assert answer.status_code == 400
+        [problem] = answer.json()["inputs"]
+        assert problem["input"] == name
+        assert "outputs of executions can't be inputs here" in problem["detail"]
+
+
 def test_health_shows_each(alice: Client, alien4cloud: Simulator, yorc: Yorc) -> None:
     root = as_user(alice.url, "root")
 

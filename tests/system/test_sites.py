@@ -185,7 +185,7 @@ def test_an_output_is_an_input_wherever_it_lies(service: SiteService, site: Site
     assert sorted((site.alice.home / "login" / "content").iterdir()) == before
     assert (made.read_text(), made.stat().st_mode & 0o777) == ("made\n", 0o400)
     here = alice("GET", paths[LOCAL]).json()["outputs"]["files"][0]
-    back = service.start_on(alice, "toil", "script", script=read, given=[here])
+    back = service.start_on(alice, "plain", "script", script=read, given=[here])
     assert alice.finished(back, within=PATIENCE)["status"] == "SUCCEEDED"
     assert alice("GET", f"{back}/outputs/files", params={"path": "0"}).text == "made\n"
     made.unlink()
@@ -321,6 +321,16 @@ def test_neither_of_two_users_reads_anything_of_the_other(service: SiteService, 
     for login, directory in ((site.alice, ended["his"]["directory"]), (site.bob, ended["hers"]["directory"])):
         assert Path(directory).is_dir()
         assert "Permission denied" in site.said("setpriv", *as_login(login), "ls", directory)
+    # What is shared can be an input all the same: it is read by her account, and written by his.
+    given = {"given": [ended["hers"]["outputs"]["files"][0]], "script": 'cat "$0" >his.txt'}
+    assert alice("PUT", f"{hers}/shares", json={"users": ["bob"], "groups": []}).ok
+    taken = service.start_on(bob, "login", "script", **given)
+    assert bob.finished(taken, within=PATIENCE)["status"] == "SUCCEEDED"
+    assert bob("GET", f"{taken}/outputs/files", params={"path": "0"}).text == "hers\n"
+    assert alice("PUT", f"{hers}/shares", json={"users": [], "groups": []}).ok
+    refused = bob("POST", "/workflows/script", json={"inputs": given, "site": "login"})
+    assert refused.status_code == 400
+    assert "There is no such execution, or none that you may see" in refused.json()["detail"]
 
 
 def as_login(login: Login) -> tuple[str, ...]:
