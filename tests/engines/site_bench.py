@@ -52,6 +52,7 @@ class SiteBench:
 
     def __init__(self, directory: Path, site: Mapping[str, Any] | None = None, logins: Logins | None = None) -> None:
         self.directory = directory
+        self.owner = "alice"
         self.logins = logins or Logins(directory / "homes")
         self.home = self.logins.home(PLACEMENT)
         self.runner = directory / "runner"
@@ -107,7 +108,7 @@ class SiteBench:
         return self.begin(self.job(script, *files, **more), execution_id)
 
     def begin(self, job: Job, execution_id: str | None = None) -> str:
-        return self.engine.start(execution_id or uuid.uuid4().hex, DETAILS, job, "alice")
+        return self.engine.start(execution_id or uuid.uuid4().hex, DETAILS, job, self.owner)
 
     def until(self, reference: str, told: Callable[[ExecutionState], bool], within: float = 60) -> ExecutionState:
         """Waits until a state is so."""

@@ -290,6 +290,28 @@ def test_what_is_removed_while_it_is_taken_is_not_taken_in_part(
     assert "taken, an output of the execution" in str(state.reason)
 
 
+def test_one_user_holds_up_nobody_with_what_is_to_be_brought(bench: Taking) -> None:
+    source = bench.local({})
+    assert bench.end(source).status is Status.SUCCEEDED
+    gate, slow, under_way = threading.Event(), set(range(bringing._OF_ONE + 2)), []
+
+    def waiting(directory: Path) -> Iterator[Any]:
+        under_way.append(directory)
+        gate.wait(60)
+        yield from members(directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MEMBERS, waiting)
+        many = [bench.take(source, HERE) for _ in slow]
+        until(lambda: len(under_way) == bringing._OF_ONE, 60)
+    bench.owner = "bob"
+    assert bench.end(bench.take(source, HERE)).status is Status.SUCCEEDED
+    bench.owner = "alice"
+    assert len(under_way) == bringing._OF_ONE
+    gate.set()
+    assert {bench.end(each).status for each in many} == {Status.SUCCEEDED}
+
+
 def test_an_output_whose_files_are_known_to_be_gone_is_refused(bench: Taking) -> None:
     source = bench.source()
     site = bench.engine._sites.remote["mare"]

@@ -78,9 +78,14 @@ def _is_program(path: Path) -> bool:
         return stream.read(4).startswith((b"#!", b"\x7fELF"))
 
 
+def protect(path: Path) -> None:
+    """Gives a file the rights of an input."""
+    path.chmod(0o500 if _is_program(path) else 0o400)
+
+
 def _copy_file(source: Path, copy: Path) -> None:
     copy_file(source, copy)
-    copy.chmod(0o500 if _is_program(copy) else 0o400)
+    protect(copy)
 
 
 def _copy_tree(source: Path, copy: Path) -> None:

@@ -7,11 +7,13 @@ import os
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hpcwaas.common import durable
+from hpcwaas.engines.cwl.run.runner import protect
 from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room, Untakable, Unwanted, told
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.linking import link_output
@@ -22,8 +24,11 @@ from hpcwaas.engines.cwl.storage.trees import remove_tree, walk
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
-_AT_ONCE = 16
-"""Executions whose inputs one process brings at the same time."""
+_AT_ONCE, _OF_ONE = 16, 4
+"""Executions whose inputs one process brings at the same time: in all, and those of one user."""
+
+_ELSEWHERE = 2.0
+"""Seconds after which it is looked again at what another process brings: it may be killed."""
 
 _AGAIN = 30.0
 """Seconds after which it is tried again what can't be had just now."""
@@ -47,6 +52,7 @@ class Bringing:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
+        self._owners: dict[str, str] = {}
         self._later: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(_AT_ONCE, "cwl-brings")
 
@@ -55,11 +61,17 @@ class Bringing:
         waiting = Spool.tickets(self._spool.bringing)
         with self._lock:
             now = time.monotonic()
+            self._owners = {
+                ticket: self._owners.get(ticket) or self._spool.owner(execution_id) for ticket, execution_id in waiting
+            }
+            busy = Counter(self._owners.get(ticket) for ticket in self._under_way)
             self._later = {ticket: at for ticket, at in self._later.items() if at > now}
             for ticket, execution_id in waiting:
                 due = ticket not in self._later or (self._spool.execution(execution_id) / spool.CANCEL).exists()
-                if due and ticket not in self._under_way and not self._stop.is_set():
+                free = len(self._under_way) < _AT_ONCE and busy[self._owners[ticket]] < _OF_ONE
+                if due and free and ticket not in self._under_way and not self._stop.is_set():
                     self._under_way.add(ticket)
+                    busy[self._owners[ticket]] += 1
                     self._threads.submit(self._attempt, ticket, execution_id)
 
     def stop(self) -> None:
@@ -81,15 +93,17 @@ class Bringing:
         finally:
             with self._lock:
                 self._under_way.discard(ticket)
+            self.look()
 
-    def _postpone(self, ticket: str) -> None:
+    def _postpone(self, ticket: str, seconds: float = 0) -> None:
         with self._lock:
-            self._later[ticket] = time.monotonic() + _AGAIN
+            self._later[ticket] = time.monotonic() + (seconds or _AGAIN)
 
     def _turn(self, ticket: str, execution_id: str) -> None:
         marker = self._spool.bringing / ticket
         lock = durable.lock(marker)
         if lock is None:
+            self._postpone(ticket, _ELSEWHERE)
             return
         try:
             if self._brought(ticket, execution_id):
@@ -129,8 +143,6 @@ class Bringing:
 
     def _bring(self, directory: Path, request: Request, wanted: Callable[[], bool]) -> None:
         room = Room(self._most)
-        uploads = directory / spool.UPLOADS
-        uploads.mkdir(mode=0o700, exist_ok=True)
         for place, taken in request.taken:
             target = directory / place
             if not wanted():
@@ -138,18 +150,20 @@ class Bringing:
             if target.exists():
                 room.take(_size(target))
                 continue
-            draft = target.with_name(f".{target.name}")
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = target.with_name(".brought")
             remove_tree(draft)  # of a process that was killed
             try:
                 self._one(taken, draft, room, wanted)
                 draft.rename(target)
+                durable.sync_directory(target.parent)
             finally:
                 remove_tree(draft)
-        durable.sync_directory(uploads)
 
     def _one(self, taken: TakenOutput, draft: Path, room: Room, wanted: Callable[[], bool]) -> None:
         if taken.site:
             self._fetch(taken, draft, room, wanted)
+            protect(draft)
             return
 
         def go_on(size: int) -> None:

@@ -116,8 +116,15 @@ class LocalSite:
 
     def _request(self, execution_id: str, job: Job, owner: str, places: Mapping[str, StagedFile]) -> Request:
         limits, runner, own = self._settings.limits, self._settings.runner, job.limits
-        taken = {f"{spool.UPLOADS}/taken-{number}": each for number, each in enumerate(job.taken)}
-        packed = {place for place, each in taken.items() if each.site and each.kind == "Directory"}
+        linked, packed, copied = {}, {}, {}
+        for number, each in enumerate(job.taken):
+            place = f"{spool.UPLOADS}/taken-{number}"
+            if not each.site:
+                linked[place] = each
+            elif each.kind == "Directory":
+                packed[place] = each
+            else:  # nobody else has this copy: it is the input
+                copied[each.target] = each
         time = job.longest(limits.time)
         narrower = {
             "cores": own.cores is not None and own.cores < limits.cores,
@@ -131,7 +138,7 @@ class LocalSite:
             steps=job.steps,
             archives=(
                 *((place, each.target, each.unpack) for place, each in places.items() if each.unpack),
-                *((place, each.target, "tar") for place, each in taken.items() if place in packed),
+                *((place, each.target, "tar") for place, each in packed.items()),
             ),
             downloads=tuple((fetched.url, fetched.target) for fetched in job.fetched),
             networks=(self._settings.http_allowed, self._settings.http_denied),
@@ -146,13 +153,13 @@ class LocalSite:
             own=tuple(name for name, is_so in narrower.items() if is_so),
             copies=(
                 *((place, each.target) for place, each in places.items() if not each.unpack),
-                *((place, each.target) for place, each in taken.items() if place not in packed),
+                *((place, each.target) for place, each in linked.items()),
             ),
             owner=owner,
             processes=limits.processes,
             confinement=self._confinement,
             daemon=self._containers.daemon,
-            taken=tuple(taken.items()),
+            taken=tuple((linked | packed | copied).items()),
         )
 
     def recall(self, execution_id: str) -> bool:
