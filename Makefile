@@ -55,7 +55,7 @@ test-system: environments ## set up, and pass the tests that need more tools and
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store, and of what stores, on PostgreSQL, which has to be installed
 	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) \
 	  $(filter-out $(NOT_OF_THE_STORE),$(wildcard tests/api/test_*.py tests/api/*/test_*.py)) $(wildcard tests/unit/test_store_*.py) \
-	  $(addprefix tests/unit/test_,keeper.py keys_use.py sites.py uploads.py vault_embedded.py)
+	  $(addprefix tests/unit/test_,keeper.py keys_use.py removals.py retention.py sites.py uploads.py vault_embedded.py)
 
 # Not counted is what runs in processes that are given an environment of their own, such as launchers of executions.
 coverage: $(VENV)/.installed-dev ## pass the tests, and show which lines and branches of the code none of them takes

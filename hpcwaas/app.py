@@ -27,6 +27,7 @@ from hpcwaas.core.figures import Figures
 from hpcwaas.core.health import Health
 from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.keys import SSHKeys
+from hpcwaas.core.leaving import Leavers
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
@@ -187,8 +188,11 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         uploads.expire,
         audit.record,
     )
+    leavers = Leavers(
+        engines, executions, stores.executions, removals, stores.removals, stores.leavers, uploads, keys, audit.record
+    )
     old_records = OldRecords(settings.audit_file, settings.retention.audit)
-    sweeps = [uploads.sweep, keys.sweep, stores.sweep, expiry.sweep, removals.sweep, old_records.sweep]
+    sweeps = [uploads.sweep, keys.sweep, stores.sweep, leavers.sweep, expiry.sweep, removals.sweep, old_records.sweep]
     keeper = Keeper(executions, stores.executions, sweeps, engines=engines.names)
     suspended = SuspendedUsers(engines, stores.executions, executions.refresh)
     sso = signing_in.sso

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from hpcwaas.identity.throttle import Throttle
     from hpcwaas.store.audit import Audit
     from hpcwaas.store.execution_store import ExecutionStore
+    from hpcwaas.store.leavers import LeaverStore
     from hpcwaas.store.sessions import SessionStore
+    from hpcwaas.store.shares import ShareStore
     from hpcwaas.store.tokens import TokenStore
     from hpcwaas.store.users import UserStore
 
@@ -36,6 +38,8 @@ class Accounts:
     sessions: SessionStore
     tokens: TokenStore
     executions: ExecutionStore
+    shares: ShareStore
+    leavers: LeaverStore
     throttle: Throttle
     audit: Audit
 
@@ -60,7 +64,9 @@ def open_accounts() -> Iterator[Accounts]:
     from hpcwaas.store.counters import CounterStore
     from hpcwaas.store.database import Database
     from hpcwaas.store.execution_store import ExecutionStore
+    from hpcwaas.store.leavers import LeaverStore
     from hpcwaas.store.sessions import SessionStore
+    from hpcwaas.store.shares import ShareStore
     from hpcwaas.store.tokens import TokenStore
     from hpcwaas.store.users import UserStore
 
@@ -80,6 +86,8 @@ def open_accounts() -> Iterator[Accounts]:
             SessionStore(database),
             TokenStore(database),
             ExecutionStore(database),
+            ShareStore(database),
+            LeaverStore(database),
             throttle,
             audit,
         )
@@ -167,6 +175,7 @@ def rows(accounts: Accounts) -> Iterator[dict[str, Any]]:
             "roles": sorted(accounts.roles(it.subject, it.groups)),
             "groups": sorted(it.groups),
             "suspended": it.disabled,
+            "leaving_since": it.leaving_since.isoformat() if it.leaving_since else None,
             "issuer": it.issuer,
             "sub": it.sub,
             "created_at": None if it.created_at == never else it.created_at.isoformat(),
@@ -185,7 +194,7 @@ def listing(rows: Sequence[dict[str, Any]]) -> str:
                 row["source"],
                 ", ".join(row["roles"]),
                 ", ".join(row["groups"]) or "-",
-                "suspended" if row["suspended"] else "-",
+                "being removed" if row["leaving_since"] else "suspended" if row["suspended"] else "-",
             )
             for row in rows
         ],

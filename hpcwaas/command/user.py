@@ -19,6 +19,7 @@ from hpcwaas.command.accounts import (
     rows,
 )
 from hpcwaas.command.common import reporting, settings_flags
+from hpcwaas.command.user_data import export, remove
 
 
 @click.group(short_help="Manage accounts, and say who may sign in.")
@@ -28,6 +29,10 @@ def user() -> None:
     Accounts of the configuration file are listed, but can only be changed there. A running service follows a change
     within 2 seconds.
     """
+
+
+user.add_command(export)
+user.add_command(remove)
 
 
 @user.command()
@@ -116,7 +121,10 @@ def suspend(name: str) -> None:
 def unsuspend(name: str) -> None:
     """Let NAME in again. The user has to sign in again and to make new access tokens."""
     with reporting(), open_accounts() as accounts:
-        existing(accounts, name)
+        from hpcwaas.errors import Conflict
+
+        if existing(accounts, name).leaving_since is not None:
+            raise Conflict(f"{name} is being removed; that can't be undone.")
         _end_sign_ins(accounts, name)  # what was made at the very moment of the suspension
         accounts.users.change(name, disabled=False)
         accounts.throttle.reopen(name)

@@ -76,10 +76,12 @@ class Executions:
             is needed.
 
         Raises:
-            TooManyRequests: the user has several accounts checked at this moment.
+            TooManyRequests: the user has as much stored as they may, or several accounts checked at this moment.
             ServiceError: as `trigger`.
         """
         checked = self._requests.check(principal, workflow_id, inputs, site, self._sources, announced=True)
+        if self._limits.stored is not None:
+            self._records.check_room(principal.subject, checked.masked, self._limits.stored)
         if announces(inputs):
             return checked.placement, None
         return checked.placement, self._sites.check_placement(principal, checked.engine, checked.placement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import uuid
@@ -174,6 +175,16 @@ class SSHKeys:
         """
         self._own(principal, key_id)
         self._delete(self._begin("delete", key_id, principal.subject, even_in_use=force)[0])
+
+    def erase(self, owner: str) -> None:
+        """Destroys all keys of a user who leaves; those that are being changed have their turn later.
+
+        Raises:
+            ServiceError: the vault can't.
+        """
+        for key in self._records.of(owner):
+            with contextlib.suppress(NotFound, Conflict):
+                self._delete(self._begin("delete", key.id, owner)[0])
 
     def used_by(self, principal: Principal, details: WorkflowDetails, inputs: Mapping[str, JSON]) -> frozenset[str]:
         """Ids of the user's keys that the inputs of an execution name; without those of unrecorded ones.

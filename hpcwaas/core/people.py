@@ -99,6 +99,7 @@ class User:
         issuer, sub: which user of which identity provider the account belongs to, since the first sign-in. An `issuer`
             without a `sub`: nobody any more, until an operator moves somebody there.
         entitled_by: digest of the requirements that the provider said they meet.
+        leaving_since: since when everything of theirs is being removed.
     """
 
     subject: str
@@ -113,6 +114,7 @@ class User:
     issuer: str | None = None
     sub: str | None = None
     entitled_by: str | None = None
+    leaving_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

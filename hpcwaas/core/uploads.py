@@ -172,6 +172,12 @@ class Uploads:
                 self._delete_all(upload.id, upload.owner)
         return len(found)
 
+    def erase(self, owner: str, limit: int) -> None:
+        """Removes some uploads of a user who leaves."""
+        for upload in self._records.page(owner, limit=limit)[0]:
+            with contextlib.suppress(NotFound):  # went with another one, or somebody else was faster
+                self._delete_all(upload.id, owner)
+
     def _delete_all(self, upload_id: str, owner: str) -> None:
         for companion in self._records.companions(upload_id, owner):
             with contextlib.suppress(NotFound):  # somebody else was faster

@@ -44,6 +44,8 @@ class EngineEntry:
         form: a regular expression that the ids of its workflows match, and those of no other engine. Without one its
             workflows are known as `NAME:ID`.
         access: `module:name` of what tells operators who may run what, of its section and the service's data directory.
+        kept: `module:name` of what gives the files and directories of an execution that lie on this machine and are its
+            user's, by their names, of the service's data directory and the execution's reference.
         update: `module:name` of what fetches the repositories that it publishes from, of the same.
         problems: `module:name` of what finds out what stands in the way of a start and changes nothing, of its section
             and whether the service runs for the one user who started it. It gives names of settings inside the section
@@ -58,6 +60,7 @@ class EngineEntry:
     section: str = ""
     form: str | None = None
     access: str | None = None
+    kept: str | None = None
     update: str | None = None
     problems: str | None = None
     flags: tuple[Flag, ...] = ()
@@ -96,6 +99,7 @@ BUILT_IN = (
         factory="hpcwaas.engines.cwl.engine:make",
         form=r"[^@:]+",
         access="hpcwaas.engines.cwl.workflows.access:read_access",
+        kept="hpcwaas.engines.cwl.storage.kept:kept",
         update="hpcwaas.engines.cwl.workflows.repositories.updating:update_repositories",
         problems="hpcwaas.engines.cwl.checks:problems",
         flags=(Flag("--cwl_catalogue", "cwl.catalogue", "Directory whose CWL workflows are published."),),
@@ -108,6 +112,7 @@ BUILT_IN = (
         section="alien_config",
         form=r"[^@]+@[^@]+@[^@]+",
         access="hpcwaas.engines.alien4cloud.access:read_access",
+        kept="hpcwaas.engines.alien4cloud.log_file:kept",
         flags=(
             Flag("--a4c_address", "alien_config.address", "URL of Alien4Cloud."),
             Flag("--a4c_user", "alien_config.user", "Account of this service in Alien4Cloud."),
@@ -130,6 +135,7 @@ BUILT_IN = (
         factory="hpcwaas.engines.yorc.engine:make",
         form=r"[-_0-9A-Za-z]+@[^@]+",
         access="hpcwaas.engines.yorc.access:read_access",
+        kept="hpcwaas.engines.yorc.kept_logs:kept",
         problems="hpcwaas.engines.yorc.checks:problems",
     ),
 )
@@ -279,6 +285,12 @@ class Registry:
         if entry.access is None:
             return None
         found: Sequence[Access] = resolve_name(entry.access)(settings, data_dir)
+        return found
+
+    def kept(self, name: str, data_dir: Path, reference: str) -> Mapping[str, Path]:
+        """What lies on this machine of an execution; nothing where its engine doesn't tell, or isn't known."""
+        entry = next((entry for entry in self.entries if entry.name == name), None)
+        found: Mapping[str, Path] = resolve_name(entry.kept)(data_dir, reference) if entry and entry.kept else {}
         return found
 
     def update(self, name: str, settings: EngineSettings, data_dir: Path) -> Sequence[Update]:

@@ -11,7 +11,7 @@ from sqlalchemy.sql.base import ExecutableOption
 
 from hpcwaas.core.counted import ENDED
 from hpcwaas.core.endings import Attempt, Closing, Part
-from hpcwaas.core.models import Execution, ExecutionFilter, ExecutionState, Status
+from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
 from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
@@ -39,6 +39,7 @@ _RETRY_AFTER = 30
 _ATTEMPTS = 100
 """Attempts at an execution that are kept beside the first."""
 
+_NO_ROOM = "another execution doesn't fit"
 _UNKNOWN = "There is no execution with this id."
 _NOT_OVER = tuple(status for status in Status if not status.over)
 
@@ -74,7 +75,7 @@ class ExecutionStore:
                     _check_number(session, execution.owner, at_most)
                 if room is not None:
                     size = size_of(execution.inputs)
-                    quota.check_room(session, execution.owner, size, room, "another execution doesn't fit")
+                    quota.check_room(session, execution.owner, size, room, _NO_ROOM)
                 session.execute(
                     delete(IdempotencyRow).where(IdempotencyRow.created_at < execution.created_at - _IDEMPOTENCY_LIFE)
                 )
@@ -230,6 +231,10 @@ class ExecutionStore:
     def check_number(self, owner: str, at_most: int) -> None:
         with self._database.read() as session:
             _check_number(session, owner, at_most)
+
+    def check_room(self, owner: str, inputs: JSON, at_most: int) -> None:
+        with self._database.read() as session:
+            quota.check_room(session, owner, size_of(inputs), at_most, _NO_ROOM)
 
     def count_unfinished(self, owner: str) -> int:
         with self._database.read() as session:

@@ -10,6 +10,7 @@ from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.intents import IntentStore
+from hpcwaas.store.leavers import LeaverStore
 from hpcwaas.store.listings import ListingStore
 from hpcwaas.store.removals import RemovalStore
 from hpcwaas.store.secrets import SecretStore
@@ -30,6 +31,7 @@ class Stores:
 
     def __init__(self, database: Database) -> None:
         self.executions = ExecutionStore(database)
+        self.leavers = LeaverStore(database)
         self.removals = RemovalStore(database)
         self.shares = ShareStore(database)
         self.uploads = UploadStore(database)

@@ -117,6 +117,8 @@ def test_stored_bytes(small_service: Callable[[str], Client]) -> None:
     second = upload(alice, 400)
     assert second.status_code == 201
     assert upload(alice, 1).status_code == 429
+    dry = alice("POST", "/workflows/echo?dry_run=true", json={"inputs": {"message": "x"}})
+    assert (dry.status_code, "another execution doesn't fit" in dry.text) == (429, True)
     assert upload(alice, 0).status_code == 201
     alice("DELETE", first.headers["Location"])
     assert used(alice, "stored") == 400

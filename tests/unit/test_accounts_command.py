@@ -222,6 +222,7 @@ def test_list(database: Database) -> None:
         "roles": ["user"],
         "groups": ["climate", "ocean"],
         "suspended": True,
+        "leaving_since": None,
         "issuer": None,
         "sub": None,
         "created_at": NOW.isoformat(),

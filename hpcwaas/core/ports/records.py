@@ -128,6 +128,9 @@ class ExecutionRecords(Protocol):
     def check_number(self, owner: str, at_most: int) -> None:
         """Finds out whether a user may have one more that isn't over. Raises `TooManyRequests` when they may not."""
 
+    def check_room(self, owner: str, inputs: JSON, at_most: int) -> None:
+        """Finds out whether an execution with these inputs would fit now. Raises `TooManyRequests` when it wouldn't."""
+
     def count_unfinished(self, owner: str) -> int:
         """How many executions of a user aren't over as far as is stored."""
 
@@ -184,6 +187,17 @@ class RemovalRecords(Protocol):
 
     def number(self, owner: str) -> int:
         """How many executions of a user there are."""
+
+
+class LeaverRecords(Protocol):
+    """Users of whom everything is to be removed."""
+
+    def leaving(self) -> Sequence[str]:
+        """Their subjects."""
+
+    def forget(self, subject: str) -> bool:
+        """Forgets one of them, with all that has no content elsewhere. False while executions, uploads or SSH keys of
+        theirs are there, or when somebody else was faster."""
 
 
 class UploadRecords(Protocol):

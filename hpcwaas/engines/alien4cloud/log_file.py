@@ -8,11 +8,12 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcwaas.engines.alien4cloud.mapper import Line
+from hpcwaas.engines.alien4cloud.references import parse_reference
 from hpcwaas.engines.log_index import LogIndex
 from hpcwaas.engines.orchestrated import log_file
 
@@ -141,3 +142,9 @@ def _encode(line: Line) -> str:
     seconds, rest = divmod(line.time, 1_000_000_000)
     stamp = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
     return f'[{int(line.level)},"{stamp.isoformat()}",{json.dumps(line.content, ensure_ascii=False)}]\n'
+
+
+def kept(data_dir: Path, reference: str) -> Mapping[str, Path]:
+    """What lies here of an execution; see `EngineEntry.kept`."""
+    path = log_file.LogFile(data_dir / "alien4cloud" / "logs", parse_reference(reference).execution).path
+    return {"log.jsonl": path} if path.exists() else {}

@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -279,6 +279,12 @@ class KeptLogs:
 def name(deployment: str, task: str) -> str:
     """By which an execution's files are found."""
     return f"{deployment}@{task}"
+
+
+def kept(data_dir: Path, reference: str) -> Mapping[str, Path]:
+    """What lies here of an execution; see `EngineEntry.kept`."""
+    path = KeptLog(data_dir / "yorc" / "logs", parse_reference(reference)).path
+    return {"log.jsonl": path} if path.exists() else {}
 
 
 def _size(path: Path) -> int:
