@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,9 @@ from hpcwaas.errors import Conflict, NotFound, ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 20
-"""Executions of which one round removes what it can."""
+"""Executions that a process takes on together."""
+_ROUND = 2.0
+"""Seconds after which other things have their turn."""
 _CLAIM = timedelta(minutes=5)
 _SOON, _LATE = timedelta(seconds=5), timedelta(minutes=10)
 """After which time a removal is tried again: soon at first, later and later."""
@@ -85,16 +88,20 @@ class Removals:
         return replace(execution, removing_since=now, removed=execution.removed | Part.ALL)
 
     def sweep(self) -> int:
-        """Goes on with what is being removed, a part of it; harmless in several processes at once.
+        """Goes on with what is being removed, for some seconds; harmless in several processes at once.
 
         Returns:
             how many were taken on.
         """
-        now = datetime.now(UTC)
-        taken = self._records.take(now, now + _CLAIM, _AT_ONCE)
-        for execution in taken:
-            self._go_on(execution)
-        return len(taken)
+        until, number = time.monotonic() + _ROUND, 0
+        while True:
+            now = datetime.now(UTC)
+            taken = self._records.take(now, now + _CLAIM, _AT_ONCE)
+            for execution in taken:
+                self._go_on(execution)
+            number += len(taken)
+            if len(taken) < _AT_ONCE or time.monotonic() > until:
+                return number
 
     def _go_on(self, execution: Execution) -> Removal:
         now = datetime.now(UTC)
