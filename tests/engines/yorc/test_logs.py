@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.core.models import Level, LogEntry, Status
+from hpcwaas.engines.yorc import polls
 from hpcwaas.engines.yorc.engine import YorcEngine
 from hpcwaas.errors import Unavailable
 from tests.engines.orchestrated import ALL, made, until, wait, whole_log
@@ -69,6 +70,28 @@ def test_numbers_stay_and_nothing_comes_twice_when_the_store_is_made_anew(
     if keep:  # nothing is missing, either
         other = make(talking, tmp_path / "other")
         assert whole_log(other, reference).entries == page.entries
+
+
+def test_an_index_that_was_guessed_too_high_is_mended_and_what_falls_back_later_is_noticed(
+    talking: Simulator, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(polls, "WAIT", 0.1)
+    talking._inner.store.index = 10_000  # of the whole store, which is asked for where the log's own isn't known
+    engine = make(talking)
+    kept = engine._logs._kept
+    engine._logs.start()
+    eventually(lambda: (cursor := kept.cursor()) is not None and not cursor.guessed)
+    mended = kept.cursor()
+    assert mended is not None
+    assert mended.index < 10_000
+    assert "fell back" not in caplog.text  # nothing has, and nothing is read again
+    reference = start(engine, JOB)
+    eventually(lambda: len(texts(engine, reference)) > 3)
+    talking.rebuild_store()
+    eventually(lambda: "fell back" in caplog.text)
+    talking.hurry(reference)
+    page = whole_log(engine, reference)
+    assert len({(entry.timestamp, entry.content) for entry in page.entries}) == page.total
 
 
 def test_a_purge_takes_nothing_away(talking: Simulator, make: Make) -> None:
