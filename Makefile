@@ -110,7 +110,7 @@ COMPILE := $(TOOLS)/bin/uv pip compile --quiet --constraint constraints.txt --un
   --generate-hashes --no-annotate --custom-compile-command 'make requirements'
 
 requirements: $(TOOLS)/.installed ## write requirements/*.txt anew, after a change of setup.cfg or constraints.txt
-	@$(COMPILE) --extra cwl --extra postgresql --output-file requirements/service.txt setup.cfg
+	@$(COMPILE) --extra cwl --extra postgresql --extra tracing --output-file requirements/service.txt setup.cfg
 	@$(COMPILE) --output-file requirements/cli.txt requirements/cli.in
 	@$(COMPILE) --output-file requirements/build.txt requirements/build.in
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import make_url
 from starlette.types import ASGIApp
@@ -17,7 +17,7 @@ from hpcwaas.api.bodies import Patience
 from hpcwaas.api.counted import REQUESTS
 from hpcwaas.api.metrics import combinations
 from hpcwaas.api.public_address import PublicAddress
-from hpcwaas.common import metrics
+from hpcwaas.common import metrics, tracing
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.catalogue import Catalogue
@@ -56,6 +56,9 @@ from hpcwaas.vault.embedded import EmbeddedVault
 from hpcwaas.vault.hashicorp import HashiCorpVault
 from hpcwaas.vault.keyring import KeySource
 from hpcwaas.vault.secret_id import SecretId
+
+if TYPE_CHECKING:
+    from hpcwaas.common.opentelemetry_tracer import OpenTelemetryTracer
 
 _FOLLOWERS = 4000
 _FOLLOWERS_EACH = 1000
@@ -205,7 +208,10 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         },
     )
 
+    tracer = _tracer(settings.tracing.endpoint)
+
     def start() -> None:
+        tracing.begin(tracer)
         vault.start()
         if account_keys is not None:
             account_keys.start()
@@ -226,6 +232,9 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         database.close()
         strangers.flush()
         audit.close()
+        if tracer is not None:
+            tracing.begin(None)
+            tracer.close()
 
     step_up = settings.auth.step_up if settings.auth else StepUpSettings()
     return Services(
@@ -255,6 +264,18 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         start=start,
         close=close,
     )
+
+
+def _tracer(endpoint: str | None) -> OpenTelemetryTracer | None:
+    if endpoint is None:
+        return None
+    try:
+        from hpcwaas.common.opentelemetry_tracer import OpenTelemetryTracer
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "tracing.endpoint", f"needs the extra `tracing`: pip install 'hpcwaas[tracing]' ({error})"
+        ) from error
+    return OpenTelemetryTracer(endpoint)
 
 
 def _engines(settings: Settings, stores: Stores, account_keys: Credentials | None) -> Engines:

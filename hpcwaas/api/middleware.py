@@ -9,15 +9,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from connexion.middleware.swagger_ui import SwaggerUIMiddleware
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpcwaas.api import counted
 from hpcwaas.api.answers import answer, refuse
 from hpcwaas.api.bridge import HEAD, PARKED_FOR, SUBJECT
+from hpcwaas.common import tracing
 from hpcwaas.common.about import REQUEST
 from hpcwaas.common.metrics import OTHER
 
@@ -68,6 +70,27 @@ class Edge:
         extensions[REQUEST_ID] = uuid.uuid4().hex
         REQUEST.set(partial(_about, extensions))
         request = _Request(scope, receive, send)
+        if _is_probe(scope):
+            await self._handle(scope, request)
+            return
+        # What a client says that it belongs to is only linked: else anybody could have everything traced.
+        with tracing.span(scope["method"], {}, "server", link=Headers(scope=scope).get("traceparent")) as note:
+            try:
+                await self._handle(scope, request)
+            finally:
+                operation = self._found(scope)
+                note(
+                    {
+                        "http.request.method": scope["method"],
+                        "http.response.status_code": request.status,
+                        "hpcwaas.operation": operation,
+                        "hpcwaas.request_id": extensions[REQUEST_ID],
+                    },
+                    name=operation or OTHER,
+                    failed=(request.status or 0) >= 500,
+                )
+
+    async def _handle(self, scope: Scope, request: _Request) -> None:
         unanswered = 500
         counted.UNDER_WAY.add()
         try:
@@ -84,12 +107,12 @@ class Edge:
 
     def _tell(self, scope: Scope, request: _Request, status: int) -> None:
         extensions = scope["extensions"]
-        operation = _routed(extensions) or self._operation(scope["method"], scope["path"])
+        operation = self._found(scope)
         own = request.own()
         counted.REQUESTS.add(operation or OTHER, str(status))
         counted.SECONDS.observe(own, operation or OTHER)
         slow = own >= self._slow
-        probe = scope["path"].startswith("/health/") or (scope["path"] == "/metrics" and status == 200)
+        probe = _is_probe(scope) and status != HTTPStatus.UNAUTHORIZED
         _ACCESS.log(
             logging.WARNING if slow else logging.DEBUG if probe else logging.INFO,
             "%s %s %d",
@@ -106,6 +129,9 @@ class Edge:
                 "address": (scope.get("client") or ("", 0))[0],
             },
         )
+
+    def _found(self, scope: Scope) -> str | None:
+        return _routed(scope["extensions"]) or self._operation(scope["method"], scope["path"])
 
 
 class _Request:
@@ -156,8 +182,14 @@ def _routed(extensions: Mapping[str, Any]) -> str | None:
     return operation
 
 
+def _is_probe(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/health/") or path == "/metrics"
+
+
 def _about(extensions: Mapping[str, Any]) -> dict[str, str | None]:
-    return {"request_id": extensions[REQUEST_ID], "user": extensions.get(SUBJECT), "operation": _routed(extensions)}
+    known = {"request_id": extensions[REQUEST_ID], "user": extensions.get(SUBJECT), "operation": _routed(extensions)}
+    return {**known, **tracing.ids()}
 
 
 class Methods:

@@ -21,7 +21,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
-from hpcwaas.common import calls
+from hpcwaas.common import calls, tracing
 from hpcwaas.common.metrics import Counter, Histogram
 from hpcwaas.errors import ConfigurationError, ServiceError, Unavailable, UpstreamFailed, UpstreamTimeout
 
@@ -270,6 +270,14 @@ class _Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one user's never get into another's call
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        with tracing.span(f"call {self._client.upstream}", {"peer.service": self._client.upstream}, "client") as note:
+            if (parent := tracing.parent()) is not None:
+                kwargs["headers"] = {**(kwargs.get("headers") or {}), "traceparent": parent}
+            response = self._counted(*args, **kwargs)
+            note({"http.response.status_code": response.status_code}, failed=response.status_code >= 500)
+            return response
+
+    def _counted(self, *args: Any, **kwargs: Any) -> requests.Response:
         began, result = time.monotonic(), "broken"
         try:
             response = super().request(*args, **kwargs)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, SecretStr, create_model, model_validator
 
-from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size
+from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size, Url
 from hpcwaas.core.settings import LimitsPerUser, RetentionSettings
 from hpcwaas.engines.registry import mistakable, registry
 from hpcwaas.engines.settings import EngineSettings
@@ -93,6 +93,16 @@ class MetricsSettings(Section):
     )
 
 
+class TracingSettings(Section):
+    """Traces by OpenTelemetry; needs the extra `tracing`."""
+
+    endpoint: Url | None = Field(
+        None,
+        description="URL of a collector that takes OTLP by HTTP, such as `http://127.0.0.1:4318/v1/traces`. "
+        "OpenTelemetry's own variables tell the rest, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+
+
 M = TypeVar("M", bound=Section)
 
 
@@ -133,6 +143,7 @@ class Settings(Section):
         None, description="HashiCorp Vault or OpenBao for private keys. Without it: the embedded vault."
     )
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     sites: Mapping[SiteId, SiteSettings] = Field(
         default_factory=dict,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from hpcwaas.common import tracing
 from hpcwaas.core.health import Source
 from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import (
@@ -293,7 +294,7 @@ class _Lane:
 
     def begin(self, task: Callable[[], T]) -> Future[T | ServiceError]:
         """Has a task done as soon as there is a thread for it; why it fails is a result, too."""
-        return self._pool.submit(self._do, task)
+        return self._pool.submit(self._do, tracing.carried(task))
 
     def close(self) -> None:
         """Ends its threads when their calls end."""

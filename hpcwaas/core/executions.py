@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hpcwaas.common import calls
+from hpcwaas.common import calls, tracing
 from hpcwaas.core import acts, closing, policy
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.counted import STARTED
@@ -88,7 +88,8 @@ class Executions:
 
     def _start(self, execution: Execution, checked: Checked) -> str:
         engine, own = self._engines.behind(checked.details)
-        return engine.start(execution.id, own, checked.prepared, execution.owner)
+        with tracing.span("start execution", {"hpcwaas.engine": engine.name, "hpcwaas.execution": execution.id}):
+            return engine.start(execution.id, own, checked.prepared, execution.owner)
 
     @calls.one()
     def trigger(

@@ -50,9 +50,9 @@ def normal(name: str) -> str:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("hpcwaas", ("cwl", "postgresql")),
+        ("hpcwaas", ("cwl", "postgresql", "tracing")),
         ("cli", ()),
-        ("tests", ("cwl", "postgresql", "dev")),
+        ("tests", ("cwl", "postgresql", "tracing", "dev")),
         ("benchmarks", ("cwl", "dev")),
     ],
 )

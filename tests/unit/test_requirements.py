@@ -29,7 +29,7 @@ def test_versions_are_those_that_are_tested(name: str) -> None:
 
 
 def test_all_that_is_declared_is_there() -> None:
-    assert declared("cwl", "postgresql") <= pins(LISTS["service"]).keys(), "run `make requirements`"
+    assert declared("cwl", "postgresql", "tracing") <= pins(LISTS["service"]).keys(), "run `make requirements`"
 
 
 def test_the_command_alone_has_what_it_imports() -> None:

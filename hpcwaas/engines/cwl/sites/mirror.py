@@ -53,7 +53,6 @@ SENT = "sent"
 ATTEMPT = "attempt"
 FOLLOWED = "followed"
 REMOVED = "removed"
-
 FOLLOWING = 60.0
 """Seconds for which an execution counts as followed after somebody asked for its log."""
 
@@ -108,6 +107,7 @@ class Intent:
     limits: Limits = NO_LIMITS
     taken: tuple[TakenOutput, ...] = ()
     near: tuple[TakenOutput, ...] = ()
+    trace: str | None = None  # see `tracing.parent`
 
 
 _INTENT = TypeAdapter(Intent)

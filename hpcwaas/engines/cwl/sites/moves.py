@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hpcwaas.common import tracing
 from hpcwaas.core.models import JSON, ExecutionState, Level, Status
 from hpcwaas.engines.cwl.run.steps import finish
 from hpcwaas.engines.cwl.run.turns import Turns
@@ -142,6 +144,7 @@ class Moves:
     def _start(self, unsent: Sequence[str]) -> None:
         """Starts what waits for nothing here. Those of which it isn't known whether they were started are asked for."""
         orders: dict[str, list[dict[str, JSON]]] = {"start": [], "resume": []}
+        traces: dict[str, str | None] = {}
         doubtful = []
         for execution_id in unsent:
             intent = self._mirror.intent(execution_id)
@@ -158,6 +161,7 @@ class Moves:
                 self.sending.fetch(intent)
             else:
                 orders["start"].append(self._order(intent, (*intent.staged, *staged)))
+                traces[execution_id] = intent.trace
         if doubtful:
             self._find(doubtful)
         for first in range(0, len(orders["start"]), _BATCH):
@@ -165,7 +169,11 @@ class Moves:
             accept = self.sending.arrived()
             body = {"accept": accept, "executions": batch}
             starts = [str(each["id"]) for each in batch]
-            answer = self._ask("start", body, starts[0], _START_TIMEOUT, starts)
+            with contextlib.ExitStack() as spans:
+                for execution_id in starts:
+                    about = {"hpcwaas.site": self._around.site, "hpcwaas.execution": execution_id}
+                    spans.enter_context(tracing.span("start on the site", about, parent=traces[execution_id]))
+                answer = self._ask("start", body, starts[0], _START_TIMEOUT, starts)
             self.sending.accepted(accept, answer.get("wrong") or ())
             self._take_starts(answer)
         if orders["resume"]:

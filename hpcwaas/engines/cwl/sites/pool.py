@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import paramiko
 from paramiko.ssh_exception import ChannelException
 
+from hpcwaas.common import tracing
 from hpcwaas.engines.cwl.sites.backoff import Backoff
 from hpcwaas.engines.cwl.sites.connection import SIGN_IN_SECONDS, SIGN_INS, SiteFailed
 from hpcwaas.engines.cwl.sites.signing_in import hang_up
@@ -145,7 +146,8 @@ class Pool:
             self._transport = None
             began = time.monotonic()
             try:
-                transport = self._sign_in(purpose)
+                with tracing.span("sign in to a site", {"hpcwaas.site": self.site}, "client"):
+                    transport = self._sign_in(purpose)
             except ServiceError as error:
                 lasting = isinstance(error, SiteFailed) and error.lasting
                 SIGN_INS.add(self.site, "refused" if lasting else "failed")

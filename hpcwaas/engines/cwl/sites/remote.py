@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hpcwaas.common import durable
+from hpcwaas.common import durable, tracing
 from hpcwaas.common.moments import rfc3339
 from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Status
@@ -94,6 +94,7 @@ class RemoteSite:
             remarks=job.remarks,
             taken=tuple(each for each in job.taken if not self.has(each, placement)),
             near=tuple(each for each in job.taken if self.has(each, placement)),
+            trace=tracing.parent(),
         )
 
         def fill(draft: Path) -> None:

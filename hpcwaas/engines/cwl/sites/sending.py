@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from hpcwaas.common import durable
+from hpcwaas.common import durable, tracing
 from hpcwaas.engines.cwl.inputs.fetch import FetchError
 from hpcwaas.engines.cwl.run.supervisor import size_text
 from hpcwaas.engines.cwl.sites import starting, transfer
@@ -168,7 +168,9 @@ class Sending:
             missing = self._missing[execution_id]
             lacking = {digest: path for digest, path in missing.items() if digest not in self._arrived}
             try:
-                self._arrived |= self._send(intent, lacking, wanted) if lacking else set()
+                about = {"hpcwaas.site": self._around.site, "hpcwaas.execution": execution_id}
+                with tracing.span("send to the site", about, parent=intent.trace):
+                    self._arrived |= self._send(intent, lacking, wanted) if lacking else set()
             except FileNotFoundError:
                 self._fail(execution_id, _GONE)
             except RemoteFileError as error:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from hpcwaas.common import tracing
 from hpcwaas.core.ports.sites import Credential, Credentials
 from hpcwaas.core.site_models import Placement
 from hpcwaas.engines.cwl.sites.connection import (
@@ -169,7 +170,8 @@ class SSHConnection:
         self.close()  # one session at a time
         began, result = time.monotonic(), "failed"
         try:
-            done = self._run(command, stdin, timeout)
+            with tracing.span("command on a site", {"hpcwaas.site": self._pool.site}, "client"):
+                done = self._run(command, stdin, timeout)
             result = "ok"
             return done
         finally:

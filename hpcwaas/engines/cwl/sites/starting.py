@@ -71,7 +71,8 @@ def request(
         "most_time": seconds(limits.max_time) if limits.max_time else None,
         "comment": f"{COMMENT}{intent.id}",
         "prologue": prologue,
-        "environment": {},
+        # By the convention for environment variables: a runner that keeps traces goes on with this one.
+        "environment": {"TRACEPARENT": intent.trace} if intent.trace else {},
         "time": intent.time,
         "log": log,
         "resume": False,
