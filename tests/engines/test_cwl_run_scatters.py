@@ -85,6 +85,17 @@ def test_failed_runs_are_counted(bench: Bench) -> None:
     assert step.scatter.failed < step.scatter.done <= 4
 
 
+def test_runs_begin_before_all_are_made_and_few_after_a_failure(bench: Bench) -> None:
+    reference = bench.start("scatter-fails", {"codes": [0] * 100 + [1] + [0] * 200}, "work")
+    [step] = bench.end(reference).steps
+
+    log = bench.text(reference)
+    assert log.index("[job work] completed success") < log.rindex("[step work] start")
+    assert step.scatter
+    assert (step.scatter.total, step.scatter.failed) == (301, 1)
+    assert 100 < step.scatter.done < 250
+
+
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scatters]:
     """Makes a watcher, of which cwltool is free again after the test."""

@@ -41,6 +41,9 @@ _ASSUMED_MEMORY = 1024
 _RECURSION = 5000
 """Calls inside each other: it takes several for each level of directories, of which there may be 100."""
 
+_MOST_WAITING = 64
+"""Jobs that have been made and wait for cores and memory."""
+
 _SHORT_PAUSE = 0.002
 _LONG_PAUSE = 0.5
 
@@ -81,6 +84,12 @@ class _Executor(MultithreadedJobExecutor):  # type: ignore[misc]  # cwltool's ty
 
     def run_job(self, job: Any, runtime_context: Any) -> None:
         super().run_job(job, runtime_context)
+        # cwltool would make all jobs of a scatter before it heeds the end of the first one, and look through all that
+        # wait for each that it makes: with some thousands, nothing would get on for minutes.
+        while len(self.pending_jobs) > _MOST_WAITING and self.taskqueue.in_flight > 0:
+            self._scatters.tell()
+            self.wait_for_next_completion(runtime_context)
+            super().run_job(None, runtime_context)
         self._scatters.tell()
 
     def _runner(self, job: Any, *args: Any) -> None:
