@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,17 +95,19 @@ def _change(item: Update) -> str:
 def check(place: Path | None, output: str, strict: bool, watch: bool) -> None:
     """Print what would be published, under which id, for whom, with which inputs, and every mistake with file and line.
 
-    DIR is a catalogue, FILE one document of one. Without either it is the configured catalogue. Nothing is changed,
-    and no workflow runs. Exits with 0 when all can be published, with 1 when something can't.
+    DIR is a catalogue, FILE one document of one. Without either it is the configured catalogue. Git repositories that
+    it names are fetched into a temporary directory. Nothing is changed, and no workflow runs. Exits with 0 when all can
+    be published, with 1 when something can't.
     """
     from hpcwaas.command import checked
 
-    with reporting():
+    wrong = False
+    with reporting(), TemporaryDirectory(prefix="hpcwaas-check-") as scratch:
         settings = read_settings().settings
-        wrong = checked.show(place, settings, as_json=output == "json", strict=strict)
-        while watch:
-            checked.wait_for_a_change(place, settings)
-            wrong = checked.show(place, settings, as_json=output == "json", strict=strict)
+        for _ in checked.watch(place, settings):
+            wrong = checked.show(place, settings, Path(scratch), as_json=output == "json", strict=strict)
+            if not watch:
+                break
     sys.exit(1 if wrong else 0)
 
 

@@ -15,7 +15,7 @@ from hpcwaas.command.common import harmless, table
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.site_models import LOCAL
 from hpcwaas.engines.cwl.settings import CWLSettings
-from hpcwaas.engines.cwl.workflows.checking import Checked, Report, check_catalogue
+from hpcwaas.engines.cwl.workflows.checking import Checked, Report, catalogue_of, check_catalogue
 from hpcwaas.engines.cwl.workflows.entries import read_stamps
 
 _PLACE = re.compile(r"(?P<file>[^\s:](?:[^:\n]*[^\s:])?):(?:(?P<line>\d+):)? (?P<detail>.*)", re.DOTALL)
@@ -24,11 +24,12 @@ LOOK_EVERY = 0.5
 """Seconds between two looks for a change."""
 
 
-def show(place: Path | None, settings: Settings, *, as_json: bool, strict: bool) -> bool:
+def show(place: Path | None, settings: Settings, scratch: Path, *, as_json: bool, strict: bool) -> bool:
     """Prints a report.
 
     Args:
         place: a catalogue, or a document; None for the configured catalogue.
+        scratch: directory for what is fetched of repositories.
 
     Returns:
         whether something is wrong.
@@ -38,26 +39,28 @@ def show(place: Path | None, settings: Settings, *, as_json: bool, strict: bool)
     """
     own = _settings(settings)
     if place is None:
-        report = check_catalogue(own.catalogue, own, {LOCAL, *settings.sites}, settings.data_dir)
+        report = check_catalogue(own.catalogue, own, scratch, {LOCAL, *settings.sites}, settings.data_dir)
     else:
-        report = check_catalogue(place, own)
+        report = check_catalogue(place, own, scratch)
     click.echo(json.dumps(_json(report), indent=2) if as_json else "\n".join(_text(report)))
     wrong = bool(report.problems) or any(item.problem for item in report.workflows)
     return wrong or (strict and any(item.warnings for item in report.workflows))
 
 
-def wait_for_a_change(place: Path | None, settings: Settings) -> None:
-    """Returns when a file of the catalogue, or one beside the document, isn't what it was."""
-    at = (place or _settings(settings).catalogue).absolute()
-    directory = at.parent if at.is_file() else at
-    before = _stamps(directory)
-    while before == _stamps(directory):
-        time.sleep(LOOK_EVERY)  # not every file system tells of changes
+def watch(place: Path | None, settings: Settings) -> Iterator[None]:
+    """Yields at once, and whenever a file of the catalogue isn't what it was: also of that which a document is a part
+    of, since a document may refer to all that lies there, and when that was while the caller was busy."""
+    own = _settings(settings)
+    while True:
+        before = _stamps(place or own.catalogue, own)
+        yield
+        while before == _stamps(place or own.catalogue, own):
+            time.sleep(LOOK_EVERY)  # not every file system tells of changes
 
 
-def _stamps(directory: Path) -> object:
+def _stamps(place: Path, settings: CWLSettings) -> object:
     try:
-        return read_stamps(directory)
+        return read_stamps(catalogue_of(place, settings))
     except OSError:
         return None
 

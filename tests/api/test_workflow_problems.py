@@ -89,7 +89,7 @@ def test_operators_are_told_all_that_a_check_finds(tmp_path: Path, monkeypatch: 
     (directory / "like.yaml").write_text(tool())
     (directory / "job.yaml").write_text("n: 1\n")
     settings = CWLSettings(catalogue=directory)
-    report = check_catalogue(directory, settings)
+    report = check_catalogue(directory, settings, tmp_path)
     catalogue = Catalogue(directory, tmp_path / "state", limits=settings.limits)
     with monkeypatch.context() as patch:
         patch.setattr(jshint, "_node", lambda: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import shutil
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hpcwaas.command.main import main
+from hpcwaas.core.models import Workflow
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
+from hpcwaas.engines.cwl.workflows.repositories.published import _look
 from tests.engines.cwl_documents import tool
 from tests.service import Client, as_user, make_settings, serving
 from tests.system.git_repository import Repository
@@ -290,3 +294,56 @@ def test_the_service_follows_a_branch_and_keeps_what_works(service: Client, repo
     until(lambda: "does not appear to be a git repository" in service("GET", "/health/ready").text)
     still = service.finished(service.trigger("workflows", message="y"))
     assert service("GET", still["outputs"]["said"]["location"]).text == "two y\n"
+
+
+def test_a_check_looks_at_what_would_be_fetched(tmp_path: Path, repository: Repository) -> None:
+    """Of any directory, and of the configured catalogue before its update; nothing of the service is changed."""
+    entry = f"{{git: {repository.directory}, tag: v1, authorized_users: [alice]}}"
+    publish(tmp_path, entry, f"{{git: {repository.directory}, tag: v9, prefix: x., authorized_users: []}}")
+    for arguments in ((str(tmp_path / "catalogue"),), ()):
+        result = command("check", "-o", "json", *arguments)
+        found = json.loads(result.stdout)
+        assert result.exit_code == 1
+        (problem,) = found["problems"]
+        assert (problem["file"], problem["line"]) == ("catalogue.yaml", 3)
+        assert "the repository has no tag v9" in problem["detail"]
+        published = {item["id"]: item for item in found["workflows"]}
+        assert published.keys() == {"workflows", "tools"}
+        assert published["workflows"]["version"] == repository.git("rev-parse", "HEAD")
+        assert [each["name"] for each in published["workflows"]["inputs"]] == ["message"]
+        unfetched = any("hasn't fetched this commit" in each["detail"] for each in published["tools"]["warnings"])
+        assert unfetched is not bool(arguments)
+    assert not (tmp_path / "data").exists()
+    publish(tmp_path, entry)
+    update()
+    assert command("check", "--strict").exit_code == 0
+
+
+def test_what_was_published_stays_when_its_checkout_is_lost(tmp_path: Path, repository: Repository) -> None:
+    entry = f"{{git: {repository.directory}, tag: v1, path: workflows, authorized_users: [alice, carol]}}"
+    publish(tmp_path, entry)
+    update()
+    directory, state = tmp_path / "catalogue", tmp_path / "data" / "cwl" / "catalogue"
+    (before,) = published(directory, state)
+    shutil.rmtree(next(path for path in (state / "repositories").iterdir() if path.is_dir()))
+    _look.cache_clear()  # as in a service that is started again
+    publish(tmp_path, entry.replace(", carol", ""))
+    (lost,) = published(directory, state)
+    assert (lost.id, lost.commit, lost.authorized_users) == (before.id, before.commit, frozenset({"alice"}))
+    assert "its last good version stays published" in str(access()["workflows"]["problem"])
+    update()
+    assert access()["workflows"]["problem"] is None
+    shutil.rmtree(state / "repositories")
+    publish(tmp_path, entry)
+    _look.cache_clear()
+    assert [each.id for each in published(directory, state)] == ["workflows"]
+    publish(tmp_path)
+    assert published(directory, state) == []
+
+
+def published(directory: Path, state: Path) -> list[Workflow]:
+    catalogue = Catalogue(directory, state)
+    try:
+        return catalogue.workflows()
+    finally:
+        catalogue.close()

@@ -158,8 +158,13 @@ def test_javascript_that_is_right_is_passed_over() -> None:
     assert check_scripts([known, unknown]) == {known: [], unknown: ["x.cwl:1: JavaScript: 'twice' is not defined."]}
 
 
-def test_a_change_is_waited_for(directory: Path) -> None:
-    waiting = Thread(target=checked.wait_for_a_change, args=(directory, Settings()))
+def test_a_change_of_what_a_document_refers_to_is_seen_even_while_it_is_checked(directory: Path) -> None:
+    (directory / ".git").mkdir()
+    looks = checked.watch(directory / "workflows/main.cwl", Settings())
+    next(looks)
+    (directory / "tools/two.cwl").write_text(TWO + "# changed while the report is made")
+    next(looks)  # ends by itself
+    waiting = Thread(target=next, args=(looks,))
     waiting.start()
     number = 0
     while waiting.is_alive():

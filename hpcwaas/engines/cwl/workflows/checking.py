@@ -16,11 +16,11 @@ from hpcwaas.engines.cwl.workflows.findings import warnings_of
 from hpcwaas.engines.cwl.workflows.ignored import Ignored, sure
 from hpcwaas.engines.cwl.workflows.index import made_by
 from hpcwaas.engines.cwl.workflows.jshint import NotChecked, Script, check_scripts, scripts_of
-from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, read_manifest
+from hpcwaas.engines.cwl.workflows.manifest import MANIFEST
 from hpcwaas.engines.cwl.workflows.metadata import Entry, root_of_entry
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter, spelling
-from hpcwaas.engines.cwl.workflows.repositories.addresses import shown
 from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
+from hpcwaas.engines.cwl.workflows.repositories.updating import fetch_for_a_look
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, shown_default, unfit_for_keys
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 from hpcwaas.errors import Unavailable
@@ -78,27 +78,26 @@ class Report:
 
 
 def check_catalogue(
-    place: Path, settings: CWLSettings, sites: Iterable[str] | None = None, data_dir: Path | None = None
+    place: Path, settings: CWLSettings, scratch: Path, sites: Iterable[str] | None = None, data_dir: Path | None = None
 ) -> Report:
     """Looks at a catalogue, and changes nothing.
 
     Args:
         place: a directory, or one document, which is looked at as a part of its catalogue or repository.
+        scratch: directory for what is fetched of repositories; what lies there of an earlier look isn't fetched again.
         sites: ids of all sites; None when they aren't known.
-        data_dir: of the service, which keeps there what it fetched of repositories; None to leave them aside.
+        data_dir: of the service, which keeps there what it fetched of repositories; None if it isn't its catalogue.
 
     Raises:
         Unavailable: it can't be read.
     """
-    directory = (_around(place, settings) if place.is_file() else place).absolute()
+    directory = catalogue_of(place, settings)
     try:
         stamps = read_stamps(directory)
         found = find_entries(directory, stamps)
-        if data_dir is not None:
-            found = Repositories(directory, data_dir / "cwl" / "catalogue").added_to(found)
-        elif not found.frozen:
-            found = replace(found, ignored=[*found.ignored, *_left_aside(directory)])
         wanted = str(place.absolute().relative_to(directory)) if place.is_file() else None
+        if wanted is None and not found.frozen:
+            found = _with_repositories(directory, found, scratch, data_dir)
         return _Check(directory, settings, None if sites is None else {*sites}).report(found, stamps, wanted)
     except OSError as error:
         raise Unavailable(f"The catalogue {directory} can't be read: {error.filename}: {error.strerror}.") from error
@@ -106,19 +105,35 @@ def check_catalogue(
         raise Unavailable(f"The catalogue {directory} can't be read: {error}.") from error
 
 
-def _around(document: Path, settings: CWLSettings) -> Path:
-    """The directory that a document's references may lead into."""
-    document, catalogue = document.absolute(), settings.catalogue.absolute()
+def catalogue_of(place: Path, settings: CWLSettings) -> Path:
+    """The catalogue that a directory is, or that a document's references may lead into."""
+    document, catalogue = place.absolute(), settings.catalogue.absolute()
+    if not document.is_file():
+        return document
     if document.is_relative_to(catalogue):
         return catalogue
     marked = (each for each in document.parents if (each / MANIFEST).is_file() or (each / ".git").exists())
     return next(marked, document.parent)
 
 
-def _left_aside(directory: Path) -> Iterator[Ignored]:
-    for source in read_manifest(directory).git:
-        reason = f"{shown(source.url)} is looked at with the configured catalogue only"
-        yield Ignored(f"{MANIFEST}:{source.line}", reason)
+def _with_repositories(directory: Path, found: Found, scratch: Path, data_dir: Path | None) -> Found:
+    """What a catalogue publishes of repositories too: of those that the service hasn't fetched, what it would fetch."""
+    state = data_dir / "cwl" / "catalogue" if data_dir else scratch / "nothing"
+    if unfetched := Repositories(directory, state).unfetched():
+        fetch_for_a_look(directory, unfetched, scratch)
+    found = Repositories(directory, state, scratch).added_to(found)
+    if data_dir is None:
+        return found
+    new = "the service hasn't fetched this commit yet: run `hpcwaas-api catalogue update`"
+    return replace(
+        found,
+        entries=[
+            replace(each, notices=(*each.notices, f"{each.metadata}: {new}"))
+            if each.root and Path(each.root).is_relative_to(scratch)
+            else each
+            for each in found.entries
+        ],
+    )
 
 
 class _Check:

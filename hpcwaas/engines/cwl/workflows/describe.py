@@ -22,13 +22,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
 from cwltool.workflow import default_make_tool
 from schema_salad.exceptions import ValidationException
-from schema_salad.fetcher import DefaultFetcher
 
 from hpcwaas.common import kernel
 from hpcwaas.engines.cwl.workflows.dangers import find_dangers
@@ -42,6 +41,7 @@ from hpcwaas.engines.cwl.workflows.declare import (
     text,
 )
 from hpcwaas.engines.cwl.workflows.doubles import refuse_double, refuse_doubles
+from hpcwaas.engines.cwl.workflows.followed import Files, fetcher
 from hpcwaas.engines.cwl.workflows.lint import lint
 from hpcwaas.engines.cwl.workflows.mistakes import TooLong, problem, warnings_in
 from hpcwaas.engines.cwl.workflows.needs import step_needs
@@ -52,125 +52,11 @@ from hpcwaas.engines.cwl.workflows.quicker import quicken
 if TYPE_CHECKING:
     from hpcwaas.core.models import JSON  # whose module loads what a describing process has no use for
 
-DOCUMENT_LIMIT = 16 * 2**20
-"""Largest document that is read, in bytes."""
-
 _GROWN = 2**19
 """Resident memory, in KiB, from which on a process has suffered enough from its documents."""
 
 
-class _Files:
-    """Files of the catalogue that one entry is made of, as absolute paths."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._real_root = root.resolve()
-        self.files: set[Path] = set()
-        self.directories: set[Path] = set()
-        self.missing: set[Path] = set()
-        self.refused: str | None = None
-
-    def refuse(self, reference: str, reason: str) -> ValidationException:
-        """The error about a reference that isn't followed, which `problem` will look for in the document."""
-        self.refused = reference
-        return ValidationException(reason)
-
-    def inside(self, url: str) -> Path:
-        """The path of a `file:` URL.
-
-        Raises:
-            ValidationException: it leads out of the catalogue.
-        """
-        path = Path(os.path.normpath(unquote(urlsplit(url).path)))
-        if not path.is_relative_to(self.root):
-            raise self.refuse(path.name, f"{path.name} lies outside the catalogue directory; put a copy into it")
-        if not path.resolve().is_relative_to(self._real_root):
-            self.missing.add(path)  # it may yet become a file
-            shown = path.relative_to(self.root)
-            raise self.refuse(path.name, f"{shown} is a link out of the catalogue directory; put a copy into it")
-        return path
-
-    def add(self, path: Path) -> None:
-        """Takes in a file, or a directory with all it holds. What isn't there (yet) is remembered as missing."""
-        if path.is_dir():
-            self.directories.add(path)
-            for child in path.iterdir():
-                self.add(self.inside(child.as_uri()))
-        elif path.is_file():
-            self.files.add(path)
-        else:
-            self.missing.add(path)
-
-    def names(self) -> dict[str, list[str]]:
-        """All paths, relative to the root."""
-        return {
-            kind: sorted(str(path.relative_to(self.root)) for path in paths)
-            for kind, paths in (("files", self.files), ("directories", self.directories), ("missing", self.missing))
-        }
-
-    def elsewhere(self, url: str) -> bool:
-        """Whether a `file:` URL is the absolute path of something outside of the catalogue, such as `/dev/null`. A
-        relative one that leads out of it would lead elsewhere from a copy."""
-        path = unquote(urlsplit(url).path)
-        if Path(os.path.normpath(path)).is_relative_to(self.root):
-            return False
-        written = [name.read_text("utf-8", "replace") for name in self.files if name.stat().st_size <= DOCUMENT_LIMIT]
-        return any(path in text or urlsplit(url).path in text for text in written)
-
-    def _add_given(self, url: str) -> Iterator[str]:
-        if self.elsewhere(url):
-            yield f"{unquote(urlsplit(url).path)} is no file of the catalogue; the machine that executes may have it"
-            return
-        path = self.inside(url)
-        self.add(path)
-        if path in self.missing:
-            yield f"{path.relative_to(self.root)} does not exist"
-
-    def add_referenced(self, node: Any) -> Iterator[str]:
-        """Takes in what File and Directory objects anywhere in `node` point at; yields what isn't there."""
-        if isinstance(node, Mapping):
-            place = node.get("location") or node.get("path")
-            if node.get("class") in ("File", "Directory") and isinstance(place, str) and place.startswith("file:"):
-                yield from self._add_given(place)
-            for key, value in node.items():
-                if ":" not in str(key):  # fields of other vendors are nothing that a runner looks at
-                    yield from self.add_referenced(value)
-        elif isinstance(node, list):
-            for value in node:
-                yield from self.add_referenced(value)
-
-
-def _fetcher(files: _Files) -> type[DefaultFetcher]:
-    class Fetcher(DefaultFetcher):  # type: ignore[misc]
-        """Reads files of the catalogue only, notes which, and never opens a connection."""
-
-        def __init__(self, cache: Any, session: Any) -> None:
-            super().__init__(cache, None)
-
-        def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
-            if url in self.cache and isinstance(self.cache[url], str):
-                return str(self.cache[url])
-            if urlsplit(url).scheme != "file":
-                raise files.refuse(url, f"{url} is not fetched: put a copy into the catalogue and refer to that")
-            path = files.inside(url)
-            files.add(path)
-            if path.is_file() and path.stat().st_size > DOCUMENT_LIMIT:
-                raise ValidationException(f"{path.relative_to(files.root)} is over {DOCUMENT_LIMIT >> 20} MiB")
-            return str(super().fetch_text(url, content_types))
-
-        def check_exists(self, url: str) -> bool:
-            if urlsplit(url).scheme != "file":
-                return True
-            if files.elsewhere(url):
-                return Path(unquote(urlsplit(url).path)).exists()
-            path = files.inside(url)
-            files.add(path)
-            return path.exists()
-
-    return Fetcher
-
-
-def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
+def describe(entry: Mapping[str, JSON], files: Files) -> dict[str, JSON]:
     """Describes one entry.
 
     Args:
@@ -184,7 +70,7 @@ def describe(entry: Mapping[str, JSON], files: _Files) -> dict[str, JSON]:
     context = LoadingContext(
         {
             "construct_tool_object": default_make_tool,
-            "fetcher_constructor": _fetcher(files),
+            "fetcher_constructor": fetcher(files),
             # Both would start programs or open connections, and neither changes what is described.
             "disable_js_validation": True,
             "skip_schemas": True,
@@ -282,18 +168,18 @@ def _written(document: Mapping[str, Any], fragment: str | None) -> dict[str, lis
     return {name: [*section] if isinstance(section, Mapping) else [] for name, section in sections.items()}
 
 
-def _refuse_abstract(files: _Files, process: Mapping[str, Any]) -> None:
+def _refuse_abstract(files: Files, process: Mapping[str, Any]) -> None:
     if process["class"] == "Operation":
         document = urldefrag(process["id"])[0].rpartition("/")[2]
         raise files.refuse(document, "an Operation is abstract and can't be run")
 
 
-def _add_default_secondary_files(files: _Files, process: Mapping[str, Any]) -> None:
+def _add_default_secondary_files(files: Files, process: Mapping[str, Any]) -> None:
     for node in process.get("inputs", ()):
         _add_secondary_files(files, node, node.get("default"))
 
 
-def _add_secondary_files(files: _Files, node: Mapping[str, Any], default: Any) -> None:
+def _add_secondary_files(files: Files, node: Mapping[str, Any], default: Any) -> None:
     """Files that a runner looks for beside a default file by the declared patterns."""
     match default:
         case list():
@@ -307,7 +193,7 @@ def _add_secondary_files(files: _Files, node: Mapping[str, Any], default: Any) -
                 _add_secondary_files(files, field, default.get(short(field["name"])))
 
 
-def _add_beside(files: _Files, primary: Path, patterns: list[Mapping[str, Any]]) -> None:
+def _add_beside(files: Files, primary: Path, patterns: list[Mapping[str, Any]]) -> None:
     for entry in patterns:
         if not is_expression(entry["pattern"]):
             name = Secondary(entry["pattern"], required=False).name(primary.name)
@@ -344,7 +230,7 @@ def _too_long(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _answer(seconds: float, entry: Mapping[str, JSON], files: _Files, collected: _Warnings) -> dict[str, JSON]:
+def _answer(seconds: float, entry: Mapping[str, JSON], files: Files, collected: _Warnings) -> dict[str, JSON]:
     """Describes an entry, or says why that can't be done."""
     collected.messages.clear()
     try:
@@ -396,7 +282,7 @@ def main() -> None:
     answers.flush()
     for line in sys.stdin:
         seconds, entry = json.loads(line)
-        files = _Files(Path(entry["root"]) if entry["root"] else catalogue)
+        files = Files(Path(entry["root"]) if entry["root"] else catalogue)
         answer = _answer(seconds, entry, files, collected)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -116,7 +116,9 @@ class Reading:
 
     def index(self) -> Index:
         """Makes the index."""
-        looked = self.repositories.added_to(find_entries(self.directory, self.stamps, self.old.known))
+        looked = self.repositories.added_to(
+            find_entries(self.directory, self.stamps, self.old.known), (item.entry for item in self.old.published)
+        )
         settled = settle(looked, self.old, self.stamps, self.now, self._settle, self._last)
         found = settled.found
         for item in found.unusable:

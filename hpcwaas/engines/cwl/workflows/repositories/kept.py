@@ -52,6 +52,11 @@ def key_of(source: GitSource) -> str:
     return hashlib.sha256(json.dumps([source.url, source.path, source.id, source.prefix]).encode()).hexdigest()[:32]
 
 
+def name_of(url: str, commit: str) -> str:
+    """The name of a checkout's directory, which begins alike for all commits of a repository."""
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{commit}"
+
+
 class Kept:
     """The state and the checkouts, in a directory of their own that is made when it is first written to.
 

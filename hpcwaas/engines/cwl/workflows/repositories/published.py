@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from hpcwaas.engines.cwl.workflows.entries import Found, Unusable, find_entries, read_stamps, usable_id
+from hpcwaas.engines.cwl.workflows.ignored import Ignored, sure
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, GitSource, Manifest, Named, made_id, read_manifest
 from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Entry
 from hpcwaas.engines.cwl.workflows.patterns import is_pattern
-from hpcwaas.engines.cwl.workflows.repositories.addresses import shown
-from hpcwaas.engines.cwl.workflows.repositories.kept import Kept, key_of, reference_of
+from hpcwaas.engines.cwl.workflows.repositories.addresses import Refused, address_of, shown
+from hpcwaas.engines.cwl.workflows.repositories.kept import Kept, key_of, name_of, reference_of
 from hpcwaas.engines.cwl.workflows.slurm import NOTHING
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
 
@@ -26,22 +27,41 @@ class Repositories:
     Args:
         catalogue: the directory of the catalogue file.
         state_dir: where its state is kept.
+        trial: where that is kept which was fetched for a look only, and comes first.
     """
 
-    def __init__(self, catalogue: Path, state_dir: Path) -> None:
+    def __init__(self, catalogue: Path, state_dir: Path, trial: Path | None = None) -> None:
         self._catalogue = catalogue
         self._kept = Kept(state_dir)
+        self._trial = Kept(trial) if trial else None
 
     @property
     def fingerprint(self) -> str:
         """Changes when something is fetched."""
         return self._kept.fingerprint
 
-    def added_to(self, found: Found) -> Found:
+    def unfetched(self) -> list[GitSource]:
+        """What the catalogue file names of which the service has another version or none.
+
+        Raises:
+            Unreadable: the file isn't understood.
+        """
+        state = self._kept.load()
+        return [
+            source
+            for source in read_manifest(self._catalogue).git
+            if (fetched := state.get(key_of(source))) is None
+            or fetched.checkout is None
+            or fetched.reference != str(reference_of(source))
+            or not self._kept.checkout(fetched.checkout).is_dir()
+        ]
+
+    def added_to(self, found: Found, last: Iterable[Entry] = ()) -> Found:
         """What a look at the catalogue finds, with what the repositories publish.
 
         Args:
             found: nothing is added to it while the catalogue file isn't understood.
+            last: what was published last: it stays where a checkout is lost.
         """
         if found.frozen:
             return found
@@ -52,12 +72,15 @@ class Repositories:
         if not sources:
             return found
         entries, unusable, problems = [*found.entries], [*found.unusable], [*found.problems]
+        ignored = [*found.ignored]
         for source in sources:
-            for item in self._of(source):
+            for item in self._of(source, last):
                 if isinstance(item, Entry):
                     entries.append(item)
                 elif isinstance(item, Unusable):
                     unusable.append(item)
+                elif isinstance(item, Ignored):
+                    ignored.append(item)
                 else:
                     problems.append(f"{_label(source)}: {item}")
         count = Counter([*(entry.id for entry in entries), *(item.id for item in unusable)])
@@ -72,27 +95,34 @@ class Repositories:
             entries=sorted((entry for entry in entries if count[entry.id] == 1), key=lambda entry: entry.id),
             unusable=sorted(unusable, key=lambda item: (item.id, item.source)),
             problems=problems,
+            ignored=ignored,
         )
 
-    def _of(self, source: GitSource) -> Iterator[Entry | Unusable | str]:
+    def _of(self, source: GitSource, last: Iterable[Entry]) -> Iterator[Entry | Unusable | Ignored | str]:
         """What one of them publishes, and what is wrong with it, as the end of a sentence."""
-        fetched, asked = self._kept.load().get(key_of(source)), str(reference_of(source))
+        kept = self._trial if self._trial and key_of(source) in self._trial.load() else self._kept
+        fetched, asked = kept.load().get(key_of(source)), str(reference_of(source))
         url = shown(source.url)
         if fetched is None or fetched.commit is None or fetched.checkout is None:
-            yield fetched.problem if fetched and fetched.problem else f"{url} at the {asked} {_NOT_FETCHED}"
+            reason = fetched.problem if fetched and fetched.problem else f"{url} at the {asked} {_NOT_FETCHED}"
+            yield from self._lost(source, reason, last)
             return
         stays = f"; commit {fetched.commit} stays published"
         if fetched.problem:
             yield f"{fetched.problem}{stays}"
         elif fetched.reference != asked:
             yield f"{url} at the {asked} {_NOT_FETCHED}{stays}"
-        root = self._kept.checkout(fetched.checkout)
+        root = kept.checkout(fetched.checkout)
         try:
             found, more = _look(root, source.path, source.line)
         except OSError as error:
-            yield f"{url}: its checkout can't be read ({error.strerror}): {_NOT_FETCHED}"
+            reason = f"{url}: its checkout can't be read ({error.strerror}): run `hpcwaas-api catalogue update`"
+            yield from self._lost(source, reason, last)
             return
         yield from (f"{url}: {problem}" for problem in (*found.problems, *more))
+        for file in found.ignored:
+            if _within(file.path, source.path):
+                yield replace(file, path=f"{url}: {file.path}")
         inside = [each for each in found.entries if _within(each.main, source.path)]
         if not inside and not found.unusable:
             yield f"{url}: there is no workflow {f'in {source.path} ' if source.path else ''}at commit {fetched.commit}"
@@ -106,33 +136,50 @@ class Repositories:
 
     def _entry(self, source: GitSource, entry: Entry, root: Path, commit: str) -> Entry | Unusable:
         """What the repository says of an entry and what the catalogue file does, which alone says for whom it is."""
-        said, label = source.entry, _label(source)
+        label = _label(source)
         workflow_id = source.prefix + (made_id(source.id, PurePosixPath(entry.main)) if source.id else entry.id)
         if not usable_id(workflow_id):
             reason = (
                 f"{label}: {entry.main} would have the id {workflow_id!r}, which can't be used: give `id` or `prefix`"
             )
             return Unusable(workflow_id, MANIFEST, reason)
-        sites = entry.sites if said.sites is None else said.sites
-        return replace(
-            entry,
-            id=workflow_id,
-            name=said.name or entry.name,
-            authorized_users=said.authorized_users,
-            authorized_groups=said.authorized_groups,
-            everybody=said.everybody,
-            ssh_keys=said.ssh_keys or entry.ssh_keys,
-            sites=sites,
-            time_limit=entry.time_limit if said.time_limit is None else said.time_limit,
-            limits=entry.limits if said.limits == NO_LIMITS else said.limits,
-            retention=entry.retention.stricter(said.retention),
-            slurm=entry.slurm if said.slurm == NOTHING else said.slurm,
-            notices=(*said.notices, *entry.notices),
-            source=MANIFEST,
-            metadata=label,
-            root=str(root),
-            commit=commit,
-        )
+        return replace(_for(source, entry), id=workflow_id, root=str(root), commit=commit)
+
+    def _lost(self, source: GitSource, reason: str, last: Iterable[Entry]) -> Iterator[Unusable | str]:
+        """What to say when there is no checkout: what was published of it stays."""
+        try:
+            begin = name_of(address_of(source.url, self._catalogue).url, "")
+        except Refused:
+            begin = "/"  # no name of a directory begins so
+        told = False
+        for entry in last:
+            ours = Path(entry.root).name.startswith(begin) and _within(entry.main, source.path)
+            if ours and entry.id.startswith(source.prefix):
+                told = True
+                yield Unusable(entry.id, MANIFEST, f"{_label(source)}: {reason}", replace(_for(source, entry), main=""))
+        if not told:
+            yield reason
+
+
+def _for(source: GitSource, entry: Entry) -> Entry:
+    """An entry for those whom the catalogue file lets in, as it wants it."""
+    said = source.entry
+    return replace(
+        entry,
+        name=said.name or entry.name,
+        authorized_users=said.authorized_users,
+        authorized_groups=said.authorized_groups,
+        everybody=said.everybody,
+        ssh_keys=said.ssh_keys or entry.ssh_keys,
+        sites=entry.sites if said.sites is None else said.sites,
+        time_limit=entry.time_limit if said.time_limit is None else said.time_limit,
+        limits=entry.limits if said.limits == NO_LIMITS else said.limits,
+        retention=entry.retention.stricter(said.retention),
+        slurm=entry.slurm if said.slurm == NOTHING else said.slurm,
+        notices=tuple(dict.fromkeys([*said.notices, *entry.notices])),
+        source=MANIFEST,
+        metadata=_label(source),
+    )
 
 
 def _label(source: GitSource) -> str:
@@ -147,7 +194,9 @@ def _look(root: Path, path: str, line: int) -> tuple[Found, tuple[str, ...]]:
     if is_pattern(path) or (document and (root / document).is_file()):
         named = Named(document, fragment or None, None, Entry("", "", metadata=f"{MANIFEST}:{line}"), {}, line)
         manifest = Manifest(convention=False, workflows=(named,))
-    found = find_entries(root, read_stamps(root), manifest=manifest)
+    stamps = read_stamps(root)
+    found = find_entries(root, stamps, manifest=manifest)
+    found = replace(found, ignored=tuple(sure(root, found.ignored, stamps)))
     try:
         nested = manifest is None and bool(read_manifest(root).git)
     except Unreadable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -15,8 +14,8 @@ from hpcwaas.core.publication_models import Update
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.manifest import GitSource, read_manifest
 from hpcwaas.engines.cwl.workflows.repositories import checkouts
-from hpcwaas.engines.cwl.workflows.repositories.addresses import Address, Refused, address_of, shown
-from hpcwaas.engines.cwl.workflows.repositories.kept import Fetched, Kept, key_of, reference_of
+from hpcwaas.engines.cwl.workflows.repositories.addresses import Refused, address_of, shown
+from hpcwaas.engines.cwl.workflows.repositories.kept import Fetched, Kept, key_of, name_of, reference_of
 from hpcwaas.engines.cwl.workflows.repositories.program import GitFailed
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
 from hpcwaas.errors import Unavailable
@@ -52,6 +51,18 @@ def update_repositories(settings: CWLSettings, data_dir: Path) -> Sequence[Updat
         if not held:
             raise Unavailable("Another process is fetching repositories at this moment. Try again later.")
         return _Updating(directory, kept, moved=True).run(sources)
+
+
+def fetch_for_a_look(catalogue: Path, sources: Sequence[GitSource], scratch: Path) -> None:
+    """Fetches what entries of a catalogue file lead to now, where the service publishes nothing from.
+
+    Args:
+        catalogue: the directory of the catalogue file.
+        scratch: where it is kept, as the service keeps its own.
+    """
+    kept = Kept(scratch)
+    with kept.locked(0):
+        _Updating(catalogue, kept, moved=True).run(sources)
 
 
 class _Updating:
@@ -93,7 +104,7 @@ class _Updating:
             known = old.get(key_of(source))
             if known and known.commit == commit and known.checkout and self._kept.checkout(known.checkout).is_dir():
                 return commit, known.checkout
-            name = _name(address, commit)
+            name = name_of(address.url, commit)
             checkouts.fetch(address, reference, commit, self._kept.checkout(name))
         except (Refused, GitFailed) as error:
             return str(error)
@@ -123,10 +134,6 @@ class _Updating:
         for path in self._kept.checkouts():
             if path.name not in named and time.time() - path.stat().st_ctime > KEPT_FOR:
                 checkouts.remove(path)
-
-
-def _name(address: Address, commit: str) -> str:
-    return f"{hashlib.sha256(address.url.encode()).hexdigest()[:16]}-{commit}"
 
 
 class Updater:
@@ -177,5 +184,7 @@ class Updater:
         for source, fetched in zip(sources, known, strict=True):
             if fetched is None or (fetched.reference != str(reference_of(source)) and not fetched.problem):
                 return True
+            if fetched.checkout and not fetched.problem and not self._kept.checkout(fetched.checkout).is_dir():
+                return True  # somebody removed it
         oldest = min(fetched.looked_at for fetched in known if fetched)
         return time.time() - oldest >= self._every or oldest > time.time()
