@@ -34,7 +34,7 @@ from hpcwaas.engines.cwl.sites.base import Stamp
 from hpcwaas.engines.cwl.sites.connection import Connections
 from hpcwaas.engines.cwl.sites.directory import NoSite, SiteDirectory
 from hpcwaas.engines.cwl.sites.local import LocalSite
-from hpcwaas.engines.cwl.sites.taking import FetchOutput
+from hpcwaas.engines.cwl.sites.taking import FetchOutputs
 from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.watcher import Watcher
@@ -77,7 +77,7 @@ class CWLEngine:
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._archives = ArchiveChecks(settings.limits.disk)
 
-        def make_local(fetch: FetchOutput) -> LocalSite:
+        def make_local(fetch: FetchOutputs) -> LocalSite:
             return LocalSite(directory, settings, fetch, [data_dir, *secrets])
 
         self._sites = SiteDirectory(directory, settings, sites or {}, connections, make_local)

@@ -13,7 +13,7 @@ from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.sites.connection import Connection, Connections
 from hpcwaas.engines.cwl.sites.looking import Scheduler
 from hpcwaas.engines.cwl.sites.mirror import Mirror
-from hpcwaas.engines.cwl.sites.taking import FetchOutput
+from hpcwaas.engines.cwl.sites.taking import FetchOutputs
 from hpcwaas.engines.cwl.sites.transfer import Packages
 from hpcwaas.engines.site_settings import SiteSettings
 
@@ -41,7 +41,7 @@ class Surroundings:
     log: int
     networks: Networks | None
     download: int
-    fetch: FetchOutput
+    fetch: FetchOutputs
     now: Callable[[], float] = time.time
 
 

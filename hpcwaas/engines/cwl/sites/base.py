@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +89,14 @@ class ExecutionSite(Protocol):
             OutsideError: there is no such file or directory among the outputs.
             NotFound, Conflict: it was there and isn't any more.
             Unavailable: the machine can't be asked.
+        """
+
+    def give_outputs(self, execution_id: str, paths: Sequence[str]) -> Generator[tuple[int, Iterator[bytes]]]:
+        """Output files, one behind the other: their bytes in number and as they come, to be taken before the next one.
+
+        Raises:
+            OutsideError, NotFound: the next one isn't among the outputs.
+            Conflict, Unavailable: as `open_output`.
         """
 
     def kind_of(self, execution_id: str, path: str) -> str | None:

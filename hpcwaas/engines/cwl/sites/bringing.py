@@ -13,14 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hpcwaas.common import durable
-from hpcwaas.engines.cwl.run.runner import protect
-from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room, Untakable, Unwanted, told
+from hpcwaas.engines.cwl.sites.taking import FetchOutputs, Room, Untakable, Unwanted, told, whole
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.linking import link_output
 from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.stored import Request
-from hpcwaas.engines.cwl.storage.trees import remove_tree, walk
+from hpcwaas.engines.cwl.storage.trees import walk
 from hpcwaas.errors import ServiceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ class Bringing:
         ready: called when an execution has been queued.
     """
 
-    def __init__(self, place: Spool, fetch: FetchOutput, most: int, ready: Callable[[], object]) -> None:
+    def __init__(self, place: Spool, fetch: FetchOutputs, most: int, ready: Callable[[], object]) -> None:
         self._spool = place
         self._fetch = fetch
         self._most = most
@@ -143,35 +142,24 @@ class Bringing:
 
     def _bring(self, directory: Path, request: Request, wanted: Callable[[], bool]) -> None:
         room = Room(self._most)
+        far: list[tuple[TakenOutput, Path]] = []
         for place, taken in request.taken:
             target = directory / place
-            if not wanted():
-                raise Unwanted
             if target.exists():
                 room.take(_size(target))
-                continue
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = target.with_name(".brought")
-            remove_tree(draft)  # of a process that was killed
-            try:
-                self._one(taken, draft, room, wanted)
-                draft.rename(target)
-                durable.sync_directory(target.parent)
-            finally:
-                remove_tree(draft)
+            elif taken.site:
+                far.append((taken, target))
+            else:
+                self._link(taken, target, room, wanted)
+        self._fetch(far, room, wanted)
 
-    def _one(self, taken: TakenOutput, draft: Path, room: Room, wanted: Callable[[], bool]) -> None:
-        if taken.site:
-            self._fetch(taken, draft, room, wanted)
-            protect(draft)
-            return
-
+    def _link(self, taken: TakenOutput, target: Path, room: Room, wanted: Callable[[], bool]) -> None:
         def go_on(size: int) -> None:
             if not wanted():
                 raise Unwanted
             room.take(size)
 
-        with told(taken):
+        with told(taken), whole(target) as draft:
             link_output(self._spool.execution(taken.reference) / spool.OUTPUTS, taken.path, taken.kind, draft, go_on)
 
 

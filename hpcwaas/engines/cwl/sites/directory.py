@@ -26,7 +26,7 @@ from hpcwaas.engines.cwl.sites.mirror import Mirror
 from hpcwaas.engines.cwl.sites.remote import RemoteSite
 from hpcwaas.engines.cwl.sites.resources import resources
 from hpcwaas.engines.cwl.sites.slurm import Slurm
-from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room, Untakable, fetch
+from hpcwaas.engines.cwl.sites.taking import FetchOutputs, Room, Untakable, fetch
 from hpcwaas.engines.cwl.sites.transfer import Packages
 from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.engines.cwl.storage.trash import Trash
@@ -64,7 +64,7 @@ class SiteDirectory:
         settings: CWLSettings,
         sites: Mapping[str, SiteSettings],
         connections: Connections | None,
-        local: Callable[[FetchOutput], LocalSite],
+        local: Callable[[FetchOutputs], LocalSite],
     ) -> None:
         self._directory = directory
         self._trash = Trash(directory / "removed")
@@ -216,13 +216,15 @@ class SiteDirectory:
         except Untakable as error:
             raise BadRequest(str(error)) from None
 
-    def _fetch(self, taken: TakenOutput, target: Path, room: Room, wanted: Callable[[], bool]) -> None:
-        """See `FetchOutput`."""
-        try:
-            site, execution_id = self.of(taken.reference)
-        except NoSite as error:
-            raise Untakable(f"{taken.words} can't be had. {error}") from error
-        fetch(site, execution_id, taken, target, room, wanted)
+    def _fetch(self, outputs: Sequence[tuple[TakenOutput, Path]], room: Room, wanted: Callable[[], bool]) -> None:
+        """See `FetchOutputs`."""
+        for reference in dict.fromkeys(taken.reference for taken, _ in outputs):
+            wished = [each for each in outputs if each[0].reference == reference]
+            try:
+                site, execution_id = self.of(reference)
+            except NoSite as error:
+                raise Untakable(f"{wished[0][0].words} can't be had. {error}") from error
+            fetch(site, execution_id, wished, room, wanted)
 
     def check_account(self, placement: Placement) -> Sequence[Point]:
         """See `SiteEngine.check_account`."""

@@ -13,9 +13,10 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import hpcwaas
@@ -31,7 +32,7 @@ from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, disk_told, pending, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.bringing import Bringing
-from hpcwaas.engines.cwl.sites.taking import BROUGHT, FetchOutput
+from hpcwaas.engines.cwl.sites.taking import BROUGHT, FetchOutputs
 from hpcwaas.engines.cwl.storage import packing, spool, stored
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
@@ -41,6 +42,7 @@ from hpcwaas.errors import Conflict, NotFound
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
 _PATIENCE = 10.0
+_PIECE = 1 << 20
 _TRIAL_LASTS = 60.0
 """Seconds that the answer of a container engine is good for."""
 
@@ -55,7 +57,7 @@ class LocalSite:
     """
 
     def __init__(
-        self, directory: Path, settings: CWLSettings, fetch: FetchOutput, protected: Sequence[Path] = ()
+        self, directory: Path, settings: CWLSettings, fetch: FetchOutputs, protected: Sequence[Path] = ()
     ) -> None:
         self._settings = settings
         self._spool = spool.Spool(directory.absolute())
@@ -224,6 +226,14 @@ class LocalSite:
             return None
         stream = os.fdopen(descriptor, "rb")
         return OpenOutput(stream, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def give_outputs(self, execution_id: str, paths: Sequence[str]) -> Generator[tuple[int, Iterator[bytes]]]:
+        for path in paths:
+            opened = self.open_output(execution_id, path)
+            if opened is None:
+                raise OutsideError(path)
+            with opened.stream:
+                yield opened.size, iter(partial(opened.stream.read, _PIECE), b"")
 
     def kind_of(self, execution_id: str, path: str) -> str:
         try:

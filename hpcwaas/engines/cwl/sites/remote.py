@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from hpcwaas.common import durable, tracing
 from hpcwaas.common.moments import rfc3339
@@ -23,6 +21,7 @@ from hpcwaas.engines.cwl.sites.around import Surroundings
 from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, disk_told, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.courier import Couriers
+from hpcwaas.engines.cwl.sites.given import Given, KeptFile, rest
 from hpcwaas.engines.cwl.sites.mirror import FOLLOWED, REMOVED, SENT, Account, Intent, Silence, Staged
 from hpcwaas.engines.cwl.sites.moves import age
 from hpcwaas.engines.cwl.storage import spool
@@ -31,9 +30,6 @@ from hpcwaas.engines.cwl.storage.spool import Spool
 from hpcwaas.engines.cwl.storage.trash import Trash
 from hpcwaas.engines.cwl.workflows.snapshot import root_of
 from hpcwaas.errors import Conflict, NotFound, Unavailable
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _FOLLOW_AGAIN = 20.0
 """Seconds after which it is noted again that somebody follows an execution."""
@@ -229,7 +225,17 @@ class RemoteSite:
                 raise RemoteFileError("missing", path, "")
             stream = connection.open(f"{directory}/outputs/{path}")
             modified = datetime.fromtimestamp(float(found["mtime"]), UTC)
-            return OpenOutput(_Kept(stream, stack.pop_all()), int(found["size"]), modified)
+            return OpenOutput(KeptFile(stream, stack.pop_all()), int(found["size"]), modified)
+
+    def give_outputs(self, execution_id: str, paths: Sequence[str]) -> Generator[tuple[int, Iterator[bytes]]]:
+        with contextlib.ExitStack() as stack, self._said(execution_id, paths[0]):
+            agency, connection, _ = self._reach(stack, execution_id)
+            given = Given(agency.stream(connection, "give", {"id": execution_id, "paths": list(paths)}))
+            stack.callback(given.close)
+            for path in paths:
+                if (size := given.number()) < 0:
+                    raise NotFound(self._gone(path))
+                yield size, given.content(size)
 
     def kind_of(self, execution_id: str, path: str) -> None:
         self._kept(execution_id)
@@ -240,7 +246,7 @@ class RemoteSite:
             body = {"id": execution_id, "path": path, "kind": kind}
             pieces = agency.stream(connection, "pack", body)
             first = next(pieces, b"")
-            return _rest(first, pieces, stack.pop_all())
+            return rest(first, pieces, stack.pop_all())
 
     def _reach(self, stack: contextlib.ExitStack, execution_id: str) -> tuple[Agency, Connection, str]:
         intent = self._kept(execution_id)
@@ -264,12 +270,17 @@ class RemoteSite:
         try:
             yield
         except RemoteFileError as error:
-            name = f"The file {path} of the outputs"
             if error.kind == "missing":
-                raise NotFound(
-                    f"{name} is gone: it was removed on the site {self.title}, or its file system was purged."
-                ) from error
-            raise Conflict(f"{name} can't be read on the site {self.title}: {error.detail}") from error
+                raise NotFound(self._gone(path)) from error
+            raise Conflict(
+                f"The file {path} of the outputs can't be read on the site {self.title}: {error.detail}"
+            ) from error
+
+    def _gone(self, path: str) -> str:
+        return (
+            f"The file {path} of the outputs is gone: it was removed on the site {self.title}, or its file system was "
+            "purged."
+        )
 
     def remove(self, execution_id: str, part: Part, trash: Trash, *, give_up: bool) -> Removal:
         directory = self._mirror.execution(execution_id)
@@ -344,44 +355,3 @@ class RemoteSite:
     def close(self) -> None:
         self._couriers.stop()
         self._couriers.join()
-
-
-class _Kept(io.RawIOBase, BinaryIO):
-    """A file of a site together with its connection."""
-
-    def __init__(self, stream: BinaryIO, stack: contextlib.ExitStack) -> None:
-        super().__init__()
-        self._stream = stream
-        self._stack = stack
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._stream.read(size)
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        content = self._stream.read(memoryview(buffer).nbytes)
-        memoryview(buffer).cast("B")[: len(content)] = content
-        return len(content)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._stream.close()
-            self._stack.close()
-
-
-def _rest(first: bytes, pieces: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[bytes]:
-    with stack:
-        yield first
-        yield from pieces

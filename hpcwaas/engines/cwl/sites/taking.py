@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
+from hpcwaas.common import durable
+from hpcwaas.engines.cwl.run.runner import protect
 from hpcwaas.engines.cwl.run.supervisor import size_text
 from hpcwaas.engines.cwl.sites.base import ExecutionSite
 from hpcwaas.engines.cwl.sites.connection import RemoteFileError
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, TakenOutput
-from hpcwaas.errors import Conflict, NotFound, Unavailable
+from hpcwaas.engines.cwl.storage.trees import remove_tree
+from hpcwaas.errors import Conflict, NotFound
 
 BROUGHT = "Outputs of other executions, which it takes, are being brought."
 """Why an execution waits."""
-
-_CHUNK = 1 << 20
 
 
 class Untakable(Exception):
@@ -53,43 +54,73 @@ class Room:
             )
 
 
-FetchOutput: TypeAlias = Callable[[TakenOutput, Path, Room, Callable[[], bool]], None]
-"""Copies an output from wherever it lies to a new file on this machine, a directory as a tar archive. Arguments: what,
-where to, room for it, and whether to go on. Raises as `fetch`."""
+FetchOutputs: TypeAlias = Callable[[Sequence[tuple[TakenOutput, Path]], Room, Callable[[], bool]], None]
+"""Copies outputs from wherever they lie to new files on this machine, each of which appears whole: a directory as a tar
+archive. Arguments: what and where to, room for it, and whether to go on. Raises as `fetch`."""
 
 
 def fetch(
-    site: ExecutionSite, execution_id: str, taken: TakenOutput, target: Path, room: Room, wanted: Callable[[], bool]
+    site: ExecutionSite,
+    execution_id: str,
+    outputs: Sequence[tuple[TakenOutput, Path]],
+    room: Room,
+    wanted: Callable[[], bool],
 ) -> None:
-    """See `FetchOutput`.
+    """See `FetchOutputs`.
 
     Args:
-        site: on which it lies.
-        execution_id: of its execution there.
+        site: on which they lie.
+        execution_id: of their execution there.
 
     Raises:
-        Untakable, Unwanted: it isn't brought.
-        ServiceError: it can't be brought just now.
+        Untakable, Unwanted: they aren't brought.
+        ServiceError: they can't be brought just now.
         OSError: the disk of the service is full or broken.
     """
-    with told(taken):
-        opened = site.open_output(execution_id, taken.path)
-        if (opened is None) != (taken.kind == "Directory"):
-            if opened is not None:
-                opened.stream.close()
-            raise OutsideError(taken.path)
-        pieces = _pieces(opened.stream) if opened else site.pack_output(execution_id, taken.path, "tar")
-        size = 0
-        with contextlib.closing(pieces), target.open("xb") as file:  # type: ignore[type-var]
-            for piece in pieces:
-                if not wanted():
-                    raise Unwanted
-                room.take(len(piece))
-                size += file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-    if opened is not None and opened.size != size:
-        raise Unavailable(f"{taken.words} didn't come wholly.", retry_after=60)
+    files = [(taken, target) for taken, target in outputs if taken.kind == "File"]
+    if files:
+        given = site.give_outputs(execution_id, [taken.path for taken, _ in files])
+        with contextlib.closing(given):
+            for taken, target in files:
+                with told(taken):
+                    size, pieces = next(given)
+                    room.take(size)
+                    _write(pieces, target, wanted)
+    for taken, target in outputs:
+        if taken.kind == "Directory":
+            with told(taken):
+                _write(_within(room, site.pack_output(execution_id, taken.path, "tar")), target, wanted)
+
+
+def _within(room: Room, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        room.take(len(piece))
+        yield piece
+
+
+def _write(pieces: Iterator[bytes], target: Path, wanted: Callable[[], bool]) -> None:
+    with whole(target) as draft, draft.open("xb") as file:
+        for piece in pieces:
+            if not wanted():
+                raise Unwanted
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+        protect(draft)
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A place beside a target, from which that is made when all has gone well."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = target.with_name(".brought")
+    remove_tree(draft)  # of a process that was killed
+    try:
+        yield draft
+        draft.rename(target)
+        durable.sync_directory(target.parent)
+    finally:
+        remove_tree(draft)
 
 
 @contextlib.contextmanager
@@ -105,9 +136,3 @@ def told(taken: TakenOutput) -> Iterator[None]:
         gone = error.kind == "missing"
         said = "isn't there any more." if gone else f"can't be read on the site {taken.site}: {error.detail}"
         raise Untakable(f"{taken.words} {said}") from error
-
-
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    with stream:
-        while piece := stream.read(_CHUNK):
-            yield piece

@@ -16,7 +16,7 @@ from hpcwaas.engines.cwl.inputs.networks import Networks
 from hpcwaas.engines.cwl.run.runner import FETCH_TIMEOUT
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError
 from hpcwaas.engines.cwl.sites.mirror import DOWNLOADS, Intent, Mirror, Staged
-from hpcwaas.engines.cwl.sites.taking import FetchOutput, Room
+from hpcwaas.engines.cwl.sites.taking import FetchOutputs, Room
 from hpcwaas.engines.cwl.storage.outputs import TakenOutput
 from hpcwaas.errors import Conflict
 
@@ -64,7 +64,7 @@ def download(
     intent: Intent,
     networks: Networks | None,
     most: int,
-    fetch_output: FetchOutput,
+    fetch_outputs: FetchOutputs,
     wanted: Callable[[], bool],
 ) -> None:
     """Fetches what users named by addresses, and outputs that lie elsewhere, as far as that isn't done, by the same
@@ -92,15 +92,13 @@ def download(
                 fetch(url, Path(draft) / "file", most, FETCH_TIMEOUT, networks.permit, wanted)
                 (Path(draft) / "file").replace(file)
     room = Room(most)
+    missing = []
     for place, taken in _taken(intent):
-        file = directory / place
-        if file.exists():
+        if (file := directory / place).exists():
             room.take(file.stat().st_size)
-            continue
-        file.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as draft:
-            fetch_output(taken, Path(draft) / "file", room, wanted)
-            (Path(draft) / "file").replace(file)
+        else:
+            missing.append((taken, file))
+    fetch_outputs(missing, room, wanted)
     downloaded(mirror, intent)  # computes digests, which others are not to wait for
 
 

@@ -12,7 +12,7 @@ from typing import Any, Dict
 
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, mark
 from hpcwaas.engines.cwl.sites.agent.execution import Execution
-from hpcwaas.engines.cwl.sites.agent.files import CHUNK
+from hpcwaas.engines.cwl.sites.agent.files import CHUNK, open_file
 from hpcwaas.engines.cwl.sites.agent.outputs import contents, inside
 
 
@@ -28,6 +28,30 @@ def status(order: Dict[str, JSON]) -> Dict[str, JSON]:
         return {"kind": "missing"}
     kind = "file" if stat.S_ISREG(found.st_mode) else "directory" if stat.S_ISDIR(found.st_mode) else "missing"
     return {"kind": kind, "size": found.st_size, "mtime": found.st_mtime}
+
+
+def give(order: Dict[str, JSON]) -> None:
+    """Writes files among the outputs of an execution one behind the other, each behind a line with its number of bytes;
+    -1 for one that isn't there."""
+    root = os.path.realpath(Execution(order["work_dir"], order["id"]).path("outputs"))
+    mark(order, b" DATA")
+    stream = sys.stdout.buffer
+    for path in order["paths"]:
+        target = inside(root, os.path.join(root, path))
+        try:
+            file = open_file(target or "")
+        except OSError:
+            stream.write(b"-1\n")
+            continue
+        with file:
+            left = os.fstat(file.fileno()).st_size
+            stream.write(b"%d\n" % left)
+            while left:
+                chunk = file.read(min(CHUNK, left))
+                if not chunk:
+                    sys.exit("a file among the outputs has become shorter")
+                left -= stream.write(chunk)
+    stream.flush()
 
 
 class _Out(io.RawIOBase):

@@ -9,7 +9,7 @@ from typing import Callable, Dict, List, Optional
 from hpcwaas.engines.cwl.sites.agent.answers import JSON, Trouble, mark, orders, trouble
 from hpcwaas.engines.cwl.sites.agent.ending import bury, cancel, remove
 from hpcwaas.engines.cwl.sites.agent.files import dump
-from hpcwaas.engines.cwl.sites.agent.giving import pack, status
+from hpcwaas.engines.cwl.sites.agent.giving import give, pack, status
 from hpcwaas.engines.cwl.sites.agent.looking import look, watch
 from hpcwaas.engines.cwl.sites.agent.probing import probe
 from hpcwaas.engines.cwl.sites.agent.starting import resume, start
@@ -25,6 +25,7 @@ COMMANDS: Dict[str, Callable[[Dict[str, JSON]], Optional[Dict[str, JSON]]]] = {
     "remove": remove,
     "stat": status,
     "pack": pack,
+    "give": give,
 }
 
 
