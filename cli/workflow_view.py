@@ -39,8 +39,16 @@ def show(workflow_id: str, workflow: Mapping[str, Any]) -> None:
         printing.line(f"\nVersion: commit {one_line(workflow['commit'])}")
     if workflow.get("sites") is not None:
         printing.line(f"\nRuns on: {', '.join(map(one_line, workflow['sites'])) or 'no site'}")
+    if kept := _kept(workflow.get("retention") or {}):
+        printing.line(f"\nKept after its end: {kept}")
     printing.line("\nTo run it:")
     printing.line("  " + command_line(workflow_id, schema))
+
+
+def _kept(retention: Mapping[str, int | None]) -> str:
+    """For how long executions are kept; nothing where that is for ever."""
+    words = (("executions", "an execution"), ("outputs", "its outputs"), ("logs", "its log"))
+    return ", ".join(f"{what} for {retention[name]} days" for name, what in words if retention.get(name))
 
 
 def input_rows(schema: Schema) -> Iterator[tuple[tuple[str, str, str, str, str], Schema]]:

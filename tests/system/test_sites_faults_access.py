@@ -141,6 +141,30 @@ def test_what_runs_goes_on_while_nobody_gets_in(service: SiteService, site: Site
         execution.succeeded_once()
 
 
+def test_files_of_a_deleted_execution_go_when_the_account_can_be_opened_again(
+    service: SiteService, site: Site, alice: Client
+) -> None:
+    execution = Gated(service, site, "login").running()
+    execution.let_go()
+    execution.succeeded_once()
+    directory = Path(alice("GET", execution.path).json()["directory"])
+    assert directory.is_dir()
+    with faults.authorized(site, lambda _: ""):
+        answer = alice("DELETE", execution.path, params={"purge": "true"})
+        assert answer.status_code == 202
+        assert "Warning" in answer.headers
+
+        def waits_for() -> str:
+            return alice("GET", execution.path).json()["removal_problem"] or ""
+
+        eventually(lambda: "refuses the key" in waits_for(), PATIENCE)
+        assert alice("GET", execution.path).json()["inputs"] == {}
+        assert directory.is_dir()
+    check(alice, "login")
+    eventually(lambda: alice("GET", execution.path).status_code == 404, PATIENCE)
+    assert not directory.exists()
+
+
 @pytest.mark.parametrize("name", LOST)
 def test_a_start_whose_answer_is_lost_is_found_again(
     service: SiteService, site: Site, lost: dict[str, Gated], name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
+from hpcwaas.core.leaving import Leavers
 from hpcwaas.core.models import Execution, ExecutionState, Status
 from hpcwaas.core.people import Principal, Shares
 from hpcwaas.core.removals import GIVEN_UP, Removals
@@ -20,6 +22,7 @@ from hpcwaas.store.database import Database
 from hpcwaas.store.stores import Stores
 
 NOW = datetime.now(UTC)
+LATER = NOW + timedelta(days=40)
 ALICE = Principal("alice", "Alice")
 
 
@@ -157,3 +160,39 @@ def test_what_has_not_ended_is_not_removed(world: World) -> None:
     with pytest.raises(Conflict):
         world.removals.begin(world.stores.executions.find_execution("r", None))
     assert world.stores.removals.take(NOW, NOW, 5) == []
+
+
+def test_somebody_who_leaves_goes_when_nothing_of_theirs_is_left(world: World) -> None:
+    """What no engine will ever end is closed, and keys go after the executions whose sites they open."""
+    done: list[str] = []
+    state = ExecutionState(Status.UNKNOWN)
+    world.add(Execution("lost", "alice", "w", "w", "gone-engine", {}, NOW, state, "r9"))
+    keys = cast(
+        Any, SimpleNamespace(erase=lambda _: done.append(f"keys after {world.stores.removals.number('alice')}"))
+    )
+    uploads = cast(Any, SimpleNamespace(erase=lambda *_: done.append("uploads")))
+    engines, executions = world.removals._engines, world.removals._executions
+    records = world.stores
+    leavers = Leavers(
+        engines,
+        executions,
+        records.executions,
+        world.removals,
+        records.removals,
+        records.leavers,
+        uploads,
+        keys,
+        world.acts.append,
+    )
+    records.leavers.leave("alice", NOW)
+    records.leavers.leave("alice", NOW)
+    leavers.sweep()
+    assert "isn't configured any more" in (world.removals.remove(ALICE, "lost").waits_for or "")
+    assert done == ["uploads"]
+    for execution in records.removals.take(LATER, LATER, 9):  # thirty days later
+        records.removals.finish(execution.id)
+    leavers._next_look = 0.0
+    leavers.sweep()
+    assert done == ["uploads", "uploads", "keys after 0"]
+    assert records.leavers.leaving() == []
+    assert world.acts[-1]["operation"] == "userRemoved"
