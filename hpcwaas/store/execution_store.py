@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, union_all, update
 from sqlalchemy.orm import Session, defer
-from sqlalchemy.sql.base import ExecutableOption
 
 from hpcwaas.core.counted import ENDED
 from hpcwaas.core.endings import Attempt, Closing, Part
@@ -16,18 +17,11 @@ from hpcwaas.core.people import Principal
 from hpcwaas.errors import Conflict, NotFound, TooManyRequests
 from hpcwaas.store import quota
 from hpcwaas.store.database import Database
+from hpcwaas.store.execution_lists import listed
 from hpcwaas.store.execution_rows import STATE, SUMMARY, size_of, state_columns, to_execution, to_row
-from hpcwaas.store.models import (
-    ExecutionKeyRow,
-    ExecutionRow,
-    ExecutionSourceRow,
-    IdempotencyRow,
-    ShareRow,
-    SSHKeyRow,
-    UserRow,
-)
-from hpcwaas.store.paging import newest_first
-from hpcwaas.store.shares import with_user
+from hpcwaas.store.models import ExecutionKeyRow, ExecutionRow, ExecutionSourceRow, IdempotencyRow, SSHKeyRow, UserRow
+from hpcwaas.store.paging import cut, position
+from hpcwaas.store.shares import follow_status, lets_in
 from hpcwaas.store.turns import Turn, take
 
 _IDEMPOTENCY_LIFE = timedelta(hours=24)
@@ -42,6 +36,18 @@ _ATTEMPTS = 100
 _NO_ROOM = "another execution doesn't fit"
 _UNKNOWN = "There is no execution with this id."
 _NOT_OVER = tuple(status for status in Status if not status.over)
+_UNFINISHED = ExecutionFilter(statuses=_NOT_OVER)
+_NUMBER = select(func.count()).select_from(
+    union_all(
+        *(
+            select(ExecutionRow.id).where(ExecutionRow.owner == bindparam("owner"), ExecutionRow.status == status)
+            for status in _NOT_OVER
+        )
+    ).subquery()
+)
+"""How many of an owner's haven't ended."""
+_WATCHED = select(ExecutionRow).where(ExecutionRow.watched_until > bindparam("now"))
+_WATCHED = _WATCHED.options(*(defer(getattr(ExecutionRow, name)) for name in STATE))
 
 # From which stored statuses each status may be entered. What was asked of an engine before another worker stored news
 # can arrive after it: an execution that has ended stays as it ended, one being cancelled doesn't run again.
@@ -83,7 +89,9 @@ class ExecutionStore:
                 session.flush()
                 _use_keys(session, execution, ssh_keys)
                 for source in execution.inputs_from:
-                    session.add(ExecutionSourceRow(execution_id=execution.id, source_id=source))
+                    row = ExecutionSourceRow(execution_id=execution.id, source_id=source)
+                    row.owner, row.created_at = execution.owner, execution.created_at
+                    session.add(row)
                 if idempotency is not None:
                     key, fingerprint = idempotency
                     session.add(
@@ -149,6 +157,8 @@ class ExecutionStore:
                 columns["watched_until"] = None
             query = update(ExecutionRow).where(ExecutionRow.id == execution_id, before)
             changed = session.connection().execute(query.values(columns)).rowcount
+            if changed:
+                follow_status(session, execution_id, state.status)
             execution = _get(session, execution_id, None)
         if changed and state.status.over and execution.closed is None:
             ENDED.add(execution.engine, state.status)
@@ -167,6 +177,7 @@ class ExecutionStore:
                 row.attempts = (*first, *later[-_ATTEMPTS:], ended)
                 row.status, row.started_at, row.reason, row.outputs = Status.RUNNING.value, None, None, None
                 row.removed = 0
+                follow_status(session, execution_id, Status.RUNNING)
 
     def close(self, execution_id: str, closing: Closing, reason: str, watched_until: datetime) -> Execution:
         query = update(ExecutionRow).where(ExecutionRow.id == execution_id, ExecutionRow.status.in_(_NOT_OVER))
@@ -179,13 +190,15 @@ class ExecutionStore:
         }
         with self._database.write() as session:
             changed = session.connection().execute(query.values(columns)).rowcount
+            if changed:
+                follow_status(session, execution_id, Status.CANCELLED)
             execution = _get(session, execution_id, None)
         if changed:
             ENDED.add(execution.engine, Status.CANCELLED)
         return execution
 
     def watched(self, now: datetime) -> list[Execution]:
-        return self._states(_select(None).where(ExecutionRow.watched_until > now))
+        return self._states(_WATCHED, {"now": now})
 
     def find_execution(self, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
         with self._database.read() as session:
@@ -194,39 +207,25 @@ class ExecutionStore:
     def page(
         self, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[list[Execution], str | None]:
-        query = _select(wanted.owner)
-        if wanted.inputs_from is not None:
-            taken = select(ExecutionSourceRow.execution_id).where(ExecutionSourceRow.source_id == wanted.inputs_from)
-            query = query.where(ExecutionRow.id.in_(taken))
-        if wanted.workflow_id is not None:
-            query = query.where(ExecutionRow.workflow_id == wanted.workflow_id)
-        if wanted.ids is not None:
-            query = query.where(ExecutionRow.id.in_(wanted.ids))
-        if wanted.statuses is not None:
-            query = query.where(ExecutionRow.status.in_(wanted.statuses))
-        if wanted.created_after is not None:
-            query = query.where(ExecutionRow.created_at >= wanted.created_after)
-        if wanted.created_before is not None:
-            query = query.where(ExecutionRow.created_at < wanted.created_before)
-        if wanted.shared_with is not None:
-            query = query.where(_shared(wanted.shared_with), ExecutionRow.owner != wanted.shared_with.subject)
+        query, values = listed(wanted, limit + 1, position(cursor), SUMMARY)
         with self._database.read() as session:
-            rows, following = newest_first(session, query.options(*_without(SUMMARY)), ExecutionRow, limit, cursor)
+            rows, following = cut(session.scalars(query, values).all(), limit)
             return [to_execution(row, SUMMARY) for row in rows], following
 
-    def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> list[Execution]:
-        query = _select(owner).where(ExecutionRow.status.in_(_NOT_OVER))
-        if shared_with is not None:
-            query = query.where(_shared(shared_with))
-        return self._states(query.order_by(ExecutionRow.created_at, ExecutionRow.id))
+    def unfinished(
+        self, owner: str | None = None, shared_with: Principal | None = None, at_most: int | None = None
+    ) -> list[Execution]:
+        wanted = replace(_UNFINISHED, owner=owner, shared_with=shared_with)
+        return self._states(*listed(wanted, at_most, unread=STATE))
 
     def of_suspended(self) -> list[Execution]:
+        query, values = listed(_UNFINISHED, unread=STATE)
         suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))
-        return self._states(_select(None).where(ExecutionRow.status.in_(_NOT_OVER), ExecutionRow.owner.in_(suspended)))
+        return self._states(query.where(ExecutionRow.owner.in_(suspended)), values)
 
-    def _states(self, query: Select[ExecutionRow]) -> list[Execution]:
+    def _states(self, query: Select[ExecutionRow], values: Mapping[str, Any]) -> list[Execution]:
         with self._database.read() as session:
-            return [to_execution(row, STATE) for row in session.scalars(query.options(*_without(STATE)))]
+            return sorted((to_execution(row, STATE) for row in session.scalars(query, values)), key=_age)
 
     def check_number(self, owner: str, at_most: int) -> None:
         with self._database.read() as session:
@@ -242,9 +241,9 @@ class ExecutionStore:
 
     def without_reference(self, now: datetime) -> list[Execution]:
         """A crash between the stored intent and the engine's answer leaves them."""
-        query = _select(None).where(*_unclaimed(now)).order_by(ExecutionRow.created_at, ExecutionRow.id)
+        query, values = listed(_UNFINISHED)
         with self._database.read() as session:
-            return [to_execution(row) for row in session.scalars(query)]
+            return sorted(map(to_execution, session.scalars(query.where(*_unclaimed(now)), values)), key=_age)
 
     def claim(self, execution_id: str, now: datetime, until: datetime) -> bool:
         query = (
@@ -268,12 +267,7 @@ def _check_number(session: Session, owner: str, at_most: int) -> None:
 
 
 def _count_unfinished(session: Session, owner: str) -> int:
-    query = (
-        select(func.count())
-        .select_from(ExecutionRow)
-        .where(ExecutionRow.owner == owner, ExecutionRow.status.in_(_NOT_OVER))
-    )
-    return session.scalar(query) or 0
+    return session.scalar(_NUMBER, {"owner": owner}) or 0
 
 
 def _unclaimed(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -297,29 +291,15 @@ def _use_keys(session: Session, execution: Execution, key_ids: Collection[str]) 
         session.add(ExecutionKeyRow(execution_id=execution.id, key_id=key.id))
 
 
-def _select(owner: str | None) -> Select[ExecutionRow]:
-    query = select(ExecutionRow)
-    return query if owner is None else query.where(ExecutionRow.owner == owner)
-
-
-def _without(unread: Mapping[str, object]) -> list[ExecutableOption]:
-    return [defer(getattr(ExecutionRow, name)) for name in unread]
-
-
-def _shared(principal: Principal) -> ColumnElement[bool]:
-    return ExecutionRow.id.in_(select(ShareRow.execution_id).where(with_user(principal)))
-
-
-def _lets_in(principal: Principal) -> ColumnElement[bool]:
-    # As `_shared`, but decided by one look into an index: for somebody else's execution that takes as long as for none.
-    return exists().where(ShareRow.execution_id == ExecutionRow.id, with_user(principal))
+def _age(execution: Execution) -> tuple[datetime, str]:
+    return execution.created_at, execution.id
 
 
 def _get(session: Session, execution_id: str, owner: str | None, shared_with: Principal | None = None) -> Execution:
     query = select(ExecutionRow).where(ExecutionRow.id == execution_id)
     if owner is not None:
         own = ExecutionRow.owner == owner
-        query = query.where(own if shared_with is None else or_(own, _lets_in(shared_with)))
+        query = query.where(own if shared_with is None else or_(own, lets_in(shared_with)))
     row = session.scalar(query)
     if row is None:
         raise NotFound(_UNKNOWN)

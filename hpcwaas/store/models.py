@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hpcwaas.core.endings import Attempt, Closing
@@ -33,15 +33,18 @@ class Base(DeclarativeBase):
     }
 
 
+# By what lists choose. What is compared with one value comes first, then the order of lists: a page is read from where
+# it begins, and no more than it.
+_LISTED_BY: Final = ((), ("status",), ("workflow_id", "status"))
+
+
 class ExecutionRow(Base):
     """An execution with its state as last seen."""
 
     __tablename__ = "executions"
     __table_args__ = (
-        Index(None, "owner", "created_at", "id"),
-        Index(None, "created_at", "id"),
-        Index(None, "status"),
-        Index(None, "owner", "status"),
+        *(Index(None, *columns, "created_at", "id") for columns in _LISTED_BY),
+        *(Index(None, "owner", *columns, "created_at", "id") for columns in _LISTED_BY),
         Index(None, "owner", "inputs_size", "kept_size"),
         Index(None, "engine", "reference", unique=True),
         Index(None, "removed", "ended_at"),
@@ -106,7 +109,11 @@ class UploadRow(Base):
     """An uploaded file; its content is a file of the same id."""
 
     __tablename__ = "uploads"
-    __table_args__ = (Index(None, "owner", "created_at", "id"), Index(None, "created_at"))
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index(None, "owner", "created_at", "id"),
+        Index("ix_uploads_held", "id", sqlite_where=text("deleted IS 1"), postgresql_where=text("deleted IS true")),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str]
@@ -155,12 +162,18 @@ class ExecutionKeyRow(Base):
 
 
 class ExecutionSourceRow(Base):
-    """That an execution took outputs of another one as inputs."""
+    """That an execution took outputs of another one as inputs. `owner` and `created_at` are its own."""
 
     __tablename__ = "execution_sources"
+    __table_args__ = (
+        Index(None, "source_id", "created_at", "execution_id"),
+        Index(None, "source_id", "owner", "created_at", "execution_id"),
+    )
 
     execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
-    source_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    source_id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    created_at: Mapped[datetime]
 
 
 class AccountRow(Base):
@@ -309,11 +322,22 @@ class ListingRow(Base):
 
 
 class ShareRow(Base):
-    """That a user (`user`) or the members of a group (`group`) may read an execution."""
+    """That a user (`user`) or the members of a group (`group`) may read an execution.
+
+    What lists choose by is a copy of the execution's: they find a page without looking at all that is shared.
+    """
 
     __tablename__ = "shares"
-    __table_args__ = (Index(None, "kind", "name"),)
+    __table_args__ = (
+        Index(None, "kind", "name", "created_at", "execution_id"),
+        Index(None, "kind", "name", "status", "created_at", "execution_id"),
+        Index(None, "kind", "name", "workflow_id", "created_at", "execution_id"),
+    )
 
     execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    workflow_id: Mapped[str]
+    status: Mapped[str]
+    created_at: Mapped[datetime]

@@ -1,47 +1,38 @@
-"""Pages of what has an owner's records newest first."""
+"""Pages of what has an owner's records newest first. They are cut by time and id, not by count: new rows in between
+shift nothing, and the hundredth page is found as fast as the first one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Select, and_, or_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, String, bindparam, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from hpcwaas.common import cursors
+from hpcwaas.store.columns import UTCDateTime
 from hpcwaas.store.models import ExecutionRow, UploadRow
 
 Row = TypeVar("Row", ExecutionRow, UploadRow)
+Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 
-def newest_first(
-    session: Session, query: Select[Row], table: type[Row], limit: int, cursor: str | None
-) -> tuple[list[Row], str | None]:
-    """A part of what a query finds. It is cut by time and id, not by count: new rows in between shift nothing.
+class Position(NamedTuple):
+    """A place in such an order: what comes after it is earlier, or has the same moment and a smaller id."""
 
-    Args:
-        table: whose rows the query finds.
-        limit: at most so many, at least 1.
-        cursor: where the part before ended; None for the first.
+    moment: datetime
+    id: str = ""
 
-    Returns:
-        the rows, and the cursor of the next part or None when this was the last.
+
+def position(cursor: str | None) -> Position | None:
+    """Where the page before ended; None for the first page.
 
     Raises:
         BadRequest: a cursor that isn't one of ours.
     """
-    if cursor is not None:
-        moment, row_id = _decode(cursor)
-        query = query.where(or_(table.created_at < moment, and_(table.created_at == moment, table.id < row_id)))
-    query = query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)
-    rows = list(session.scalars(query))
-    if len(rows) <= limit:
-        return rows, None
-    last = rows[limit - 1]
-    return rows[:limit], cursors.encode(last.created_at.isoformat(), last.id)
-
-
-def _decode(cursor: str) -> tuple[datetime, str]:
+    if cursor is None:
+        return None
     text, row_id = cursors.decode(cursor, 2)
     try:
         moment = datetime.fromisoformat(text)
@@ -49,4 +40,19 @@ def _decode(cursor: str) -> tuple[datetime, str]:
         moment = None
     if moment is None or moment.tzinfo is None or not row_id.isprintable():
         raise cursors.unknown()
-    return moment, row_id
+    return Position(moment, row_id)
+
+
+def after(created_at: Column, row_id: Column) -> ColumnElement[bool]:
+    """The condition on what comes after the place of the parameters `moment` and `id`."""
+    # Compared as a pair: of `a < x OR a = x AND b < y` no database finds the beginning in an index.
+    place = tuple_(bindparam("moment", type_=UTCDateTime), bindparam("id", type_=String))
+    return tuple_(created_at, row_id) < place
+
+
+def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
+    """A page of rows, which are one more than it takes unless it is the last; and the cursor of the next one."""
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], cursors.encode(last.created_at.isoformat(), last.id)

@@ -12,7 +12,7 @@ from hpcwaas.store import quota
 from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
 from hpcwaas.store.models import UploadRow
-from hpcwaas.store.paging import newest_first
+from hpcwaas.store.paging import after, cut, position
 from hpcwaas.store.turns import Turn, take
 
 _NO_ROOM = "this file doesn't fit"
@@ -50,8 +50,12 @@ class UploadStore:
             return [value_of(Upload, row, {}) for row in rows]
 
     def page(self, owner: str | None, *, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
+        query = _select(owner).order_by(UploadRow.created_at.desc(), UploadRow.id.desc()).limit(limit + 1)
+        before = position(cursor)
+        if before is not None:
+            query = query.where(after(UploadRow.created_at, UploadRow.id))
         with self._database.read() as session:
-            rows, following = newest_first(session, _select(owner), UploadRow, limit, cursor)
+            rows, following = cut(session.scalars(query, before._asdict() if before else {}).all(), limit)
             return [value_of(Upload, row, {}) for row in rows], following
 
     def delete(self, upload_id: str, owner: str, *, held: bool = False) -> None:

@@ -13,13 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
-from hpcwaas.core.models import Upload
+from hpcwaas.core.models import ExecutionFilter, Status, Upload
+from hpcwaas.core.people import Principal
 from hpcwaas.core.site_models import LOCAL, Placement
 from hpcwaas.errors import BadRequest, ConfigurationError
 from hpcwaas.store.columns import UTCDateTime
 from hpcwaas.store.database import Database, _alembic
 from hpcwaas.store.execution_store import ExecutionStore
-from hpcwaas.store.models import Base, SecretRow
+from hpcwaas.store.models import Base, ExecutionSourceRow, SecretRow, ShareRow
 from hpcwaas.store.secrets import SecretStore
 from hpcwaas.store.uploads import UploadStore
 from tests import databases
@@ -77,6 +78,34 @@ def test_executions_of_the_embedded_engine_ran_on_this_machine_before_there_were
     found = {engine: ExecutionStore(database).find_execution(engine, None) for engine in ("cwl", "alien4cloud")}
     assert {engine: it.placement for engine, it in found.items()} == {"cwl": Placement(LOCAL), "alien4cloud": None}
     assert found["cwl"].state.directory is None
+    database.close()
+
+
+def test_what_was_shared_and_taken_before_is_found_by_lists(store_url: str) -> None:
+    database = Database(store_url)
+    databases.upgrade_to(database, "0011")
+    insert = (
+        "INSERT INTO executions (id, owner, workflow_id, workflow_name, engine, inputs, created_at, status, steps) "
+        "VALUES ('NAME', 'alice', 'w', 'w', 'cwl', '{}', '2026-11-23 09:25:41.000000', 'SUCCEEDED', '[]')"
+    )
+    execute(
+        store_url,
+        *(insert.replace("NAME", name) for name in ("source", "taker")),
+        "INSERT INTO shares (execution_id, kind, name) VALUES ('taker', 'group', 'physics')",
+        "INSERT INTO execution_sources (execution_id, source_id) VALUES ('taker', 'source')",
+    )
+    database.upgrade()
+    bob, store = Principal("bob", "Bob", groups=frozenset({"physics"})), ExecutionStore(database)
+    for wanted in (
+        ExecutionFilter(shared_with=bob, workflow_id="w", statuses=[Status.SUCCEEDED]),
+        ExecutionFilter("alice", inputs_from="source"),
+    ):
+        assert [found.id for found in store.page(wanted, 2)[0]] == ["taker"]
+    execute(store_url, *(["PRAGMA foreign_keys = ON"] if "sqlite" in store_url else []), "DELETE FROM executions")
+    with database.read() as session:
+        assert [session.get(table, key) for table, key in (
+            (ShareRow, ("taker", "group", "physics")), (ExecutionSourceRow, ("taker", "source")),
+        )] == [None, None]  # fmt: skip
     database.close()
 
 

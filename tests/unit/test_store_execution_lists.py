@@ -15,10 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpcwaas.core.endings import Closing
 from hpcwaas.core.models import ExecutionFilter, ExecutionState, Status
+from hpcwaas.core.people import Principal, Shares
 from hpcwaas.errors import BadRequest
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
+from hpcwaas.store.shares import ShareStore
 from tests.unit.executions import START, execution
 
 
@@ -38,6 +41,83 @@ def test_unfinished_ones_oldest_first(store: ExecutionStore) -> None:
         store.add(each)
     assert store.unfinished() == [replace(it, inputs={}) for it in (foreign, old, young)]
     assert [it.id for it in store.unfinished("alice")] == [old.id, young.id]
+
+
+def test_the_newest_of_unfinished_ones_are_chosen(store: ExecutionStore) -> None:
+    statuses = (Status.RUNNING, Status.PENDING, Status.SUCCEEDED)
+    started = [
+        execution(created_at=START + timedelta(seconds=number), state=ExecutionState(statuses[number % 3]))
+        for number in range(9)
+    ]
+    for each in started:
+        store.add(each)
+    assert [it.id for it in store.unfinished("alice", at_most=3)] == [started[number].id for number in (4, 6, 7)]
+
+
+class TestShared:
+    def test_each_is_found_once_newest_first_by_what_it_is(self, store: ExecutionStore, database: Database) -> None:
+        bob = Principal("bob", "Bob", groups=frozenset(f"group{number}" for number in range(900)))
+        his = Shares(frozenset({"bob"}), frozenset({"group1", "group2", "group899"}))
+        shared = [
+            execution(created_at=START + timedelta(seconds=number), workflow_id=f"w{number % 2}") for number in range(6)
+        ]
+        own = execution(owner="bob", created_at=START + timedelta(days=1))
+        for each in (*shared, own, execution()):
+            store.add(each)
+        for each in (*shared, own):
+            ShareStore(database).put(each.id, his)
+
+        def ids(**filters: Any) -> list[str]:
+            found: list[str] = []
+            cursor: str | None = None
+            while True:
+                page, cursor = store.page(ExecutionFilter(shared_with=bob, **filters), limit=2, cursor=cursor)
+                found += [it.id for it in page]
+                if cursor is None:
+                    return found
+
+        newest = [each.id for each in reversed(shared)]
+        assert ids() == newest
+        assert ids(workflow_id="w1") == newest[::2]
+        assert ids(ids=[*newest[:2], own.id]) == newest[:2]
+        assert ids(created_before=START + timedelta(seconds=3)) == newest[3:]
+        store.save_state(shared[3].id, ExecutionState(Status.RUNNING))
+        store.save_state(shared[4].id, ExecutionState(Status.FAILED, ended_at=START))
+        assert ids(statuses=[Status.RUNNING]) == [shared[3].id]
+        assert ids(statuses=[Status.RUNNING, Status.FAILED]) == [shared[4].id, shared[3].id]
+        assert ids(statuses=[Status.FAILED], workflow_id="w1") == []
+        assert [it.id for it in store.unfinished(shared_with=bob)] == [each.id for each in (*shared[:4], shared[5])]
+        store.reopen(shared[4].id)
+        assert ids(statuses=[Status.RUNNING]) == [shared[4].id, shared[3].id]
+        store.close(shared[3].id, Closing("root", START, "it hangs"), "it hangs", START)
+        assert ids(statuses=[Status.CANCELLED]) == [shared[3].id]
+
+    def test_late_news_change_no_share(self, store: ExecutionStore, database: Database) -> None:
+        ended = execution(state=ExecutionState(Status.SUCCEEDED, ended_at=START))
+        store.add(ended)
+        ShareStore(database).put(ended.id, Shares(frozenset({"bob"}), frozenset()))
+        store.save_state(ended.id, ExecutionState(Status.RUNNING))
+        assert store.unfinished(shared_with=Principal("bob", "Bob")) == []
+
+    def test_takers_are_found_with_every_other_filter(self, store: ExecutionStore, database: Database) -> None:
+        source = execution(created_at=START - timedelta(days=1))
+        takers = [
+            execution(owner=owner, created_at=START + timedelta(seconds=number), inputs_from=(source.id,))
+            for number, owner in enumerate(("alice", "bob", "alice"))
+        ]
+        for each in (source, *takers, execution()):
+            store.add(each)
+        ShareStore(database).put(takers[1].id, Shares(frozenset({"alice"}), frozenset()))
+
+        def ids(**filters: Any) -> list[str]:
+            return [it.id for it in store.page(ExecutionFilter(inputs_from=source.id, **filters), limit=5)[0]]
+
+        assert ids() == [taker.id for taker in reversed(takers)]
+        assert ids(owner="alice") == [takers[2].id, takers[0].id]
+        assert ids(owner="alice", statuses=[Status.FAILED]) == []
+        assert ids(owner="alice", workflow_id=source.workflow_id, created_before=takers[2].created_at) == [takers[0].id]
+        assert ids(shared_with=Principal("alice", "Alice")) == [takers[1].id]
+        assert ids(owner="alice", ids=[source.id, takers[0].id, takers[1].id]) == [takers[0].id]
 
 
 class TestPages:
@@ -80,6 +160,19 @@ class TestPages:
         assert ids(ids=[done.id, foreign.id, "unknown"]) == [done.id]
         assert ids(ids=[]) == []
         assert ids(created_after=datetime.min.replace(tzinfo=UTC)) == ids()
+
+    def test_pages_before_a_moment_go_on_from_their_cursor(self, store: ExecutionStore) -> None:
+        all_of_them = [execution(created_at=START + timedelta(hours=number)) for number in range(6)]
+        for each in all_of_them:
+            store.add(each)
+        wanted = ExecutionFilter(
+            "alice", created_after=START + timedelta(hours=1), created_before=all_of_them[5].created_at
+        )
+        seen, cursor = store.page(wanted, limit=3)
+        assert [it.id for it in seen] == [each.id for each in all_of_them[4:1:-1]]
+        assert [it.id for it in store.page(wanted, limit=3, cursor=cursor)[0]] == [all_of_them[1].id]
+        _, newest = store.page(HERS, limit=1)
+        assert [it.id for it in store.page(wanted, limit=1, cursor=newest)[0]] == [all_of_them[4].id]
 
     def test_nothing_is_shown_twice_or_skipped_while_new_ones_arrive(self, store: ExecutionStore) -> None:
         old = [execution(created_at=datetime.now(UTC)) for _ in range(40)]
