@@ -6,11 +6,7 @@ The same documents and inputs are given to the bare cwltool, whose outputs have 
 from __future__ import annotations
 
 import io
-import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +19,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hpcwaas.engines.cwl.inputs.job import dump_order
+from tests.engines.cwl_outputs import downloaded, of_bare, run_bare
 from tests.service import Client, as_user, make_settings, serving
 
 DATA = Path(__file__).parent.parent / "data" / "conformance"
@@ -85,27 +82,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
         yield Results(client, as_user(url, "root"), tuple(pool.map(lambda case: _run(client, case), CASES)))
 
 
-def _download(client: Client, value: Any) -> Any:
-    """Outputs with what is downloaded from their locations."""
-    if isinstance(value, list):
-        return [_download(client, item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    if "location" not in value or value.get("class") not in ("File", "Directory"):
-        return {name: _download(client, item) for name, item in value.items()}
-    answer = client("GET", value["location"])
-    assert answer.status_code == 200, (value, answer.text)
-    found = {name: value[name] for name in ("class", "basename", "format") if name in value}
-    if value["class"] == "File":
-        assert len(answer.content) == value["size"]
-        found["contents"] = answer.content.decode()
-        if "secondaryFiles" in value:
-            found["secondaryFiles"] = _download(client, value["secondaryFiles"])
-        return found
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        return found | {"members": {name: archive.read(name).decode() for name in archive.namelist()}}
-
-
 def _like(expected: Any, found: Any) -> Any:
     """What was found, with `*` for the names that nobody can foretell."""
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
@@ -135,7 +111,7 @@ def test_outcome(results: Results, number: int) -> None:
         return
     assert answer["status"] == "SUCCEEDED", answer["reason"]
     assert all(step["status"] in ("SUCCEEDED", "SKIPPED") for step in answer["steps"])
-    found = _download(results.client, answer["outputs"])
+    found = downloaded(results.client, answer["outputs"])
     assert _like(case["outputs"], found) == case["outputs"]
     if "warns" in case:
         log = results.client("GET", f"/executions/{answer['id']}/logs", params={"from": 0, "size": -1, "timeout": "0"})
@@ -196,7 +172,7 @@ def test_very_long_strings(results: Results, length: int, status: str) -> None:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the plain cwltool makes of each case, in a folder of the case's number."""
     root = tmp_path_factory.mktemp("bare")
-    runs = []
+    jobs: dict[int, tuple[Path, Path]] = {}
     for number, case in enumerate(CASES):
         if not _comparable(case):
             continue
@@ -209,10 +185,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
         document = CATALOGUE / f"{case['workflow']}.cwl"
         if not document.exists():
             document = CATALOGUE / case["workflow"] / "main.cwl"
-        options = ["--quiet", "--relax-path-checks", "--skip-schemas", "--outdir", str(root / str(number))]
-        runs.append([*options, str(document), str(folder / "job.json")])
-    program = Path(__file__).with_name("bare_cwltool.py")
-    subprocess.run([sys.executable, program], input=json.dumps(runs), text=True, check=True, timeout=110)
+        jobs[number] = document, folder / "job.json"
+    run_bare(root, jobs)
     return root
 
 
@@ -232,35 +206,11 @@ def _located(value: Any, folder: Path) -> Any:
     return _with_uploads(value, lambda name: {"class": "File", "location": (folder / name).as_uri()})
 
 
-def _read(value: Any) -> Any:
-    """Outputs of the plain cwltool with their contents."""
-    if isinstance(value, list):
-        return [_read(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    if value.get("class") not in ("File", "Directory"):
-        return {name: _read(item) for name, item in value.items()}
-    found = {name: value[name] for name in ("class", "basename", "format") if name in value}
-    path = Path(value["path"])
-    if value["class"] == "File":
-        found["contents"] = path.read_bytes().decode()
-        if "secondaryFiles" in value:
-            found["secondaryFiles"] = _read(value["secondaryFiles"])
-        return found
-    members: dict[str, str] = {}
-    for directory, folders, files in os.walk(path):
-        way = Path(directory).relative_to(path)
-        members |= {f"{way / name}/": "" for name in folders}
-        members |= {str(way / name): Path(directory, name).read_bytes().decode() for name in files}
-    return found | {"members": members}
-
-
 @pytest.mark.parametrize("number", [number for number, case in enumerate(CASES) if _comparable(case)], ids=_name)
 def test_the_plain_cwltool_does_the_same(bare: Path, number: int) -> None:
     case, folder = CASES[number], bare / str(number)
     if "fails" in case or case.get("bare") == "fails":
         assert (folder / "status").read_text() != "0"
         return
-    assert (folder / "status").read_text() == "0", (folder / "stderr").read_text()
-    found = _read(json.loads((folder / "stdout").read_bytes()))
+    found = of_bare(folder)
     assert _like(case["outputs"], found) == case["outputs"]
