@@ -228,6 +228,7 @@ def test_long_lines_are_split_between_characters() -> None:
         ("WARNING: careful", Level.WARN, "careful"),
         ("ERROR [job x] Job error:", Level.ERROR, "[job x] Job error:"),
         ("[2026-11-23T12:00:00+0000] [MainThread] [W] [toil.job] slow", Level.WARN, "[toil.job] slow"),
+        ("\t[2026-11-23T12:00:00+0000] [MainThread] [E] [toil.worker] over", Level.ERROR, "[toil.worker] over"),
     ],
 )
 def test_lines_of_other_runners_are_understood(text: str, level: Level, expected: str) -> None:

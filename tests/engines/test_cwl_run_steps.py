@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcwaas.core.models import Level, Status, StepDeclaration, StepStatus
-from hpcwaas.engines.cwl.run.channel import Line
+from hpcwaas.engines.cwl.run.channel import Line, interpret
 from hpcwaas.engines.cwl.run.steps import Diagnosis, StepTracker, finish
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,3 +84,49 @@ def test_reasons() -> None:
     assert reason(tool, status=7) == "The runner exited with status 7: no convergence"
     assert reason(status=-9) == "The runner was ended by signal 9."
     assert len(reason((Level.ERROR, "x" * 10_000, True))) < 1100
+
+
+WORKER = "\t[2026-11-28T07:43:33+0000] [MainThread] "
+"""Begins messages in what a worker of Toil's leaves."""
+IN_THE_END = (
+    "[2026-11-28T07:43:38+0000] [MainThread] [E] [root] The job store './jobstore' contains 1 failed jobs: 'CWLJob'"
+)
+REQUIRED = "\tcwltool.errors.UnsupportedRequirement: Docker is required to run this tool:"
+HINTED = (
+    "\tcwl_utils.errors.WorkflowException: Docker is not available for this tool, try --no-container to disable "
+    "Docker, or install a user space Docker replacement like uDocker with --user-space-docker-cmd.:"
+)
+NO_CONTAINER = "A tool asks for a container (DockerRequirement), and none could be started: "
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            [
+                f"{WORKER}[W] [cwltool] [job boxed.cwl] exited with status: 125",
+                f"{WORKER}[E] [toil.cwl.cwltoil] Failed command standard error:",
+                "\tTrying to start",
+                "\tno such image",
+                "\t",
+                f"{WORKER}[C] [toil.worker] Worker crashed with traceback:",
+                "\tcwl_utils.errors.WorkflowException: permanentFail",
+            ],
+            "The tool failed: exited with status 125: no such image",
+        ),
+        (
+            [
+                f"{WORKER}[C] [toil.worker] Worker crashed with traceback:",
+                f"{REQUIRED} Command '['docker', 'pull', 'boxed:1']' returned non-zero exit status 1.",
+            ],
+            f"{NO_CONTAINER}`docker pull boxed:1` failed with status 1. Ask",
+        ),
+        ([HINTED, "\t"], f"{NO_CONTAINER}the runner doesn't say why. Ask"),
+        (["Docker is required to run this tool: as a tool says"], "The job store './jobstore' contains 1 failed jobs"),
+    ],
+)
+def test_toil_tells_in_the_log_of_its_workers_why_tools_failed(lines: list[str], expected: str) -> None:
+    diagnosis = Diagnosis()
+    for text in [*lines, *lines, IN_THE_END]:  # it tries again
+        diagnosis.observe(interpret(Line(Level.INFO, text, message=False)))
+    assert diagnosis.reason(None, 1).removeprefix("[root] ").startswith(expected)

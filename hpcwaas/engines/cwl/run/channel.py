@@ -191,10 +191,11 @@ _WORDS = {
     "CRITICAL": Level.ERROR,
 }
 _PLAIN = re.compile(r"(DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL):? (?P<text>.*)", re.DOTALL)
-_BRACKETS = re.compile(r"\[[^\]]*\] (?:\[[^\]]*\] )?\[([DIWEC])\] (?P<text>.*)", re.DOTALL)
+_BRACKETS = re.compile(r"\t?\[[^\]]*\] (?:\[[^\]]*\] )?\[([DIWEC])\] (?P<text>.*)", re.DOTALL)
 
 
 def interpret(line: Line) -> Line:
-    """Reads a line of a runner that runs as a program of its own: `INFO …`, or Toil's `[time] [thread] [I] …`."""
+    """Reads a line of a runner that runs as a program of its own: `INFO …`, or Toil's `[time] [thread] [I] …`,
+    which stands behind a tab in what a worker of Toil's leaves."""
     match = None if line.message else _PLAIN.fullmatch(line.text) or _BRACKETS.fullmatch(line.text)
     return Line(_WORDS[match[1]], match["text"], message=True) if match else line

@@ -15,7 +15,7 @@ _STEP = re.compile(
     r"\[step (?P<name>[^\]]+)\] (?:(?P<event>start)$|completed (?P<end>\w+)$|Cannot make job: (?P<why>.+))", re.DOTALL
 )
 _JOB_END = re.compile(
-    r"\[job (?P<name>[^\]]+)\] (?:(?P<exit>exited with status: \d+|was terminated by signal: \w+"
+    r"(?P<toil>\[cwltool\] )?\[job (?P<name>[^\]]+)\] (?:(?P<exit>exited with status: \d+|was terminated by signal: \w+"
     r"|exceeded time limit of \d+ seconds)|Job error:\s*(?P<error>.+))",
     re.DOTALL,
 )
@@ -34,6 +34,10 @@ _NO_CONTAINER = re.compile(
     r"(?:--user-space-docker-cmd\.)?: (?P<why>.+)|(?P<off>--no-container, but this CommandLineTool has)",
     re.DOTALL,
 )
+_RAISED = re.compile(r"\s*cwl(?:tool|_utils)\.errors\.\w+: ")
+"""Begins what an error says that ends a worker of Toil's. It may go on in the next line."""
+_STANDARD_ERROR = "[toil.cwl.cwltoil] Failed command standard error:"
+"""Toil gives it when the tool has ended."""
 _COMMAND = re.compile(r"Command '?\[(?P<words>[^]]*)\]'? returned non-zero exit status (?P<status>\d+)")
 _TOO_DEEP = "maximum recursion depth exceeded"
 # In the words of cwltool, of the C library and of shells.
@@ -130,6 +134,9 @@ class Diagnosis:
         self._in_script = False
         self._script_error: str | None = None
         self._container: str | None = None
+        self._raised = ""
+        self._tail: str | None = None
+        self._in_tail = False
         self.file_too_large = False
         self.disk_full = False
 
@@ -140,20 +147,33 @@ class Diagnosis:
         self._observe_script(line.text)
         if not line.message:
             self._last_raw = line.text.strip() or self._last_raw
+            self._observe_worker(line.text)
             return
+        self._in_tail = self._tail is None and line.text == _STANDARD_ERROR
         if match := _NO_CONTAINER.search(line.text):
             self._container = _container_failure(match["why"])
         if line.level < Level.WARN or self._failure:
             return
         if match := _JOB_END.match(line.text):
-            if match["error"]:
-                self._failure = match["error"]
+            if match["error"] or match["toil"]:
+                self._failure = match["error"] or match["exit"].replace(": ", " ")
             else:
                 self._failure = match["exit"].replace(": ", " ") + (f": {self._last_raw}" if self._last_raw else "")
         elif match := _STEP.match(line.text):
             self._failure = match["why"] or self._failure
         elif line.level is Level.ERROR:
             self._error = _NOISE.sub("", line.text).strip() or self._error
+
+    def _observe_worker(self, text: str) -> None:
+        """Takes a line that a worker of Toil's may have left."""
+        if self._in_tail:
+            self._tail = text.strip() or self._tail
+        said = text.strip() if _RAISED.match(text) else ""
+        if self._raised:
+            said = self._raised + (text.strip() or "the runner doesn't say why")
+        self._raised = f"{said} " if said.endswith(":") else ""
+        if (match := _NO_CONTAINER.search(said)) and not self._raised:
+            self._container = self._container or _container_failure(match["why"])
 
     def _observe_script(self, text: str) -> None:
         for part in text.split("\n"):
@@ -170,7 +190,7 @@ class Diagnosis:
             step: that failed, if one did.
             status: exit status of the runner; negative when a signal ended it.
         """
-        cause = self._failure or self._error
+        cause = (self._failure and self._tail and f"{self._failure}: {self._tail}") or self._failure or self._error
         if self._container and (not self._failure or _NO_CONTAINER.search(self._failure)):
             return (f"Step {step} failed: " if step else "") + self._container
         if not self._failure and _TOO_DEEP in (self._error or ""):  # it speaks of itself, not of the tool
