@@ -315,15 +315,19 @@ def test_the_application_under_a_server_of_the_operators_choice(tmp_path: Path) 
     ]
     command = [*program, "-b", "127.0.0.1:0", f"hpcwaas.server.asgi:application('{file}')"]
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    refused = subprocess.run(
-        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert refused.returncode != 0
-    assert "auth: is required here" in refused.stderr
 
+    def refused(**variables: str) -> str:
+        done = subprocess.run(
+            command, env=environ | variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode != 0
+        return done.stderr
+
+    assert "auth: is required here" in refused()
     file.write_text(
         file.read_text() + "auth: {auth_type: basic, basic_auth: {accounts: [{username: a, password: b}]}}\n"
     )
+    assert "metrics.token: has no effect here" in refused(HWA_METRICS_TOKEN="a" * 16)
     upgrade = [str(Path(sys.executable).with_name("hpcwaas-api")), "--config", str(file), "db", "upgrade"]
     subprocess.run(upgrade, env=environ, check=True, timeout=60)
     log = tmp_path / "log"
