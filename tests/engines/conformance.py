@@ -12,11 +12,12 @@ from uuid import uuid4
 
 import pytest
 
+from hpcwaas.core.endings import Part
 from hpcwaas.core.models import ExecutionState, Level, LogPage, Status, StepStatus, StoredUpload, WorkflowDetails
 from hpcwaas.core.outputs import OutputFile, OutputValue
-from hpcwaas.core.ports.engine import Engine, Prepared
+from hpcwaas.core.ports.engine import Engine, Prepared, RemovingEngine
 from hpcwaas.errors import InvalidInputs, NotFound
-from tests.waiting import wait
+from tests.waiting import until, wait
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -196,6 +197,15 @@ class EngineConformance:
         assert state.reason
         assert "Traceback" not in state.reason
         assert StepStatus.FAILED in {step.status for step in state.steps}
+
+    def test_an_ended_one_can_be_removed_and_that_is_harmless_when_repeated(self, world: World) -> None:
+        reference = world.start(world.failing)
+        world.ended(reference)
+        world.whole_log(reference)
+        assert isinstance(world.engine, RemovingEngine)
+        for part in (Part.LOG, Part.OUTPUTS, Part.ALL, Part.ALL):
+            until(lambda part=part: world.engine.remove(reference, part).waits_for is None)  # type: ignore[misc]
+        assert world.engine.remove(reference, Part.ALL, give_up=True).waits_for is None
 
     def test_unknown_reference(self, world: World) -> None:
         assert world.engine.state(str(uuid4())).status is Status.UNKNOWN

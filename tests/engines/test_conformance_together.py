@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.engines import Engines
 from hpcwaas.core.models import (
     JSON,
@@ -23,7 +24,7 @@ from hpcwaas.core.models import (
     WorkflowDetails,
 )
 from hpcwaas.core.outputs import Output
-from hpcwaas.core.ports.engine import Engine, Permitted, Prepared, UploadLookup, everything
+from hpcwaas.core.ports.engine import Engine, Permitted, Prepared, RemovingEngine, UploadLookup, everything
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.registry import EngineContext, registry
 from hpcwaas.store.database import Database
@@ -73,6 +74,11 @@ class Among:
 
     def watch(self, reference: str, levels: Level, start: int, wake: Callable[[], None]) -> Callable[[], None]:
         return self._of(reference).watch(reference, levels, start, wake)
+
+    def remove(self, reference: str, part: Part, *, give_up: bool = False) -> Removal:
+        engine = self._of(reference)
+        assert isinstance(engine, RemovingEngine)
+        return engine.remove(reference, part, give_up=give_up)
 
     def cancel(self, reference: str) -> None:
         self._of(reference).cancel(reference)
