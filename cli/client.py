@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -85,6 +86,11 @@ class Client:
         self._config = config
         self._header = _header(config)
         self._renewal = Renewal(self, config, config.login) if config.login else None
+
+    @property
+    def root_path(self) -> str:
+        """Of the service's address: what stands before the paths of the API."""
+        return urlsplit(self._config.api_url).path
 
     def request(
         self,

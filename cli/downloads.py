@@ -212,7 +212,9 @@ class Downloader:
             have = 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with (
-            self._client.request("GET", _location(item.value), headers=headers, stream=True) as response,
+            self._client.request(
+                "GET", _location(item.value, self._client.root_path), headers=headers, stream=True
+            ) as response,
             _opened(
                 part, os.O_APPEND if response.status_code == requests.codes.partial_content else os.O_TRUNC
             ) as sink,
@@ -236,7 +238,7 @@ class Downloader:
             with (
                 self._client.request(
                     "GET",
-                    _location(item.value),
+                    _location(item.value, self._client.root_path),
                     params={"archive": "tar"},
                     headers={"Accept-Encoding": "identity"},
                     stream=True,
@@ -334,9 +336,11 @@ class _Stream(io.RawIOBase):
         return chunk
 
 
-def _location(value: Mapping[str, Any]) -> str:
+def _location(value: Mapping[str, Any], root_path: str) -> str:
     """The path to fetch from: one of the service itself, never of another host."""
     location = str(value.get("location") or "")
+    if root_path and location.startswith(f"{root_path}/"):
+        location = location.removeprefix(root_path)
     if not location.startswith("/") or location.startswith("//"):
         raise WaasError(f"The service doesn't say where to download {value.get('basename')!r} from.")
     return location

@@ -23,7 +23,7 @@ _DERIVED = ("path", "dirname", "nameroot", "nameext")
 """What CWL makes of the name of a file by itself."""
 OUTPUT = re.compile(
     r"(?P<id>[^/:\s?#]+):(?P<output>[^/?#]+)(?:/(?P<path>.+))?"
-    r"|/executions/(?P<its_id>[^/?#]+)/outputs/(?P<its_output>[^/?#]+)(?:\?path=(?P<its_path>.+))?",
+    r"|(?:/[^?#]+)?/executions/(?P<its_id>[^/?#]+)/outputs/(?P<its_output>[^/?#]+)(?:\?path=(?P<its_path>.+))?",
     re.DOTALL,
 )
 """An output of an earlier execution: `ID:OUTPUT`, `ID:OUTPUT/PATH`, or as the service writes its location."""

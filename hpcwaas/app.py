@@ -33,6 +33,7 @@ from hpcwaas.core.logs import Logs
 from hpcwaas.core.people import Demand
 from hpcwaas.core.ports.sites import Credentials
 from hpcwaas.core.removals import Removals
+from hpcwaas.core.request_counts import RequestCounts
 from hpcwaas.core.retention import Expiry, RetentionPolicy
 from hpcwaas.core.shares import Sharing
 from hpcwaas.core.sites import Sites
@@ -74,6 +75,7 @@ def create_app(
     settings: Settings,
     *,
     secret_ids: SecretIds | None = None,
+    requests: RequestCounts | None = None,
     patience: Patience = _PATIENCE,
     measured: bool = False,
     validate_responses: bool = False,
@@ -82,6 +84,7 @@ def create_app(
 
     Args:
         secret_ids: what `prepare_vault` returned, when it was called before processes were forked.
+        requests: where requests of users are counted. Default: in this process alone.
         patience: with bodies that come slowly.
         measured: whether `measure` was called before processes were forked, and this process has begun to count.
         validate_responses: also check answers against the contract; for tests.
@@ -92,7 +95,7 @@ def create_app(
     if not measured:
         measure(settings, 1)
         metrics.begin(0)
-    services = assemble(settings, secret_ids)
+    services = assemble(settings, secret_ids, requests)
     return asgi_app(services, settings.server, _FOLLOWERS, patience, validate_responses=validate_responses)
 
 
@@ -145,7 +148,7 @@ def prepare_vault(settings: Settings) -> SecretIds:
     return SecretIds(service, login.prepare(vault, lock, vault.key_reader, accounts.READER))
 
 
-def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Services:
+def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: RequestCounts | None = None) -> Services:
     """Makes the parts and connects them.
 
     Raises:
@@ -250,7 +253,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None) -> Service
         health=health,
         identity=signing_in.identity,
         tokens=Tokens(stores.sign_in.tokens, _max_token_days(settings), signing_in.identity.forget),
-        limits=Limits(settings.limits, stores.executions, stores.uploads),
+        limits=Limits(settings.limits, stores.executions, stores.uploads, counts or RequestCounts()),
         terms=signing_in.terms,
         auth_methods=settings.auth.auth_type if settings.auth else ("local",),
         sign_in=(sso.flow, public) if sso and public else None,

@@ -21,6 +21,7 @@ from connexion.middleware.server_error import ServerErrorMiddleware
 from connexion.options import SwaggerUIOptions
 from connexion.resolver import Resolver
 from pydantic import SecretStr
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -36,6 +37,7 @@ from hpcwaas.api.handlers import Handler
 from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
 from hpcwaas.api.metrics import Metrics
+from hpcwaas.api.prefix import Prefix
 from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.api.shares import ShareHandlers
 from hpcwaas.api.sites import SiteHandlers
@@ -125,6 +127,28 @@ class Capacity(Protocol):
     def longest_poll(self) -> int:
         """Seconds after which who follows a log is answered even without news."""
 
+    @property
+    def root_path(self) -> str:
+        """The path below which a reverse proxy shows the service."""
+
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """Origins of others' pages whose scripts may call the service."""
+
+
+_CORS: Mapping[str, Any] = {
+    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
+    "allow_headers": (
+        *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"),
+        *("Range", "Tus-Resumable", "Upload-Length", "Upload-Metadata", "Upload-Offset", "X-Request-ID"),
+    ),
+    "expose_headers": (
+        *("Content-Disposition", "Content-Range", "ETag", "Location", "Retry-After", "Upload-Offset", "Warning"),
+        *("WWW-Authenticate", "X-Request-ID"),
+    ),
+}
+"""What pages of other origins may send and see. No cookies: a page acts for whoever gave it a token."""
+
 
 class _Outermost(ServerErrorMiddleware):  # type: ignore[misc] # Connexion has no types
     """Answers what even the other layers fail at. The server logs it."""
@@ -158,6 +182,8 @@ def asgi_app(
         middlewares=[
             _Outermost,
             partial(middleware.Edge, operation=_finder(document), slow=capacity.slow_request),
+            partial(Prefix, configured=capacity.root_path),
+            *([partial(CORSMiddleware, allow_origins=capacity.cors_origins, **_CORS)] if capacity.cors_origins else []),
             Strictness,
             partial(Forms, patience=patience),
             partial(
@@ -173,7 +199,7 @@ def asgi_app(
             partial(Bodies, limit=capacity.max_body, patience=patience),
             ExceptionMiddleware,
             swagger_ui.SwaggerUI,
-            middleware.Contract,
+            partial(middleware.Contract, text=contract.text(), document=document),
             RoutingMiddleware,
             SecurityMiddleware,
             RequestValidationMiddleware,

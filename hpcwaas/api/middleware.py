@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import logging
 import re
 import time
@@ -12,13 +14,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from connexion.middleware.swagger_ui import SwaggerUIMiddleware
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpcwaas.api import counted
 from hpcwaas.api.answers import answer, refuse
 from hpcwaas.api.bridge import HEAD, PARKED_FOR, SUBJECT
+from hpcwaas.api.prefix import outside
 from hpcwaas.common import tracing
 from hpcwaas.common.about import REQUEST
 from hpcwaas.common.metrics import OTHER
@@ -34,6 +36,7 @@ _SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 _SEGMENT = r"[^/\x00-\x1f\x7f]+"
 """A parameter in a path. Control characters are no part of any id, and Connexion's router stumbles over line feeds."""
@@ -46,6 +49,10 @@ _ONLY_TLS = "max-age=31536000"
 
 _API_POLICY = "default-src 'none'; sandbox"
 """A user's output that a browser opens is only shown: it runs nothing in the service's name."""
+
+
+_CONTRACT = {"/openapi.json": "application/json", "/openapi.yaml": "text/yaml; charset=utf-8"}
+_SERVERS = re.compile(r"^servers:\n(?: .*\n)+", re.MULTILINE)
 
 
 class Edge:
@@ -213,7 +220,7 @@ class Methods:
             scope = {**scope, "path": path.rstrip("/") or "/"}
             path = scope["path"]
         if path == "/" and method in ("GET", "HEAD"):
-            await answer(send, 307, {"Location": f"{scope.get('root_path', '')}/ui/"})
+            await answer(send, 307, {"Location": "/ui/"})
             return
         allowed = self._allowed(path)
         if not allowed:
@@ -278,12 +285,30 @@ class _Bodiless:
             await self._send({"type": "http.response.body", "body": b""})
 
 
-class Contract(SwaggerUIMiddleware):  # type: ignore[misc] # connexion has no types
-    """Connexion's view of the contract, which otherwise routes every request."""
+class Contract:
+    """Answers with the contract itself, at `/openapi.json` and `/openapi.yaml`.
+
+    Args:
+        text: as it is written.
+        document: what it says.
+    """
+
+    def __init__(self, app: ASGIApp, text: str, document: Mapping[str, Any]) -> None:
+        self._app = app
+
+        @functools.lru_cache(8)
+        def content(path: str, url: str) -> bytes:
+            servers = [{"url": url, "description": "This service"}]
+            if path.endswith(".json"):
+                return json.dumps({**document, "servers": servers}, default=str).encode()
+            return _SERVERS.sub(f"servers:\n  - url: {url}\n    description: This service\n", text).encode()
+
+        self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        if scope["type"] == "http" and scope["path"].startswith("/openapi."):
-            await super().__call__(scope, receive, send)
+        kind = _CONTRACT.get(scope["path"]) if scope["type"] == "http" else None
+        if kind is None:
+            await self._app(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await answer(send, 200, {"Content-Type": kind}, self._content(scope["path"], outside("") or "/"))

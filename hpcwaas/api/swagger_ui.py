@@ -59,8 +59,7 @@ class SwaggerUI:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
         if scope["type"] == "http" and scope["path"] == "/ui":
-            location = f"{scope.get('root_path', '')}/ui/"
-            await answer(send, 307, {"Location": location, "Content-Security-Policy": POLICY})
+            await answer(send, 307, {"Location": "/ui/", "Content-Security-Policy": POLICY})
         elif scope["type"] == "http" and scope["path"] in self._files:
             kind, content, caching = self._files[scope["path"]]
             headers = {"Content-Type": kind, "Cache-Control": caching, "Content-Security-Policy": POLICY}

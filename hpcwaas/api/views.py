@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from flask import Response
 
+from hpcwaas.api import prefix
 from hpcwaas.common import written
 from hpcwaas.common.moments import rfc3339
 from hpcwaas.core.companions import Companions
@@ -252,7 +253,7 @@ def output_location(execution_id: str, path: str) -> str:
     """Where an output, or the part of it that `path` leads to, is fetched from."""
     name, _, rest = path.partition("/")
     query = f"?{urlencode({'path': rest})}" if rest else ""
-    return f"/executions/{quote(execution_id, safe='')}/outputs/{quote(name, safe='')}{query}"
+    return prefix.outside(f"/executions/{quote(execution_id, safe='')}/outputs/{quote(name, safe='')}{query}")
 
 
 def logs(value: LogView, start: int) -> dict[str, Any]:

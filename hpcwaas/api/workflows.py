@@ -8,7 +8,7 @@ from typing import Any
 import flask
 from flask import Response
 
-from hpcwaas.api import views
+from hpcwaas.api import prefix, views
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.models import Workflow
@@ -80,7 +80,7 @@ class WorkflowHandlers:
     ) -> Response:
         """Starts an execution, or with `dry_run` only checks that it could be started."""
         asked = body or {}
-        inputs, site = asked.get("inputs") or {}, asked.get("site")
+        inputs, site = prefix.inside(asked.get("inputs") or {}), asked.get("site")
         if dry_run:
             placement, check = self._executions.dry_run(principal, workflow_id, inputs, site)
             document = {
@@ -97,5 +97,5 @@ class WorkflowHandlers:
 
     def find_companions(self, principal: Principal, workflow_id: str, body: Any = None) -> Response:
         """Says what a workflow wants beside the files that inputs name."""
-        found = self._executions.companions(principal, workflow_id, (body or {}).get("inputs") or {})
+        found = self._executions.companions(principal, workflow_id, prefix.inside((body or {}).get("inputs") or {}))
         return views.answer({"companions": [views.companions(item) for item in found]})

@@ -57,7 +57,8 @@ def _run(settings: Settings) -> None:
     gc.freeze()  # forked workers share these pages as long as nobody touches them
     gc.enable()
     preflight(settings)
-    serve(settings, partial(create_app, secret_ids=prepare_vault(settings), measured=True), partial(measure, settings))
+    made = partial(create_app, secret_ids=prepare_vault(settings), measured=True)
+    serve(settings, lambda settings, counts: made(settings, requests=counts), partial(measure, settings))
 
 
 def _advise(effective: Effective) -> None:

@@ -55,10 +55,34 @@ def _network(value: str) -> str:
     return value
 
 
+def is_prefix(value: str) -> bool:
+    """Whether this is a path below which a proxy can show the service: `/workflows-api`, `/hpc/waas`."""
+    return re.fullmatch(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+", value) is not None
+
+
+def _prefix(value: str) -> str:
+    if value and not is_prefix(value):
+        raise ValueError("expected a path without a slash at its end, for instance /workflows-api")
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or f"{parts.scheme}://{parts.netloc}" != value:
+        raise ValueError(
+            "expected the origin of a web page as browsers send it, for instance https://portal.example.org"
+        )
+    if parts.username is not None or value != value.lower():
+        raise ValueError("expected small letters and no credentials, for instance https://portal.example.org")
+    return value
+
+
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Address = Annotated[str, AfterValidator(_address)]
 Mode = Annotated[str, AfterValidator(_kept_from_others)]
 Network = Annotated[str, AfterValidator(_network)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Origin = Annotated[str, AfterValidator(_origin)]
 
 COMMAND = object()
 Command = Annotated[tuple[str, ...], COMMAND]

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from hpcwaas.common import tls_files
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.ports.identity import CALLBACK
 from hpcwaas.engines.registry import registry
@@ -20,6 +21,15 @@ from hpcwaas.vault.settings import HashiCorpSettings, VaultLogin
 READER = "vault_config.key_reader"
 _IDENTITY = {"approle": ("role_id",), "token": ("token", "token_file"), "kubernetes": ("role",), "jwt": ("role",)}
 """Settings that tell identities apart, for each way to log in."""
+_TLS = ("tls_certificate", "tls_key")
+_OWN_PATHS = frozenset(
+    (
+        *("auth", "executions", "files", "health", "metrics", "openapi.json", "openapi.yaml", "sites", "ssh_keys"),
+        *("terms", "tokens", "ui", "users", "whoami", "workflows"),
+    )
+)
+"""First parts of the paths that the service has."""
+
 OUTDATED = "the database has the schema of another version: run `hpcwaas-api db upgrade`"
 
 _SSO_URLS = ("auth_url", "token_url", "user_info_url")
@@ -61,6 +71,7 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
                 f"is {days} days, and all of an execution is deleted after {kept.executions} (`retention.executions`): "
                 "remove it, or give a smaller number",
             )
+    yield from _server(settings)
     if settings.auth is not None:
         yield from _auth(settings.auth)
     for name, section in settings.engines.items():
@@ -73,6 +84,31 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
             yield ConfigurationError(
                 f"vault.{name}", "belongs to the embedded vault, which `vault_config` turns off: remove it"
             )
+
+
+def _server(settings: Settings) -> Iterator[ConfigurationError]:
+    server = settings.server
+    first = server.root_path.split("/")[1:2]
+    if first and first[0] in _OWN_PATHS:
+        yield ConfigurationError(
+            "server.root_path", f"can't begin with /{first[0]}, which is a path of the service itself"
+        )
+    named = {name: path for name in _TLS if (path := getattr(server, name)) is not None}
+    if not named:
+        return
+    if settings.local or settings.addresses[0].startswith("unix:"):
+        why = "the local mode, without an `auth` section" if settings.local else "a Unix socket"
+        for name in named:
+            yield ConfigurationError(f"server.{name}", f"is of no use with {why}: remove it")
+        return
+    unread = {name: problem for name, path in named.items() if (problem := tls_files.unreadable(path))}
+    for name, problem in unread.items():
+        yield ConfigurationError(f"server.{name}", problem)
+    for name in named if len(named) < len(_TLS) else ():
+        yield ConfigurationError(f"server.{name}", f"needs `server.{(set(_TLS) - named.keys()).pop()}` as well")
+    if server.tls_certificate is not None and server.tls_key is not None and not unread:
+        for which, problem in tls_files.wrong_identity(server.tls_certificate, server.tls_key):
+            yield ConfigurationError(f"server.tls_{which}", problem)
 
 
 def _directory(path: Path) -> str | None:

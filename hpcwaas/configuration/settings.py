@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, SecretStr, create_model, model_validator
 
-from hpcwaas.common.setting_types import Address, Mode, Network, Section, Size, Url
+from hpcwaas.common.setting_types import Address, Mode, Network, Origin, Prefix, Section, Size, Url
 from hpcwaas.core.settings import LimitsPerUser, RetentionSettings
 from hpcwaas.engines.registry import mistakable, registry
 from hpcwaas.engines.settings import EngineSettings
@@ -72,8 +72,26 @@ class ServerSettings(Section):
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
-        description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count. "
-        "Connections by a Unix socket are always trusted.",
+        description="Addresses or networks of reverse proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and "
+        "`X-Forwarded-Prefix` count. Connections by a Unix socket are always trusted.",
+    )
+    root_path: Prefix = Field(
+        "",
+        description="Path below which a reverse proxy shows the service, such as `/workflows-api`, whether the proxy "
+        "takes it off or not. Default: what the proxy says in `X-Forwarded-Prefix`, else none.",
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        (),
+        description="Origins of web pages of others, such as `https://portal.example.org`, whose scripts may call the "
+        "service with a token that they have. Default: none.",
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file with the certificate of the service and the chain above it: the service then speaks TLS "
+        "itself, without a reverse proxy. A renewed one is taken without a restart.",
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file with the private key of `server.tls_certificate`, without a passphrase."
     )
     socket_mode: Mode = Field(
         "0660",

@@ -22,7 +22,7 @@ class LimitsPerUser(Section):
         256 * 2**10,
         description="Inputs of one execution, as JSON. Larger inputs are refused (413): upload them as files.",
     )
-    requests: int | None = Field(6000, gt=0, description="Requests per minute to one worker process.")
+    requests: int | None = Field(6000, gt=0, description="Requests per minute, to all worker processes together.")
 
 
 class RetentionSettings(Section):

@@ -29,10 +29,12 @@ from uvicorn_worker import UvicornWorker
 from hpcwaas.common import kernel, metrics
 from hpcwaas.configuration.checks import make_data_dir
 from hpcwaas.configuration.settings import Settings
+from hpcwaas.core.request_counts import RequestCounts, SharedCounts
 from hpcwaas.errors import ConfigurationError, ServiceError
 from hpcwaas.identity.basic import advice
 from hpcwaas.identity.local import load_or_create_token
 from hpcwaas.server import listening, local_mode, logs
+from hpcwaas.server.certificate import Identity
 from hpcwaas.server.connections import Connections, raise_limit
 from hpcwaas.server.protocol import Protocol
 
@@ -46,7 +48,9 @@ _REPLACEMENTS = 32
 """Workers that may still be ending, or were added by a signal, beside those of the settings."""
 
 
-def serve(settings: Settings, factory: Callable[[Settings], Any], measure: Callable[[int], None]) -> None:
+def serve(
+    settings: Settings, factory: Callable[[Settings, RequestCounts], Any], measure: Callable[[int], None]
+) -> None:
     """Runs the service until it is told to stop; ends the process.
 
     Args:
@@ -66,7 +70,7 @@ def serve(settings: Settings, factory: Callable[[Settings], Any], measure: Calla
     for warning in advice(settings.auth):
         _LOGGER.warning(warning)
     listener = listening.listen(settings)
-    url = listening.url(listener)
+    url = listening.url(listener, tls=settings.server.tls_certificate is not None)
     measure(settings.server.workers + _REPLACEMENTS)
     os.pwrite(lock, f"process {os.getpid()}, {url}\n".encode(), 0)
     _Application(settings, factory, listener, lock, _Readiness(url, settings, token)).run()
@@ -142,7 +146,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
     def __init__(
         self,
         settings: Settings,
-        factory: Callable[[Settings], Any],
+        factory: Callable[[Settings, RequestCounts], Any],
         listener: socket.socket,
         lock: int,
         readiness: _Readiness,
@@ -150,13 +154,18 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         self.settings, self._factory, self._lock = settings, factory, lock
         self._bind = f"fd://{listener.detach()}"
         self.readiness = readiness
+        self._counts = SharedCounts(settings.server.workers) if settings.server.workers > 1 else None
+        self._row = 0
         super().__init__(prog="hpcwaas-api")
 
     def load_config(self) -> None:
         """Sets gunicorn's own settings."""
+        server = self.settings.server
         for name, value in {
             "bind": self._bind,
-            "workers": self.settings.server.workers,
+            "certfile": server.tls_certificate and str(server.tls_certificate),
+            "keyfile": server.tls_key and str(server.tls_key),
+            "workers": server.workers,
             "worker_class": _Worker,
             "logger_class": _Log,
             "proc_name": "hpcwaas-api",
@@ -174,6 +183,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
     def _part(self, worker: _Worker) -> None:
         """Makes a forked process a worker: the lock is the master's alone."""
         os.close(self._lock)
+        self._row = worker.row
         metrics.begin(worker.row)
         if sys.platform == "linux":
             # When the master is killed the worker leaves at once, and the port is free for a new master.
@@ -186,7 +196,8 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
     def load(self) -> Any:
         """Makes the application, in a worker."""
         try:
-            return self._factory(self.settings)
+            counts = self._counts if self._counts is not None and self._row < self._counts.rows else None
+            return self._factory(self.settings, RequestCounts(counts, self._row))
         except (ConfigurationError, ServiceError) as error:
             # The one kind of failure that gunicorn reports as a line and doesn't try again.
             raise AppImportError(f"hpcwaas-api can't start: {error}") from error
@@ -249,11 +260,16 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.config.http = partial(Protocol, connections=Connections(self.app.settings.server.trusted_proxies))
+        server = self.app.settings.server
+        self.config.http = partial(Protocol, connections=Connections(server.trusted_proxies))
+        certificate, key = server.tls_certificate, server.tls_key
+        self._identity = Identity(certificate, key) if certificate and key else None
 
     async def callback_notify(self) -> None:
         """Called by uvicorn every second, for the first time when it accepts requests."""
         await super().callback_notify()
         self.app.readiness.announce()
+        if self._identity is not None and self.config.ssl is not None:
+            self._identity.renew(self.config.ssl)
         if os.getppid() != self.ppid:  # the master was killed: leave, or the port stays taken
             os.kill(os.getpid(), signal.SIGTERM)

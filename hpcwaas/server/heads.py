@@ -33,11 +33,13 @@ class Head:
     Attributes:
         forwarded: `X-Forwarded-For`; empty without it.
         scheme: `X-Forwarded-Proto`; likewise.
+        prefix: `X-Forwarded-Prefix`; likewise.
         body: whether one follows.
     """
 
     forwarded: str = ""
     scheme: str = ""
+    prefix: str = ""
     body: bool = False
 
 
@@ -70,6 +72,8 @@ def read(version: str, target: bytes, fields: Sequence[tuple[bytes, bytes]], *, 
             head.forwarded = f"{head.forwarded},{value.decode('latin-1')}"
         elif name == b"x-forwarded-proto":
             head.scheme = value.decode("latin-1").strip().lower()
+        elif name == b"x-forwarded-prefix":
+            head.prefix = value.decode("latin-1").strip()
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise RefusedError(400, "A request needs the header `Host` exactly once.")
     if upgrade and head.body:

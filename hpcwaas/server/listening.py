@@ -64,7 +64,7 @@ def listen(settings: Settings) -> socket.socket:
     )
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, *, tls: bool = False) -> str:
     """Where the service is reached from this machine."""
     if listener.family == socket.AF_UNIX:
         return f"{UNIX}{listener.getsockname()}"
@@ -72,7 +72,8 @@ def url(listener: socket.socket) -> str:
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _bind(address: str, settings: Settings) -> socket.socket:

@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hpcwaas.api.admission import CONNECTION
+from hpcwaas.api.prefix import FORWARDED
 from hpcwaas.api.problems import problem
 from hpcwaas.common.addresses import network
 from hpcwaas.server import heads
@@ -159,7 +160,10 @@ class Protocol(HttpToolsProtocol):
             self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment] # all it uses
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
-        self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item] # one of ours
+        extensions: dict[str, Any] = {CONNECTION: self}
+        if self._trusted and head.prefix:
+            extensions[FORWARDED] = head.prefix
+        self.scope["extensions"] = extensions
 
     def _believe(self, head: Head) -> None:
         if head.forwarded and (origin := self._connections.proxies.origin(head.forwarded)) is not None:

@@ -99,7 +99,7 @@ class Service:
         """Waits until the service that was started last is ready."""
         seen = self._seen
         eventually(lambda: b"Ready at" in self.log.read_bytes()[seen:] or self._died(), 90)
-        found = re.search(r"Ready at (http://([^\s\"]+))", self.log.read_bytes()[seen:].decode())
+        found = re.search(r"Ready at (https?://([^\s\"]+))", self.log.read_bytes()[seen:].decode())
         assert found, self.log.read_text()
         self.url, self.address = found[1], found[2]
         return self

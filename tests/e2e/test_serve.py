@@ -51,7 +51,7 @@ class Service:
 
     def ready(self) -> Service:
         wait_for(lambda: "Ready at" in self.log.read_text() or self.process.poll() is not None)
-        found = re.search(r"Ready at (http://[^\s\"]+)", self.log.read_text())
+        found = re.search(r"Ready at (https?://[^\s\"]+)", self.log.read_text())
         assert found, self.log.read_text()
         self.url = found[1]
         return self

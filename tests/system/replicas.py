@@ -80,6 +80,18 @@ class Nginx:
         for number, replica in enumerate(replicas, start=11):
             site = site.replace(f"10.0.0.{number}:9090", replica)
         assert "10.0.0." not in site
+        self._start(site)
+
+    def start_below_a_path(self, service: str, *, taken_off: bool) -> None:
+        """Starts it before one service, given as HOST:PORT, which it shows at `/workflows-api/`."""
+        section = GUIDE.read_text(encoding="utf-8").partition("### Below a path")[2]
+        found = re.search(r"```nginx\n(.*?)```", section, re.DOTALL)
+        assert found
+        location = found[1].replace("http://hpcwaas;", "http://hpcwaas/;") if taken_off else found[1]
+        listen = f"listen 127.0.0.1:{self._port};"
+        self._start(f"upstream hpcwaas {{ server {service}; }}\nserver {{ {listen}\n{location} }}")
+
+    def _start(self, site: str) -> None:
         configuration = self._directory / "nginx.conf"
         configuration.write_text(_WRAPPING.format(directory=self._directory, site=site))
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"

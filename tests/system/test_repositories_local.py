@@ -18,10 +18,10 @@ from hpcwaas.command.main import main
 from hpcwaas.core.models import Workflow
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.repositories.published import _look
+from tests.certificates import identity
 from tests.engines.cwl_documents import tool
 from tests.service import Client, as_user, make_settings, serving
 from tests.system.git_repository import Repository
-from tests.unit.test_yorc_tls import identity
 from tests.waiting import until
 
 WORKFLOW = """cwlVersion: v1.2

@@ -12,6 +12,7 @@ import pytest
 
 from hpcwaas.core.limits import Limits
 from hpcwaas.core.models import Execution, ExecutionState, Status, Upload
+from hpcwaas.core.request_counts import RequestCounts, SharedCounts
 from hpcwaas.core.settings import LimitsPerUser
 from hpcwaas.errors import TooManyRequests
 from hpcwaas.store.database import Database
@@ -22,7 +23,8 @@ NOW = datetime.now(UTC)
 
 
 def limits(database: Database, per_minute: int | None) -> Limits:
-    return Limits(LimitsPerUser(requests=per_minute), ExecutionStore(database), UploadStore(database))
+    settings = LimitsPerUser(requests=per_minute)
+    return Limits(settings, ExecutionStore(database), UploadStore(database), RequestCounts())
 
 
 def test_requests_of_a_minute_that_moves(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,11 +65,39 @@ def test_counting_is_cheap_and_forgets(database: Database, monkeypatch: pytest.M
         limited.count_request(f"user {number % 500}")
     assert (time.process_time() - started) / 20_000 < 50e-6  # it takes 5 microseconds; machines differ
     assert threading.active_count() == threads
-    assert len(limited._requests._state.now) >= 500
     later = time.time() + 200
     monkeypatch.setattr(time, "time", lambda: later)
-    limited.count_request("alice")
-    assert (limited._requests._state.now, limited._requests._state.before) == ({"alice": 1}, {})
+    assert limited.usage("user 1")["requests"].used == 0
+
+
+def test_workers_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0  # a minute begins
+    monkeypatch.setattr(time, "time", lambda: now)
+    shared = SharedCounts(3)
+    workers = [RequestCounts(shared, row) for row in range(3)]
+    for number, worker in enumerate(workers, start=1):
+        for _ in range(number * 10):
+            worker.add("alice")
+    assert [worker.used("alice") for worker in workers] == [60, 60, 60]
+    assert [worker.used("bob") for worker in workers] == [0, 0, 0]
+    now += 60 + 30  # half of the minute before counts
+    workers[0].add("alice")
+    assert [worker.used("alice") for worker in workers] == [31, 31, 31]
+    assert workers[1].wait("alice", 31) == 1
+    # One that was killed is followed by another with its row: what it had counted goes on counting for the others.
+    workers[2] = RequestCounts(shared, 2)
+    assert workers[0].used("alice") == 31
+    now += 120
+    assert [worker.used("alice") for worker in workers] == [0, 0, 0]
+
+
+def test_users_are_not_taken_for_others() -> None:
+    shared = SharedCounts(2)
+    mine, other = RequestCounts(shared, 0), RequestCounts(shared, 1)
+    for number in range(2000):
+        other.add(f"user {number}")
+    counted = [mine.used(f"user {number}") for number in range(2000)]
+    assert sum(counted) < 2000 * 1.01  # one of a thousand may share both cells
 
 
 def execution(number: int, owner: str = "alice") -> Execution:

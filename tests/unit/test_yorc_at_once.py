@@ -19,12 +19,13 @@ from hpcwaas.engines.yorc.faults import NO_LEADER, Refusal
 from hpcwaas.engines.yorc.settings import PublicationSettings, YorcSettings
 from hpcwaas.engines.yorc.transport import Transport
 from hpcwaas.errors import ServiceError, Unavailable
+from tests.certificates import identity
 from tests.ports import free_port
 from tests.simulators.faults import Fault, Kind
 from tests.simulators.yorc import Simulator
 from tests.simulators.yorc_state import Script
 from tests.simulators.yorc_worlds import failed, many
-from tests.unit.test_yorc_tls import Server, identity
+from tests.unit.test_yorc_tls import Server
 
 COUNT = 60
 NAMES = [f"App{number:04}" for number in range(COUNT)]
