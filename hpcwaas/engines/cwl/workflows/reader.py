@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from hpcwaas.core.models import JSON
@@ -35,6 +36,9 @@ FEW = 25
 
 _FOLLOW_EVERY = 0.1
 """Seconds between two looks at what another process has read."""
+
+_WRITERS = 8
+"""Snapshots that are written beside each other: most of the time each waits for the disk, which serves many at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -150,13 +154,14 @@ class Reader:
             self._tell(index)
             return
         nothing = not index.fingerprint and not index.published
-        with Describers[Stamps](self._directory) as describers:
+        self._snapshots.clean()
+        with Describers[Stamps](self._directory) as describers, ThreadPoolExecutor(_WRITERS) as writers:
             self._describers = describers
             try:
                 index, reading = self._round(index, stamps, [])
                 while reading.wanted and not self._closed.is_set():
                     describers.want(reading.wanted, stamps)
-                    answers = self._answers(describers)
+                    answers = self._answers(describers, writers)
                     stamps = read_stamps(self._directory)
                     index, reading = self._round(index, stamps, answers)
             except DescriberFailed as error:
@@ -192,17 +197,17 @@ class Reader:
             self._tell(index)
         return index, reading
 
-    def _answers(self, describers: Describers[Stamps]) -> list[Done]:
+    def _answers(self, describers: Describers[Stamps], writers: ThreadPoolExecutor) -> list[Done]:
         """What is described within the time of a round."""
-        found: list[Done] = []
+        found: list[Future[Done]] = []
         deadline = time.monotonic() + ROUND
         while describers.left and (left := deadline - time.monotonic()) > 0 and not self._closed.is_set():
             try:
                 entry, answer, stamps = describers.answer(left)
             except queue.Empty:
                 break
-            found.append(done(self._directory, entry, answer, stamps, self._save))
-        return found
+            found.append(writers.submit(done, self._directory, entry, answer, stamps, self._save))
+        return [each.result() for each in found]
 
     def _fingerprint(self, stamps: Stamps) -> str:
         return fingerprint_of(self._directory, stamps, self._repositories.fingerprint)

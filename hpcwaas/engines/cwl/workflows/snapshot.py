@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ SNAPSHOTS = "snapshots"
 """Name of the directory that a store of snapshots is."""
 
 _FILES = "files"
+_DRAFT = ".new"
 _VERSION = re.compile("[0-9a-f]{64}")
 
 
@@ -69,12 +71,18 @@ class SnapshotStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._renaming = threading.Lock()
+
+    def clean(self) -> None:
+        """Removes what a process that was killed had begun to write. Only while nobody writes."""
+        for draft in self._directory.glob(f"{_DRAFT}*"):
+            shutil.rmtree(draft, ignore_errors=True)
 
     def __contains__(self, version: str) -> bool:
         return (self._directory / version / _DESCRIPTION).is_file()
 
     def save(self, root: Path, description: Mapping[str, JSON], made_by: str) -> str:
-        """Copies a described entry. Only one process at a time may do so.
+        """Copies a described entry. Only one process at a time may do so, with any number of threads.
 
         Args:
             root: directory of the originals.
@@ -84,10 +92,7 @@ class SnapshotStore:
         Returns:
             the version.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        temporary = self._directory / ".new"
-        # One is there if a process was killed while it wrote.
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary = self._directory / f"{_DRAFT}-{threading.get_ident()}"
         try:
             content = [made_by, description["main"], description["fragment"]]
             files = temporary / _FILES
@@ -99,9 +104,10 @@ class SnapshotStore:
                 content += [name, _copy(root / name, files / name)]
             version = hashlib.sha256(json.dumps(content).encode()).hexdigest()
             durable.write(temporary / _DESCRIPTION, json.dumps(description).encode())
-            if version not in self:
-                shutil.rmtree(self._directory / version, ignore_errors=True)
-                temporary.rename(self._directory / version)
+            with self._renaming:
+                if version not in self:
+                    shutil.rmtree(self._directory / version, ignore_errors=True)
+                    temporary.rename(self._directory / version)
             return version
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
