@@ -42,6 +42,9 @@ _UNKNOWN = "There is no such execution."
 _UNCERTAIN = timedelta(minutes=10)
 """Age up to which it is worth while to look for an execution that may have been started."""
 
+_LOOKED_AT = 200
+"""How many that haven't ended are asked for news before a list is shown; `openapi.yaml` names the number."""
+
 _SILENT = (Unavailable, UpstreamFailed, UpstreamTimeout)
 """What an engine raises that can't say anything just now."""
 
@@ -284,7 +287,7 @@ class Executions:
             wanted = replace(wanted, owner=listed)
         if wanted.owner is not None or wanted.shared_with is not None:
             # So that the filter by status sees what is true now.
-            self._engines.apart(self._records.unfinished(wanted.owner, wanted.shared_with), self.refresh)
+            self._engines.apart(self._records.unfinished(wanted.owner, wanted.shared_with, _LOOKED_AT), self.refresh)
         return self._records.page(wanted, limit, cursor)
 
     def cancel(self, principal: Principal, execution_id: str) -> Execution:

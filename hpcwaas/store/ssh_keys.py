@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
-from hpcwaas.core.models import SSHKey, Status
+from hpcwaas.core.models import ExecutionFilter, SSHKey, Status
 from hpcwaas.errors import Conflict, KeyInUse, NotFound
 from hpcwaas.store.columns import columns, value_of
 from hpcwaas.store.database import Database
+from hpcwaas.store.execution_lists import listed
 from hpcwaas.store.models import AccountRow, ExecutionKeyRow, ExecutionRow, IntentRow, SSHKeyRow
 
 _UNKNOWN = "There is no SSH key with this id."
@@ -61,7 +62,7 @@ class SSHKeyStore:
                 raise Conflict("The SSH key is being changed at this moment. Try again soon.")
             if not even_in_use:
                 opened = select(AccountRow.site).where(AccountRow.ssh_key == key_id).order_by(AccountRow.site)
-                executions, sites = _using(session, key_id), list(session.scalars(opened))
+                executions, sites = _using(session, key_id, owner), list(session.scalars(opened))
                 if executions or sites:
                     raise KeyInUse(executions, sites)
             row.change, row.changing_since = change, now
@@ -121,14 +122,15 @@ def _row(session: Session, key_id: str, owner: str | None, *, lock: bool = False
     return row
 
 
-def _using(session: Session, key_id: str) -> Sequence[str]:
-    query = (
-        select(ExecutionRow.id)
-        .join(ExecutionKeyRow, ExecutionKeyRow.execution_id == ExecutionRow.id)
-        .where(ExecutionKeyRow.key_id == key_id, ExecutionRow.status.in_(_NOT_OVER))
-        .order_by(ExecutionRow.created_at, ExecutionRow.id)
+def _using(session: Session, key_id: str, owner: str) -> Sequence[str]:
+    # Of what the owner has running, since a key may have been used by any number that have ended.
+    query, values = listed(ExecutionFilter(owner, statuses=_NOT_OVER))
+    with_key = select(ExecutionKeyRow.key_id).where(
+        ExecutionKeyRow.execution_id == ExecutionRow.id, ExecutionKeyRow.key_id == key_id
     )
-    return list(session.scalars(query))
+    query = query.where(with_key.limit(1).scalar_subquery().is_not(None))
+    ids = query.with_only_columns(ExecutionRow.id).order_by(ExecutionRow.created_at, ExecutionRow.id)
+    return list(session.scalars(ids, values))
 
 
 def _key(row: SSHKeyRow) -> SSHKey:

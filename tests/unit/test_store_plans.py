@@ -203,6 +203,7 @@ QUERIES: dict[str, tuple[Callable[[Stores], object], set[str]]] = {
     "their number": (lambda stores: stores.executions.count_unfinished("user1"), {BY_OWNER_STATUS}),
     "those that a crash left": (lambda stores: stores.executions.without_reference(NOW), {BY_STATUS}),
     "those of suspended users": (lambda stores: stores.executions.of_suspended(), {BY_STATUS}),
+    "tallies of them": (lambda stores: stores.tallies.unfinished(), {BY_STATUS}),
     "closed ones": (lambda stores: stores.executions.watched(NOW), {"executions_watched_until"}),
     "one that is shared": (lambda stores: stores.executions.find_execution(many.id_of(3), "user1", HER), set()),
     "deleted uploads": (lambda stores: stores.uploads.held(), {"uploads_held"}),

@@ -115,11 +115,14 @@ class ExecutionRecords(Protocol):
             BadRequest: a cursor that isn't one of ours.
         """
 
-    def unfinished(self, owner: str | None = None, shared_with: Principal | None = None) -> Sequence[Execution]:
+    def unfinished(
+        self, owner: str | None = None, shared_with: Principal | None = None, at_most: int | None = None
+    ) -> Sequence[Execution]:
         """Executions that aren't over as far as is stored, oldest first, without their inputs.
 
         Args:
             shared_with: only those that are shared with this user.
+            at_most: the newest, so many; None for all.
         """
 
     def of_suspended(self) -> Sequence[Execution]:
