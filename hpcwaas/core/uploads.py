@@ -30,12 +30,15 @@ _MAX_MEDIA_TYPE = 255
 _ORPHAN_SECONDS = 3600
 """Age from which a file that no record knows is rubbish of a crash, and not an upload under way."""
 
+_ORPHANS_EVERY = 600.0
+"""Seconds between two looks for such files, which take longer the more uploads there are."""
+
 
 class Uploads:
     """Keeps uploaded files, each as a file named by its id.
 
-    Content comes first and goes last: a crash may leave a file that nobody knows, which `sweep` removes, and never a
-    record without its content.
+    Content comes first and goes last: a crash may leave a file that nobody knows, which `remove_orphans` removes, and
+    never a record without its content.
 
     Args:
         records: where they are recorded.
@@ -49,6 +52,7 @@ class Uploads:
         self._directory = directory
         self._max_size = max_size
         self._at_most = at_most
+        self._next_orphans = 0.0
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def save(
@@ -101,7 +105,7 @@ class Uploads:
         finally:
             draft.unlink(missing_ok=True)
         upload = Upload(upload_id, owner, name, media_type, size, sha256, datetime.now(UTC), companion_of)
-        # When this fails the content stays for `sweep`: the record may have been stored without us learning of it.
+        # When this fails the content stays for `remove_orphans`: the record may be stored without us learning of it.
         try:
             self._records.add(upload, self._at_most)
         except TooManyRequests:  # something else arrived meanwhile
@@ -190,17 +194,23 @@ class Uploads:
         if not held:
             self._path(upload_id).unlink(missing_ok=True)
 
-    def sweep(self) -> int:
-        """Removes what crashes have left, and deleted uploads that no execution holds any more; harmless at any time
-        and in several processes at once.
-
-        Returns:
-            how many files were removed.
-        """
+    def sweep(self) -> None:
+        """Removes deleted uploads that no execution holds any more and, now and then, what crashes have left; harmless
+        at any time and in several processes at once."""
         for upload_id in self._records.held():
             if not self._held(upload_id):
                 self._path(upload_id).unlink(missing_ok=True)
                 self._records.release(upload_id)
+        if time.monotonic() >= self._next_orphans:
+            self._next_orphans = time.monotonic() + _ORPHANS_EVERY
+            self.remove_orphans()
+
+    def remove_orphans(self) -> int:
+        """Removes files that no record knows. It looks at all there are.
+
+        Returns:
+            how many files were removed.
+        """
         oldest = time.time() - _ORPHAN_SECONDS
         # Files first, records after: whatever is recorded in between is seen.
         files = list(self._directory.iterdir())
