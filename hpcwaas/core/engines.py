@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from hpcwaas.common import tracing
+from hpcwaas.core.endings import Retention
 from hpcwaas.core.health import Source
 from hpcwaas.core.models import Check, Execution, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import (
@@ -22,6 +23,7 @@ from hpcwaas.core.ports.engine import (
     GuardedEngine,
     Permitted,
     RecallingEngine,
+    RetainingEngine,
     everything,
 )
 from hpcwaas.core.ports.sites import SiteEngine
@@ -117,6 +119,15 @@ class Engines:
             tuple(f"The workflows of the engine `{name}` are missing. {it.detail}" for name, it in failures.items()),
             [workflow for part in parts for workflow in part.unread],
         )
+
+    def retentions(self) -> Mapping[str, Retention]:
+        """For how long workflows that say so themselves have their executions kept, by the ids that users know."""
+        return {
+            self._ids.known_as(name, workflow_id): retention
+            for name, engine in self._engines.items()
+            if isinstance(engine, RetainingEngine)
+            for workflow_id, retention in engine.retentions().items()
+        }
 
     def problems(self) -> Sequence[Access]:
         """What is wrong with what the engines publish, as far as they tell, by the ids that users know.

@@ -108,12 +108,7 @@ class Expiry:
         """What workflows say themselves; those that aren't published any more said last."""
         kept = self._listings.last_listing(_KNOWN)
         before: Mapping[str, Mapping[str, int | None]] = kept[0] if kept else {}
-        try:
-            published = self._engines.workflows().workflows
-        except ServiceError as error:
-            _LOGGER.debug("retention goes by what workflows said before: %s", error.detail)
-            published = []
-        said = {workflow.id: asdict(workflow.retention) for workflow in published}
+        said = {name: asdict(retention) for name, retention in self._engines.retentions().items()}
         now = {name: each for name, each in {**before, **said}.items() if each != asdict(FOR_EVER)}
         if now != before:
             self._listings.put(_KNOWN, now, datetime.now(UTC))

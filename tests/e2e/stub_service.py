@@ -39,6 +39,7 @@ if __name__ == "__main__":
     stub = types.ModuleType("hpcwaas.app")
     stub.create_app = create_app  # type: ignore[attr-defined]
     stub.prepare_vault = lambda _settings: None  # type: ignore[attr-defined]
+    stub.measure = lambda _settings, _processes: None  # type: ignore[attr-defined]
     sys.modules["hpcwaas.app"] = stub
     from hpcwaas.command.main import main
 

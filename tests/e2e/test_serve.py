@@ -295,8 +295,9 @@ def test_the_whole_service_in_local_mode(start: Start) -> None:
     assert requests.get(f"{service.url}/health/live", timeout=60).ok
     assert requests.get(f"{service.url}/ui/", timeout=60).ok
     assert requests.get(f"{service.url}/workflows", timeout=60).status_code == 401
-    listed = requests.get(f"{service.url}/workflows", headers={"Authorization": f"Bearer {token}"}, timeout=60)
-    assert listed.json()["workflows"]
+    # Until the examples are read the list has what is known by then.
+    known = {"Authorization": f"Bearer {token}"}
+    wait_for(lambda: requests.get(f"{service.url}/workflows", headers=known, timeout=60).json()["workflows"] != [])
     code, seconds = service.stop()
     assert (code, seconds < 40) == (0, True)
     log = service.log.read_text()

@@ -43,6 +43,9 @@ class Publishing(Engine):
     def workflows(self) -> Sequence[Workflow]:
         return [Workflow(name, name, "cwl", name, "", "", retention=it) for name, it in self.published.items()]
 
+    def retentions(self) -> Mapping[str, Retention]:
+        return self.published
+
     def stale_since(self) -> None:
         return None
 

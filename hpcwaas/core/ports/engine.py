@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from hpcwaas.core.companions import Companions
-from hpcwaas.core.endings import Part, Removal
+from hpcwaas.core.endings import Part, Removal, Retention
 from hpcwaas.core.models import (
     JSON,
     Check,
@@ -178,6 +178,14 @@ class RemovingEngine(Engine, Protocol):
         Args:
             give_up: what can't be reached is left where it is.
         """
+
+
+@runtime_checkable
+class RetainingEngine(Engine, Protocol):
+    """An engine whose workflows say themselves for how long their executions are kept."""
+
+    def retentions(self) -> Mapping[str, Retention]:
+        """What those that are published say, by the engine's own ids. Asks no other server."""
 
 
 @runtime_checkable

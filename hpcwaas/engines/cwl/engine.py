@@ -16,7 +16,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from hpcwaas.core.companions import Companions
-from hpcwaas.core.endings import Part, Removal
+from hpcwaas.core.endings import Part, Removal, Retention
 from hpcwaas.core.models import JSON, Check, ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output, OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.ports.engine import ExecutionLookup, Permitted, Queue, UploadLookup, everything
@@ -98,6 +98,10 @@ class CWLEngine:
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published, in order of their ids."""
         return self._catalogue.workflows()
+
+    def retentions(self) -> Mapping[str, Retention]:
+        """For how long each workflow has its executions kept."""
+        return {workflow.id: workflow.retention for workflow in self.workflows()}
 
     def unread(self) -> Sequence[Workflow]:
         """Workflows that are still being read."""
