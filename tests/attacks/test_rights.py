@@ -61,7 +61,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (service.catalogue / "private.cwl").write_text(TOOL)
     (service.catalogue / "keys.meta.yaml").write_text("ssh_keys: [logins, servers.key]")
     (service.catalogue / "keys.cwl").write_text(KEYS)
-    yield service.start()
+    service.start()
+    # What it has never read with its metadata it can't know as withheld: the edits below come after the first read.
+    eventually(lambda: listed(as_user(service.url, "bob")) == {"script", "keys", "private"})
+    yield service
     service.end()
 
 
