@@ -18,7 +18,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.checking import Checked, Report, catalogue_of, check_catalogue
 from hpcwaas.engines.cwl.workflows.entries import read_stamps
 
-_PLACE = re.compile(r"(?P<file>[^\s:](?:[^:\n]*[^\s:])?):(?:(?P<line>\d+):)? (?P<detail>.*)", re.DOTALL)
+_PLACE = re.compile(r"(?P<file>(?!\w+://)[^\s:](?:[^\n]*?[^\s:])?):(?:(?P<line>\d+):)? (?P<detail>.*)", re.DOTALL)
 
 LOOK_EVERY = 0.5
 """Seconds between two looks for a change."""
@@ -132,10 +132,14 @@ def _order(sentence: str) -> tuple[str, int, str]:
     return placed["file"] or "", placed["line"] or 0, sentence
 
 
+def _source(item: Checked) -> str:
+    return f"{item.source} (an id can't have all of this name)" if item.made else item.source
+
+
 def _workflow(item: Checked) -> Iterator[str]:
     title = f": {' '.join(item.title.split())}" if item.title and item.title != item.id else ""
     yield harmless(f"{item.id}{title}")
-    yield harmless(f"  for {_who(item)}; on {_where(item)}; {item.source}, version {(item.version or '')[:12]}")
+    yield harmless(f"  for {_who(item)}; on {_where(item)}; {_source(item)}, version {(item.version or '')[:12]}")
     rows = [
         (each.name, each.type, "yes" if each.required else "no", json.dumps(each.default) if each.has_default else "")
         for each in item.inputs

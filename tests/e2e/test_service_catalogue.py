@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,25 @@ def test_a_workflow_is_added_edited_broken_mended_and_deleted(service: Service) 
     assert service.user("GET", "/workflows/says").status_code == 404
     assert service.user("GET", path).json()["workflow_id"] == "says"
     assert "Traceback" not in service.log.read_text()
+
+
+def test_documents_of_any_names_are_published_and_run_with_their_job_files(service: Service) -> None:
+    names = {"colon:test": "colon-test", "my tool #2 (50%)?": "my-tool-2-50", "new\nline": "new-line", "größe": "gro-e"}
+    for name in names:
+        service.publish(name, SCRIPT)
+    (service.catalogue / os.fsdecode(b"bad\xff.cwl")).write_text(SCRIPT)
+    job = service.catalogue / "colon:test.yaml"
+    job.write_text("script: cat \"$0\" > copy.txt\ngiven: [{class: File, path: 'data:1.txt'}]\n")
+    (service.catalogue / "data:1.txt").write_text("some data")
+    eventually(lambda: listed(service) == {"script", *names.values()})
+    assert readiness(service)[1] == [
+        "bad\N{REPLACEMENT CHARACTER}.cwl: the name holds what isn't UTF-8; rename it; the workflow is not published"
+    ]
+    checked = service.command("catalogue", "check").stdout
+    assert "; colon:test.cwl (an id can't have all of this name), version " in checked
+    for workflow_id in names.values():
+        run = service.waas("workflows", "trigger", workflow_id, "--inputs-file", job, "--follow", "-o", "json")
+        assert json.loads(run.stdout)["status"] == "SUCCEEDED", run.stderr
 
 
 def test_an_execution_that_waits_runs_what_it_was_started_with(service: Service, tmp_path: Path) -> None:

@@ -149,6 +149,24 @@ def test_parts_of_a_repository(tmp_path: Path, repository: Repository, path: str
     assert set(access()) == ids
 
 
+def test_a_name_that_an_id_can_have_wins_a_clash_with_one_of_a_repository(
+    tmp_path: Path, repository: Repository
+) -> None:
+    (repository.directory / "say it.cwl").write_text(tool())
+    repository.commit("v2")
+    publish(tmp_path, f"{{git: {repository.directory}, tag: v2, path: say it.cwl}}")
+    update()
+    assert access()["say-it"]["published"]
+    (tmp_path / "catalogue" / "say-it.cwl").write_text(tool())
+    found = json.loads(command("check", "-o", "json").stdout)["workflows"]
+    assert {(item["source"], item["published"]) for item in found} == {("say-it.cwl", True), ("catalogue.yaml", False)}
+    (problem,) = (item["problem"]["detail"] for item in found if item["problem"])
+    assert problem == (
+        "another entry has the id say-it too: say it.cwl and say-it.cwl; give one of them another `id` or `prefix` in "
+        "catalogue.yaml"
+    )
+
+
 def test_submodules_come_along(tmp_path: Path, repository: Repository) -> None:
     tools = Repository(tmp_path / "theirs" / "tools")
     tools.commit(say_dot_cwl=SAY.replace("VERSION", "sub"))

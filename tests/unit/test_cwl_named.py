@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcwaas.engines.cwl.workflows.entries import Found, Unusable, find_entries, permitted_by, read_stamps
-from hpcwaas.engines.cwl.workflows.metadata import Entry, Limits
+from hpcwaas.engines.cwl.workflows.entries import Found, find_entries, permitted_by, read_stamps
+from hpcwaas.engines.cwl.workflows.metadata import Entry, Limits, Unusable
 from tests.unit.test_cwl_layouts import ALICE, ids, known, lay, reasons
 
 

@@ -46,6 +46,7 @@ class Checked:
         users, groups: who may run it; both None: everybody.
         sites: where it may run; None: on all.
         version: digest of its content; None with a problem.
+        made: an id can't have all of the names that this one was made of.
         problem: why it isn't published.
         warnings: what may go wrong, sentences that begin with file and line where there is one.
     """
@@ -58,6 +59,7 @@ class Checked:
     sites: tuple[str, ...] | None = None
     version: str | None = None
     inputs: tuple[CheckedInput, ...] = ()
+    made: bool = False
     problem: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -175,7 +177,14 @@ class _Check:
     def _entry(self, entry: Entry) -> Checked:
         users, groups = permitted_by(entry, self._settings.without_metadata)
         return Checked(
-            entry.id, entry.source, entry.name, users, groups, entry.sites, warnings=(*entry.notices, *self._far(entry))
+            entry.id,
+            entry.source,
+            entry.name,
+            users,
+            groups,
+            entry.sites,
+            made=entry.made,
+            warnings=(*entry.notices, *self._far(entry)),
         )
 
     def _far(self, entry: Entry) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hpcwaas.engines.cwl.workflows.ids import id_part
 from hpcwaas.engines.cwl.workflows.lookalikes import Group, like_folder_meta, like_meta_inside
 from hpcwaas.engines.cwl.workflows.metadata import FOLDER_META, MARK, metadata_of
 from hpcwaas.engines.cwl.workflows.tree import DOCUMENT, Folder
@@ -35,6 +36,11 @@ class Place:
     def path(self) -> str:
         """Path of the document, or of the folder."""
         return self.folder.path if self.document is None else self.folder.at(self.document)
+
+    @property
+    def made(self) -> bool:
+        """Whether an id can't have all of the names that this one is made of."""
+        return self.id not in (each.replace("/", ".") for each in (self.folder.path, self.path.removesuffix(DOCUMENT)))
 
     @property
     def metadata(self) -> str:
@@ -135,7 +141,7 @@ class Convention:
     def _ids(self, folder: Folder) -> Mapping[str, str]:
         """The ids of the documents in a folder: its own for the main one, where that is clear, else one for each."""
         stems = {name: name.removesuffix(DOCUMENT) for name in folder.documents}
-        ids = {name: f"{folder.id}.{stem}" if folder.path else stem for name, stem in stems.items()}
+        ids = {name: f"{folder.id}.{id_part(stem)}" if folder.path else id_part(stem) for name, stem in stems.items()}
         if "/" not in folder.path:
             return ids
         before = {name: self.known.get(folder.at(name)) for name in folder.documents}

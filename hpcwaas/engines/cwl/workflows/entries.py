@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
+from hpcwaas.engines.cwl.workflows.clashes import without_clashes
 from hpcwaas.engines.cwl.workflows.convention import Convention, Place, documents_in, looks, main_of
+from hpcwaas.engines.cwl.workflows.ids import ID_RULE, usable_id
 from hpcwaas.engines.cwl.workflows.ignored import Ignored, never_read
 from hpcwaas.engines.cwl.workflows.lookalikes import Group, like_meta_inside
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, Manifest, made_id, read_manifest
 from hpcwaas.engines.cwl.workflows.meant import is_job, strange
-from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, FOLDER_META, Entry, make_entry, read_metadata
-from hpcwaas.engines.cwl.workflows.named import Match, id_of, lines_for, match, metadata_beside, missing, say
+from hpcwaas.engines.cwl.workflows.metadata import EVERYBODY, FOLDER_META, Entry, Unusable, make_entry, read_metadata
+from hpcwaas.engines.cwl.workflows.named import Match, id_of, match, metadata_beside, missing, or_named, say
 from hpcwaas.engines.cwl.workflows.patterns import first_above, is_pattern
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
 from hpcwaas.engines.cwl.workflows.tree import DOCUMENT, Folder, grow
 
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 """Of every file in the catalogue, by its path relative to it: what changes when the file does."""
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_ID_RULE = (
-    "may hold letters, digits, '.', '_' and '-' only, begin with a letter or digit, and have 100 characters at most"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A file or folder that publishes nothing as it is.
-
-    Attributes:
-        source: `NAME.cwl`, `NAME/` or `catalogue.yaml`.
-        reason: begins with a file, and its line where there is one.
-        entry: what its metadata say, with an empty `main` when it can't be told. None: they aren't understood, and so
-            permit nothing.
-    """
-
-    id: str
-    source: str
-    reason: str
-    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +52,6 @@ class _NoMain(Exception):
     """Why it can't be told which document to run; begins with the file."""
 
 
-def usable_id(text: str) -> bool:
-    """Whether a text can be the id of a workflow."""
-    return bool(_ID.fullmatch(text))
-
-
 def permitted_by(entry: Entry, without_metadata: str) -> tuple[frozenset[str] | None, frozenset[str] | None]:
     """The users and groups who may run an entry; two times None for everybody.
 
@@ -102,7 +76,8 @@ def read_stamps(directory: Path) -> Stamps:
         start, entries = folders.pop()
         with entries:
             for entry in entries:
-                path = f"{start}{entry.name}"
+                # What isn't UTF-8 couldn't be said to anybody; it is refused later.
+                path = start + os.fsencode(entry.name).decode(errors="replace")
                 try:
                     if entry.is_dir():
                         if entry.name != ".git" and not entry.is_symlink():
@@ -184,8 +159,8 @@ class _Look:
                 paths = documents_in(place.folder) if place.document is None else [place.path]
                 ignored.update((path, Ignored(path, reason)) for path in paths)
             else:
-                told.append(self._entry(place))
-        told = self._without_clashes(told)
+                told.append(replace(self._entry(place), made=place.made))
+        told = without_clashes(map(_not_unreadable, told), self._known)
         problems = [*self._convention.problems, *self._problems, *([self._frozen] if self._frozen else [])]
         if self._frozen:
             told = [each for each in told if (each.source, each.id) in self._known]
@@ -248,7 +223,7 @@ class _Look:
 
     def _entry(self, place: Place) -> Entry | Unusable:
         """The entry of what the convention publishes."""
-        if not _ID.fullmatch(place.id):
+        if not usable_id(place.id):
             return Unusable(place.id, place.source, self._no_id(place))
         try:
             said = make_entry(place.id, place.metadata, self._read(place.metadata)) if place.described else None
@@ -297,20 +272,23 @@ class _Look:
 
     def _no_id(self, place: Place) -> str:
         path = self._likely_main(place) or place.path
-        return (
-            f"{place.source}: the name becomes the workflow's id and {_ID_RULE}; rename it, or give it an id in "
-            f"{MANIFEST}: {lines_for(path, place.id)}"
-        )
+        return f"{place.source}: the name becomes the workflow's id and {ID_RULE}; rename it{or_named(path, place.id)}"
 
     def _named_entry(self, found: Match) -> Entry | Unusable:
         """The entry of what the catalogue file names."""
         label = f"{MANIFEST}:{found.named.line}"
-        workflow_id = id_of(found, self._usual_id(found.path))
-        if not _ID.fullmatch(workflow_id):
+        usual, made = self._usual_id(found.path)
+        workflow_id = id_of(found, usual)
+        if found.named.id is not None:
+            made = workflow_id != made_id(found.named.id, PurePosixPath(found.path), str)
+        return replace(self._named_entry_by(found, workflow_id, label), made=made)
+
+    def _named_entry_by(self, found: Match, workflow_id: str, label: str) -> Entry | Unusable:
+        if not usable_id(workflow_id):
             return Unusable(
                 workflow_id,
                 MANIFEST,
-                f"{label}: {found.path} would have the id {workflow_id!r}, but an id {_ID_RULE}; write `id` out",
+                f"{label}: {found.path} would have the id {workflow_id!r}, but an id {ID_RULE}; write `id` out",
             )
         if not found.there:
             entry = replace(found.named.entry, id=workflow_id, source=MANIFEST)
@@ -326,14 +304,15 @@ class _Look:
             return Unusable(workflow_id, MANIFEST, "; ".join(shut))
         return entry
 
-    def _usual_id(self, path: str) -> str:
-        """The id that a document has without the catalogue file."""
+    def _usual_id(self, path: str) -> tuple[str, bool]:
+        """The id that a document has without the catalogue file, and whether an id can't have all of its names."""
         if place := self._by_path.get(path):
-            return place.id
+            return place.id, place.made
         place = self._by_folder.get(f"{path.rpartition('/')[0]}/")
         if place and self._likely_main(place) == path:
-            return place.id
-        return made_id("{path}", PurePosixPath(path))
+            return place.id, place.made
+        usual = made_id("{path}", PurePosixPath(path))
+        return usual, usual != made_id("{path}", PurePosixPath(path), str)
 
     def _main_of_described(self, folder: str) -> str | None:
         place = self._by_folder.get(f"{folder}/")
@@ -373,27 +352,9 @@ class _Look:
             self._looks[folder.path] = known
         return known
 
-    def _without_clashes(self, told: Sequence[Entry | Unusable]) -> list[Entry | Unusable]:
-        """Decides between those with one id.
 
-        What lies at the top was published before there was anything else, so it comes first, unless another one has
-        been published by the id; otherwise all of them are refused.
-        """
-        by_id: dict[str, list[Entry | Unusable]] = defaultdict(list)
-        for each in told:
-            by_id[each.id].append(each)
-        found: list[Entry | Unusable] = []
-        for workflow_id, rivals in by_id.items():
-            first = [each for each in rivals if each.source.removesuffix("/").count("/") == 0]
-            old = [each for each in rivals if (each.source, workflow_id) in self._known]
-            winner = first[0] if len(first) == 1 and (not old or first[0] in old) else None
-            for each in rivals:
-                if len(rivals) == 1 or each is winner or isinstance(each, Unusable):
-                    found.append(each)
-                    continue
-                label = each.metadata if each.source == MANIFEST else each.source
-                # Two that the catalogue file names may be for different users: nobody is meant for sure.
-                twice = sum(other.source == each.source for other in rivals) > 1
-                reason = f"{label}: another entry has the id {workflow_id} too"
-                found.append(Unusable(workflow_id, each.source, reason, None if twice else each))
-        return found
+def _not_unreadable(told: Entry | Unusable) -> Entry | Unusable:
+    if isinstance(told, Unusable) or "\N{REPLACEMENT CHARACTER}" not in told.main:
+        return told
+    reason = f"{told.main}: the name holds what isn't UTF-8; rename it"
+    return Unusable(told.id, told.source, reason, made=told.made)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 
+from hpcwaas.engines.cwl.workflows.ids import id_part
 from hpcwaas.engines.cwl.workflows.metadata import FOLDER_META, MARK
 from hpcwaas.engines.cwl.workflows.tree import DOCUMENT, Folder
 
@@ -45,6 +46,10 @@ class Group:
         self._by_name: dict[str, list[str]] = {}
         for source in sources:
             self._by_name.setdefault(_name(source), []).append(source)
+        self._by_id: dict[str, list[str]] = {}
+        for source in [source for each in self._by_name.values() for source in each]:
+            if (made := id_part(_bare(source)).casefold()) not in self._by_name:
+                self._by_id.setdefault(made, []).append(source)
         right = {_right(source) for each in self._by_name.values() for source in each}
         self.found: dict[str, list[str]] = {}
         self.whole: list[str] = []
@@ -67,7 +72,11 @@ class Group:
     def _owners(self, core: str, name: str) -> Iterator[str]:
         """The sources whose metadata a file may be meant to be."""
         places = [match.start() for match in _BREAK.finditer(core)]
-        beside = [(core[place:], source) for place in places for source in self._by_name.get(core[:place], ())]
+        beside = [
+            (core[place:], source)
+            for place in places
+            for source in self._by_name.get(core[:place]) or self._by_id.get(core[:place]) or ()
+        ]
         exact = [source for rest, source in beside if rest.startswith(MARK) and not source.endswith("/")]
         if exact:
             yield from exact
@@ -166,7 +175,11 @@ def _right(source: str) -> str:
 
 
 def _name(source: str) -> str:
-    return source.removesuffix("/").removesuffix(DOCUMENT).casefold()
+    return _bare(source).casefold()
+
+
+def _bare(source: str) -> str:
+    return source.removesuffix("/").removesuffix(DOCUMENT)
 
 
 @lru_cache(maxsize=65536)

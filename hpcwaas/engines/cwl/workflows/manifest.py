@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hpcwaas.engines.cwl.workflows.ids import id_part
 from hpcwaas.engines.cwl.workflows.metadata import ENTRY_KEYS, Entry, checked, make_entry
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable, items_of, line_of, read, unknown, value_of
 
@@ -211,12 +212,13 @@ def _refuse_outside(place: str, key: str, path: str) -> None:
         raise Unreadable(f"{place}: {key} must be a path below the catalogue, with `/` between folders, not {path!r}")
 
 
-def made_id(template: str, path: PurePosixPath) -> str:
+def made_id(template: str, path: PurePosixPath, part: Callable[[str], str] = id_part) -> str:
     """The id that a template makes for a document.
 
     Args:
         path: of the document, relative to the catalogue.
+        part: what a name is in it.
     """
-    folder = ".".join(path.parts[:-1])
-    values = {"name": path.stem, "folder": folder, "path": f"{folder}.{path.stem}".lstrip(".")}
+    folder, name = ".".join(map(part, path.parts[:-1])), part(path.stem)
+    values = {"name": name, "folder": folder, "path": f"{folder}.{name}".lstrip(".")}
     return _FIELD.sub(lambda match: values[match[1]], template)

@@ -83,6 +83,7 @@ class Entry:
         limits: narrower ones than those of the settings.
         retention: for how long its executions are kept at most.
         metadata: where that is said: a file, or a file and a line of it; empty where nothing is.
+        made: an id can't have all of the names that it comes from, so it was made of what it can have.
     """
 
     id: str
@@ -103,11 +104,31 @@ class Entry:
     limits: Limits = NO_LIMITS
     retention: Retention = FOR_EVER
     metadata: str = field(default="", compare=False)
+    made: bool = False
 
     @property
     def unrestricted(self) -> bool:
         """Whether nothing is said of who may run it."""
         return self.authorized_users is None and self.authorized_groups is None and not self.everybody
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file or folder that publishes nothing as it is.
+
+    Attributes:
+        source: `NAME.cwl`, `NAME/` or `catalogue.yaml`.
+        reason: begins with a file, and its line where there is one.
+        entry: what its metadata say, with an empty `main` when it can't be told. None: they aren't understood, and so
+            permit nothing.
+        made: as in `Entry`.
+    """
+
+    id: str
+    source: str
+    reason: str
+    entry: Entry | None = None
+    made: bool = False
 
 
 def root_of_entry(directory: Path, entry: Entry) -> Path:

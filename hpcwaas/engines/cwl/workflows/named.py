@@ -174,8 +174,14 @@ def missing(found: Match, tree: Tree) -> str:
     return f"{MANIFEST}:{named.line}: there is no file {found.path}{meant}"
 
 
-def lines_for(path: str, workflow_id: str) -> str:
-    """What to write into the catalogue file to publish a document."""
+def or_named(path: str, workflow_id: str) -> str:
+    """What else to do than to rename a document whose id can't be used; nothing where the catalogue file can't name it.
+
+    Args:
+        workflow_id: to give it, as far as an id can have that.
+    """
+    if "#" in path or "\\" in path or not path.isprintable():
+        return ""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", workflow_id).strip("-._")[:100] or "workflow"
     document = path if re.fullmatch(r"[\w./-]+", path.removesuffix(DOCUMENT), re.ASCII) else json.dumps(path)
-    return f"`workflows: [{{document: {document}, id: {plain}}}]`"
+    return f", or give it an id in {MANIFEST}: `workflows: [{{document: {document}, id: {plain}}}]`"

@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.workflows.describer import Answer, DescriberFailed, key_of
-from hpcwaas.engines.cwl.workflows.entries import Stamps, Unusable, find_entries, stamp_of
+from hpcwaas.engines.cwl.workflows.entries import Stamps, find_entries, stamp_of
 from hpcwaas.engines.cwl.workflows.ignored import sure
 from hpcwaas.engines.cwl.workflows.index import Index, Published, Refused, Unread, Withheld, digest, signature
-from hpcwaas.engines.cwl.workflows.metadata import Entry
+from hpcwaas.engines.cwl.workflows.metadata import Entry, Unusable
 from hpcwaas.engines.cwl.workflows.parameters import load_parameter
 from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.schema import inputs_schema, unfit_for_keys

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hpcwaas.engines.cwl.workflows.entries import Found, Stamps, Unusable
+from hpcwaas.engines.cwl.workflows.entries import Found, Stamps
 from hpcwaas.engines.cwl.workflows.index import Index, Published
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST
-from hpcwaas.engines.cwl.workflows.metadata import Entry
+from hpcwaas.engines.cwl.workflows.metadata import Entry, Unusable
 
 _CLOCKS = 60.0
 """Seconds by which the clock of a file system may be ahead."""

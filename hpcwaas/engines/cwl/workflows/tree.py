@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from hpcwaas.engines.cwl.workflows.ids import id_part
+
 DOCUMENT = ".cwl"
 """What the names of documents end in."""
 
@@ -38,7 +40,7 @@ class Folder:
     @property
     def id(self) -> str:
         """The id of the workflow that it is, if it is one."""
-        return self.path.replace("/", ".")
+        return ".".join(map(id_part, self.path.split("/")))
 
     def at(self, name: str) -> str:
         """The path of something in it."""

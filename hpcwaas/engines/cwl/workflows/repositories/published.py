@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from hpcwaas.engines.cwl.workflows.entries import Found, Unusable, find_entries, read_stamps, usable_id
+from hpcwaas.engines.cwl.workflows.clashes import named
+from hpcwaas.engines.cwl.workflows.entries import Found, find_entries, read_stamps
+from hpcwaas.engines.cwl.workflows.ids import usable_id
 from hpcwaas.engines.cwl.workflows.ignored import Ignored, sure
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, GitSource, Manifest, Named, made_id, read_manifest
-from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Entry
+from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Entry, Unusable
 from hpcwaas.engines.cwl.workflows.patterns import is_pattern
 from hpcwaas.engines.cwl.workflows.repositories.addresses import Refused, address_of, shown
 from hpcwaas.engines.cwl.workflows.repositories.kept import Kept, key_of, name_of, reference_of
@@ -83,16 +85,24 @@ class Repositories:
                     ignored.append(item)
                 else:
                     problems.append(f"{_label(source)}: {item}")
-        count = Counter([*(entry.id for entry in entries), *(item.id for item in unusable)])
-        clashing = [entry for entry in entries if count[entry.id] > 1]
+        told: list[Entry | Unusable] = [*entries, *unusable]
+        exact, count = Counter(each.id for each in told if not each.made), Counter(each.id for each in told)
+        # Whose names an id can have go before all others.
+        clashing = [entry for entry in entries if (count if entry.made else exact)[entry.id] > 1]
+        clashes = {*map(id, clashing)}
         unusable += [
             # They may be for different users: nobody is meant for sure.
-            Unusable(entry.id, entry.source, f"{entry.metadata or entry.main}: another entry has the id {entry.id} too")
+            Unusable(
+                entry.id,
+                entry.source,
+                f"{entry.metadata or entry.main}: another entry has the id {entry.id} too{_remedy(entry, told)}",
+                made=entry.made,
+            )
             for entry in clashing
         ]
         return replace(
             found,
-            entries=sorted((entry for entry in entries if count[entry.id] == 1), key=lambda entry: entry.id),
+            entries=sorted((entry for entry in entries if id(entry) not in clashes), key=lambda entry: entry.id),
             unusable=sorted(unusable, key=lambda item: (item.id, item.source)),
             problems=problems,
             ignored=ignored,
@@ -137,13 +147,17 @@ class Repositories:
     def _entry(self, source: GitSource, entry: Entry, root: Path, commit: str) -> Entry | Unusable:
         """What the repository says of an entry and what the catalogue file does, which alone says for whom it is."""
         label = _label(source)
-        workflow_id = source.prefix + (made_id(source.id, PurePosixPath(entry.main)) if source.id else entry.id)
+        workflow_id, made = source.prefix + entry.id, entry.made
+        if source.id:
+            path = PurePosixPath(entry.main)
+            workflow_id = source.prefix + made_id(source.id, path)
+            made = workflow_id != source.prefix + made_id(source.id, path, str)
         if not usable_id(workflow_id):
             reason = (
                 f"{label}: {entry.main} would have the id {workflow_id!r}, which can't be used: give `id` or `prefix`"
             )
-            return Unusable(workflow_id, MANIFEST, reason)
-        return replace(_for(source, entry), id=workflow_id, root=str(root), commit=commit)
+            return Unusable(workflow_id, MANIFEST, reason, made=made)
+        return replace(_for(source, entry), id=workflow_id, root=str(root), commit=commit, made=made)
 
     def _lost(self, source: GitSource, reason: str, last: Iterable[Entry]) -> Iterator[Unusable | str]:
         """What to say when there is no checkout: what was published of it stays."""
@@ -180,6 +194,14 @@ def _for(source: GitSource, entry: Entry) -> Entry:
         source=MANIFEST,
         metadata=_label(source),
     )
+
+
+def _remedy(entry: Entry, told: Iterable[Entry | Unusable]) -> str:
+    """Which files clash, where an id can't have their names, and what to do."""
+    if not entry.made:
+        return ""
+    others = named([each for each in told if each.id == entry.id and each is not entry])
+    return f": {entry.main} and {others}; give one of them another `id` or `prefix` in {MANIFEST}"
 
 
 def _label(source: GitSource) -> str:
