@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hpcwaas.engines.cwl.workflows.manifest import MANIFEST
@@ -41,20 +41,26 @@ def without_clashes(told: Iterable[Entry | Unusable], known: Collection[tuple[st
     return found
 
 
-def named(entries: Sequence[Entry | Unusable]) -> str:
-    """The files of some entries, of many only some."""
-    names = [each.main if isinstance(each, Entry) else each.source for each in entries[:3]]
-    return " and ".join([*names, *([f"{len(entries) - 3} more"] if len(entries) > 3 else [])])
+def others_of(entry: Entry, rivals: Sequence[Entry | Unusable]) -> str:
+    """The files of an entry's rivals, of many only some.
+
+    Args:
+        rivals: all that have its id, itself included.
+    """
+    others = [each for each in rivals[:4] if each is not entry][:3]
+    names = [each.main if isinstance(each, Entry) else each.source for each in others]
+    more = len(rivals) - 1 - len(names)
+    return " and ".join([*names, *([f"{more} more"] if more else [])])
 
 
 def _without_made_clashes(rivals: Sequence[Entry | Unusable]) -> Iterator[Entry | Unusable]:
     """Those of one id whose names an id can't have; they are refused if there is another one."""
+    sources = Counter(each.source for each in rivals)
     for number, each in enumerate((each for each in rivals if each.made), 2):
         if len(rivals) == 1 or isinstance(each, Unusable):
             yield each
             continue
-        names = named([other for other in rivals if other is not each])
+        names = others_of(each, rivals)
         another = or_named(each.main, f"{each.id[:96]}-{number}")
         reason = f"{each.main}: would have the id {each.id}, which is also that of {names}; rename it{another}"
-        twice = sum(other.source == each.source for other in rivals) > 1
-        yield Unusable(each.id, each.source, reason, None if twice else each, made=True)
+        yield Unusable(each.id, each.source, reason, None if sources[each.source] > 1 else each, made=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from hpcwaas.engines.cwl.workflows.clashes import named
+from hpcwaas.engines.cwl.workflows.clashes import others_of
 from hpcwaas.engines.cwl.workflows.entries import Found, find_entries, read_stamps
 from hpcwaas.engines.cwl.workflows.ids import usable_id
 from hpcwaas.engines.cwl.workflows.ignored import Ignored, sure
@@ -200,7 +200,7 @@ def _remedy(entry: Entry, told: Iterable[Entry | Unusable]) -> str:
     """Which files clash, where an id can't have their names, and what to do."""
     if not entry.made:
         return ""
-    others = named([each for each in told if each.id == entry.id and each is not entry])
+    others = others_of(entry, [each for each in told if each.id == entry.id])
     return f": {entry.main} and {others}; give one of them another `id` or `prefix` in {MANIFEST}"
 
 
