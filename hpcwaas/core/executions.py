@@ -281,10 +281,8 @@ class Executions:
         if wanted.shared_with is not None and wanted.owner is not None:
             raise BadRequest("`owner` and `shared` can't be combined.")
         acts.note_owner(principal, wanted.owner)
-        if wanted.shared_with is not None:
-            wanted = replace(wanted, shared_with=principal)
-        else:
-            wanted = replace(wanted, owner=listed)
+        mine = wanted.shared_with is None
+        wanted = replace(wanted, owner=listed) if mine else replace(wanted, shared_with=principal)
         if wanted.owner is not None or wanted.shared_with is not None:
             # So that the filter by status sees what is true now.
             self._engines.apart(self._records.unfinished(wanted.owner, wanted.shared_with, _LOOKED_AT), self.refresh)
@@ -306,10 +304,9 @@ class Executions:
             return execution
         if execution.state.status.over:
             raise Conflict(f"The execution has {execution.state.status} already.")
-        engine = self._engines.of(execution)
         if execution.reference is None:
             raise Conflict("The execution is just being started. Try again in a moment.")
-        engine.cancel(execution.reference)
+        self._engines.of(execution).cancel(execution.reference)
         return self.refresh(execution)
 
     def output(self, principal: Principal, execution_id: str, name: str, path: str | None, archive: str) -> Output:
@@ -388,9 +385,8 @@ class Executions:
             return
         try:
             # What was begun goes on, whatever has changed since: an input may be gone.
-            reference = self._engines.recall(execution) or self._start(
-                execution, self._requests.check_again(execution, self._sources)
-            )
+            reference = self._engines.recall(execution)
+            reference = reference or self._start(execution, self._requests.check_again(execution, self._sources))
             self._records.set_reference(execution.id, reference)
         except UncertainStart as error:
             if datetime.now(UTC) - execution.created_at < _UNCERTAIN:
