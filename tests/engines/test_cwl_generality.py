@@ -41,7 +41,7 @@ def test_what_cwltool_takes_is_described(what: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_of_the_catalogue_is_told(tmp_path: Path) -> None:
     assert answer(tmp_path, TAKEN["a device"])["description"]["warnings"] == [
-        "/dev/null is no file of the catalogue; the machine that executes may have it"
+        "x.cwl: /dev/null is no file of the catalogue; the machine that executes may have it"
     ]
 
 
