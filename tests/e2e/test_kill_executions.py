@@ -38,12 +38,12 @@ def job(script: str) -> Job:
 class Service:
     """What a web process holds, and a look at the processes behind it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, at_once: int = 2) -> None:
         self.directory = directory
         # Outside of all executions, so that what is written there tells of each of them.
         self.marks = directory.parent / "marks"
         self.marks.mkdir(exist_ok=True)
-        settings = SETTINGS.model_copy(update={"writable": (self.marks,)})
+        settings = SETTINGS.model_copy(update={"writable": (self.marks,), "max_running": at_once})
         self.executions = CWLEngine(settings, directory.parent)
 
     def start(self, script: str, execution_id: str | None = None) -> str:
@@ -166,7 +166,7 @@ def test_cancelled_while_the_supervisor_is_dead(service: Service) -> None:
 
 def test_killed_between_claim_and_fork(tmp_path: Path) -> None:
     place = spool.Spool(tmp_path / "cwl")
-    service = Service(tmp_path / "cwl")
+    service = Service(tmp_path / "cwl", at_once=1)  # of two that begin at once either may say so first
     service.freeze()
     references = [service.start(f"echo {number} > a.txt") for number in range(3)]
     (ticket, _), (second, _), _ = place.tickets(place.queue)
