@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import select
 import signal
 import time
 from collections import Counter
@@ -64,6 +65,10 @@ def test_nothing_is_lost_and_nothing_runs_twice_whatever_is_killed(service: Serv
         "script", script="n=0; while [ $n -lt 120 ]; do echo line $n; n=$((n+1)); sleep 0.1; done"
     )
     follower = service.waas_started("executions", "logs", long.rpartition("/")[2], "--follow", "-o", "json")
+    assert follower.stdout
+    select.select(
+        [follower.stdout], [], [], 60
+    )  # who hasn't heard of the service yet takes a refusal for a wrong address
     eventually(lambda: "line 1" in log_text(service.user, long))
 
     scripts: dict[str, str] = {}

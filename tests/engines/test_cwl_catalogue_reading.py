@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hpcwaas.engines.cwl.workflows import reading
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.describer import Answer, Describers, _Process, describe_entries
 from hpcwaas.engines.cwl.workflows.metadata import Entry
+from tests.e2e.processes import eventually
 from tests.engines.cwl_documents import ids, tool
 
 WORKFLOW = "cwlVersion: v1.2\nclass: Workflow\ninputs: []\noutputs: []\nsteps: {s: {run: RUN, in: [], out: []}}\n"
@@ -40,6 +43,30 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(_Process, "describe", counting)
     return found
+
+
+def test_everybody_waits_for_the_first_read(
+    directory: Path, make: Callable[[], Catalogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also who comes second, when there is an index already and nothing in it: a list must not be empty at the start."""
+    gate, describe = threading.Event(), _Process.describe
+
+    def waiting(process: _Process, entry: Entry, timeout: float, **more: Any) -> Answer:
+        assert gate.wait(60)
+        return describe(process, entry, timeout, **more)
+
+    monkeypatch.setattr(_Process, "describe", waiting)
+    (directory / "good.cwl").write_text(tool())
+    catalogue = make()
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            first = pool.submit(ids, catalogue)
+            eventually(lambda: catalogue._reader.index is not None)
+            second = pool.submit(ids, catalogue)
+            assert wait([second], 0.5).not_done
+        finally:
+            gate.set()
+        assert first.result(60) == second.result(60) == ["good"]
 
 
 def take(described: list[str]) -> list[str]:

@@ -53,7 +53,7 @@ def normal(name: str) -> str:
         ("hpcwaas", ("cwl", "postgresql", "tracing")),
         ("cli", ()),
         ("tests", ("cwl", "postgresql", "tracing", "dev")),
-        ("benchmarks", ("cwl", "dev")),
+        ("benchmarks", ("cwl", "dev", "postgresql")),
     ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> None:

@@ -181,7 +181,8 @@ def test_what_is_called_like_a_secret_has_the_type_of_one() -> None:
     accounts = leaves(Account, ("auth", "basic_auth", "accounts"))
     called = [leaf for leaf in (*leaves(), *accounts) if re.search(r"(password|secret|_id|token|hash|key)$", leaf.key)]
     plain = [leaf.key for leaf in called if SecretStr not in (*get_args(leaf.field.annotation), leaf.field.annotation)]
-    names = ["auth.client_id", "vault_config.key_reader.role_id", "vault_config.role_id", "yorc.client_key"]
+    names = ["auth.client_id", "server.tls_key", "vault_config.key_reader.role_id", "vault_config.role_id"]
+    names.append("yorc.client_key")  # paths, like that of the server's own
     assert sorted(plain) == names
     assert len(called) >= 8
 

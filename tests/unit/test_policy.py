@@ -80,7 +80,7 @@ def test_whose() -> None:
 
 @pytest.mark.parametrize(
     ("principal", "allowed"),
-    [(ALICE, {*Act}), (CAROL, set()), (ROOT, {Act.CANCEL, Act.CLOSE, Act.SHARE}), (ROOTS_SCRIPT, set())],
+    [(ALICE, {*Act}), (CAROL, set()), (ROOT, {Act.CANCEL, Act.CLOSE, Act.SHARE, Act.DELETE}), (ROOTS_SCRIPT, set())],
 )
 def test_acts_on_an_execution_of_alice(principal: Principal, allowed: set[Act]) -> None:
     for act in Act:

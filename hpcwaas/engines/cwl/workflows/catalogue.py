@@ -66,6 +66,7 @@ class Catalogue:
         )
         self._looking = threading.Lock()
         self._next_look = 0.0
+        self._looked = False
         self._known: Mapping[str, tuple[Published, Workflow]] = {}
 
     def workflows(self) -> list[Workflow]:
@@ -198,12 +199,13 @@ class Catalogue:
 
     def _current(self) -> Index:
         """The catalogue as it is, or as it was a second ago; while much of it is being read, as far as it is known."""
-        nothing = self._reader.index is None  # the first look is waited for, whoever does it
-        if (nothing or time.monotonic() >= self._next_look) and self._looking.acquire(timeout=PATIENCE):
+        # The first look is waited for, whoever does it: there is an index before anything is in it.
+        if (not self._looked or time.monotonic() >= self._next_look) and self._looking.acquire(timeout=PATIENCE):
             try:
                 if time.monotonic() >= self._next_look:
                     self._next_look = time.monotonic() + LOOK_EVERY
                     self._reader.look()
+                    self._looked = True
                     if self._reader.failure and self._reader.index:
                         self._next_look = time.monotonic() + RETRY_EVERY
             finally:
