@@ -48,7 +48,7 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_everybody_waits_for_the_first_read(
     directory: Path, make: Callable[[], Catalogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also who comes second, when there is an index already and nothing in it: a list must not be empty at the start."""
+    """Also who comes second, when there is an index already and nothing in it: no list is empty at the start."""
     gate, describe = threading.Event(), _Process.describe
 
     def waiting(process: _Process, entry: Entry, timeout: float, **more: Any) -> Answer:
