@@ -157,6 +157,7 @@ class Serving:
         finally:
             await self.do_down()
             await asyncio.sleep(0.02)  # who was just being accepted
+            self.application.controlled_by = None  # nobody's connection is spared at the end
             self._drop_connections()
             await asyncio.sleep(0)
 
