@@ -93,7 +93,9 @@ def jobs(execution: dict[str, Any]) -> list[str]:
 def test_the_check_finds_everything_in_order(service: SiteService, alice: Client, where: str) -> None:
     checked = alice("POST", f"/sites/{where}/account/check").json()
 
-    assert {point["id"]: point["status"] for point in checked["points"] if point["status"] != "ok"} in (
+    found = {point["id"]: point["status"] for point in checked["points"]}
+    assert found.pop("containers") in ("ok", "warning")  # these sites name no engine, and not every machine has Docker
+    assert {name: status for name, status in found.items() if status != "ok"} in (
         {},
         {"scheduler": "skipped", "partition": "skipped", "project": "skipped"}
         if where == "plain"
