@@ -185,7 +185,7 @@ class RetainingEngine(Engine, Protocol):
     """An engine whose workflows say themselves for how long their executions are kept."""
 
     def retentions(self) -> Mapping[str, Retention]:
-        """What those that are published say, by the engine's own ids. Asks no other server."""
+        """What those that are published say, by the engine's own ids. Asks nobody and never waits."""
 
 
 @runtime_checkable

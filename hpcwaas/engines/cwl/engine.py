@@ -100,8 +100,8 @@ class CWLEngine:
         return self._catalogue.workflows()
 
     def retentions(self) -> Mapping[str, Retention]:
-        """For how long each workflow has its executions kept."""
-        return {workflow.id: workflow.retention for workflow in self.workflows()}
+        """For how long each workflow that has been read has its executions kept. Never waits."""
+        return self._catalogue.retentions()
 
     def unread(self) -> Sequence[Workflow]:
         """Workflows that are still being read."""

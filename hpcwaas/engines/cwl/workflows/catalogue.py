@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
+from hpcwaas.core.endings import Retention
 from hpcwaas.core.models import Check, Workflow, WorkflowDetails
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.core.publication_models import Access
@@ -86,6 +87,11 @@ class Catalogue:
         """What isn't among `workflows` yet, since it is still being read."""
         index = self._reader.index
         return [self._bare(item.entry) for item in index.unread] if index else []
+
+    def retentions(self) -> dict[str, Retention]:
+        """For how long what is published and has been read has its executions kept. Never waits."""
+        index = self._reader.index
+        return {item.entry.id: item.entry.retention for item in index.published} if index else {}
 
     def details(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails:
         """One workflow that is permitted with its inputs and outputs.
