@@ -136,7 +136,7 @@ def _look_through(tool: Any, root: Path, main: str) -> dict[str, list[JSON]]:
     """What fails only when it runs. Whatever a document does to this look, it can be published all the same."""
     try:
         return lint(tool, root, main)
-    except Exception:
+    except Exception:  # a look at documents of any form, whose defects must not withhold one that runs
         sentence = f"{main}: what may fail only when it runs can't be told of this document"
         return {"findings": [sentence], "scripts": [], "libraries": [], "resources": []}
 
