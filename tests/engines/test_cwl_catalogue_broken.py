@@ -61,7 +61,7 @@ def test_broken_documents_are_reported_and_hide_nothing(
     (directory / "link").symlink_to("/etc/passwd")
     (directory / "aaa.cwl").write_text(tool())
     (directory / "zzz.cwl").write_text(tool())
-    (directory / "not ok.cwl").write_text(tool())
+    (directory / "not ok.cwl").write_text("- b\n")
     catalogue = make()
     with caplog.at_level(logging.WARNING):
         assert ids(catalogue) == ["aaa", "zzz"]
