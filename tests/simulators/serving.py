@@ -138,7 +138,7 @@ class Serving:
         application.command = self.command
         self._socket = _listen(port or free_port())  # it may go down and up again
         self.port: int = self._socket.getsockname()[1]
-        self._server: asyncio.Server | None = None
+        self._accepted: set[asyncio.Task[Any]] = set()
         self._state = ServerState()
         self._config = uvicorn.Config(
             self.application, lifespan="off", log_config=None, proxy_headers=False, ws_ping_interval=None
@@ -151,14 +151,12 @@ class Serving:
             ready: called when it accepts connections.
         """
         try:
-            await self._accept(self._socket)
+            self._accept_from(self._socket)
             ready()
             await asyncio.get_running_loop().create_future()
         finally:
-            await self.do_down()
-            await asyncio.sleep(0.02)  # who was just being accepted
             self.application.controlled_by = None  # nobody's connection is spared at the end
-            self._drop_connections()
+            await self.do_down()
             await asyncio.sleep(0)
 
     async def command(self, name: str, arguments: JSON) -> JSON:
@@ -175,12 +173,16 @@ class Serving:
         self.application.delay = seconds
 
     async def do_down(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+        if self._accepted:
+            await asyncio.wait(self._accepted)
         self._drop_connections()
 
     async def do_up(self) -> None:
-        await self._accept(_listen(self.port))
+        self._socket = _listen(self.port)
+        self._accept_from(self._socket)
 
     async def do_restart(self, down: float) -> None:
         await self.do_down()
@@ -200,11 +202,25 @@ class Serving:
     async def do_forget_calls(self) -> None:
         self.application.calls.clear()
 
-    async def _accept(self, listener: socket.socket) -> None:
+    def _accept_from(self, listener: socket.socket) -> None:
+        """Accepts from now on. An `asyncio.Server` would leave those open that it accepts while it is closed."""
+        loop = asyncio.get_running_loop()
+
         def connection() -> Connection:
             return Connection(self.application.handle, self._speak_websocket, self._state.connections)
 
-        self._server = await asyncio.get_running_loop().create_server(connection, sock=listener, backlog=_BACKLOG)
+        def accept() -> None:
+            for _ in range(_BACKLOG):
+                try:
+                    client, _address = listener.accept()
+                except (BlockingIOError, ConnectionAbortedError):
+                    return
+                accepted = loop.create_task(loop.connect_accepted_socket(connection, client))
+                self._accepted.add(accepted)
+                accepted.add_done_callback(self._accepted.discard)
+
+        listener.setblocking(False)
+        loop.add_reader(listener, accept)
 
     def _speak_websocket(self, connection: Connection, request: bytes) -> None:
         protocol = WebSocketsSansIOProtocol(self._config, self._state, {})
