@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
-# to .venv (and .venv-toil, .venv-browser, .venv-oidc, .venv-openbao for `make test-system`), and is installed again
-# only when its list changes.
+# to .venv (and .venv-docs for `make docs`; .venv-toil, .venv-browser, .venv-oidc, .venv-openbao for `make test-system`), and
+# is installed again only when its list changes.
 
 SHELL := /bin/sh
 VENV := .venv
@@ -9,6 +9,7 @@ BROWSER := .venv-browser
 OIDC := .venv-oidc
 OPENBAO := .venv-openbao
 TOOLS := .venv-tools
+DOCS := .venv-docs
 IMAGES := .images
 # Tests start programs by the hundred: each would compile all that it imports where it may not be kept.
 export PYTHONDONTWRITEBYTECODE :=
@@ -29,7 +30,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references command pyz man requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references docs command pyz man requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +88,9 @@ references: $(VENV)/.installed-dev ## write docs/reference/ anew, after a change
 	@$(VENV)/bin/hpcwaas-api metrics > docs/reference/metrics.md
 	@$(VENV)/bin/python -m waas_cli.gendoc > docs/reference/cli.md
 
+docs: $(DOCS)/.installed ## write build/docs: the documentation as a site, every link of it checked
+	@$(DOCS)/bin/python .ci/docs.py
+
 command: | $(VENV)/bin/python ## write dist/waas-….whl: the command `waas` alone
 	@rm -rf build/command && mkdir -p build dist && cp -R cli build/command
 	@$(VENV)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist $(WHEEL) ./build/command
@@ -124,12 +128,12 @@ audit: $(TOOLS)/.installed ## ask the package index for known vulnerabilities of
 	  || { echo "There are findings, or the index gave no advisories: then nothing is known. See above." >&2; exit 1; }
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(OPENBAO) $(TOOLS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(OPENBAO) $(TOOLS) $(DOCS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What runs on a site is started by other accounts, too: its Python has to be one that everybody may start.
 $(TOIL)/bin/python: FIRST := /usr/bin/python3
-$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(OPENBAO)/bin/python $(TOOLS)/bin/python:
+$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(OPENBAO)/bin/python $(TOOLS)/bin/python $(DOCS)/bin/python:
 	@for python in $(or $(PYTHON),$(FIRST) python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
@@ -169,6 +173,11 @@ $(OPENBAO)/.installed: .ci/openbao.txt | $(OPENBAO)/bin/python
 $(TOOLS)/.installed: .ci/tools.txt | $(TOOLS)/bin/python
 	@echo "Installing what looks after the packages"
 	@$(TOOLS)/bin/python $(PIP) -r .ci/tools.txt
+	@touch $@
+
+$(DOCS)/.installed: .ci/docs.txt | $(DOCS)/bin/python
+	@echo "Installing what builds the documentation site"
+	@$(DOCS)/bin/python $(PIP) -r .ci/docs.txt
 	@touch $@
 
 # An OpenID provider, by the npm of the Node.js that $(VENV) has anyway.

@@ -70,6 +70,13 @@ def test_the_index_leads_to_every_page() -> None:
     assert set(PAGES) - reached == {ROOT / "README.md"}
 
 
+def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
+    listed = re.findall(r"^ +- (?:[^:]+: )?(\S+\.md)$", read(ROOT / "mkdocs.yml"), re.MULTILINE)
+    outside = {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")}
+    assert sorted(listed) == sorted(pages | outside)
+
+
 @each_page
 def test_files_that_are_named_exist(page: Path) -> None:
     named = {word for text in code(page) for word in re.findall(r"^[\w.-]+(?:/[\w.-]+)+\.(?:py|md|hcl|mako)$", text)}
