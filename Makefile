@@ -83,10 +83,11 @@ migration: $(VENV)/.installed-dev ## write the next migration of the store: make
 	@$(VENV)/bin/python .ci/new-migration.py '$(NAME)'
 	@$(VENV)/bin/ruff check --quiet --fix-only hpcwaas/store/migrations && $(VENV)/bin/ruff format --quiet hpcwaas/store/migrations
 
-references: $(VENV)/.installed-dev ## write docs/reference/ anew, after a change of a setting, a metric or a command
+references: $(VENV)/.installed-dev ## write docs/reference/ anew, after a change of the contract, a setting, a metric, an error or a command
 	@$(VENV)/bin/hpcwaas-api config reference > docs/reference/configuration.md
 	@$(VENV)/bin/hpcwaas-api metrics > docs/reference/metrics.md
 	@$(VENV)/bin/python -m waas_cli.gendoc > docs/reference/cli.md
+	@$(VENV)/bin/python .ci/references.py
 
 docs: $(DOCS)/.installed ## write build/docs: the documentation as a site, every link of it checked
 	@$(DOCS)/bin/python .ci/docs.py

@@ -47,15 +47,19 @@ class Page:
 def pages(context: click.Context) -> Iterator[Page]:
     """The pages of a command and all below it, hidden ones left out."""
     command = context.command
+    root = context.find_root().command
+    of_the_root = [] if command is root else [it.opts for it in root.params if not isinstance(it, GlobalOption)]
     options: list[tuple[str, str]] = []
     common: list[tuple[str, str]] = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
         if record:
-            (common if isinstance(parameter, GlobalOption) else options).append(record)
-    below = []
-    if isinstance(command, Group):
-        below = sorted((str(each.name), each) for each in command.candidates() if not each.hidden)
+            shared = isinstance(parameter, GlobalOption) or parameter.opts in of_the_root
+            (common if shared else options).append(record)
+    below: list[tuple[str, click.Command]] = []
+    if isinstance(command, click.Group):
+        known = command.candidates() if isinstance(command, Group) else command.commands.values()
+        below = sorted((str(each.name), each) for each in known if not each.hidden)
     yield Page(
         path=context.command_path,
         usage=" ".join([context.command_path, *command.collect_usage_pieces(context)]),
@@ -165,10 +169,10 @@ def yaml(page: Page) -> str:
     )
 
 
-def reference(root: click.Command) -> str:
+def reference(root: click.Command, name: str = "waas") -> str:
     """All commands on one page, in Markdown."""
-    found = list(pages(click.Context(root, info_name="waas", **root.context_settings)))
-    head = "# The command `waas`\n\n<!-- Made from the commands by `make references`. -->\n"
+    found = list(pages(click.Context(root, info_name=name, **root.context_settings)))
+    head = f"# The command `{name}`\n\n<!-- Made from the commands by `make references`. -->\n"
     return "\n".join([head, *(markdown(page, with_global=index == 0) for index, page in enumerate(found))])
 
 

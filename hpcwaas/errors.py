@@ -91,7 +91,7 @@ class StepUp(Unauthorized):
 
 
 class Forbidden(ServiceError):
-    """The caller is known and lacks the permission itself (not: an object of somebody else, which is NotFound)."""
+    """The caller is known and lacks the permission itself. An object of somebody else is `not_found`."""
 
     id = "forbidden"
 

@@ -26,7 +26,7 @@ MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="hpcwaas", Basic realm="hpcwaas", charset="UTF-8"'
 """Value of `WWW-Authenticate`: what credentials are accepted."""
 
-_STATUS: Mapping[str, int] = {
+STATUS: Mapping[str, int] = {
     "bad_request": 400,
     "unauthorized": 401,
     "forbidden": 403,
@@ -51,7 +51,7 @@ _STATUS: Mapping[str, int] = {
     "gateway_timeout": 504,
     "http_version_not_supported": 505,
 }
-_IDS = {status: error_id for error_id, status in _STATUS.items()}
+_IDS = {status: error_id for error_id, status in STATUS.items()}
 _TITLES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable"}
 _DETAILS = {
     401: "Credentials are missing or wrong.",
@@ -79,6 +79,11 @@ def _quoted(text: str) -> str:
     return re.sub(r'(["\\])', r"\\\1", text.encode("ascii", "replace").decode())
 
 
+def title(status: int) -> str:
+    """What a status is called."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
 def problem(
     status: int, detail: str, request_id: str | None, path: str | None, **members: object
 ) -> tuple[bytes, dict[str, str]]:
@@ -87,15 +92,15 @@ def problem(
     Args:
         members: further members of the document.
     """
-    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    name = title(status)
     document = {
         "type": "about:blank",
-        "title": title,
+        "title": name,
         "status": status,
         "detail": detail,
         "instance": path,
         "request_id": request_id,
-        "errors": [{"id": _IDS.get(status, "error"), "status": status, "title": title, "detail": detail}],
+        "errors": [{"id": _IDS.get(status, "error"), "status": status, "title": name, "detail": detail}],
     } | members
     headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -139,7 +144,7 @@ async def _service_error(request: ConnexionRequest, error: ServiceError) -> Conn
         headers["Retry-After"] = str(retry_after)
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
-    status = _STATUS[error.id]
+    status = STATUS[error.id]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log(error)
     return _response(request, status, error.detail, headers, **members)
