@@ -18,6 +18,7 @@ ALIEN4CLOUD = Orchestrator(
     settings_of=lambda address: {"alien_config": {"address": address}},
     things="applications",
     workflow=lambda number: f"App{number:04}@env-{number:04}@exec_job",
+    cold_calls=lambda _count: 2,  # applications, environments
     goals=Goals(in_a_row=3, list_warm=500, trigger_calls=3, followed_calls=2, delay_p50=0.6, delay_p95=1.2),
     more=("--lag", "0"),
 )

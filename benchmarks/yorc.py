@@ -20,6 +20,7 @@ YORC = Orchestrator(
     },
     things="deployments",
     workflow=lambda number: f"App{number:04}@exec_job",
+    cold_calls=lambda count: 1 + count,
     goals=Goals(in_a_row=3, list_warm=1000, trigger_calls=2, followed_calls=1, delay_p50=0.3, delay_p95=0.8),
     listing=r"/deployments(/[^/]+/workflows)?",
 )
