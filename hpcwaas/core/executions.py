@@ -15,6 +15,7 @@ from hpcwaas.core.counted import STARTED
 from hpcwaas.core.endings import Part, check_there
 from hpcwaas.core.engines import Engines, inactive
 from hpcwaas.core.models import JSON, Execution, ExecutionFilter, ExecutionState, Status
+from hpcwaas.core.news import SILENT, with_times
 from hpcwaas.core.outputs import Output, OutputValue
 from hpcwaas.core.people import Principal
 from hpcwaas.core.ports.engine import ExecutionLookup, NotingEngine
@@ -25,17 +26,7 @@ from hpcwaas.core.site_models import AccountCheck, Placement
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.start_requests import Checked, StartRequests, announces, fingerprint
 from hpcwaas.core.starts_under_way import StartsUnderWay
-from hpcwaas.errors import (
-    BadRequest,
-    Conflict,
-    NotFound,
-    ServiceError,
-    TooLarge,
-    Unavailable,
-    UncertainStart,
-    UpstreamFailed,
-    UpstreamTimeout,
-)
+from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
 _UNKNOWN = "There is no such execution."
@@ -44,9 +35,6 @@ _UNCERTAIN = timedelta(minutes=10)
 
 _LOOKED_AT = 200
 """How many that haven't ended are asked for news before a list is shown; `openapi.yaml` names the number."""
-
-_SILENT = (Unavailable, UpstreamFailed, UpstreamTimeout)
-"""What an engine raises that can't say anything just now."""
 
 
 class Executions:
@@ -241,13 +229,13 @@ class Executions:
             return execution
         try:
             state = news or engine.state(execution.reference)
-        except _SILENT as error:
+        except SILENT as error:
             stale_since = engine.silent_since() or datetime.now(UTC)
             _LOGGER.debug("no news of execution %s: %s", execution.id, error.detail)
             return replace(execution, state=replace(execution.state, stale_since=stale_since))
         if execution.closed is not None and not state.status.over:
             return execution
-        if state != execution.state:
+        if state != execution.state and (state := with_times(state, execution.state)) != execution.state:
             execution = self._records.save_state(execution.id, state)
             self._recent.put(execution)
         if state.stale_since is not None and not execution.state.status.over:

@@ -144,8 +144,8 @@ class ExecutionStore:
 
     def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
         """An execution that has ended stays as it ended, one being cancelled doesn't run again, a running one doesn't
-        wait again, a failure that was followed by `reopen` doesn't come back."""
-        with self._database.write() as session:
+        wait again, a failure that was followed by `reopen` doesn't come back. What isn't the end is soon told again."""
+        with self._database.write(lasting=state.status.over) as session:
             before: ColumnElement[bool] = ExecutionRow.status.in_(_BEFORE[state.status])
             columns = state_columns(state)
             if not state.status.over:

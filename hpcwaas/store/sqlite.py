@@ -16,6 +16,11 @@ from hpcwaas.errors import ConfigurationError
 _BUSY_SECONDS = 10.0
 """How long a transaction waits for its turn before it counts as unavailable."""
 
+_LOOK_EVERY = 0.002
+"""Seconds between two looks whether another process has stopped writing. SQLite itself looks ten times a second in the
+end, and finds an opening of less than a millisecond by luck: it could go without for seconds while others write all the
+time."""
+
 
 class Turn:
     """Lets one thread of this process write after another. SQLite's own way to wait is to look again from time to time,
@@ -108,4 +113,24 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _take_turn(connection)
+
+
+def _take_turn(connection: Connection) -> None:
+    """Begins to write, as soon as no other process does."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - for the type checker: a transaction begins on an open connection
+    deadline = time.monotonic() + _BUSY_SECONDS
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+            time.sleep(_LOOK_EVERY)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # whose failure is SQLAlchemy's
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from hpcwaas.errors import ConfigurationError, Unavailable
 from hpcwaas.store import sqlite
 from hpcwaas.store.database import Database
 from hpcwaas.store.uploads import UploadStore
+from tests.waiting import until
 
 
 def upload(name: str = "a.txt") -> Upload:
@@ -107,3 +110,20 @@ def test_who_waits_in_vain_for_the_turn_to_write_is_told_and_the_next_one_writes
     with database.write(), ThreadPoolExecutor(1) as pool, pytest.raises(Unavailable):
         pool.submit(UploadStore(database).add, upload(), None).result()
     UploadStore(database).add(upload(), None)
+
+
+def test_who_waits_for_another_process_looks_often_so_that_a_short_moment_without_a_writer_is_enough(
+    database: Database, path: Path
+) -> None:
+    statements: list[str] = []
+    with database.read() as session:  # the one connection of the pool keeps this
+        driver: Any = session.connection().connection.driver_connection
+        driver.set_trace_callback(statements.append)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(UploadStore(database).add, upload(), None)
+        until(lambda: statements.count("BEGIN IMMEDIATE") > 50)
+        assert not waiting.done()
+        other.execute("COMMIT")
+        waiting.result(60)
+    assert UploadStore(database).ids() == {"file-1"}
