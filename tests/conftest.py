@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpcwaas.engines.cwl.workflows import reader
+from hpcwaas.store import sqlite
 from hpcwaas.store.database import Database
 from tests import databases
 from tests.leftovers import Children, forget_failure, open_files, restore_interrupts
@@ -89,6 +90,14 @@ def _patience() -> None:
     """On a busy machine reading a few workflows may take longer than a user is kept waiting for them."""
     for name in ("PATIENCE", "PATIENCE_FOR_ONE", "PATIENCE_WITH_MANY"):
         setattr(reader, name, 60.0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def lasting() -> str:
+    """No test takes the machine's power away: in this process nothing waits for the disk. Gives how long it would."""
+    own, sqlite.LASTING = sqlite.LASTING, "OFF"
+    os.fsync = lambda fd: None
+    return own
 
 
 @pytest.fixture

@@ -46,6 +46,9 @@ WRITING = "hpcwaas_writing"
 PASSING = "hpcwaas_passing"
 """Likewise, whose changes a loss of power may undo until others are made."""
 
+LASTING = "FULL"
+"""How the changes of all others are brought to the disk, in SQLite's words."""
+
 
 def make_engine(url: URL) -> Engine:
     """An engine for a file, which is made when it is missing, readable by its owner only.
@@ -112,7 +115,7 @@ def _begin(connection: Connection) -> None:
     if not options.get(WRITING, False):
         connection.exec_driver_sql("BEGIN")
         return
-    connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else LASTING}")
     _take_turn(connection)
 
 

@@ -46,12 +46,16 @@ def test_it_is_set_up_for_several_processes(database: Database) -> None:
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 10_000
 
 
-def test_only_what_must_last_waits_for_the_disk(database: Database) -> None:
-    def synchronous(lasting: bool) -> int:
-        with database.write(lasting=lasting) as session:
+def test_only_what_must_last_waits_for_the_disk(
+    database: Database, lasting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LASTING", lasting)
+
+    def synchronous(lasts: bool) -> int:
+        with database.write(lasting=lasts) as session:
             return int(session.connection().exec_driver_sql("PRAGMA synchronous").scalar_one())
 
-    assert [synchronous(lasting) for lasting in (True, False, True)] == [2, 1, 2]
+    assert [synchronous(lasts) for lasts in (True, False, True)] == [2, 1, 2]
 
 
 def test_nobody_else_can_read_the_files(database: Database, path: Path) -> None:
