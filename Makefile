@@ -30,7 +30,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references docs command pyz man requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references answers docs command pyz man requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,15 @@ references: $(VENV)/.installed-dev ## write docs/reference/ anew, after a change
 	@$(VENV)/bin/python -m waas_cli.gendoc > docs/reference/cli.md
 	@$(VENV)/bin/python .ci/references.py
 
+# Python's own TypedDict can say all of it but that there is nothing else.
+answers: $(VENV)/.installed-dev $(TOOLS)/.installed ## write cli/api/answers.py anew, after a change of what the contract answers
+	@$(TOOLS)/bin/datamodel-codegen --input openapi.yaml --input-file-type openapi --output cli/api/answers.py \
+	  --output-model-type typing.TypedDict --target-python-version 3.11 --strict-nullable --enum-field-as-literal all \
+	  --use-schema-description --disable-timestamp --formatters builtin \
+	  --custom-file-header '"""What the service answers, written by `make answers` from openapi.yaml."""'
+	@sed -i -e 's/, closed=True)/)/' -e 's/^from typing_extensions import TypedDict$$/from typing import TypedDict/' cli/api/answers.py
+	@$(VENV)/bin/ruff check --quiet --fix-only cli/api/answers.py && $(VENV)/bin/ruff format --quiet cli/api/answers.py
+
 docs: $(DOCS)/.installed ## write build/docs: the documentation as a site, every link of it checked
 	@$(DOCS)/bin/python .ci/docs.py
 
@@ -102,7 +111,7 @@ pyz: | $(VENV)/bin/python ## write dist/waas.pyz: the command `waas` in one file
 	@rm -rf build/pyz && mkdir -p build dist
 	@$(VENV)/bin/python $(PIP) --target build/pyz --no-compile --require-hashes -r requirements/cli.txt
 	@rm -rf build/pyz/bin && find build/pyz -name '*.so' -delete
-	@mkdir build/pyz/waas_cli && cp -R cli/*.py cli/commands build/pyz/waas_cli && find build/pyz -name __pycache__ -prune -exec rm -rf {} +
+	@mkdir build/pyz/waas_cli && cp -R cli/*.py cli/api cli/commands build/pyz/waas_cli && find build/pyz -name __pycache__ -prune -exec rm -rf {} +
 	@$(VENV)/bin/python -m zipapp build/pyz -m waas_cli.main:main -p '/usr/bin/env python3' -c -o dist/waas.pyz
 	@ls dist/waas.pyz
 

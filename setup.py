@@ -25,6 +25,6 @@ class BuildPy(build_py):
 
 
 setup(
-    packages=[*find_packages(include=["hpcwaas", "hpcwaas.*"]), "waas_cli", "waas_cli.commands"],
+    packages=[*find_packages(include=["hpcwaas", "hpcwaas.*"]), "waas_cli", "waas_cli.api", "waas_cli.commands"],
     cmdclass={"build_py": BuildPy},
 )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
+from .api import answers, calls
 from .client import Client
 from .errors import NotFound, Unauthorized
 from .text import clean
 
 
-def terms_of_use(client: Client) -> dict[str, Any]:
+def terms_of_use(client: Client) -> answers.TermsState:
     """The terms of use and when the user accepted them: `{"terms", "accepted_at"}`."""
     try:
-        found: dict[str, Any] = client.get_json("/terms")
+        return client.call(calls.get_terms())
     except NotFound:  # a service of before there were any
         return {"terms": None, "accepted_at": None}
-    return found
 
 
 def agree(client: Client) -> None:
@@ -46,11 +45,11 @@ def agree(client: Client) -> None:
 
 def accept(client: Client, version: str) -> None:
     """Accepts a version of the terms of use, and says so."""
-    client.request("POST", "/terms", json={"version": version}, retry=True)
+    client.call(calls.accept_terms(version))
     client.note(f"You have accepted version {version} of the terms of use.")
 
 
-def show(terms: dict[str, Any]) -> None:
+def show(terms: answers.Terms) -> None:
     """Shows terms of use on stderr: their text, their address, or both."""
     for text in (terms["text"], terms["url"]):
         if text:

@@ -7,21 +7,26 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
 
 from . import __version__
+from .api.calls import Call, created_id
 from .config import Config
 from .connection_errors import unreachable, unusable
-from .errors import NotFound, Unauthorized, Unreachable, UsageError, WaasError
+from .errors import Unreachable, UsageError, WaasError
+from .failures import failure_of
 from .literals import Literal, encode
 from .oauth import Renewal
 from .password import with_password
-from .retry import RETRIED_STATUSES, pause, retry_after
+from .retry import pause
 from .stepup import WORD, SignInAgain
 from .tls import secure
+
+T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
@@ -30,7 +35,6 @@ _MAX_WAIT_SECONDS = 30.0
 _LONG_WAIT_SECONDS = 3.0
 _SILENCE_SECONDS = 5.0
 """After so long a wait, for another try or for an answer, the user is told the reason."""
-_LISTED = frozenset({"workflows", "executions", "files", "sites", "ssh_keys", "tokens"})
 
 
 class _Authorization(requests.auth.AuthBase):
@@ -87,6 +91,10 @@ class Client:
         self._header = _header(config)
         self._renewal = Renewal(self, config, config.login) if config.login else None
 
+    def close(self) -> None:
+        """Ends the connections."""
+        self._session.close()
+
     @property
     def root_path(self) -> str:
         """Of the service's address: what stands before the paths of the API."""
@@ -140,7 +148,8 @@ class Client:
                 return answer
             else:
                 with answer:
-                    failure = self._failure(answer, where)
+                    status, reason = answer.status_code, answer.reason
+                    failure = failure_of(self._config, where, status, reason, answer.headers, _body(answer))
             if isinstance(failure, SignInAgain) and self._sign_in_again is not None and not anonymous:
                 again, self._sign_in_again = self._sign_in_again, None  # once
                 self.become(again(failure))
@@ -193,20 +202,52 @@ class Client:
         finally:
             timer.cancel()
 
-    def get_json(self, where: str, **params: Any) -> Any:
-        """The JSON answer to a GET; parameters that are None are left out."""
-        return self.ask("GET", where, params=params)
+    def call(self, call: Call[T]) -> T:
+        """Sends a request of the contract; gives its answer and raises what `request` does."""
+        response = self.send(call)
+        if call.gives == "value":
+            return cast(T, self.decode(response))
+        return cast(T, created_id(response.headers.get("Location")) if call.gives == "id" else None)
+
+    def send(self, call: Call[Any], *, quiet: bool = False) -> requests.Response:
+        """As `call`, but gives the answer as it came, with its headers."""
+        return self.request(
+            call.method,
+            call.where,
+            params=call.params,
+            json=call.json,
+            headers=call.headers,
+            timeout=call.seconds,
+            retry=call.repeatable,
+            quiet=quiet,
+        )
+
+    def authorization(self, *, renewed: bool = False) -> str | None:
+        """The credentials as a header `Authorization` has them; None without any.
+
+        Args:
+            renewed: the last ones weren't accepted: get others, if there can be others.
+
+        Raises:
+            WaasError: the user has to sign in again.
+        """
+        if self._renewal is None:
+            return self._header
+        if renewed:
+            self._renewal.renew()
+        return f"Bearer {self._renewal.token()}"
 
     def ask(self, method: str, where: str, **options: Any) -> Any:
         """The JSON answer to a request; takes and raises what `request` does."""
         return self.decode(self.request(method, where, **options))
 
     def pages(
-        self, where: str, member: str, warn: Callable[[str], None] | None = None, /, *, everything: bool, **params: Any
-    ) -> Iterator[dict[str, Any]]:
+        self, call: Call[Any], member: str, warn: Callable[[str], None] | None = None, *, everything: bool
+    ) -> Iterator[Any]:
         """The members of a listing, page after page when `everything` is wanted.
 
         Args:
+            call: asks for its first page.
             warn: is told what the service says is missing, each sentence once.
 
         Raises:
@@ -217,7 +258,7 @@ class Client:
         told: set[str] = set()
         while cursor not in seen:
             seen.add(cursor)
-            page = self.get_json(where, cursor=cursor, **params)
+            page = self.call(replace(call, params={**call.params, **({"cursor": cursor} if cursor else {})}))
             for warning in page.get("warnings") or ():
                 if warn is not None and warning not in told:
                     warn(warning)
@@ -276,44 +317,13 @@ class Client:
         for name, value in response.headers.items():
             self.note(f"< {name}: {'***' if name.lower() == 'set-cookie' else value}")
 
-    def _failure(self, response: requests.Response, where: str) -> WaasError:
-        """What an answer of 300 or more means."""
-        status = response.status_code
-        try:
-            body = response.json()
-        except (ValueError, RecursionError, requests.RequestException):
-            body = None
-        problem = body if isinstance(body, dict) else None
-        detail = _detail(problem) or f"The service answered {status} {response.reason}."
-        if status < 400:
-            return WaasError(
-                f"{self._config.api_url} redirects to {response.headers.get('Location')}.",
-                hint="Give the address of the service itself with --api_url.",
-            )
-        if status == 401 and problem is not None and problem.get("error") == WORD:
-            return SignInAgain(problem, detail, self._config.login_command)
-        if status == 401:
-            return Unauthorized(
-                f"You aren't signed in at {self._config.api_url}: {detail}",
-                hint=_how_to_sign_in(self._config),
-                problem=problem,
-            )
-        if status == 403:
-            return Unauthorized(detail, hint=_how_to_do_more(self._config, where), problem=problem)
-        if status == 404:
-            # Only a service that knows the path sends a problem.
-            group = where.split("/")[1]
-            hint = f"To see what there is, run: waas {group} list" if problem and group in _LISTED else None
-            return NotFound(detail, hint=hint, problem=problem)
-        if status == 400:
-            return UsageError(detail, problem=problem)
-        request_id = (problem or {}).get("request_id") or response.headers.get("X-Request-ID")
-        hint = f"Quote the request id {request_id} when you ask an operator." if status >= 500 and request_id else None
-        if status not in RETRIED_STATUSES:
-            return WaasError(detail, hint=hint, problem=problem)
-        down = Unreachable(detail, hint=hint, problem=problem)
-        down.retry_after = retry_after(response.headers.get("Retry-After"))
-        return down
+
+def _body(answer: requests.Response) -> Any:
+    """What an answer says, if it is JSON."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError, requests.RequestException):
+        return None
 
 
 def _rewind(data: Any) -> None:
@@ -324,38 +334,3 @@ def _rewind(data: Any) -> None:
 
 def _seconds(number: float) -> str:
     return "a second" if number < 1.5 else f"{number:.0f} seconds"
-
-
-def _detail(problem: Mapping[str, Any] | None) -> str | None:
-    """The sentence in a problem, in the service's present form or its older one."""
-    if not problem:
-        return None
-    detail, errors = problem.get("detail"), problem.get("errors")
-    if isinstance(detail, str) and detail:
-        return detail
-    older = [error.get("detail") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    return "; ".join(each for each in older if isinstance(each, str)) or None
-
-
-def _how_to_sign_in(config: Config) -> str:
-    if config.local:
-        return "The service on this machine doesn't accept its local profile any more. Start the service again."
-    if config.login:
-        return f"Sign in again: {config.login_command}"
-    ways = "--user NAME (the password is asked for) or --access_token TOKEN, HW_USER or HW_ACCESS_TOKEN, or $HOME/.waas"
-    if config.user or config.access_token:
-        return f"Your credentials were refused. Give others: {ways}."
-    return f"Sign in: {config.login_command}\nOr give credentials: {ways}."
-
-
-def _how_to_do_more(config: Config, where: str) -> str | None:
-    """What to do about a 403: the access token that `waas login` creates with a password allows less than that."""
-    if config.login is None or config.login.refresh_token is not None:
-        return None
-    start = "`waas login` with a password gave this machine an access token."
-    password = f"{start} Add --user NAME to use your password for this command."
-    return {
-        "auth": f"{start} Revoke those of other machines: waas tokens list --user NAME",
-        "terms": password,
-        "tokens": password,
-    }.get(where.split("/")[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ from .errors import Unreachable, UsageError
 
 
 def unreachable(error: Exception, config: Config) -> Unreachable:
-    """Turns an exception of requests into a sentence that names the address, and what to check."""
+    """Turns an exception of an HTTP library into a sentence that names the address, and what to check."""
     causes = list(_chain(error))
     where = f"{config.api_url} (from {config.api_url_from})"
     certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
@@ -20,17 +21,17 @@ def unreachable(error: Exception, config: Config) -> Unreachable:
     if certificate:
         message = f"The certificate of {where} can't be trusted: {certificate.verify_message}."
         hint = "Name the authority that signed it with --ca_file, or check the address."
-    elif isinstance(error, requests.exceptions.SSLError):
+    elif isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, ssl.SSLError) for cause in causes):
         message = f"Can't make a TLS connection to {where}: {_words(causes)}."
         hint = "If the service uses plain HTTP, its address begins with http://."
     elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         message, hint = f"Can't connect to {where}: connection refused.", _how_to_connect(config)
-    elif any(type(cause).__name__ == "NameResolutionError" for cause in causes):
+    elif any(isinstance(cause, socket.gaierror) or type(cause).__name__ == "NameResolutionError" for cause in causes):
         message, hint = f"Can't connect to {where}: the name of the host is unknown.", _how_to_connect(config)
     else:
         unsent = False
         message, hint = f"The connection to {where} failed: {_words(causes)}.", "Check the address and the network."
-        if isinstance(error, requests.Timeout):
+        if "Timeout" in type(error).__name__:
             message, hint = f"{where} didn't answer in time.", "Try again, or ask an operator of the service."
     failure = Unreachable(message, hint=hint)
     failure.unsent = unsent

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .api import answers
 from .errors import MALFORMED, UsageError, WaasError
 
-SCOPES = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
+SCOPES: tuple[answers.Scope, ...] = ("workflows:read", "executions:read", "executions:write", "keys:write", "admin")
 """What a personal access token can allow."""
 
 

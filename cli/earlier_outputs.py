@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
+from .api import answers, calls
 from .client import Client
 from .errors import NotFound, UsageError
 from .jobfile import OUTPUT
@@ -14,7 +15,6 @@ from .mistakes import Mistakes
 from .outputs import files_in
 from .schemas import Schema, Several, changed, kinds, lists, properties, takes_files, takes_only
 from .text import is_file
-from .urls import path as url_path
 
 _ADDRESSES = ("http", "https", "file", "ftp", "s3", "data")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -25,7 +25,7 @@ class EarlierOutputs:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._executions: dict[str, Mapping[str, Any]] = {}
+        self._executions: dict[str, answers.Execution] = {}
 
     def found(self, execution_id: str, name: str, way: str | None) -> Any:
         """The value of an output, or of the file in it that `way` leads to; of a directory when it ends with `/`.
@@ -60,7 +60,7 @@ class EarlierOutputs:
     def _outputs(self, execution_id: str) -> Mapping[str, Any]:
         if execution_id not in self._executions:
             try:
-                self._executions[execution_id] = self._client.get_json(url_path("executions", execution_id))
+                self._executions[execution_id] = self._client.call(calls.get_execution(execution_id))
             except NotFound as failure:
                 if failure.problem is None:
                     raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -11,7 +11,7 @@ from .outputs import COLUMNS, rows_of
 from .text import compact, described, runs, show_time, spent
 
 
-def show(execution: dict[str, Any]) -> None:
+def show(execution: Mapping[str, Any]) -> None:
     """Prints its facts, and what it consists of."""
     closed = execution.get("closed")
     facts = {
@@ -76,7 +76,7 @@ def show(execution: dict[str, Any]) -> None:
             printing.section(title, columns, rows)
 
 
-def _deletion(execution: dict[str, Any]) -> str | None:
+def _deletion(execution: Mapping[str, Any]) -> str | None:
     """Since when it is being deleted, and what that waits for."""
     since = execution.get("removing_since")
     if not since:

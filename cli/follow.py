@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 0.1
 
 
-def outcome(execution: dict[str, Any]) -> ExitCode:
+def outcome(execution: Mapping[str, Any]) -> ExitCode:
     """The exit code that tells how an execution ended."""
     ends = {"SUCCEEDED": ExitCode.OK, "FAILED": ExitCode.FAILED, "CANCELLED": ExitCode.CANCELLED}
     return ends.get(str(execution.get("status")).upper(), ExitCode.ERROR)

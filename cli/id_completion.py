@@ -8,17 +8,20 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
+from .api import calls
+from .api.calls import Call
 from .errors import MALFORMED, WaasError
 from .state import State
 
 Completer: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _ids(group: str, describe: str) -> Completer:
+def _ids(call: Call[Any], group: str, describe: str) -> Completer:
     """Completes the ids that the service lists.
 
     Args:
-        group: the name of the list, and of its path.
+        call: asks for the list.
+        group: the name of the list in the answer.
         describe: the member of each item that is shown beside its id.
     """
 
@@ -28,7 +31,7 @@ def _ids(group: str, describe: str) -> Completer:
             user = state.config.user
             if user is not None and ":" not in user:
                 return []  # a password can't be asked for in the middle of a line
-            found: list[dict[str, Any]] = state.client.get_json(f"/{group}").get(group) or []
+            found: list[dict[str, Any]] = state.client.call(call).get(group) or []
             return [
                 CompletionItem(item["id"], help=str(item.get(describe) or ""))
                 for item in found
@@ -40,9 +43,9 @@ def _ids(group: str, describe: str) -> Completer:
     return complete
 
 
-complete_workflow = _ids("workflows", "label")
-complete_execution = _ids("executions", "status")
-complete_file = _ids("files", "name")
-complete_site = _ids("sites", "title")
-complete_ssh_key = _ids("ssh_keys", "name")
-complete_token = _ids("tokens", "name")
+complete_workflow = _ids(calls.list_workflows(), "workflows", "label")
+complete_execution = _ids(calls.list_executions(), "executions", "status")
+complete_file = _ids(calls.list_files(), "files", "name")
+complete_site = _ids(calls.list_sites(), "sites", "title")
+complete_ssh_key = _ids(calls.list_ssh_keys(), "ssh_keys", "name")
+complete_token = _ids(calls.list_tokens(), "tokens", "name")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import companions, inputs, jobfile, prompts
+from .api import calls
+from .client import Client
 from .earlier_outputs import EarlierOutputs, resolved
 from .errors import NotFound, UsageError
 from .examples import needed
@@ -15,7 +17,6 @@ from .planned import local_files, planned, with_locations
 from .schemas import Schema, changed, properties
 from .state import State
 from .text import is_file
-from .urls import path
 
 _FOR_THE_SERVICE = ("cwl:requirements", "cwltool:overrides", "http://commonwl.org/cwltool#overrides")
 """What isn't left out of a job file though it is no input: the service says why it isn't taken."""
@@ -64,7 +65,9 @@ def prepared(state: State, wanted: Wanted, given: Sequence[inputs.Given], inputs
     if wanted.asks and missing:
         mistakes.throw()  # nobody answers questions for what is refused then
         values |= prompts.missing_values(missing, schema, planned, state.note)
-    values = companions.added(values, schema, lambda some: _companions(state, wanted.workflow_id, some), mistakes)
+    values = companions.added(
+        values, schema, lambda some: companions_of(state.client, wanted.workflow_id, some), mistakes
+    )
     if schema.get("x-announced") and (mistakes.found or next(local_files(values), None)):
         values = _tried(state, wanted, schema, values, mistakes)
     mistakes.throw()
@@ -83,19 +86,16 @@ def _known(state: State, values: Mapping[str, Any], schema: Schema, mistakes: Mi
     return {name: value for name, value in values.items() if name in known}
 
 
-def _companions(state: State, workflow_id: str, values: dict[str, Any]) -> dict[str, list[companions.Need]]:
+def companions_of(client: Client, workflow_id: str, values: dict[str, Any]) -> dict[str, list[companions.Need]]:
     """What the service says that belongs beside the files in some inputs."""
     try:
-        answer = state.client.ask(
-            "POST", path("workflows", workflow_id, "companions"), json={"inputs": announced(values)}, retry=True
-        )
+        answer = client.call(calls.find_companions(workflow_id, announced(values)))
     except NotFound as failure:
         if failure.problem is not None:
             raise
         return {}
     return {
-        each["input"]: [(need["basename"], bool(need.get("required"))) for need in each["needs"]]
-        for each in answer["companions"]
+        each["input"]: [(need["basename"], need["required"]) for need in each["needs"]] for each in answer["companions"]
     }
 
 
@@ -108,15 +108,8 @@ def announced(values: Mapping[str, Any]) -> dict[str, Any]:
 def _tried(state: State, wanted: Wanted, schema: Schema, values: dict[str, Any], mistakes: Mistakes) -> dict[str, Any]:
     """The inputs, after the service has looked at them; what it has found is a mistake. Formats are asked for."""
     while True:
-        site = {} if wanted.site is None else {"site": wanted.site}
         try:
-            state.client.request(
-                "POST",
-                path("workflows", wanted.workflow_id),
-                params={"dry_run": "true"},
-                json={"inputs": announced(values), **site},
-                retry=True,
-            )
+            state.client.call(calls.try_workflow(wanted.workflow_id, announced(values), wanted.site))
         except UsageError as failure:
             listed = (failure.problem or {}).get("inputs") or ()
             wrong = [each for each in listed if isinstance(each, dict)]

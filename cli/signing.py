@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -13,6 +14,7 @@ import click
 from . import config as configuration
 from . import printing
 from .agreement import agree
+from .api import answers, calls
 from .client import Client
 from .config import Config
 from .credentials import SCOPES, Credentials, Login
@@ -61,7 +63,7 @@ def sign_in(state: State, *, device: bool, no_browser: bool, demand: Demand = NO
     else:
         login = by_provider(client, nobody, device=device, no_browser=no_browser, demand=demand)
     client.become(replace(nobody, access_token=login.access_token))
-    user = client.get_json("/whoami")
+    user = client.call(calls.whoami())
     keep_login(client, nobody, login, default=True)
     if not state.prints_json(user):
         printing.line(f"SUCCESS: Signed in at {nobody.api_url} as {user['name']} ({user['subject']})")
@@ -104,15 +106,14 @@ def sign_out(state: State, *, everywhere: bool) -> None:
         state.line(f"SUCCESS: Signed out of {nobody.api_url}{' everywhere' if everywhere else ''}")
 
 
-def _methods(client: Client, config: Config) -> list[str]:
+def _methods(client: Client, config: Config) -> Sequence[str]:
     try:
-        methods: list[str] = client.get_json("/auth/methods")["methods"]
+        return client.call(calls.get_auth_methods())["methods"]
     except NotFound:
         raise WaasError(
             f"You can't sign in at {config.api_url}: it is too old, or it isn't a Workflow Execution Service.",
             hint="Give --user NAME or --access_token TOKEN with each command.",
         ) from None
-    return methods
 
 
 def _by_password(client: Client, state: State) -> Login:
@@ -125,22 +126,22 @@ def _by_password(client: Client, state: State) -> Login:
         named = click.prompt("User", default=getpass.getuser(), err=True)
     client.become(replace(config, user=with_password(named), access_token=None, login=None))
     try:
-        roles = client.get_json("/whoami")["roles"]
+        roles = client.call(calls.whoami())["roles"]
     except Unauthorized as failure:
         message = f"{config.api_url} doesn't accept this password for {named.partition(':')[0]}."
         raise Unauthorized(message, problem=failure.problem) from None
     agree(client)
     scopes = [scope for scope in SCOPES if scope != "admin" or "operator" in roles]
-    taken = {token["name"] for token in client.get_json("/tokens")["tokens"]}
+    taken = {token["name"] for token in client.call(calls.list_tokens())["tokens"]}
     # The service knows its users' tokens by name, and names end after 100 characters.
     host = socket.gethostname()[:80]
     name = next(name for number in count(1) if (name := f"waas on {host} {number}") not in taken)
-    wanted = {"name": name, "scopes": scopes}
+    wanted: answers.NewAccessToken = {"name": name, "scopes": scopes}
     try:
-        made = client.ask("POST", "/tokens", json={**wanted, "days": _DAYS})
+        made = client.call(calls.create_token({**wanted, "days": _DAYS}))
     except UsageError:
         # The service doesn't allow so many days: then its default.
-        made = client.ask("POST", "/tokens", json=wanted)
+        made = client.call(calls.create_token(wanted))
     ends = parse_time(made["expires_at"])
     if ends is None:
         raise ValueError

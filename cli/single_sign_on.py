@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Thread
 
+from .api import calls
 from .client import Client
 from .config import Config
 from .credentials import Credentials, Login
@@ -71,12 +72,12 @@ def sign_in_again(config: Config, note: Callable[[str], None], wanted: SignInAga
         raise wanted
     nobody = replace(config, login=None)
     client = Client(config, note=note)
-    before = client.get_json("/whoami")["subject"]
+    before = client.call(calls.whoami())["subject"]
     note(wanted.message)
     client.become(nobody)
     new = by_provider(client, nobody, device=False, no_browser=False, demand=wanted.demand)
     client.become(replace(nobody, access_token=new.access_token))
-    after = client.get_json("/whoami")["subject"]
+    after = client.call(calls.whoami())["subject"]
     if after != before:
         end_login(client, nobody, new)
         raise Unauthorized(f"You began this command as {before}, but signed in as {after}. Nothing was done.")

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .api import answers, calls
 from .errors import ExitCode, NotFound, Unreachable, WaasError
 from .state import State
 from .text import one_line, show_time
-from .urls import path
 
 if TYPE_CHECKING:
     from .client import Client
 
-_CHECK_SECONDS = 180.0
-"""The service looks at everything within seconds; what doesn't answer there takes it longest."""
 
-
-def find(client: Client, site_id: str) -> dict[str, Any]:
+def find(client: Client, site_id: str) -> answers.Site:
     """A site, with the user's account there.
 
     Raises:
         NotFound: there is none, or none that the user may use.
         WaasError: the service is too old to have sites.
     """
-    where = path("sites", site_id)
     try:
-        site: dict[str, Any] = client.get_json(where)
+        return client.call(calls.get_site(site_id))
     except NotFound as failure:
         raise _or_too_old(failure) from None
-    return site
 
 
-def all_sites(client: Client) -> list[dict[str, Any]]:
+def all_sites(client: Client) -> list[answers.Site]:
     """The sites that the user may use; raises what `find` does."""
     try:
-        found: list[dict[str, Any]] = client.get_json("/sites")["sites"]
+        return client.call(calls.list_sites())["sites"]
     except NotFound as failure:
         raise _or_too_old(failure) from None
-    return found
 
 
 def _or_too_old(failure: NotFound) -> WaasError:
@@ -61,18 +55,16 @@ def find_open(state: State, site_id: str) -> None:
         state.note(f"{site_id} hasn't answered{since}. What you start there begins when it answers again.")
 
 
-def check(client: Client, site_id: str) -> dict[str, Any]:
+def check(client: Client, site_id: str) -> answers.AccountCheck:
     """Lets the service try the user's account on a site.
 
     Raises:
         NotFound: there is no such site, or the user has no account there.
     """
-    where = path("sites", site_id, "account", "check")
     try:
-        found: dict[str, Any] = client.ask("POST", where, timeout=_CHECK_SECONDS, retry=True)
+        return client.call(calls.check_site_account(site_id))
     except NotFound as failure:
         raise without_account(failure, site_id) from None
-    return found
 
 
 def without_account(failure: NotFound, site_id: str) -> WaasError:
@@ -85,7 +77,7 @@ def without_account(failure: NotFound, site_id: str) -> WaasError:
     return wrong
 
 
-def show_check(state: State, checked: dict[str, Any]) -> ExitCode:
+def show_check(state: State, checked: answers.AccountCheck) -> ExitCode:
     """Shows a check, point by point: the points as a result, what to do about them beside it.
 
     Returns:
@@ -105,6 +97,6 @@ def show_check(state: State, checked: dict[str, Any]) -> ExitCode:
     return usable(checked)
 
 
-def usable(checked: dict[str, Any]) -> ExitCode:
+def usable(checked: answers.AccountCheck) -> ExitCode:
     """The exit code that says whether an account can be used."""
     return ExitCode.OK if checked["usable"] else ExitCode.ERROR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,7 +100,7 @@ def job(value: object) -> str:
     return " ".join(filter(None, [*words, reason and f"({reason})", node and f"on {node}"]))
 
 
-def runs(step: dict[str, Any]) -> str:
+def runs(step: Mapping[str, Any]) -> str:
     """How far a step has come that runs once for each of several values: `37 of 500, 2 failed, 8 running`.
 
     Empty for another one.
@@ -113,7 +114,7 @@ def runs(step: dict[str, Any]) -> str:
     return one_line(", ".join(words))
 
 
-def spent(item: dict[str, Any]) -> str:
+def spent(item: Mapping[str, Any]) -> str:
     """How long an execution, a step, a job or an attempt has taken."""
     return duration(item.get("started_at"), item.get("ended_at"))
 
@@ -128,7 +129,7 @@ def size(number: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def log_line(entry: dict[str, Any]) -> str:
+def log_line(entry: Mapping[str, Any]) -> str:
     """`LEVEL: [timestamp] content`, with the timestamp as existing scripts know it."""
     time = parse_time(entry.get("timestamp"))
     stamp = f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03} +0000 UTC" if time else entry.get("timestamp")

@@ -53,12 +53,17 @@ def secure(session: requests.Session, config: Config, note: Callable[[str], None
         warnings.simplefilter("ignore", InsecureRequestWarning)
         return False
     if config.ca_file or config.ca_path:
-        session.mount("https://", _Adapter(_context(config)))
+        session.mount("https://", _Adapter(context_of(config)))
         return str(config.ca_file or config.ca_path)
     return None
 
 
-def _context(config: Config) -> ssl.SSLContext:
+def context_of(config: Config) -> ssl.SSLContext:
+    """The TLS context in which the authorities of `ca_file` and `ca_path`, one of which is given, are trusted alone.
+
+    Raises:
+        UsageError: a certificate file can't be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     files = [config.ca_file] if config.ca_file else []
     if config.ca_path:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .api import answers, calls
 from .client import Client
 from .errors import UsageError, WaasError
 from .packing import packed
 from .planned import Local, name_of, with_locations
 from .progress import Progress
-from .urls import path
 
 _ANSWER_SECONDS = 600.0
 _QUIET = 1_000_000
@@ -65,7 +65,7 @@ class Uploader:
         self._sent: dict[tuple[Path, str], str] = {}
         self.made: list[str] = []
 
-    def upload(self, local: Path, companion_of: str | None = None) -> dict[str, Any]:
+    def upload(self, local: Path, companion_of: str | None = None) -> answers.File:
         """Uploads a file, or a directory as an archive.
 
         Args:
@@ -104,13 +104,13 @@ class Uploader:
         """Deletes what was uploaded, as far as the service lets us; for starts that were refused."""
         for made in self.made:
             try:
-                self._client.request("DELETE", path("files", made))
+                self._client.call(calls.delete_file(made))
             except WaasError:
                 # The user is told the real failure. An upload that is left does no harm.
                 return
         self.made.clear()
 
-    def _send(self, stream: BinaryIO, name: str, companion_of: str | None) -> dict[str, Any]:
+    def _send(self, stream: BinaryIO, name: str, companion_of: str | None) -> answers.File:
         length = os.fstat(stream.fileno()).st_size
         kind, encoding = mimetypes.guess_type(name)
         with Progress(f"Uploading {name}", length) as progress:
@@ -125,7 +125,7 @@ class Uploader:
                 timeout=_ANSWER_SECONDS,
                 quiet=length > _QUIET,
             )
-        made: dict[str, Any] = self._client.decode(response)
+        made: answers.File = self._client.decode(response)
         self.made.append(made["id"])
         if made.get("companion_of") != companion_of:
             raise WaasError("The service is too old to keep files beside others. Give both files with the execution.")

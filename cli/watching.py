@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
 
+from .api import answers, calls
 from .errors import NotFound, Unreachable, UsageError
 from .follow import OVER
 from .state import State
-from .urls import path
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 2.0, 30.0
 _SLOWER = 1.5
@@ -18,18 +18,18 @@ _MOST_IDS = 100
 """How many the service takes in one question."""
 
 
-def over(execution: dict[str, Any]) -> bool:
+def over(execution: Mapping[str, Any]) -> bool:
     """Whether it has ended."""
     return str(execution.get("status")).upper() in OVER
 
 
 def looks(
     state: State,
-    ask: Callable[[], list[dict[str, Any]]],
+    ask: Callable[[], Sequence[Mapping[str, Any]]],
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[Sequence[Mapping[str, Any]]]:
     """What `ask` finds, again and again: soon after a change, and less and less often while nothing changes.
 
     When the service stops answering, it is asked for ten more minutes.
@@ -63,23 +63,30 @@ def looks(
         sleep(min(max(asked or 0.0, pause), 2 * _LONGEST_SECONDS))
 
 
+class Whose(TypedDict, total=False):
+    """Whose executions a list holds: the user's own, those of another, for operators, or those shared by others."""
+
+    owner: str | None
+    shared: bool
+
+
 class Several:
     """Asks for some executions by their ids: the user's own in one request, others one by one.
 
     Args:
         ids: those that have ended are not asked for again.
-        whose: parameters of the list that they are in, which is the user's own without any.
+        whose: who owns them; the user without any.
     """
 
-    def __init__(self, state: State, ids: Sequence[str], **whose: str | None) -> None:
+    def __init__(self, state: State, ids: Sequence[str], **whose: Unpack[Whose]) -> None:
         self._client = state.client
         self._whose = whose
         self._ids = list(dict.fromkeys(ids))
-        self._found: dict[str, dict[str, Any]] = {}
+        self._found: dict[str, Mapping[str, Any]] = {}
         self._alone: set[str] = set()
         """Those that aren't in the list."""
 
-    def __call__(self) -> list[dict[str, Any]]:
+    def __call__(self) -> list[Mapping[str, Any]]:
         """All of them as they are now.
 
         Raises:
@@ -97,17 +104,17 @@ class Several:
     def _ask(self, ids: list[str]) -> None:
         if len(ids) > 1:
             try:
-                page = self._client.get_json("/executions", id=",".join(ids), limit=_MOST_IDS, **self._whose)
+                page = self._client.call(calls.list_executions(ids=ids, limit=_MOST_IDS, **self._whose))
             except (UsageError, NotFound):
-                page = {}  # the service is too old for it, or a word is no id
-            found = {str(each.get("id")): each for each in page.get("executions") or ()}
+                page = {"executions": []}  # the service is too old for it, or a word is no id
+            found: dict[str, Mapping[str, Any]] = {str(each.get("id")): each for each in page.get("executions") or ()}
             self._found |= {each: found[each] for each in ids if each in found}
             self._alone |= {each for each in ids if each not in found}
         else:
             self._alone.update(ids)
 
-    def _one(self, execution_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.get_json(path("executions", execution_id))
+    def _one(self, execution_id: str) -> answers.Execution:
+        found = self._client.call(calls.get_execution(execution_id))
         if not found.get("id"):
             # That is how an older service says it.
             raise NotFound(f"There is no execution with the id {execution_id}.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..api import answers, calls
 from ..base import MOST_LISTED, Command, owner_option, page_options
 from ..errors import ExitCode, Interrupted, NotFound
 from ..id_completion import complete_execution, complete_workflow
@@ -15,7 +16,9 @@ from ..moments import moment
 from ..shaping import Columns
 from ..state import State, pass_state
 from ..text import compact, runs, show_time, spent
-from ..urls import path
+
+if TYPE_CHECKING:
+    from ..watching import Whose
 
 _STATUSES = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "UNKNOWN"]
 _COLUMNS: Columns = {
@@ -88,49 +91,55 @@ def list_executions(
       waas executions list --watch
       waas executions list --shared
     """
-    whose = {"owner": owner, "shared": "true" if shared else None}
-    wanted = {
-        "workflow": workflow,
-        "status": ",".join(statuses) or None,
-        "created_after": since,
-        "created_before": until,
-        "limit": MOST_LISTED if everything else limit,
-        **whose,
-    }
+    first = calls.list_executions(
+        owner=owner,
+        shared=shared,
+        workflow=workflow,
+        statuses=statuses,
+        created_after=since,
+        created_before=until,
+        limit=MOST_LISTED if everything else limit,
+    )
 
-    def ask() -> list[dict[str, Any]]:
-        return list(state.client.pages("/executions", "executions", everything=everything, **wanted))
+    def ask() -> Sequence[Mapping[str, Any]]:
+        return list(state.client.pages(first, "executions", everything=everything))
 
-    def show(found: list[dict[str, Any]]) -> None:
+    def show(found: Sequence[Mapping[str, Any]]) -> None:
         columns = dict(_COLUMNS)
         if sys.stdout.isatty() and all(execution.get("site") in (None, "local") for execution in found):
             del columns["Site"]
         state.show_list(found, columns, empty="No executions found.", owner=shared or owner is not None)
 
     if watch:
-        _watch(state, ask, show, whose, complete=lambda found: everything or len(found) < limit)
+        _watch(
+            state,
+            ask,
+            show,
+            {"owner": owner, "shared": shared},
+            complete=lambda found: everything or len(found) < limit,
+        )
     else:
         show(ask())
 
 
 def _watch(
     state: State,
-    ask: Callable[[], list[dict[str, Any]]],
-    show: Callable[[list[dict[str, Any]]], None],
-    whose: dict[str, str | None],
+    ask: Callable[[], Sequence[Mapping[str, Any]]],
+    show: Callable[[Sequence[Mapping[str, Any]]], None],
+    whose: Whose,
     *,
-    complete: Callable[[list[dict[str, Any]]], bool],
+    complete: Callable[[Sequence[Mapping[str, Any]]], bool],
 ) -> None:
     """Shows a list until all in it have ended.
 
     Args:
-        whose: parameters of the list that say whose executions are in it.
+        whose: who owns the executions in it.
         complete: whether a list holds all that there are: only then what isn't in it any more is known to have changed.
     """
     from ..watching import Several, looks, over
 
     drawn = sys.stdout.isatty() and not (state.wants_json or state.quiet)
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, Mapping[str, Any]] = {}
     first = True
     try:
         for found in looks(state, ask):
@@ -220,13 +229,13 @@ def steps(state: State, execution_id: str) -> None:
     state.show_list(found, columns, empty="The execution has no steps.")
 
 
-def execution(state: State, execution_id: str) -> dict[str, Any]:
+def execution(state: State, execution_id: str) -> answers.Execution:
     """An execution as it is now.
 
     Raises:
         NotFound: there is none.
     """
-    found: dict[str, Any] = state.client.get_json(path("executions", execution_id))
+    found = state.client.call(calls.get_execution(execution_id))
     if not found.get("id"):
         # That is how an older service says it.
         raise NotFound(f"There is no execution with the id {execution_id}.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import printing
+from ..api import calls
 from ..base import Group, follow_option
 from ..errors import ExitCode, Interrupted, NotFound, WaasError
 from ..id_completion import complete_execution
@@ -16,7 +18,6 @@ from ..many import each
 from ..outputs import COLUMNS, rows_of
 from ..state import State, at_terminal, pass_state
 from ..text import log_line, one_line, show_time
-from ..urls import path
 from .execution_lists import execution, list_executions, steps, wait
 from .shares import share, shares, unshare
 
@@ -79,7 +80,7 @@ def status(state: State, execution_id: str, follow: bool) -> ExitCode | None:
     return None
 
 
-def _note_staleness(state: State, execution: dict[str, Any]) -> None:
+def _note_staleness(state: State, execution: Mapping[str, Any]) -> None:
     since = execution.get("stale_since")
     if since:
         who = "The engine" if execution.get("site") in (None, "local") else one_line(execution["site"])
@@ -127,8 +128,7 @@ def logs(state: State, execution_id: str, follow: bool, debug: bool, start: int)
         from ..follow import Wanted
 
         return watch(state, execution_id, status=False, wanted=Wanted(logs=True, levels=levels, start=start))
-    wanted = {"from": start, "timeout": "0", "levels": levels}
-    page = state.client.get_json(path("executions", execution_id, "logs"), **wanted)
+    page = state.client.call(calls.get_execution_logs(execution_id, start, levels=levels))
     if not state.prints_json(page):
         for entry in page.get("logs") or ():
             printing.line(log_line(entry))
@@ -155,7 +155,7 @@ def _cancel(state: State, ids: tuple[str, ...]) -> None:
     state.line("Cancelling executions")
 
     def act(one: str) -> None:
-        _note_remark(state, one, state.client.request("DELETE", path("executions", one), retry=True))
+        _note_remark(state, one, state.client.send(calls.cancel_execution(one)))
 
     each(state, ids, act, done="Cancelled execution", fail="cancel execution")
     state.line(f"SUCCESS: Successfully cancelled {len(ids)} executions...")
@@ -200,8 +200,7 @@ def delete(state: State, ids: tuple[str, ...], yes: bool) -> None:
             raise WaasError("This service can't delete executions.")
         if found["status"] not in OVER:
             raise WaasError(f"It is {found['status']}: only one that has ended can be deleted. Cancel it first.")
-        purge = {"purge": "true"}
-        _note_remark(state, one, state.client.request("DELETE", path("executions", one), params=purge))
+        _note_remark(state, one, state.client.send(calls.delete_execution(one)))
 
     each(state, ids, act, done="Deleted execution", fail="delete execution")
 
@@ -217,7 +216,7 @@ def resume(state: State, ids: tuple[str, ...]) -> None:
     """
 
     def act(one: str) -> None:
-        state.client.request("POST", path("executions", one, "resume"))
+        state.client.call(calls.resume_execution(one))
 
     each(state, ids, act, done="Resumed execution", fail="resume execution")
 
@@ -239,7 +238,7 @@ def close(state: State, ids: tuple[str, ...], reason: str) -> None:
     """
 
     def act(one: str) -> None:
-        state.client.request("POST", path("executions", one, "close"), json={"reason": reason})
+        state.client.call(calls.close_execution(one, reason))
 
     each(state, ids, act, done="Closed execution", fail="close execution")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from ..api import answers, calls
 from ..base import MOST_LISTED, Group, links_option, owner_option, page_options
 from ..errors import UsageError, WaasError
 from ..id_completion import complete_file
@@ -14,7 +14,6 @@ from ..many import each
 from ..shaping import Columns
 from ..state import State, pass_state
 from ..text import show_time, size
-from ..urls import path
 
 _COLUMNS: Columns = {
     "File ID": "id",
@@ -71,7 +70,7 @@ def upload(state: State, paths: tuple[Path, ...], companions: tuple[Path, ...], 
     if companions and len(paths) > 1:
         raise UsageError("--companion goes with one file at a time. Nothing was uploaded.")
     uploader = Uploader(state.client, links=links, note=state.note)
-    made: list[dict[str, Any]] = []
+    made: list[answers.File] = []
     try:
         for local in paths:
             uploaded = uploader.upload(local)
@@ -100,8 +99,8 @@ def list_files(state: State, limit: int, everything: bool, owner: str | None) ->
     Example:
       waas files list --all
     """
-    wanted = {"limit": MOST_LISTED if everything else limit, "owner": owner}
-    found = list(state.client.pages("/files", "files", everything=everything, **wanted))
+    first = calls.list_files(owner, MOST_LISTED if everything else limit)
+    found = list(state.client.pages(first, "files", everything=everything))
     state.show_list(found, _COLUMNS, empty="No files found.", owner=owner is not None)
 
 
@@ -116,6 +115,6 @@ def delete(state: State, ids: tuple[str, ...]) -> None:
     """
 
     def act(one: str) -> None:
-        state.client.request("DELETE", path("files", one))
+        state.client.call(calls.delete_file(one))
 
     each(state, ids, act, done="Deleted file", fail="delete file")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from .. import printing
+from ..api import answers, calls
 from ..base import Command
 from ..errors import UsageError
 from ..id_completion import complete_execution
 from ..state import State, pass_state
-from ..urls import path
 
 _execution = click.argument("execution_id", shell_complete=complete_execution)
 _users = click.option("-u", "--user", "users", metavar="NAME", multiple=True, help="Id of a user; may be repeated.")
@@ -53,9 +54,9 @@ def unshare(state: State, execution_id: str, users: tuple[str, ...], groups: tup
     """
     if users or groups:
         now = _shares(state, execution_id)
-        _replace(state, execution_id, {*now["users"]} - {*users}, {*now["groups"]} - {*groups})
+        _replace(state, execution_id, {*now.get("users", ())} - {*users}, {*now.get("groups", ())} - {*groups})
         return
-    state.client.request("DELETE", path("executions", execution_id, "shares"), retry=True)
+    state.client.call(calls.delete_shares(execution_id))
     _say(state, execution_id, {"users": [], "groups": []})
 
 
@@ -77,22 +78,22 @@ def shares(state: State, execution_id: str) -> None:
         state.note("The execution is shared with nobody.")
 
 
-def _shares(state: State, execution_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = state.client.get_json(path("executions", execution_id, "shares"))
+def _shares(state: State, execution_id: str) -> answers.Shares:
+    found = state.client.call(calls.get_shares(execution_id))
     return {"users": found.get("users") or [], "groups": found.get("groups") or []}
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(kind, name) for kind in ("user", "group") for name in found[f"{kind}s"]]
 
 
 def _replace(state: State, execution_id: str, users: set[str], groups: set[str]) -> None:
-    wanted = {"users": sorted(users), "groups": sorted(groups)}
-    where = path("executions", execution_id, "shares")
-    _say(state, execution_id, state.client.ask("PUT", where, json=wanted, retry=True))
+    wanted: answers.Shares = {"users": sorted(users), "groups": sorted(groups)}
+    now = state.client.call(calls.put_shares(execution_id, wanted))
+    _say(state, execution_id, now)
 
 
-def _say(state: State, execution_id: str, now: dict[str, Any]) -> None:
+def _say(state: State, execution_id: str, now: Mapping[str, Any]) -> None:
     if state.prints_json(now):
         return
     listed = ", ".join(f"{kind} {name}" for kind, name in _rows(now))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from .. import printing, sites
+from ..api import answers, calls
 from ..base import Group
 from ..errors import ExitCode, Interrupted, NotFound, Unauthorized, UsageError, WaasError
 from ..id_completion import complete_site, complete_ssh_key
@@ -50,15 +52,15 @@ def list_sites(state: State) -> None:
     state.show_list(sites.all_sites(state.client), _COLUMNS, empty="No sites found.")
 
 
-def _user(site: dict[str, Any]) -> str:
+def _user(site: Mapping[str, Any]) -> str:
     return str(account["user"]) if (account := site.get("account")) else _without_account(site)
 
 
-def _without_account(site: dict[str, Any]) -> str:
+def _without_account(site: Mapping[str, Any]) -> str:
     return "none" if site.get("accounts", True) else "not needed"
 
 
-def _usable(site: dict[str, Any]) -> str:
+def _usable(site: Mapping[str, Any]) -> str:
     account = site.get("account")
     if not account:
         return ""
@@ -87,7 +89,7 @@ def show(state: State, site: str) -> None:
     found = sites.find(state.client, site)
     if state.prints_json(found):
         return
-    account = found.get("account") or {}
+    account: Mapping[str, Any] = found.get("account") or {}
     facts = {
         "Site": found["id"],
         "Title": found.get("title"),
@@ -143,18 +145,22 @@ def connect(state: State, site: str, login_name: str | None, key_id: str | None)
     found = sites.find(state.client, site)
     if not found.get("accounts", True):
         raise UsageError(f"Nobody needs an account on {site}: start workflows there with --site {site}.")
-    before = found.get("account") or {}
+    before: Mapping[str, Any] = found.get("account") or {}
     if found.get("keyless"):
         if key_id is not None:
             raise UsageError(f"{site} takes certificates, which the service signs: leave out --key.")
-        account, line = _put(state, site, {"user": login_name} if login_name else {}), None
+        wanted: answers.NewAccount = {"user": login_name} if login_name else {}
+        account, line = state.client.call(calls.put_site_account(site, wanted)), None
     else:
         user = login_name or before.get("user")
         if not user:
             raise UsageError(f"Give your login name on {site}: --user NAME")
         key = _present_key(state, before, key_id)
-        account = _put(state, site, {"user": user, "ssh_key": key}) if key else _put_with_new_key(state, site, user)
-        line = _authorized_keys_line(state, account["ssh_key"])
+        if key:
+            account = state.client.call(calls.put_site_account(site, {"user": user, "ssh_key": key}))
+        else:
+            account = _put_with_new_key(state, site, user)
+        line = _authorized_keys_line(state, str(account["ssh_key"]))
     if not state.wants_json:
         _tell(state, found, account, line)
         changed = any(before.get(member) != account.get(member) for member in ("user", "ssh_key"))
@@ -166,18 +172,13 @@ def connect(state: State, site: str, login_name: str | None, key_id: str | None)
     return sites.show_check(state, checked)
 
 
-def _put(state: State, site: str, account: dict[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = state.client.ask("PUT", path("sites", site, "account"), json=account, retry=True)
-    return found
-
-
-def _present_key(state: State, account: dict[str, Any], key_id: str | None) -> str | None:
+def _present_key(state: State, account: Mapping[str, Any], key_id: str | None) -> str | None:
     """The named key, or the one that has opened the account so far; None when a new one is needed."""
     key = key_id or account.get("ssh_key")
     if key is None:
         return None
     try:
-        state.client.get_json(path("ssh_keys", key))
+        state.client.call(calls.get_ssh_key(key))
     except NotFound:
         if key_id is not None:
             raise
@@ -186,15 +187,15 @@ def _present_key(state: State, account: dict[str, Any], key_id: str | None) -> s
     return str(key)
 
 
-def _put_with_new_key(state: State, site: str, user: str) -> dict[str, Any]:
+def _put_with_new_key(state: State, site: str, user: str) -> answers.Account:
     """Makes a key and stores the account with it. When the service refuses the account, the key is deleted again."""
-    key = state.client.ask("POST", "/ssh_keys", json={"name": site})
+    key = state.client.call(calls.create_ssh_key({"name": site}))
     for warning in key.get("warnings") or ():
         state.note(f"WARNING: {warning}")
     try:
-        account = _put(state, site, {"user": user, "ssh_key": key["id"]})
+        account = state.client.call(calls.put_site_account(site, {"user": user, "ssh_key": key["id"]}))
     except (UsageError, NotFound, Unauthorized):
-        state.client.request("DELETE", path("ssh_keys", key["id"]))
+        state.client.call(calls.delete_ssh_key(key["id"]))
         raise
     except WaasError:
         state.note(f"The key {key['id']} was made for it. To use it when you try again: --key {key['id']}")
@@ -211,7 +212,7 @@ def _authorized_keys_line(state: State, key_id: str) -> str:
     return compact(answer.text)
 
 
-def _tell(state: State, site: dict[str, Any], account: dict[str, Any], line: str | None) -> None:
+def _tell(state: State, site: Mapping[str, Any], account: Mapping[str, Any], line: str | None) -> None:
     """Prints the line for authorized_keys, and says how to install it."""
     user = one_line(account["user"])
     if line is None:
@@ -274,10 +275,9 @@ def disconnect(state: State, site: str) -> None:
     Example:
       waas sites disconnect mare
     """
-    where = path("sites", site, "account")
     try:
-        account = state.client.get_json(where)
-        state.client.request("DELETE", where)
+        account = state.client.call(calls.get_site_account(site))
+        state.client.call(calls.delete_site_account(site))
     except NotFound as failure:
         raise sites.without_account(failure, site) from None
     state.line(f'SUCCESS: Disconnected the account "{one_line(account["user"])}" from "{site}"')

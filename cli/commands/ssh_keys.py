@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import click
 
 from .. import printing
+from ..api import answers, calls
 from ..base import Group, owner_option
 from ..errors import UsageError
 from ..id_completion import complete_ssh_key
@@ -57,7 +60,7 @@ def key_gen(
     words = _metadata(metadata)
     wanted = {"type": kind, "bits": bits, "name": name, "comment": comment, "metadata": words}
     body = {member: value for member, value in wanted.items() if value}
-    key = state.client.ask("POST", "/ssh_keys", json=body)
+    key = state.client.call(calls.create_ssh_key(cast(answers.NewSshKey, body)))
     if state.prints_json(key, brief=key["id"]):
         return
     for warning in key.get("warnings") or ():
@@ -95,7 +98,7 @@ def list_keys(state: State, owner: str | None) -> None:
     Example:
       waas ssh_keys list
     """
-    found = state.client.get_json("/ssh_keys", owner=owner).get("ssh_keys") or []
+    found = state.client.call(calls.list_ssh_keys(owner)).get("ssh_keys") or []
     state.show_list(found, _COLUMNS, empty="No SSH keys found.", owner=owner is not None)
 
 
@@ -121,7 +124,7 @@ def show(state: State, key_id: str, sources: str | None, restrict: bool) -> None
       waas ssh_keys show KEY_ID | ssh me@login.example.org 'cat >> ~/.ssh/authorized_keys'
     """
     if not (sources or restrict):
-        key = state.client.get_json(path("ssh_keys", key_id))
+        key = state.client.call(calls.get_ssh_key(key_id))
         if not state.prints_json(key):
             printing.line(compact(key["public_key"]))
         return
@@ -149,7 +152,7 @@ def rotate(state: State, key_id: str) -> None:
     Example:
       waas ssh_keys rotate KEY_ID
     """
-    key = state.client.ask("POST", path("ssh_keys", key_id, "rotate"))
+    key = state.client.call(calls.rotate_ssh_key(key_id))
     if state.prints_json(key):
         return
     printing.line("INFO: Add the new public key to authorized_keys. Then run:")
@@ -168,8 +171,8 @@ def confirm(state: State, key_id: str) -> None:
     Example:
       waas ssh_keys confirm KEY_ID
     """
-    replaced = state.client.get_json(path("ssh_keys", key_id))["replaced"]
-    key = state.client.ask("POST", path("ssh_keys", key_id, "confirm"))
+    replaced = state.client.call(calls.get_ssh_key(key_id))["replaced"]
+    key = state.client.call(calls.confirm_ssh_key(key_id))
     if state.prints_json(key):
         return
     printing.line(f'SUCCESS: Confirmed SSH key "{key_id}"')
@@ -191,6 +194,6 @@ def delete(state: State, ids: tuple[str, ...], force: bool) -> None:
     """
 
     def act(one: str) -> None:
-        state.client.request("DELETE", path("ssh_keys", one), params={"force": "true"} if force else None)
+        state.client.call(calls.delete_ssh_key(one, force=force))
 
     each(state, ids, act, done="Deleted SSH key", fail="delete SSH key")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from .. import printing
+from ..api import answers, calls
 from ..base import Group, owner_option
 from ..credentials import SCOPES
 from ..errors import UsageError
@@ -15,7 +14,6 @@ from ..many import each
 from ..shaping import Columns
 from ..state import State, pass_state
 from ..text import show_time
-from ..urls import path
 
 _COLUMNS: Columns = {
     "Token ID": "id",
@@ -52,9 +50,8 @@ def list_tokens(state: State, owner: str | None) -> None:
     state.show_list(_tokens(state, owner), _COLUMNS, empty="No tokens found.", owner=owner is not None)
 
 
-def _tokens(state: State, owner: str | None = None) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = state.client.get_json("/tokens", owner=owner)["tokens"]
-    return found
+def _tokens(state: State, owner: str | None = None) -> list[answers.AccessToken]:
+    return state.client.call(calls.list_tokens(owner))["tokens"]
 
 
 @command.command("create", aliases=("new", "make"))
@@ -69,7 +66,7 @@ def _tokens(state: State, owner: str | None = None) -> list[dict[str, Any]]:
 )
 @click.option("--days", metavar="N", type=click.IntRange(1), help="How many days the token is valid. [default: 90]")
 @pass_state
-def create(state: State, name: str, scopes: tuple[str, ...], days: int | None) -> None:
+def create(state: State, name: str, scopes: tuple[answers.Scope, ...], days: int | None) -> None:
     """Create a personal access token.
 
     Its secret is printed on stdout, alone, and can't be shown again. The scopes for executions cover uploads as well.
@@ -80,8 +77,10 @@ def create(state: State, name: str, scopes: tuple[str, ...], days: int | None) -
       HW_ACCESS_TOKEN=$(waas tokens create nightly --scope executions:read) waas executions list
     """
     # A word given twice is one scope.
-    wanted = {"name": name, "scopes": list(dict.fromkeys(scopes)), **({"days": days} if days else {})}
-    token = state.client.ask("POST", "/tokens", json=wanted)
+    wanted: answers.NewAccessToken = {"name": name, "scopes": list(dict.fromkeys(scopes))}
+    if days:
+        wanted["days"] = days
+    token = state.client.call(calls.create_token(wanted))
     if state.prints_json(token):
         return
     state.note(f"The token {name} is valid until {show_time(token['expires_at'])}. Its secret isn't shown again.")
@@ -105,6 +104,6 @@ def revoke(state: State, ids: tuple[str, ...]) -> None:
         if len(meant) > 1:
             raise UsageError(f'"{one}" is the name of one token and the id of another: give the id.')
         # Unknown here it may be the id of somebody else's, which an operator may revoke.
-        state.client.request("DELETE", path("tokens", meant.pop() if meant else one))
+        state.client.call(calls.delete_token(meant.pop() if meant else one))
 
     each(state, ids, act, done="Revoked token", fail="revoke token")

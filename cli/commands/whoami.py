@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import click
 
 from .. import printing
+from ..api import answers, calls
 from ..base import Command
 from ..state import State, pass_state
 from ..text import size
@@ -22,7 +22,7 @@ def command(state: State) -> None:
       waas whoami
       waas whoami -o json | jq -r .subject
     """
-    user: dict[str, Any] = state.client.get_json("/whoami")
+    user = state.client.call(calls.whoami())
     if state.prints_json(user):
         return
     limits = user["limits"]
@@ -43,7 +43,7 @@ def command(state: State) -> None:
     )
 
 
-def _used(usage: dict[str, Any], show: Callable[[int], str]) -> str:
+def _used(usage: answers.Usage, show: Callable[[int], str]) -> str:
     """`2 of 100`."""
     limit = usage["limit"]
     return f"{show(usage['used'])} of {show(limit)}" if limit is not None else f"{show(usage['used'])}, no limit"

@@ -6,19 +6,19 @@ import re
 import shlex
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote
 
 import click
 
 from .. import printing, sites
+from ..api import answers, calls
 from ..base import Group, follow_option, links_option
 from ..errors import ExitCode, NotFound, Unauthorized, UsageError, WaasError
 from ..id_completion import complete_site, complete_workflow
 from ..shaping import Columns
 from ..state import State, at_terminal, pass_state
 from ..text import one_line
-from ..urls import path
 
 _COLUMNS: Columns = {
     "Workflow ID": "id",
@@ -74,7 +74,7 @@ def problems(state: State) -> None:
       waas workflows problems
       waas workflows problems -o json | jq -r '.[].problem'
     """
-    answer = state.client.get_json(path("workflows", "problems"))
+    answer = state.client.call(calls.list_workflow_problems())
     found = answer.get("problems")
     if found is None:
         raise NotFound("Only operators see what is wrong with what is published.")
@@ -96,7 +96,7 @@ def problems(state: State) -> None:
 
 
 def _list(state: State, query: str | None) -> None:
-    found = list(state.client.pages("/workflows", "workflows", state.note, everything=True, q=query))
+    found = list(state.client.pages(calls.list_workflows(query), "workflows", state.note, everything=True))
     if found or state.wants_json:
         state.show_list(found, _COLUMNS, empty="", brief=True)
     else:
@@ -115,7 +115,7 @@ def show(state: State, workflow_id: str, as_template: bool) -> None:
       waas workflows show word-statistics --template > job.yml
       waas workflows show word-statistics -o json | jq .inputs
     """
-    workflow = state.client.get_json(path("workflows", workflow_id))
+    workflow = state.client.call(calls.get_workflow(workflow_id))
     if as_template:
         from ..template import template
 
@@ -238,15 +238,11 @@ def trigger(
         values = uploader.sent(prepared(state, Wanted(workflow_id, schema, site, asks), given, inputs_file))
         if not dry_run:
             state.line("Triggering workflow...")
-        response = state.client.request(
-            "POST",
-            path("workflows", workflow_id),
-            params={"dry_run": "true"} if dry_run else None,
-            json={"inputs": values, **({} if site is None else {"site": site})},
-            headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+            start = calls.trigger_workflow(workflow_id, values, site, idempotency_key or str(uuid.uuid4()))
             # A service too old to describe its workflows doesn't know the key either, and would start another one.
-            retry=schema is not None,
-        )
+            execution_id = state.client.call(replace(start, repeatable=schema is not None))
+        else:
+            tried = state.client.call(calls.try_workflow(workflow_id, values, site))
     except (UsageError, NotFound, Unauthorized) as failure:
         uploader.take_back()
         if site is None and failure.message.startswith("`site`"):
@@ -254,14 +250,11 @@ def trigger(
         raise
     if dry_run:
         uploader.take_back()
-        return _tried(state, state.client.decode(response))
-    execution_id = unquote(response.headers.get("Location", "").rstrip("/").rpartition("/")[2])
-    if not execution_id:
-        raise WaasError("The service started an execution, but didn't give its id. Look for it: waas executions list")
+        return _tried(state, tried)
     return _started(state, execution_id, follow=follow, logs=logs)
 
 
-def _tried(state: State, found: dict[str, Any]) -> ExitCode | None:
+def _tried(state: State, found: answers.DryRun) -> ExitCode | None:
     """Shows what a dry run found: that the inputs are right, and the check of the site's account, if it has one."""
     checked = found.get("check")
     if not state.prints_json(found):
@@ -275,7 +268,7 @@ def _tried(state: State, found: dict[str, Any]) -> ExitCode | None:
 def _schema(state: State, workflow_id: str) -> Mapping[str, Any] | None:
     """JSON Schema of the workflow's inputs; None when the service is too old to tell."""
     try:
-        schema: Mapping[str, Any] = state.client.get_json(path("workflows", workflow_id)).get("inputs") or {}
+        schema: Mapping[str, Any] = state.client.call(calls.get_workflow(workflow_id)).get("inputs") or {}
     except NotFound as failure:
         if failure.problem is not None:
             raise

@@ -56,7 +56,7 @@ def test_get_is_tried_again(client: Client, clock: Clock, answers: responses.Req
     answers.get(f"{URL}/x", status=502)
     answers.get(f"{URL}/x", status=503, headers={"Retry-After": "3"})
     answers.get(f"{URL}/x", json={"a": 1})
-    assert client.get_json("/x") == {"a": 1}
+    assert client.ask("GET", "/x") == {"a": 1}
     assert clock.waits == [0.5, 1.0, 3.0]
     assert clock.notes == ["The service answered 503 Service Unavailable. Trying again in 3 seconds (try 4 of 4)."]
 
@@ -64,7 +64,7 @@ def test_get_is_tried_again(client: Client, clock: Clock, answers: responses.Req
 def test_how_long_it_will_try_is_said(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", status=503, headers={"Retry-After": "5"}, json={"detail": "Down."})
     with pytest.raises(Unreachable):
-        client.get_json("/x")
+        client.ask("GET", "/x")
     assert clock.waits == [5.0, 5.0, 5.0]
     assert clock.notes == [
         "Down. Trying again in 5 seconds (try 2 of 4; giving up in about 15 seconds).",
@@ -85,14 +85,14 @@ def test_a_wait_for_an_answer_is_said(
     answers.add_callback("GET", f"{URL}/x", slow)
     client.request("GET", "/x", quiet=True)
     assert clock.notes == []
-    client.get_json("/x")
+    client.ask("GET", "/x")
     assert clock.notes == [f"{URL} hasn't answered yet. Waiting up to 70 seconds."]
 
 
 def test_not_for_ever(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", status=503, json={"detail": "Down.", "request_id": "r-1"})
     with pytest.raises(Unreachable, match="Down") as failure:
-        client.get_json("/x")
+        client.ask("GET", "/x")
     assert len(clock.waits) == 3
     assert "r-1" in str(failure.value.hint)
 
@@ -102,7 +102,7 @@ def test_not_when_the_service_asks_for_a_long_wait(
 ) -> None:
     answers.get(f"{URL}/x", status=503, headers={"Retry-After": "3600"})
     with pytest.raises(Unreachable) as failure:
-        client.get_json("/x")
+        client.ask("GET", "/x")
     assert (clock.waits, failure.value.retry_after) == ([], 3600.0)
 
 
@@ -136,7 +136,7 @@ def test_errors_of_the_service(
 ) -> None:
     answers.get(f"{URL}/x", status=status, json=body)
     with pytest.raises(kind) as failure:
-        client.get_json("/x")
+        client.ask("GET", "/x")
     assert failure.value.code == code
     assert ("So it is." if isinstance(body, dict) and body.get("errors", 1) else str(status)) in failure.value.message
 
@@ -144,17 +144,17 @@ def test_errors_of_the_service(
 def test_what_is_no_service(client: Client, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", body="<html>")
     with pytest.raises(WaasError, match="isn't JSON") as failure:
-        client.get_json("/x")
+        client.ask("GET", "/x")
     assert failure.value.hint == "Check that it is the address of the service."
     answers.get(f"{URL}/y", status=302, headers={"Location": "https://login"})
     with pytest.raises(WaasError, match="redirects to https://login"):
-        client.get_json("/y")
+        client.ask("GET", "/y")
 
 
 def test_a_slow_service(client: Client, clock: Clock, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", body=requests.ReadTimeout("60"))
     with pytest.raises(Unreachable, match=r"http://service\.test/waas .* didn\'t answer in time"):
-        client.get_json("/x")
+        client.ask("GET", "/x")
     assert clock.waits == []
 
 
@@ -165,16 +165,16 @@ def test_netrc_is_not_asked(
     (home / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(home / ".netrc"))
     answers.get(f"{URL}/x", json={})
-    client.get_json("/x")
+    client.ask("GET", "/x")
     assert answers.calls[0].request.headers["Authorization"] == "Bearer s3cret"
     anonymous = Client(config.load({"api_url": URL}, {}), note=print)
-    anonymous.get_json("/x")
+    anonymous.ask("GET", "/x")
     assert "Authorization" not in answers.calls[1].request.headers
 
 
 def test_passwords_may_hold_colons_and_any_letters(home: Path, answers: responses.RequestsMock) -> None:
     answers.get(f"{URL}/x", json={})
-    Client(config.load({"api_url": URL, "user": "zoë:a:b€"}, {}), note=print).get_json("/x")
+    Client(config.load({"api_url": URL, "user": "zoë:a:b€"}, {}), note=print).ask("GET", "/x")
     assert answers.calls[0].request.headers["Authorization"] == "Basic em/DqzphOmLigqw="
 
 

@@ -129,7 +129,7 @@ def test_threads_renew_once(service: Any, home: Path) -> None:
     def ask(_: int) -> str:
         client = Client(config.load({}, {}), note=print)
         barrier.wait()
-        subject: str = client.get_json("/whoami")["subject"]
+        subject: str = client.ask("GET", "/whoami")["subject"]
         return subject
 
     with ThreadPoolExecutor(8) as pool:
@@ -268,7 +268,7 @@ def test_signed_out_meanwhile(service: Any, home: Path) -> None:
     client = Client(config.load({}, {}), note=print)
     Credentials(kept(home).parent).update(service.url, lambda _: None)
     with pytest.raises(WaasError, match="has ended") as failure:
-        client.get_json("/whoami")
+        client.ask("GET", "/whoami")
     assert failure.value.code == ExitCode.UNAUTHORIZED
     assert not isinstance(failure.value, Unreachable)
 
