@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import re
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -167,6 +170,13 @@ def test_a_service_that_is_not_there_is_said_to_be() -> None:
         asyncio.run(ask())
     with Waas("http://127.0.0.1:9", access_token="x") as found, pytest.raises(Unreachable, match="connection refused"):
         found.workflows()
+
+
+def test_what_asyncio_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.delitem(sys.modules, "waas_cli.api.asynchronous")
+    with pytest.raises(ImportError, match=re.escape("pip install 'waas[async]'")):
+        importlib.import_module("waas_cli.api").__getattr__("AsyncWaas")
 
 
 def test_a_start_with_a_key_of_ones_own_happens_once(waas: Waas) -> None:

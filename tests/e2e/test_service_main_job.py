@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,42 @@ def test_from_a_key_to_outputs(service: Service) -> None:
     (table,) = results.glob("*.csv")
     with table.open(newline="") as stream:
         assert list(next(csv.DictReader(stream))) == ["word", "total", "alice.txt", "moby-dick.txt"]
+
+
+RUN = """
+import ast, asyncio, json, pathlib, sys
+
+async def run():
+    names = {}
+    for cell in json.loads(pathlib.Path(sys.argv[1]).read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            code = compile("".join(cell["source"]), "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            running = eval(code, names)
+            if running is not None:
+                await running
+
+asyncio.run(run())
+"""
+
+
+def test_the_notebook_does_what_it_says(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(DATA)
+    notebook = str(DATA.parent / "notebook.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, notebook],
+        cwd=tmp_path,
+        env=service.environment | {"PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "alice.txt",
+        "moby-dick.txt",
+        "pride-and-prejudice.txt",
+    ]
 
 
 def test_wrong_inputs_are_all_named_and_start_nothing(service: Service) -> None:
