@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from waas_cli.api import AsyncWaas, Waas, calls
+from waas_cli.api import AsyncWaas, Waas, answers, calls
 from waas_cli.errors import NotFound, Unauthorized, Unreachable, UsageError
 
 from tests.e2e.processes import eventually
@@ -76,7 +76,7 @@ def test_the_whole_job_by_asyncio(
     given = tmp_path / "given.txt"
     given.write_text("some text\n")
 
-    async def job(waas: AsyncWaas) -> tuple[Any, list[Path], list[str]]:
+    async def job(waas: AsyncWaas) -> tuple[list[answers.Execution], list[Path]]:
         uploaded = await waas.upload(given)
         ids = await asyncio.gather(
             waas.trigger("values", {"file": given}), waas.trigger("values", {"file": uploaded["id"]})
@@ -87,9 +87,9 @@ def test_the_whole_job_by_asyncio(
         assert set(ids) <= set(listed)
         assert "values" in [workflow["id"] for workflow in await waas.workflows()]
         await waas.delete(ids[1])
-        return ended, fetched, ids
+        return ended, fetched
 
-    ended, fetched, _ = by_asyncio(job)
+    ended, fetched = by_asyncio(job)
     assert [each["status"] for each in ended] == ["SUCCEEDED", "SUCCEEDED"]
     assert (tmp_path / "results" / "copy.bin").read_text() == "some text\n"
     assert sorted(path.name for path in fetched) == ["copy.bin", "one.dat", "tree", "two.dat"]

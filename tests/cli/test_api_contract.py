@@ -14,12 +14,12 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 import pytest
 import yaml
 from openapi_schema_validator import OAS30Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT4
 from waas_cli.api import answers, calls
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text())
-REGISTRY: Registry[Any] = Registry().with_resource("urn:contract", Resource(CONTRACT, DRAFT4))
+REGISTRY: Registry[Any] = Registry().with_resource("urn:contract", DRAFT4.create_resource(CONTRACT))
 
 FOR_BROWSERS_AND_PROBES = {"login", "auth", "health", "metrics"}
 """Tags, or operations without a call of their own: those that sign in, and those that programs don't use."""
