@@ -27,6 +27,8 @@ from hpcwaas.errors import ConfigurationError
 
 SYSTEM_FILE = Path("/etc/hpcwaas-api/hpcwaas-api.yml")
 USER_FILE = ".hpcwaas-api.yaml"
+IN_FILE = "_FILE"
+"""Ends a variable that names the file in which the value of a setting is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +126,26 @@ class _Sources:
         _anchor(Settings, self.tree, path.absolute().parent)
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
-        """Takes the variables that begin with `HWA_`."""
+        """Takes the variables that begin with `HWA_`, and the files that some of them name."""
         known = {leaf.variable: leaf for leaf in leaves()}
         seen: dict[str, str] = {}
         for name in sorted(environ):
             if not name.startswith(PREFIX):
                 continue
-            origin, plain = f"variable {name}", name.replace(".", "_")
+            origin, plain, text = f"variable {name}", name.replace(".", "_"), environ[name]
+            if plain not in known and plain.removesuffix(IN_FILE) in known:
+                plain = plain.removesuffix(IN_FILE)
+                try:
+                    text = Path(text).read_text(encoding="utf-8").rstrip("\r\n")
+                except (OSError, ValueError) as error:  # not quoted: it may be the secret itself
+                    reason = getattr(error, "strerror", None) or "it holds no text in UTF-8"
+                    self.refuse((name,), f"should name the file with the value, which can't be read: {reason}")
+                    continue
             if plain in seen:
                 self.refuse((name,), f"is the same setting as {seen[plain]}: remove one of them")
             seen[plain] = name
             if plain in known:
-                self._add_text(known[plain], environ[name], origin)
+                self._add_text(known[plain], text, origin)
             else:
                 self.refuse((name,), f"there is no such setting{_suggestion(plain, known)}")
 

@@ -128,6 +128,29 @@ def test_both_spellings_at_once_are_refused() -> None:
     assert "HWA_SERVER_WORKERS" in problem
 
 
+@pytest.mark.parametrize("name", ["HWA_METRICS_TOKEN_FILE", "HWA_METRICS.TOKEN_FILE"])
+def test_a_variable_may_name_the_file_with_the_value(name: str, write: Write) -> None:
+    token = load(None, {name: str(write("0123456789abcdef\n"))}, {}).metrics.token
+    assert token is not None
+    assert token.get_secret_value() == "0123456789abcdef"
+
+
+def test_a_file_of_a_variable_that_is_not_there_is_told_without_what_was_given() -> None:
+    (problem,) = problems(environ={"HWA_METRICS_TOKEN_FILE": "the-secret-itself"})
+    assert problem.startswith("HWA_METRICS_TOKEN_FILE: should name the file with the value")
+    assert "the-secret" not in problem
+    assert problems(environ={"HWA_NONSENSE_FILE": "x"})[0].startswith("HWA_NONSENSE_FILE: there is no such setting")
+
+
+def test_a_file_that_is_empty_or_no_text_or_given_twice_is_refused(write: Write, tmp_path: Path) -> None:
+    assert "is empty" in problems(environ={"HWA_METRICS_TOKEN_FILE": str(write("\n"))})[0]
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert "no text in UTF-8" in problems(environ={"HWA_METRICS_TOKEN_FILE": str(tmp_path / "binary")})[0]
+    file = str(write("0123456789abcdef"))
+    (problem,) = problems(environ={"HWA_METRICS_TOKEN_FILE": file, "HWA_METRICS_TOKEN": "0123456789abcdef"})
+    assert problem.startswith("HWA_METRICS_TOKEN_FILE: is the same setting as HWA_METRICS_TOKEN")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("", ()), ("A", ("A",)), ("A, B,", ("A", "B")), ("[A, B]", ("A", "B")), ("[]", ())]
 )

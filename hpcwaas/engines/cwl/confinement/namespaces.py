@@ -6,7 +6,9 @@ They need no privileges where the kernel lets ordinary users make them.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import signal
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
 _RDONLY = 1
 _OPEN_TREE, _MOVE_MOUNT, _CLONE3, _MOUNT_SETATTR = 428, 429, 435, 442
+_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
+"""The number of the predecessor of `clone3`, which differs."""
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _TREE_FLAGS = 1 | _AT_RECURSIVE  # a clone
@@ -49,11 +53,17 @@ def fork() -> int:
     Raises:
         OSError: this machine doesn't allow it.
     """
-    arguments = _CloneArguments(flags=_NEWUSER | _NEWNS | _NEWPID | _NEWIPC, exit_signal=signal.SIGCHLD)
+    flags = _NEWUSER | _NEWNS | _NEWPID | _NEWIPC
+    arguments = _CloneArguments(flags=flags, exit_signal=signal.SIGCHLD)
     # What `os.fork` does around the system call. With one thread the C library has nothing to put right but its note of
     # that thread's number, which nobody asks for.
     ctypes.pythonapi.PyOS_BeforeFork()
     child = kernel.fork(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
+    if child < 0 and ctypes.get_errno() == errno.ENOSYS and platform.machine() in _CLONE:
+        # A filter that allows some namespaces only (`RestrictNamespaces=` of systemd, those of containers) can't see
+        # what `clone3` is asked for, and leaves its predecessor.
+        nothing = [ctypes.c_long(0)] * 4
+        child = kernel.fork(_CLONE[platform.machine()], ctypes.c_ulong(flags | signal.SIGCHLD), *nothing)
     if child:
         ctypes.pythonapi.PyOS_AfterFork_Parent()
         return kernel.checked(child, "clone3")
