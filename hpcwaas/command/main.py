@@ -12,6 +12,7 @@ import click
 
 from hpcwaas import __version__
 from hpcwaas.command.audit import audit
+from hpcwaas.command.backup import backup, restore
 from hpcwaas.command.catalogue import catalogue
 from hpcwaas.command.common import read_settings, reporting, settings_flags
 from hpcwaas.command.user import user
@@ -166,3 +167,5 @@ main.add_command(catalogue)
 main.add_command(user)
 main.add_command(vault)
 main.add_command(audit)
+main.add_command(backup)
+main.add_command(restore)

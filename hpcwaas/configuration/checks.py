@@ -30,6 +30,9 @@ _OWN_PATHS = frozenset(
 )
 """First parts of the paths that the service has."""
 
+RESTORING = "restoring.json"
+"""Lies in the data directory while a backup is being restored."""
+
 OUTDATED = "the database has the schema of another version: run `hpcwaas-api db upgrade`"
 
 _SSO_URLS = ("auth_url", "token_url", "user_info_url")
@@ -321,9 +324,10 @@ def make_data_dir(settings: Settings) -> None:
     """Makes the data directory, for the service's account only; closes one that is there to all others.
 
     Raises:
-        ConfigurationError: it can't be made or closed.
+        ConfigurationError: it can't be made or closed, or a backup was restored in part only.
     """
     directory = settings.data_dir
+    _refuse_half_restored(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if stat.S_IMODE(directory.stat().st_mode) != 0o700:
@@ -331,6 +335,14 @@ def make_data_dir(settings: Settings) -> None:
     except OSError as error:
         what = "make" if not directory.is_dir() else "close to others"
         raise ConfigurationError("data_dir", f"can't {what} {directory}: {error.strerror}") from error
+
+
+def _refuse_half_restored(directory: Path) -> None:
+    if (directory / RESTORING).exists():
+        raise ConfigurationError(
+            "data_dir",
+            f"a backup was restored to {directory} in part only: run `hpcwaas-api restore` again, which begins anew",
+        )
 
 
 def has_database(settings: Settings) -> bool:
@@ -352,6 +364,7 @@ def preflight(settings: Settings) -> None:
     from hpcwaas.vault.embedded import EmbeddedVault
     from hpcwaas.vault.keyring import KeySource
 
+    _refuse_half_restored(settings.data_dir)
     embedded = settings.vault_config is None and (settings.vault.key or settings.vault_key_file.exists())
     opened = KeySource(settings.vault, settings.vault_key_file) if embedded else None
     if not has_database(settings):

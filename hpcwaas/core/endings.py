@@ -8,6 +8,11 @@ from enum import IntFlag
 
 from hpcwaas.errors import Gone
 
+RESTORED = (
+    "The service was restored from a backup that was made before the execution had ended. It isn't started again by "
+    "itself, since it may have ended in the meantime: trigger it again if you need it."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +15,8 @@ from hpcwaas.errors import ConfigurationError
 
 # What an entry names is imported when it is needed: the help of the command needs the flags alone.
 if TYPE_CHECKING:
-    from pathlib import Path
+    from datetime import datetime
+    from pathlib import Path, PurePosixPath
 
     from hpcwaas.core.ports.engine import Engine
     from hpcwaas.core.ports.records import ListingRecords, StartRecords
@@ -50,6 +51,11 @@ class EngineEntry:
         problems: `module:name` of what finds out what stands in the way of a start and changes nothing, of its section
             and whether the service runs for the one user who started it. It gives names of settings inside the section
             (`runner.command`), each with what is wrong with it.
+        backed_up: `module:name` of what says which things in a folder of the engine's directory belong in a backup, and
+            in which order, of the folder's relative path, the names in it, and the ids of the executions in the backup.
+            By default all do.
+        restored: `module:name` of what puts right what a backup has brought back, of the engine's directory and the
+            time, so that nothing starts again.
         flags: settings that have flags on the command line.
     """
 
@@ -63,6 +69,8 @@ class EngineEntry:
     kept: str | None = None
     update: str | None = None
     problems: str | None = None
+    backed_up: str | None = None
+    restored: str | None = None
     flags: tuple[Flag, ...] = ()
 
     def __post_init__(self) -> None:
@@ -100,6 +108,8 @@ BUILT_IN = (
         form=r"[^@:]+",
         access="hpcwaas.engines.cwl.workflows.access:read_access",
         kept="hpcwaas.engines.cwl.storage.kept:kept",
+        backed_up="hpcwaas.engines.cwl.storage.backed_up:backed_up",
+        restored="hpcwaas.engines.cwl.sites.restored:restored",
         update="hpcwaas.engines.cwl.workflows.repositories.updating:update_repositories",
         problems="hpcwaas.engines.cwl.checks:problems",
         flags=(Flag("--cwl_catalogue", "cwl.catalogue", "Directory whose CWL workflows are published."),),
@@ -292,6 +302,26 @@ class Registry:
         entry = next((entry for entry in self.entries if entry.name == name), None)
         found: Mapping[str, Path] = resolve_name(entry.kept)(data_dir, reference) if entry and entry.kept else {}
         return found
+
+    def backed_up(self, name: str, folder: PurePosixPath, names: Sequence[str], ids: Container[str]) -> Sequence[str]:
+        """Which things in a folder of an engine's directory belong in a backup, in the order in which they are read:
+        all, where the engine doesn't say.
+
+        Args:
+            folder: relative to that directory.
+            ids: of the executions whose records are in it.
+        """
+        entry = next((entry for entry in self.entries if entry.name == name), None)
+        if entry is None or entry.backed_up is None:
+            return sorted(names)
+        found: Sequence[str] = resolve_name(entry.backed_up)(folder, names, ids)
+        return found
+
+    def restored(self, name: str, directory: Path, now: datetime) -> None:
+        """Lets an engine put right what a backup has brought back in its directory: nothing of it may start again."""
+        entry = next((entry for entry in self.entries if entry.name == name), None)
+        if entry is not None and entry.restored is not None:
+            resolve_name(entry.restored)(directory, now)
 
     def update(self, name: str, settings: EngineSettings, data_dir: Path) -> Sequence[Update]:
         """Fetches the repositories that an engine publishes from, and tells of each.

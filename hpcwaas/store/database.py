@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, make_url
+from sqlalchemy import Connection, Engine, MetaData, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -21,6 +21,11 @@ from hpcwaas.core.models import Check
 from hpcwaas.errors import BadRequest, ConfigurationError, Conflict, Unavailable
 from hpcwaas.store import postgresql, sqlite
 from hpcwaas.store.models import Base
+
+NOT_EMPTY = "the database isn't empty: name another one, or remove what is in it"
+
+REVISION = "alembic_version"
+"""The table that says which schema there is."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -77,6 +82,58 @@ class Database:
             if self._shared and not lasting:
                 postgresql.let_pass(session.connection())
             yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One moment of the database, however long it takes to read.
+
+        Raises:
+            ConfigurationError, Unavailable: as for `check_upgradable`.
+        """
+        with _translated(None), self._reading.connect() as connection, connection.begin():
+            if self._shared:
+                postgresql.take_time(connection)
+            _check_ours(connection)
+            yield connection
+
+    @contextmanager
+    def filling(self, revision: str) -> Iterator[Connection]:
+        """A transaction in an empty database that has the schema of some version in the block, and that of this one
+        after it.
+
+        Raises:
+            ConfigurationError: it isn't empty, or this version doesn't know the schema.
+            Unavailable: as for `read`.
+        """
+        with _translated(None), self._writing.begin() as connection:
+            if self._shared:
+                postgresql.take_turn(connection)
+                postgresql.take_time(connection)
+            if not _is_empty(connection):
+                raise ConfigurationError("store.url", NOT_EMPTY)
+            tables = MetaData()
+            tables.reflect(connection)
+            tables.drop_all(connection)
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            yield connection
+            command.upgrade(config, "head")
+
+    def is_empty(self) -> bool:
+        """Whether no service has used it.
+
+        Raises:
+            ConfigurationError, Unavailable: as for `check_upgradable`.
+        """
+        with _translated(None), self._reading.connect() as connection:
+            _check_ours(connection)
+            return _is_empty(connection)
+
+    @staticmethod
+    def knows(revision: str) -> bool:
+        """Whether this version can upgrade from a schema, or has it."""
+        return revision in _revisions()
 
     def upgrade(self) -> None:
         """Brings the schema to this version's. Processes that start at once take turns; all but one find nothing to do.
@@ -146,10 +203,23 @@ def _check_ours(connection: Connection) -> None:
             raise ConfigurationError(
                 "store.url", f"the database belongs to another program: it has a table {taken[0]} that isn't ours"
             )
-    elif revision not in {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}:
+    elif revision not in _revisions():
         raise ConfigurationError(
             "store.url", f"the database has a schema that this version doesn't know ({revision}): a later one made it"
         )
+
+
+def _revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
+
+
+def _is_empty(connection: Connection) -> bool:
+    """Whether our tables have no rows, or aren't there."""
+    if MigrationContext.configure(connection).get_current_revision() is None:
+        return True
+    tables = MetaData()
+    tables.reflect(connection, only=lambda name, _: name != REVISION)
+    return not any(connection.execute(select(table).limit(1)).first() for table in tables.sorted_tables)
 
 
 def _engine(url: str) -> Engine:

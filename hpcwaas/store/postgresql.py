@@ -86,6 +86,12 @@ def take_turn(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADING})")
 
 
+def take_time(connection: Connection) -> None:
+    """Lets the transaction that has begun last for as long as it needs."""
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def let_pass(connection: Connection) -> None:
     """Lets the transaction that has begun be committed without waiting for the disk."""
     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
