@@ -33,12 +33,20 @@ def root(service: Callable[[str], Client]) -> Client:
     return service("root")
 
 
-@pytest.fixture
-def ended(alice: Client) -> str:
+@pytest.fixture(scope="module")
+def execution(service: Callable[[str], Client]) -> str:
     """Path of an execution of Alice's that has ended."""
+    alice = service("alice")
     path = alice.trigger("echo", message="shared")
     alice.finished(path)
     return path
+
+
+@pytest.fixture
+def ended(alice: Client, execution: str) -> str:
+    """The same, shared with nobody."""
+    assert alice("DELETE", f"{execution}/shares").status_code == 204
+    return execution
 
 
 def share(user: Client, path: str, **shares: Any) -> requests.Response:
