@@ -30,7 +30,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references answers docs command pyz man requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-all test-postgresql migration references answers docs command pyz man requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,10 @@ environments: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(
 
 test-system: environments ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system $(IN_PARALLEL)
+
+# Those of the system wait, for Slurm and browsers, most of their time: others use the cores meanwhile.
+test-all: environments ## set up, and pass the tests of `make test` and `make test-system` in one go
+	@$(WITH_VENV) pytest $(IN_PARALLEL)
 
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store, and of what stores, on PostgreSQL, which has to be installed
 	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) \

@@ -24,14 +24,14 @@ LONGEST = (
         f"system/test_{name}.py"
         for name in ("image", "sign_in_browser", "sites", "replicas", "sites_crowd", "sites_accounting")
     ),
-    *("e2e/", "attacks/", "engines/", "api/"),
+    *("e2e/", "attacks/", "system/", "engines/", "api/"),
 )
 """Files whose tests take longest, and rooms."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes for `--numprocesses auto`: one more than cores, since tests also wait for others that they start."""
-    return (os.cpu_count() or 1) + 1
+    """Processes for `--numprocesses auto`: two more than cores, since tests wait for others about half of their time."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
