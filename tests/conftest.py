@@ -30,7 +30,7 @@ LONGEST = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes for `--numprocesses auto`: two more than cores, since tests wait for others about half of their time."""
+    """Processes for `--numprocesses auto`: two more than cores, since tests wait for others half of their time."""
     return (os.cpu_count() or 1) + 2
 
 
@@ -62,7 +62,8 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[Non
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, object, object]:
     """Remembers that a test has failed."""
-    item.stash[FAILED] = item.stash.get(FAILED, False) or call.excinfo is not None
+    failed = call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception)
+    item.stash[FAILED] = item.stash.get(FAILED, False) or failed
     return (yield)
 
 

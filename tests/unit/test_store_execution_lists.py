@@ -56,7 +56,8 @@ def test_the_newest_of_unfinished_ones_are_chosen(store: ExecutionStore) -> None
 
 class TestShared:
     def test_each_is_found_once_newest_first_by_what_it_is(self, store: ExecutionStore, database: Database) -> None:
-        bob = Principal("bob", "Bob", groups=frozenset(f"group{number}" for number in range(900)))
+        bob = Principal("bob", "Bob", groups=frozenset({"group1", "group2", "group3"}))
+        joiner = replace(bob, groups=frozenset(f"group{number}" for number in range(900)))
         his = Shares(frozenset({"bob"}), frozenset({"group1", "group2", "group899"}))
         shared = [
             execution(created_at=START + timedelta(seconds=number), workflow_id=f"w{number % 2}") for number in range(6)
@@ -78,6 +79,7 @@ class TestShared:
 
         newest = [each.id for each in reversed(shared)]
         assert ids() == newest
+        assert [it.id for it in store.page(ExecutionFilter(shared_with=joiner), limit=10)[0]] == newest
         assert ids(workflow_id="w1") == newest[::2]
         assert ids(ids=[*newest[:2], own.id]) == newest[:2]
         assert ids(created_before=START + timedelta(seconds=3)) == newest[3:]
@@ -86,7 +88,8 @@ class TestShared:
         assert ids(statuses=[Status.RUNNING]) == [shared[3].id]
         assert ids(statuses=[Status.RUNNING, Status.FAILED]) == [shared[4].id, shared[3].id]
         assert ids(statuses=[Status.FAILED], workflow_id="w1") == []
-        assert [it.id for it in store.unfinished(shared_with=bob)] == [each.id for each in (*shared[:4], shared[5])]
+        for person in (bob, joiner):
+            assert [it.id for it in store.unfinished(shared_with=person)] == [it.id for it in (*shared[:4], shared[5])]
         store.reopen(shared[4].id)
         assert ids(statuses=[Status.RUNNING]) == [shared[4].id, shared[3].id]
         store.close(shared[3].id, Closing("root", START, "it hangs"), "it hangs", START)
