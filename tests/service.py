@@ -22,6 +22,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.server.connections import Connections
 from hpcwaas.server.protocol import Protocol
 from tests import databases
+from tests.waiting import pause
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"
 CWL = {"catalogue": CATALOGUE, "max_running": 4}
@@ -53,12 +54,12 @@ class Client:
 
     def finished(self, path: str, within: float = 90) -> Any:
         """Waits for the end of an execution and returns it."""
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
+        begun = time.monotonic()
+        while time.monotonic() < begun + within:
             execution = self("GET", path).json()
             if execution["status"] in ("SUCCEEDED", "FAILED", "CANCELLED"):
                 return execution
-            time.sleep(0.05)
+            pause(begun)
         raise AssertionError(f"{path} is still {execution}")
 
     def upload(self, name: str, content: bytes) -> str:

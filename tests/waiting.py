@@ -22,7 +22,13 @@ def wait(watched: Any, reference: str, levels: Level, start: int, timeout: float
 
 def until(condition: Callable[[], bool], within: float = 60) -> None:
     """Waits until something is so."""
-    deadline = time.monotonic() + within
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "it didn't come about"
-        time.sleep(0.05)
+        assert time.monotonic() < begun + within, "it didn't come about"
+        pause(begun)
+
+
+def pause(begun: float, least: float = 0.05) -> None:
+    """Sleeps between two looks: the longer, the longer it takes anyway, so that looking takes no processor from what is
+    waited for."""
+    time.sleep(min(max(least, (time.monotonic() - begun) / 10), 0.5))

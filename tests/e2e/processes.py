@@ -18,6 +18,7 @@ import yaml
 
 from tests.ports import free_port
 from tests.service import Client
+from tests.waiting import pause
 
 BIN = Path(sys.executable).parent
 MEASURED = {name: value for name, value in os.environ.items() if name == "COVERAGE_PROCESS_CONFIG"}
@@ -205,12 +206,12 @@ class Service:
             yield connection
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60, pause: float = 0.02) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60, least: float = 0.02) -> None:
     """Waits for something to become true."""
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(pause)
+        assert time.monotonic() < begun + seconds, "waited too long"
+        pause(begun, least)
 
 
 def log_text(user: Client, path: str) -> list[str]:

@@ -66,7 +66,7 @@ def test_the_engine_of_the_page(service: Service, packages: Path, tmp_path: Path
     token = (service.data / "local-token").read_text().strip()
     user = Client(service.url, {"Authorization": f"Bearer {token}"})
     wanted = {"script", "greet:hello"}
-    eventually(lambda: wanted <= {each["id"] for each in user("GET", "/workflows").json()["workflows"]}, 90, pause=0.2)
+    eventually(lambda: wanted <= {each["id"] for each in user("GET", "/workflows").json()["workflows"]}, 90, least=0.2)
     details = user("GET", "/workflows/greet:hello").json()
     assert (details["id"], details["engine"], details["label"]) == ("greet:hello", "greet", "Say hello")
     refused = user("POST", "/workflows/greet:hello", json={"inputs": {}})

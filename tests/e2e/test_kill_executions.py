@@ -24,7 +24,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.stored import DIED
 from tests.engines.cwl_bench import DETAILS
-from tests.waiting import wait
+from tests.waiting import pause, wait
 
 DATA = Path(__file__).parent.parent / "data" / "run"
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
@@ -92,10 +92,10 @@ class Service:
 
 
 def eventually(condition: Callable[[], bool], timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        assert time.monotonic() < begun + timeout
+        pause(begun, 0.02)
 
 
 def alive(mark: str) -> bool:
@@ -290,10 +290,10 @@ def test_services_that_race_and_services_that_are_killed_start_everything_once(t
 def test_the_service_may_be_killed_while_it_starts_executions(tmp_path: Path) -> None:
     begun = tmp_path / "marks" / "begun"
     directory = tmp_path / "cwl"
-    for pause in (0.001, 0.004, 0.01):
+    for moment in (0.001, 0.004, 0.01):
         with _starter(directory, begun, 6) as starter:
             _go(starter)
-            time.sleep(pause)
+            time.sleep(moment)
             starter.kill()
     service = Service(directory)
     for number in range(6):

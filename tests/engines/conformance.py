@@ -17,7 +17,7 @@ from hpcwaas.core.models import ExecutionState, Level, LogPage, Status, StepStat
 from hpcwaas.core.outputs import OutputFile, OutputValue
 from hpcwaas.core.ports.engine import Engine, Prepared, RemovingEngine
 from hpcwaas.errors import InvalidInputs, NotFound
-from tests.waiting import until, wait
+from tests.waiting import pause, until, wait
 
 ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
 
@@ -58,12 +58,12 @@ class World:
 
     def ended(self, reference: str) -> ExecutionState:
         """Waits for the end of an execution."""
-        deadline = time.monotonic() + self.within
-        while time.monotonic() < deadline:
+        begun = time.monotonic()
+        while time.monotonic() < begun + self.within:
             state = self.engine.state(reference)
             if state.status.over:
                 return state
-            time.sleep(0.05)
+            pause(begun)
         raise AssertionError(f"still {state}")
 
     def whole_log(self, reference: str) -> LogPage:

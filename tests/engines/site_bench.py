@@ -19,7 +19,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.site_settings import SiteSettings
 from tests.engines.cwl_bench import ALL, DETAILS
 from tests.simulators.logins import HOST_KEY, Logins
-from tests.waiting import until
+from tests.waiting import pause, until
 
 PLACEMENT = Placement("mare", "u1234", "key")
 
@@ -112,10 +112,10 @@ class SiteBench:
 
     def until(self, reference: str, told: Callable[[ExecutionState], bool], within: float = 60) -> ExecutionState:
         """Waits until a state is so."""
-        deadline = time.monotonic() + within
+        begun = time.monotonic()
         while not told(state := self.engine.state(reference)):
-            assert time.monotonic() < deadline, state
-            time.sleep(0.05)
+            assert time.monotonic() < begun + within, state
+            pause(begun)
         return state
 
     @staticmethod

@@ -104,7 +104,7 @@ def test_two_hundred_at_once_take_one_connection_and_few_commands(site: Site, tm
 def crowd(alice: Client, site: Site, gate: Path) -> None:
     connections, began = site.connections(site.alice), time.monotonic()
     paths = started(alice, "login", CROWD)
-    eventually(lambda: len(ran(site)) == CROWD, 200, pause=0.2)
+    eventually(lambda: len(ran(site)) == CROWD, 200, least=0.2)
     # All of them run; one is followed.
     assert patiently(lambda: alice("GET", f"{paths[-1]}/logs", params={"from": 0, "timeout": "60s"})).json()["logs"]
     with gate.open("w"):
