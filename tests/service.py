@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,10 +21,11 @@ import uvicorn
 from hpcwaas.app import create_app
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.engines.cwl.settings import CWLSettings
+from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.server.connections import Connections
 from hpcwaas.server.protocol import Protocol
 from tests import databases
-from tests.waiting import pause
+from tests.waiting import pause, until
 
 CATALOGUE = Path(__file__).parent / "api" / "catalogue"
 CWL = {"catalogue": CATALOGUE, "max_running": 4}
@@ -80,6 +83,7 @@ def serving(settings: Settings, connections: Connections | None = None, **option
     connections = connections or Connections(settings.server.trusted_proxies)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     databases.prepare(settings.database_url)
+    _prepare_catalogue(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings, validate_responses=True, **options),
@@ -102,6 +106,27 @@ def serving(settings: Settings, connections: Connections | None = None, **option
             server.should_exit = True
             thread.join(60)
             assert not thread.is_alive(), "the service didn't stop"
+
+
+def _prepare_catalogue(settings: Settings) -> None:
+    """Makes the tests' catalogue one that a new service has read: a copy is faster than cwltool."""
+    state = settings.data_dir / "cwl" / "catalogue"
+    if "cwl" in settings.engines and cwl_section(settings).catalogue == CATALOGUE and not state.exists():
+        for name, content in _read_catalogue().items():
+            file = state / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+
+
+@functools.cache
+def _read_catalogue() -> Mapping[Path, bytes]:
+    """What remains of reading the tests' catalogue, by name."""
+    with tempfile.TemporaryDirectory() as directory:
+        state = Path(directory)
+        catalogue = Catalogue(CATALOGUE, state)
+        until(lambda: len(catalogue.workflows()) == len([*CATALOGUE.glob("*.cwl")]))
+        catalogue.close()
+        return {file.relative_to(state): file.read_bytes() for file in state.rglob("*") if file.is_file()}
 
 
 def make_settings(data_dir: Path, **changes: Any) -> Settings:
