@@ -20,6 +20,10 @@ _PATIENCE = 60.0
 """Seconds in which what is ending anyway may end."""
 
 
+LASTING: set[int] = set()
+"""Processes that stay until the last test has ended."""
+
+
 class Children:
     """The processes that descend from this one, those whose parents have died included."""
 
@@ -59,7 +63,7 @@ class Children:
     def _left(self, own: Path | None) -> list[psutil.Process]:
         """The living; the dead are buried."""
         living = []
-        for number in _children() - self._shared:
+        for number in _children() - self._shared - LASTING:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(number)
                 if process.status() != psutil.STATUS_ZOMBIE:
