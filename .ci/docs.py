@@ -33,7 +33,9 @@ def stage() -> None:
         shutil.copy(TOP / name, STAGE / "docs" / name)
     for page in (STAGE / "docs").rglob("*.md"):
         name = page.relative_to(STAGE / "docs").as_posix()
-        page.write_text(_fitted(name, page.read_text(encoding="utf-8")), encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
+        _add_what_is_linked(name, text)
+        page.write_text(_fitted(name, text), encoding="utf-8")
     version = re.search(r'__version__ = "(.+)"', (TOP / "hpcwaas/__init__.py").read_text(encoding="utf-8"))
     configuration = (TOP / "mkdocs.yml").read_text(encoding="utf-8")
     (STAGE / "mkdocs.yml").write_text(configuration.replace("VERSION", version[1] if version else ""), encoding="utf-8")
@@ -54,6 +56,17 @@ def _fitted(name: str, text: str) -> str:
         return found[1] + posixpath.relpath(target.removeprefix("docs/"), posixpath.dirname(name) or ".") + found[3]
 
     return _LINK.sub(fitted, text)
+
+
+def _add_what_is_linked(name: str, text: str) -> None:
+    """Puts files beside the pages that a page links to, and that are no pages, such as an example."""
+    for _, link, _ in _LINK.findall(text):
+        source = (TOP / "docs" / name).parent / link
+        if "://" not in link and source.is_file() and not source.resolve().is_relative_to(TOP / "docs"):
+            target = STAGE / "docs" / source.resolve().relative_to(TOP)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target)
 
 
 class _Page(HTMLParser):
