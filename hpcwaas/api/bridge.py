@@ -12,14 +12,16 @@ import contextlib
 import contextvars
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol
 
 from a2wsgi.wsgi import Body, build_environ
 from starlette.types import Message, Receive, Scope, Send
 
 from hpcwaas.api.admission import CONNECTION, Connection
 from hpcwaas.api.counted import FOLLOWERS
+from hpcwaas.api.lanes import Handover, Lane
 from hpcwaas.core.slots import Slots
 
 HEAD = "hpcwaas.head"
@@ -52,11 +54,6 @@ _SIGNING_IN = 16
 _TURNS = 4
 """Calls of a kind that run at the same time, as long as they are quick. Python runs one thread at a time: dozens with
 work of less than a millisecond would mostly wake each other in vain, and answer fewer requests."""
-
-_QUICK = 0.02
-"""Seconds from which on a call takes long."""
-
-T = TypeVar("T")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -102,13 +99,14 @@ class Bridge:
     def __init__(self, app: WSGIApp, threads: int, streams: Slots) -> None:
         self._app = app
         self._streams = streams
+        self._wakes = Handover()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._usual = _Lane(pool, _TURNS)
+        self._usual = Lane(pool, _TURNS)
         # One line of a log wakes hundreds of followers, who ask again at once. Others go on meanwhile.
-        self._logs = _Lane(pool, _TURNS)
+        self._logs = Lane(pool, _TURNS)
         # Anybody may ask for these, and they may have to ask an identity provider.
-        self._signing_in = _Lane(ThreadPoolExecutor(_SIGNING_IN, thread_name_prefix="sign-in"), _TURNS)
-        self._probes = _Lane(ThreadPoolExecutor(_PROBES, thread_name_prefix="probe"), _PROBES)
+        self._signing_in = Lane(ThreadPoolExecutor(_SIGNING_IN, thread_name_prefix="sign-in"), _TURNS)
+        self._probes = Lane(ThreadPoolExecutor(_PROBES, thread_name_prefix="probe"), _PROBES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -123,7 +121,7 @@ class Bridge:
         while True:
             call = _Call(app, loop, send, scope, self._streams)
             try:
-                messages = await lane.run(context.run, call.run, environ)
+                messages = await lane.run(partial(context.run, call.run, environ))
             except _AbandonedError:
                 return  # incomplete: the server closes the connection
             parked = environ.pop(_PARKED, None)
@@ -133,7 +131,7 @@ class Bridge:
             parked_at = time.monotonic()
             FOLLOWERS.add()
             try:
-                there = await _wait(waiting, timeout, loop, receive)
+                there = await _wait(waiting, timeout, loop, receive, self._wakes)
             finally:
                 FOLLOWERS.add(by=-1)
                 extensions = scope.setdefault("extensions", {})
@@ -144,7 +142,7 @@ class Bridge:
         for message in messages:
             await send(message)
 
-    def _lane(self, path: str) -> _Lane:
+    def _lane(self, path: str) -> Lane:
         if path.startswith("/health/"):
             return self._probes
         if path.startswith("/auth/"):
@@ -152,38 +150,9 @@ class Bridge:
         return self._logs if path.endswith("/logs") else self._usual
 
 
-class _Lane:
-    """Requests of a kind, of which few run at the same time. One that takes long makes way for the next.
-
-    Args:
-        turns: how many run.
-    """
-
-    def __init__(self, pool: Executor, turns: int) -> None:
-        self._pool = pool
-        self._turns = asyncio.Semaphore(turns)
-
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function in a thread, in turn."""
-        loop = asyncio.get_running_loop()
-        over = False
-
-        def end_turn() -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self._turns.release()
-
-        await self._turns.acquire()
-        late = loop.call_later(_QUICK, end_turn)
-        try:
-            return await loop.run_in_executor(self._pool, function, *arguments)
-        finally:
-            late.cancel()
-            end_turn()
-
-
-async def _wait(waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoop, receive: Receive) -> bool:
+async def _wait(
+    waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoop, receive: Receive, wakes: Handover
+) -> bool:
     """Waits for news or the end of time. False when the client has gone."""
     over: asyncio.Future[bool] = loop.create_future()
 
@@ -192,7 +161,7 @@ async def _wait(waiting: Waiting, timeout: float, loop: asyncio.AbstractEventLoo
             over.set_result(there)
 
     def wake() -> None:
-        loop.call_soon_threadsafe(end, True)
+        wakes.call(loop, end, True)
 
     async def watch() -> None:
         # `asyncio.wait_for`, somewhere below, may swallow the cancellation when something comes at the same moment.

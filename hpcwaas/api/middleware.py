@@ -14,7 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpcwaas.api import counted
@@ -32,23 +32,24 @@ REQUEST_ID = "hpcwaas.request_id"
 _LONGEST = 300
 """Characters of a path that the log shows. Anybody can send a long one."""
 
-_SECURITY_HEADERS: Mapping[str, str] = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # A user's output that a browser opens is only shown: it runs nothing in the service's name.
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+)
+_TLS_HEADERS = (
+    *_SECURITY_HEADERS,
+    # Tells browsers to come by TLS only; sent where they have.
+    (b"strict-transport-security", b"max-age=31536000"),
+)
 _SEGMENT = r"[^/\x00-\x1f\x7f]+"
 """A parameter in a path. Control characters are no part of any id, and Connexion's router stumbles over line feeds."""
 
 _CLIENT_GONE = 499
 """What the log shows, as nginx's does, when a client left before there was an answer."""
-
-_ONLY_TLS = "max-age=31536000"
-"""Tells browsers to come by TLS only; sent where they have."""
-
-_API_POLICY = "default-src 'none'; sandbox"
-"""A user's output that a browser opens is only shown: it runs nothing in the service's name."""
 
 
 _CONTRACT = {"/openapi.json": "application/json", "/openapi.yaml": "text/yaml; charset=utf-8"}
@@ -169,13 +170,12 @@ class _Request:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._answered = time.monotonic()
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._scope["extensions"][REQUEST_ID]
-            for name, value in _SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
-            headers.setdefault("Content-Security-Policy", _API_POLICY)
-            if self._scope.get("scheme") == "https":
-                headers.setdefault("Strict-Transport-Security", _ONLY_TLS)
+            own = _TLS_HEADERS if self._scope.get("scheme") == "https" else _SECURITY_HEADERS
+            given = [field for field in message.get("headers", ()) if field[0] != b"x-request-id"]
+            names = {name for name, _ in given}
+            request_id: str = self._scope["extensions"][REQUEST_ID]
+            given.append((b"x-request-id", request_id.encode("latin-1")))
+            message["headers"] = [*given, *(field for field in own if field[0] not in names)]
         await self._send(message)
 
     def own(self) -> float:

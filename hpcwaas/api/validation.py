@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from connexion.datastructures import MediaTypeDict
-from connexion.decorators.parameter import pythonic
 from connexion.json_schema import Draft4RequestValidator
 from connexion.lifecycle import ConnexionRequest
 from connexion.uri_parsing import OpenAPIURIParser
@@ -20,6 +19,7 @@ from jsonschema import Draft4Validator, ValidationError
 from jsonschema.exceptions import best_match
 from starlette.types import Receive, Scope
 
+from hpcwaas.api.remembered import RememberedParameters, argument
 from hpcwaas.common import written
 from hpcwaas.core.ports.identity import Refused
 from hpcwaas.errors import BadRequest
@@ -132,9 +132,6 @@ class URIParser(OpenAPIURIParser):  # type: ignore[misc] # connexion has no type
         return super().resolve_params(params, _in)
 
 
-_argument = functools.cache(pythonic)
-"""The name of a parameter in Python: `from_` for `from`."""
-
 FORM = "application/x-www-form-urlencoded"
 
 _SMALL = 16 * 1024
@@ -227,13 +224,23 @@ class PlainParameterValidator(ParameterValidator):  # type: ignore[misc]
             )
             for parameter in parameters
         }
+        self._remembered = RememberedParameters(parameters)
+
+    def validate(self, scope: Scope) -> None:
+        """Checks all parameters, as far as they haven't been found good before, and keeps them for the handler."""
+        arguments = self._remembered.arguments(scope)
+        if arguments is None:
+            super().validate(scope)
+            self._remembered.put(scope, scope["extensions"][ARGUMENTS])
+        else:
+            scope["extensions"][ARGUMENTS] = arguments
 
     def validate_request(self, request: ConnexionRequest) -> None:
         """Checks all parameters and keeps them for the handler."""
         super().validate_request(request)
         given = request.query_params | request.path_params
         request.scope["extensions"][ARGUMENTS] = {
-            _argument(name): given.get(name, parameter["schema"].get("default"))
+            argument(name): given.get(name, parameter["schema"].get("default"))
             for where in ("query", "path")
             for parameter in self.parameters[where]
             if (name := parameter["name"]) in given or "default" in parameter["schema"]

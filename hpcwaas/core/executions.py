@@ -26,7 +26,7 @@ from hpcwaas.core.site_models import AccountCheck, Placement
 from hpcwaas.core.sites import Sites
 from hpcwaas.core.start_requests import Checked, StartRequests, announces, fingerprint
 from hpcwaas.core.starts_under_way import StartsUnderWay
-from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge, UncertainStart
+from hpcwaas.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge, Unavailable, UncertainStart
 
 _LOGGER = logging.getLogger(__name__)
 _UNKNOWN = "There is no such execution."
@@ -215,7 +215,7 @@ class Executions:
 
     def refresh(self, execution: Execution, news: ExecutionState | None = None) -> Execution:
         """Asks the engine for news of an execution and stores them. What is stored is given when the engine doesn't
-        answer, and said to be stale.
+        answer, or the store takes nothing just now, and said to be stale.
 
         Args:
             news: what the engine has just said of it; None to ask it.
@@ -236,7 +236,10 @@ class Executions:
         if execution.closed is not None and not state.status.over:
             return execution
         if state != execution.state and (state := with_times(state, execution.state)) != execution.state:
-            execution = self._records.save_state(execution.id, state)
+            try:
+                execution = self._records.save_state(execution.id, state)
+            except Unavailable:  # reading goes on, and the next one who asks stores it
+                return replace(execution, state=replace(execution.state, stale_since=datetime.now(UTC)))
             self._recent.put(execution)
         if state.stale_since is not None and not execution.state.status.over:
             execution = replace(execution, state=replace(execution.state, stale_since=state.stale_since))

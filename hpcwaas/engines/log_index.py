@@ -16,6 +16,8 @@ _BLOCK = 4096
 _CHUNK = 1 << 20
 _LEVELS = frozenset(map(int, Level))
 _SHOWN = 200
+_SHARED = 50
+"""Entries of a page that is kept for who asks next."""
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 
@@ -32,6 +34,7 @@ class LogIndex:
         self._levels = bytearray()
         self._counts = dict.fromkeys(Level, 0)
         self._lock = threading.Lock()
+        self._last: tuple[tuple[int, Level, int, int | None], tuple[LogEntry, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self._levels)
@@ -62,7 +65,18 @@ class LogIndex:
         return sum(self._counts[level] for level in mask)
 
     def entries(self, mask: Level, start: int, limit: int | None) -> tuple[LogEntry, ...]:
-        """Entries of the given levels; `start` and `limit` count these only."""
+        """Entries of the given levels; `start` and `limit` count these only. What several followers ask for one after
+        the other is read once."""
+        asked = (self.size, mask, start, limit)
+        last = self._last
+        if last is not None and last[0] == asked:
+            return last[1]
+        found = self._entries(mask, start, limit)
+        if asked[0] == self.size and len(found) <= _SHARED:
+            self._last = asked, found
+        return found
+
+    def _entries(self, mask: Level, start: int, limit: int | None) -> tuple[LogEntry, ...]:
         with self._lock:
             positions = self._positions(mask, start, limit)
             offsets = [(self._offsets[position], self._offsets[position + 1]) for position in positions]

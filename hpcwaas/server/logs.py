@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -20,6 +21,8 @@ from hpcwaas.configuration.settings import Settings
 _ENTRIES = Counter("log_entries", "Entries of the log.", level=("INFO", "WARNING", "ERROR", "CRITICAL"))
 _LOGGER = logging.getLogger(__name__)
 _MASK = "********"
+_REMEMBERED = 1000
+_SHORT = 100
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: " ", 10: "\\n", 13: "\\r"}
 """A user's text must not be able to begin a line of the log or to steer the terminal."""
@@ -66,6 +69,8 @@ class JSONFormatter(logging.Formatter):
     def __init__(self, scrub: Callable[[str], str]) -> None:
         super().__init__()
         self._scrub = scrub
+        # Names of users and operations, addresses: the same few stand in nearly every entry.
+        self._scrub_short = lru_cache(_REMEMBERED)(scrub)
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -81,7 +86,10 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
     def _clean(self, value: object) -> object:
-        return value if isinstance(value, int | float | None) else self._scrub(str(value))
+        if value is None or isinstance(value, int | float):
+            return value
+        text = str(value)
+        return self._scrub_short(text) if len(text) <= _SHORT else self._scrub(text)
 
 
 class HumanFormatter(logging.Formatter):

@@ -223,7 +223,7 @@ def test_calls_that_take_long_make_way(slow: str, others: list[str]) -> None:
 
 
 def test_few_calls_run_at_the_same_time_while_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcwaas.api.bridge._QUICK", 60)
+    monkeypatch.setattr("hpcwaas.api.lanes.QUICK", 60)
     running, most = 0, 0
     lock = threading.Lock()
 

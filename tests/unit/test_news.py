@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from hpcwaas.core.models import ExecutionState, Status, Step, StepStatus
+from hpcwaas.core.executions import Executions
+from hpcwaas.core.models import Execution, ExecutionState, Status, Step, StepStatus
 from hpcwaas.core.news import with_times
+from hpcwaas.core.settings import LimitsPerUser
+from hpcwaas.errors import Unavailable
+from hpcwaas.store.database import Database
+from hpcwaas.store.execution_store import ExecutionStore
 
 BEGAN = datetime(2026, 11, 23, tzinfo=UTC)
 ENDED = BEGAN + timedelta(minutes=1)
@@ -49,3 +57,30 @@ def test_an_execution_that_begins_anew_has_no_times_of_before() -> None:
     failed = ExecutionState(Status.FAILED, BEGAN, ENDED, steps=(Step("a", StepStatus.RUNNING, started_at=BEGAN),))
     resumed = running(Step("a", StepStatus.RUNNING))
     assert with_times(resumed, failed) == resumed
+
+
+class Busy(ExecutionStore):
+    """A store that takes nothing for a while."""
+
+    busy = True
+
+    def save_state(self, execution_id: str, state: ExecutionState) -> Execution:
+        if self.busy:
+            raise Unavailable("The service's database can't be used at the moment.")
+        return super().save_state(execution_id, state)
+
+
+def test_while_the_store_takes_nothing_what_is_stored_is_shown_as_stale(database: Database) -> None:
+    store = Busy(database)
+    stored = store.add(Execution("e", "alice", "w", "w", "cwl", {}, BEGAN, ExecutionState(Status.PENDING)))[0]
+    store.set_reference(stored.id, "r")
+    engine = SimpleNamespace(name="cwl", state=lambda _reference: running(began=BEGAN))
+    engines: Any = SimpleNamespace(get=lambda _name: engine)
+    nothing: Any = None
+    executions = Executions(engines, store, nothing, nothing, LimitsPerUser())
+
+    shown = executions.refresh(replace(stored, reference="r")).state
+    assert (shown.status, shown.stale_since is not None) == (Status.PENDING, True)
+    store.busy = False
+    shown = executions.refresh(replace(stored, reference="r")).state
+    assert (shown.status, shown.stale_since) == (Status.RUNNING, None)

@@ -34,7 +34,16 @@ class LogFile:
 
     def catch_up(self) -> None:
         """Takes in the lines that are kept, whoever wrote them."""
-        self._index.extend()
+        if self.grown:  # each page asks, and a look at the size costs less than to open it
+            self._index.extend()
+
+    @property
+    def grown(self) -> bool:
+        """Whether there is more than what was taken in."""
+        try:
+            return self.path.stat().st_size > self.size
+        except FileNotFoundError:
+            return False
 
     @property
     def size(self) -> int:

@@ -28,6 +28,9 @@ _SETTLED = 2.0
 _LOOK_EVERY = 1.0
 """Seconds between two looks whether an execution has ended, where nothing tells of it."""
 
+_LOOK_SELDOM = 10.0
+"""Likewise, while Yorc's events tell of it."""
+
 
 class _Reader(Reader):
     """The log of an execution, and those who wait for more of it.
@@ -116,7 +119,7 @@ class FollowedLogs(Following[_Reader]):
         complete, late = log.complete, False
         if not complete:
             self._collector.start()
-            known = log.whole or len(log) > 0
+            known = len(log) > 0 or log.whole
             if reader not in self._followed or not known:
                 if known:
                     late = not reader.look_within(PATIENCE)
@@ -137,7 +140,7 @@ class FollowedLogs(Following[_Reader]):
         """Looks at a log that somebody follows, for its execution has ended."""
         with self._changed:
             reader = self._readers.get(str(reference))
-            if reader is not None and reader.due < BEING_LOOKED_AT:
+            if reader is not None:
                 reader.due = 0.0
 
     def go_on(self, reference: Reference) -> None:
@@ -188,7 +191,10 @@ class FollowedLogs(Following[_Reader]):
         except Exception:  # one log must not keep the others from being read
             _LOGGER.exception("unexpected error in the log of %s", reader.log.reference)
         reader.wake()
-        reader.due = time.monotonic() + _LOOK_EVERY
+        with self._changed:
+            if reader.due == BEING_LOOKED_AT:  # else it has ended meanwhile
+                told = reader.log.whole and not self._collector.late and self._executions.told(reader.log.reference)
+                reader.due = time.monotonic() + (_LOOK_SELDOM if told else _LOOK_EVERY)
 
     def _look(self, reader: _Reader) -> None:
         """Takes in what is missing, and finds out whether all lines are there.

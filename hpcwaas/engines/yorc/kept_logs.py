@@ -48,6 +48,7 @@ class KeptLog(log_file.LogFile):
     def __init__(self, directory: Path, reference: Reference) -> None:
         super().__init__(directory, name(reference.deployment, reference.task))
         self.reference = reference
+        self._done = self.path.with_suffix(".done")
 
     def claim(self, *, whole: bool) -> None:
         """Notes that it is an execution of this service; harmless when repeated.
@@ -86,24 +87,21 @@ class KeptLog(log_file.LogFile):
     @property
     def complete(self) -> bool:
         """Whether all its lines are here and have been taken in."""
+        if not self._done.exists():  # each page asks, and for most of the time it isn't
+            return False
         try:
-            return int(self.path.with_suffix(".done").read_text()) == self.size
+            return int(self._done.read_text()) == self.size
         except (FileNotFoundError, ValueError):
             return False
 
     def done(self) -> None:
         """Notes that all lines are here."""
-        _put(self.path.with_suffix(".done"), str(self.size))
+        _put(self._done, str(self.size))
 
     def go_on(self) -> None:
         """Notes that more will come."""
         for suffix in (".done", ".cancel"):
             self._mark(suffix, wanted=False)
-
-    @property
-    def grown(self) -> bool:
-        """Whether there is more than what was taken in."""
-        return _size(self.path) > self.size
 
     @property
     def ended(self) -> bool:

@@ -73,6 +73,7 @@ class Publications:
     def __init__(self, settings: Sequence[PublicationSettings]) -> None:
         self._all = tuple(Publication(f"yorc.publish[{index}]", it) for index, it in enumerate(settings))
         self._covering = lru_cache(_REMEMBERED)(self._find_covering)
+        self._fitting = lru_cache(_REMEMBERED)(self._find_fitting)
 
     def wanted(self, deployments: Sequence[Deployment]) -> list[str]:
         """The ids of the deployments whose workflows have to be looked at."""
@@ -107,8 +108,8 @@ class Publications:
             problems += _without_effect(publication, deployments, names)
         return Listing(dict(sorted(found.items())), tuple(problems))
 
-    def _fitting(self, deployment: str, workflow: str) -> list[Publication]:
-        return [it for it in self._covering(deployment) if it.has(workflow)]
+    def _find_fitting(self, deployment: str, workflow: str) -> tuple[Publication, ...]:
+        return tuple(it for it in self._covering(deployment) if it.has(workflow))
 
     def _find_covering(self, deployment: str) -> tuple[Publication, ...]:
         return tuple(it for it in self._all if it.covers(deployment))

@@ -67,6 +67,12 @@ class TrackedExecutions(Tracking[Known]):
         self._ended = ended
         self._gone_on = gone_on
 
+    def told(self, reference: Reference) -> bool:
+        """Whether an execution goes on and its end would be told by an event."""
+        known = self._get(reference)
+        held = known.cached.peek()
+        return held is not None and not held.failed and not known.status.over and self._covered(held.at)
+
     def started(self, reference: Reference, declared: tuple[StepDeclaration, ...]) -> None:
         """Notes an execution that has just been started."""
         self._get(reference).declared = tuple(step for step in declared if isinstance(step, StepInDefinition))
