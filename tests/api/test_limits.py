@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from hpcwaas.configuration.settings import Settings
-from tests.service import Client, as_user, make_settings, serving
+from tests.service import IDLE, Client, as_user, make_settings, serving
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_two_uploads_at_once_do_not_slip_under(small_service: Callable[[str], Cl
 
 
 def test_requests_per_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = make_settings(tmp_path, limits={"requests": 10})
+    settings = make_settings(tmp_path, cwl=IDLE, limits={"requests": 10})
     with serving(settings) as url:
         alice, bob = as_user(url, "alice"), as_user(url, "bob")
         for path in ("/health/live", "/openapi.json", "/ui/", "/auth/methods", "/nothing"):

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from hpcwaas.identity.passwords import Verifier
-from tests.service import Client, as_user, make_settings, serving
+from tests.service import IDLE, Client, as_user, make_settings, serving
 from tests.signing_in import encoded, sso_service
 from tests.simulators.oidc import OIDCSimulator
 
@@ -23,7 +23,7 @@ _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(make_settings(tmp_path_factory.mktemp("hostile"))) as found:
+    with serving(make_settings(tmp_path_factory.mktemp("hostile"), cwl=IDLE)) as found:
         yield found
 
 
