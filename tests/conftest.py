@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hpcwaas.engines.cwl.workflows import reader
+from hpcwaas.engines.cwl.workflows import describer, reader
 from hpcwaas.store import sqlite
 from hpcwaas.store.database import Database
 from tests import databases
+from tests.describing import Source
 from tests.leftovers import Children, forget_failure, open_files, restore_interrupts
 
 restore_interrupts()
@@ -99,6 +102,16 @@ def lasting() -> str:
     own, sqlite.LASTING = sqlite.LASTING, "OFF"
     os.fsync = lambda fd: None
     return own
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _copied_describers() -> Iterator[None]:
+    """Catalogues of this process are described by copies."""
+    source = Source()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(describer, "subprocess", SimpleNamespace(Popen=source.popen, PIPE=subprocess.PIPE))
+        yield
+    source.close()
 
 
 @pytest.fixture

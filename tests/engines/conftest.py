@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from hpcwaas.engines.cwl.workflows import catalogue as catalogue_module
-from hpcwaas.engines.cwl.workflows import describer, reading
+from hpcwaas.engines.cwl.workflows import reading
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
-from tests.describing import Source
 from tests.engines.cwl_bench import Bench
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _copied_describers() -> Iterator[None]:
-    source = Source()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(describer, "subprocess", SimpleNamespace(Popen=source.popen, PIPE=subprocess.PIPE))
-        yield
-    source.close()
 
 
 @pytest.fixture(scope="module")
