@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ruamel.yaml.scanner
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from schema_salad.utils import yaml_no_ts
 
-from hpcwaas.engines.cwl.workflows import reading
+from hpcwaas.engines.cwl.workflows import describer, reading
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.describer import Answer, Describers, _Process, describe_entries
 from hpcwaas.engines.cwl.workflows.metadata import Entry
 from tests.e2e.processes import eventually
-from tests.engines.cwl_documents import ids, tool
+from tests.engines.cwl_documents import DATA, ids, tool
 
 WORKFLOW = "cwlVersion: v1.2\nclass: Workflow\ninputs: []\noutputs: []\nsteps: {s: {run: RUN, in: [], out: []}}\n"
 SWELLS = """\
@@ -29,6 +32,40 @@ inputs:
     type: Any
     default:
 """
+COMMENTED = """\
+#!/usr/bin/env cwl-runner
+# First
+
+cwlVersion: v1.2   # beside
+class: CommandLineTool
+# - between
+doc: |   # after the bar
+  Text # that is none
+
+  # nor is this
+arguments: [a, # in a list
+  # alone
+  {prefix: -x, valueFrom: "#no"},
+
+  ]
+inputs:  # nothing beside
+
+  # deeper
+  x#y:
+  # less deep
+    type: string
+    default: >-
+
+      folded
+      # text
+
+    # after it
+  z: {type: int,
+
+    # in a map
+    default: 1}
+outputs: []
+# last"""
 
 
 @pytest.fixture
@@ -188,6 +225,50 @@ def test_one_that_hangs_and_one_that_swells_take_none_of_many_with_them(director
     assert answers["hangs"]["error"] == "hangs.cwl: reading it takes longer than 15 seconds"
     assert answers["hangs"]["unsure"]
     assert answers["swells"]["error"].startswith("swells.cwl: ")
+
+
+def test_a_process_is_kept_for_the_next_edit(
+    directory: Path, make: Callable[[], Catalogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describer, "WARM", 60.0)
+    started: list[int] = []
+    start = _Process.__init__
+
+    def counting(process: _Process, *arguments: Any) -> None:
+        start(process, *arguments)
+        started.append(process._process.pid)
+
+    monkeypatch.setattr(_Process, "__init__", counting)
+    catalogue = make()
+    for label in ("One", "Two", "Three"):
+        (directory / "a.cwl").write_text(tool(label))
+        eventually(lambda label=label: [each.label for each in catalogue.workflows()] == [label])  # type: ignore[misc]
+    assert len(started) == 1
+    catalogue.close()
+    assert not Path(f"/proc/{started[0]}").exists()
+
+
+def test_comments_that_are_passed_over_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(text: str) -> object:
+        return _placed(next(yaml_no_ts().load_all(text)))
+
+    texts = [path.read_text("utf-8") for path in sorted(DATA.rglob("*.cwl"))]
+    assert len(texts) > 5
+    for text in [COMMENTED, *texts]:
+        whole = load(text)
+        with monkeypatch.context() as patch:
+            patch.setattr(ruamel.yaml.scanner, "RoundTripScanner", ruamel.yaml.scanner.Scanner)
+            assert load(text) == whole
+
+
+def _placed(value: Any) -> object:
+    """A value with where its members lie."""
+    match value:
+        case CommentedMap():
+            return {key: (value.lc.data and value.lc.data.get(key), _placed(each)) for key, each in value.items()}
+        case CommentedSeq():
+            return [(value.lc.data and value.lc.data.get(index), _placed(each)) for index, each in enumerate(value)]
+    return value
 
 
 def test_what_workflows_share_is_read_as_if_each_were_alone(directory: Path) -> None:

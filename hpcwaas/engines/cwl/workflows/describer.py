@@ -34,6 +34,9 @@ needs more is read again, alone, with twice as much."""
 _GRACE = 5.0
 """Seconds that a process gets to say itself that a document takes too long."""
 
+WARM = 120.0
+"""Seconds for which a process is kept that has nothing to do: who edits a document often edits it again."""
+
 _WORTH_A_PROCESS = 20
 """Entries that take about as long as the start of one more process."""
 
@@ -82,7 +85,7 @@ def describe_entries(
 
 
 class Describers(Generic[T]):
-    """Processes that describe entries beside each other, until the block is left.
+    """Processes that describe entries beside each other, until the block is left, or they are closed.
 
     Args:
         directory: the catalogue.
@@ -98,8 +101,10 @@ class Describers(Generic[T]):
         self._begun: set[tuple[object, ...]] = set()
         self._changed = threading.Condition()
         self._closed = threading.Event()
+        self._resting = False
         self._alone = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._working = 0
         self._answers: queue.SimpleQueue[tuple[Entry, Answer, T] | DescriberFailed] = queue.SimpleQueue()
 
     def __enter__(self) -> Describers[T]:
@@ -108,12 +113,22 @@ class Describers(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all processes, whatever they do."""
         self._closed.set()
         with self._changed:
             self._wanted.clear()
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    def rest(self) -> None:
+        """Ends the processes, which have nothing to do, but for one, which is kept for a while."""
+        with self._changed:
+            self._resting = True
+            self._changed.notify_all()
 
     def want(self, entries: Sequence[Entry], note: T) -> None:
         """Has these described, in this order, in place of what was wanted before. What has been begun goes on.
@@ -123,10 +138,14 @@ class Describers(Generic[T]):
         """
         with self._changed:
             self._wanted = deque((entry, note) for entry in entries if key_of(entry) not in self._begun)
+            self._resting = False
+            # What is still under way after a round may take long: others needn't wait for it.
+            processes = min(self._most, -(-len(entries) // _WORTH_A_PROCESS) + len(self._begun))
+            new = range(self._working, processes)
+            self._working += len(new)
             self._changed.notify_all()
-        # What is still under way after a round may take long: others needn't wait for it.
-        processes = min(self._most, -(-len(entries) // _WORTH_A_PROCESS) + len(self._begun))
-        for number in range(len(self._threads), processes):
+        self._threads = [each for each in self._threads if each.is_alive()]
+        for number in new:
             self._threads.append(threading.Thread(target=self._work, name=f"describer-{number}", daemon=True))
             self._threads[-1].start()
 
@@ -180,10 +199,15 @@ class Describers(Generic[T]):
                 process.end()
 
     def _next(self) -> tuple[Entry, T] | None:
-        """What is to be described next; None when all is over."""
+        """What is to be described next; None when all is over, or there has been nothing for long."""
         with self._changed:
             while not self._wanted and not self._closed.is_set():
-                self._changed.wait()
+                resting = self._resting
+                if resting and (self._working > 1 or not self._changed.wait(WARM)):
+                    self._working -= 1
+                    return None
+                if not resting:
+                    self._changed.wait()
             if self._closed.is_set():
                 return None
             task = self._wanted.popleft()

@@ -159,7 +159,7 @@ class _Look:
                 paths = documents_in(place.folder) if place.document is None else [place.path]
                 ignored.update((path, Ignored(path, reason)) for path in paths)
             else:
-                told.append(replace(self._entry(place), made=place.made))
+                told.append(self._entry(place))
         told = without_clashes(map(_not_unreadable, told), self._known)
         problems = [*self._convention.problems, *self._problems, *([self._frozen] if self._frozen else [])]
         if self._frozen:
@@ -223,19 +223,26 @@ class _Look:
 
     def _entry(self, place: Place) -> Entry | Unusable:
         """The entry of what the convention publishes."""
+        made = place.made
         if not usable_id(place.id):
-            return Unusable(place.id, place.source, self._no_id(place))
+            return Unusable(place.id, place.source, self._no_id(place), made=made)
         try:
             said = make_entry(place.id, place.metadata, self._read(place.metadata)) if place.described else None
         except Unreadable as error:
-            return Unusable(place.id, place.source, str(error))
+            return Unusable(place.id, place.source, str(error), made=made)
         if place.shut:
-            return Unusable(place.id, place.source, "; ".join(place.shut))
-        entry = replace(said or Entry(place.id, ""), source=place.source)
+            return Unusable(place.id, place.source, "; ".join(place.shut), made=made)
         try:
-            return replace(entry, main=self._main(place, entry.main))
+            main, wrong = self._main(place, said.main if said else ""), ""
         except _NoMain as error:
-            return Unusable(place.id, place.source, str(error), replace(entry, main=""))
+            main, wrong = "", str(error)
+        source = place.source
+        entry = (
+            replace(said, main=main, source=source, made=made)
+            if said
+            else Entry(place.id, main, source=source, made=made)
+        )
+        return Unusable(place.id, source, wrong, entry, made=made) if wrong else entry
 
     def _main(self, place: Place, main: str) -> str:
         """The main document of a file or folder.

@@ -146,7 +146,11 @@ class Index:
 
     def fresh(self, fingerprint: str, now: float) -> bool:
         """Whether nothing is to be read anew."""
-        return self.fingerprint == fingerprint and (self.due is None or now < self.due)
+        return self.fingerprint == fingerprint and self.holds(now)
+
+    def holds(self, now: float) -> bool:
+        """Whether the time has not come yet to make it again."""
+        return self.due is None or now < self.due
 
     @property
     def notices(self) -> Sequence[str]:

@@ -20,7 +20,7 @@ from hpcwaas.engines.cwl.workflows.repositories.published import Repositories
 from hpcwaas.engines.cwl.workflows.snapshot import SnapshotStore
 
 ROUND = 1.0
-"""Seconds for which entries are described until what is known is published, and the catalogue is looked at again."""
+"""Seconds for which entries are described at least, until what is known is published and the catalogue looked at."""
 
 PATIENCE = 30.0
 """Seconds for which a caller waits for a few workflows that are being read: so long only on a very busy machine."""
@@ -33,6 +33,9 @@ PATIENCE_WITH_MANY = 2.0
 
 FEW = 25
 """Workflows whose reading is waited for."""
+
+_SHARE = 10
+"""How many times longer entries are described than making the index of what is known took: it is of all of them."""
 
 _FOLLOW_EVERY = 0.1
 """Seconds between two looks at what another process has read."""
@@ -68,6 +71,7 @@ class Reader:
         self._describers: Describers[Stamps] | None = None
         self._began = 0.0
         self._wanted = 0
+        self._pause = ROUND
         self.index: Index | None = None
         self.failure: str | None = None
 
@@ -108,6 +112,12 @@ class Reader:
         self._closed.set()
         if thread := self._thread:
             thread.join()
+        self._end_describers()
+
+    def _end_describers(self) -> None:
+        describers, self._describers = self._describers, None
+        if describers:
+            describers.close()
 
     def _patience(self) -> float:
         return self._began + (PATIENCE if self._wanted <= FEW else PATIENCE_WITH_MANY) - time.monotonic()
@@ -155,20 +165,26 @@ class Reader:
             return
         nothing = not index.fingerprint and not index.published
         self._snapshots.clean()
-        with Describers[Stamps](self._directory) as describers, ThreadPoolExecutor(_WRITERS) as writers:
-            self._describers = describers
-            try:
+        describers = self._describers = self._describers or Describers(self._directory)
+        rest = False
+        try:
+            with ThreadPoolExecutor(_WRITERS) as writers:
                 index, reading = self._round(index, stamps, [])
                 while reading.wanted and not self._closed.is_set():
                     describers.want(reading.wanted, stamps)
                     answers = self._answers(describers, writers)
                     stamps = read_stamps(self._directory)
-                    index, reading = self._round(index, stamps, answers)
-            except DescriberFailed as error:
-                index, _ = self._round(index, stamps, [], error)
-                self._tell(None if nothing and not index.published else index, str(error))
-            finally:
-                self._describers = None
+                    if answers or self._fingerprint(stamps) != reading.fingerprint or not index.holds(time.time()):
+                        index, reading = self._round(index, stamps, answers)
+            rest = not describers.left
+        except DescriberFailed as error:
+            index, _ = self._round(index, stamps, [], error)
+            self._tell(None if nothing and not index.published else index, str(error))
+        finally:
+            if rest:
+                describers.rest()
+            else:
+                self._end_describers()
 
     def _round(
         self, old: Index, stamps: Stamps, answers: list[Done], failure: DescriberFailed | None = None
@@ -184,7 +200,9 @@ class Reader:
             answers=answers,
             failure=failure,
         )
+        began = time.monotonic()
         index = reading.index()
+        self._pause = max(ROUND, _SHARE * (time.monotonic() - began))
         for warning in reading.warnings:
             _log.info("catalogue: %s", warning)
         for problem in sorted({*index.problems} - {*old.problems}):
@@ -200,7 +218,7 @@ class Reader:
     def _answers(self, describers: Describers[Stamps], writers: ThreadPoolExecutor) -> list[Done]:
         """What is described within the time of a round."""
         found: list[Future[Done]] = []
-        deadline = time.monotonic() + ROUND
+        deadline = time.monotonic() + self._pause
         while describers.left and (left := deadline - time.monotonic()) > 0 and not self._closed.is_set():
             try:
                 entry, answer, stamps = describers.answer(left)

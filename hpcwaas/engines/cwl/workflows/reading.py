@@ -113,6 +113,7 @@ class Reading:
     _published: list[Published] = field(default_factory=list)
     _withheld: list[Withheld] = field(default_factory=list)
     _unread: list[Unread] = field(default_factory=list)
+    _lasts: dict[str, Published | None] = field(default_factory=dict)
 
     def index(self) -> Index:
         """Makes the index."""
@@ -149,6 +150,11 @@ class Reading:
 
     def _last(self, workflow_id: str) -> Published | None:
         """What was published under an id last, or is known of it though it is withheld."""
+        if workflow_id not in self._lasts:
+            self._lasts[workflow_id] = self._look_up_last(workflow_id)
+        return self._lasts[workflow_id]
+
+    def _look_up_last(self, workflow_id: str) -> Published | None:
         hidden = self.old.withheld_by_id.get(workflow_id) or self.old.unread_by_id.get(workflow_id)
         last = self.old.by_id.get(workflow_id) or (hidden and hidden.last)
         return last if last and last.version in self.snapshots else None
@@ -172,7 +178,7 @@ class Reading:
         ):
             return False
         if not self._unfit(entry, last):
-            self._publish(replace(last, broken=None, refused=None), entry)
+            self._publish(replace(last, broken=None, refused=None) if last.broken or last.refused else last, entry)
         return True
 
     def _refused(self, entry: Entry) -> Refused | None:
@@ -256,7 +262,8 @@ class Reading:
         """Publishes a version for those whom the metadata permit."""
         last = self._last(entry.id)
         if last is None or not lets_in_more(entry, last.entry):
-            self._published.append(replace(item, entry=entry, wider=None))
+            same = item.wider is None and item.entry == entry and item.entry.metadata == entry.metadata
+            self._published.append(item if same else replace(item, entry=entry, wider=None))
             return
         sign = digest([entry.authorized_users, entry.authorized_groups, entry.everybody])
         since = last.wider[1] if last.wider and last.wider[0] == sign and last.wider[1] <= self.now else self.now
