@@ -351,6 +351,14 @@ def test_what_was_published_stays_when_its_checkout_is_lost(tmp_path: Path, repo
     assert "its last good version stays published" in str(access()["workflows"]["problem"])
     update()
     assert access()["workflows"]["problem"] is None
+    (part,) = state.glob("repositories/*/tools/say.cwl")
+    part.unlink()
+    _look.cache_clear()
+    assert "files of it are missing or were changed" in str(access()["workflows"]["problem"])
+    assert [each.id for each in published(directory, state)] == ["workflows"]
+    update()
+    assert part.is_file()
+    assert access()["workflows"]["problem"] is None
     shutil.rmtree(state / "repositories")
     publish(tmp_path, entry)
     _look.cache_clear()

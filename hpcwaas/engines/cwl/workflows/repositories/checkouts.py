@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -70,7 +71,9 @@ def fetch(address: Address, reference: Reference, commit: str, directory: Path) 
         OSError: the disk is full, say.
     """
     if directory.exists():
-        return
+        if whole(directory):
+            return
+        remove(directory)
     draft = Path(tempfile.mkdtemp(prefix=".new-", dir=directory.parent))
     try:
         git("init", "-q", "--template=", directory=draft)
@@ -82,6 +85,7 @@ def fetch(address: Address, reference: Reference, commit: str, directory: Path) 
             git(*update, directory=draft, protocols=address.protocols, timeout=FETCH_TIMEOUT)
         _tidy(draft)
         draft.chmod(0o755)
+        _record(directory).write_text(_listing(draft), "ascii")
         os.sync()  # what is found under its own name must be whole after a loss of power
         draft.rename(directory)
         durable.sync_directory(directory.parent)
@@ -129,8 +133,34 @@ def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
                     folders.append(entry.path)
 
 
+def whole(checkout: Path) -> bool:
+    """Whether a checkout is there with all of its files: somebody may have cleaned up in the data directory."""
+    try:
+        return _record(checkout).read_text("ascii") == _listing(checkout)
+    except FileNotFoundError:
+        return checkout.is_dir()  # it was made before there were records
+
+
+def _record(checkout: Path) -> Path:
+    """The file that says what was fetched."""
+    return checkout.with_name(f"{checkout.name}.files")
+
+
+def _listing(checkout: Path) -> str:
+    """Digest of the names and sizes of all files."""
+    digest = hashlib.sha256()
+    entries = ((os.fsencode(entry.path), entry) for entry in _walk(checkout) if entry.name != ".git")
+    start = len(os.fsencode(checkout))
+    for path, entry in sorted(entries, key=lambda each: each[0]):
+        status = entry.stat(follow_symlinks=False)
+        size = 0 if entry.is_dir(follow_symlinks=False) else status.st_size
+        digest.update(b"%b\0%d\0" % (path[start:], size))
+    return digest.hexdigest()
+
+
 def remove(checkout: Path) -> None:
     """Removes a checkout, so that one that is found is always whole."""
+    _record(checkout).unlink(missing_ok=True)
     gone = checkout.with_name(f".gone-{checkout.name}")
     with suppress(FileNotFoundError):
         checkout.rename(gone)

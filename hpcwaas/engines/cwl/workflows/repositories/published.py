@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from hpcwaas.engines.cwl.workflows.manifest import MANIFEST, GitSource, Manifest
 from hpcwaas.engines.cwl.workflows.metadata import NO_LIMITS, Entry, Unusable
 from hpcwaas.engines.cwl.workflows.patterns import is_pattern
 from hpcwaas.engines.cwl.workflows.repositories.addresses import Refused, address_of, shown
+from hpcwaas.engines.cwl.workflows.repositories.checkouts import whole
 from hpcwaas.engines.cwl.workflows.repositories.kept import Kept, key_of, name_of, reference_of
 from hpcwaas.engines.cwl.workflows.slurm import NOTHING
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
@@ -55,7 +57,7 @@ class Repositories:
             if (fetched := state.get(key_of(source))) is None
             or fetched.checkout is None
             or fetched.reference != str(reference_of(source))
-            or not self._kept.checkout(fetched.checkout).is_dir()
+            or not whole(self._kept.checkout(fetched.checkout))
         ]
 
     def added_to(self, found: Found, last: Iterable[Entry] = ()) -> Found:
@@ -210,13 +212,19 @@ def _label(source: GitSource) -> str:
 
 @lru_cache(maxsize=64)
 def _look(root: Path, path: str, line: int) -> tuple[Found, tuple[str, ...]]:
-    """What a checkout publishes, and what is odd about it. It never changes."""
+    """What a checkout publishes, and what is odd about it. It never changes.
+
+    Raises:
+        OSError: it isn't there, or not with all of its files.
+    """
     manifest = None
     document, _, fragment = path.partition("#")
     if is_pattern(path) or (document and (root / document).is_file()):
         named = Named(document, fragment or None, None, Entry("", "", metadata=f"{MANIFEST}:{line}"), {}, line)
         manifest = Manifest(convention=False, workflows=(named,))
     stamps = read_stamps(root)
+    if not whole(root):
+        raise OSError(errno.ENOENT, "files of it are missing or were changed")
     found = find_entries(root, stamps, manifest=manifest)
     found = replace(found, ignored=tuple(sure(root, found.ignored, stamps)))
     try:

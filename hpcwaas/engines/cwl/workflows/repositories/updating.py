@@ -15,6 +15,7 @@ from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.workflows.manifest import GitSource, read_manifest
 from hpcwaas.engines.cwl.workflows.repositories import checkouts
 from hpcwaas.engines.cwl.workflows.repositories.addresses import Refused, address_of, shown
+from hpcwaas.engines.cwl.workflows.repositories.checkouts import whole
 from hpcwaas.engines.cwl.workflows.repositories.kept import Fetched, Kept, key_of, name_of, reference_of
 from hpcwaas.engines.cwl.workflows.repositories.program import GitFailed
 from hpcwaas.engines.cwl.workflows.strict_yaml import Unreadable
@@ -102,7 +103,7 @@ class _Updating:
             address = address_of(source.url, self._catalogue)
             commit = checkouts.resolve(address, reference)
             known = old.get(key_of(source))
-            if known and known.commit == commit and known.checkout and self._kept.checkout(known.checkout).is_dir():
+            if known and known.commit == commit and known.checkout and whole(self._kept.checkout(known.checkout)):
                 return commit, known.checkout
             name = name_of(address.url, commit)
             checkouts.fetch(address, reference, commit, self._kept.checkout(name))
