@@ -121,14 +121,27 @@ def test_a_setting_that_cannot_work_stops_the_start(
 
 @pytest.mark.parametrize("name", ["podman", "singularity", "apptainer"])
 def test_an_engine_that_mounts_needs_executions_that_are_not_confined(
-    name: str, program: Callable[[str, str], None], tmp_path: Path
+    name: str, program: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     program("podman", "true")
     program("singularity", "true")
     confined = settings(catalogue=tmp_path, containers=name, confinement="landlock")
     assert "mounts file systems, which a confined execution can't" in dict(problems(confined, local=True))["containers"]
     free = settings(catalogue=tmp_path, containers=name, confinement="none")
     assert "containers" not in dict(problems(free, local=True))
+
+
+@pytest.mark.parametrize(("user", "expected"), [(0, "no container for root"), (1000, "info --format {{.Host.Arch}}`")])
+def test_podman_that_cannot_start_containers_stops_the_start(
+    user: int, expected: str, program: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    program("podman", "echo 'newuidmap: not found' >&2; exit 125")
+    free = settings(catalogue=tmp_path, containers="podman", confinement="none")
+    told = dict(problems(free, local=True))["containers"]
+    assert expected in told
+    assert ("newuidmap: not found. Make that command succeed" in told) is (user != 0)
 
 
 def test_the_service_of_podman_serves_confined_executions(program: Callable[[str, str], None], tmp_path: Path) -> None:

@@ -161,23 +161,42 @@ class Containers:
                 f"{self._engine.program} mounts file systems, which a confined execution can't. Take `udocker` or "
                 f"`docker`, turn `confinement` off (`none`){instead}, or run such workflows on a site"
             )
+        elif self.daemon:
+            return  # it may come later: `silent` tells while the service runs
+        elif self.name == "podman" and os.geteuid() == 0:
+            yield (
+                "Podman starts no container for root as runners ask for it (`--userns=keep-id`). Run the service by an "
+                "account of its own, or take `docker` or `udocker`"
+            )
+        elif wrong := self._failure(patient=True):
+            yield f"{wrong.rstrip('.')}. Make that command succeed for the service's account, or take another engine"
 
     def silent(self) -> str | None:
         """Why the engine that the settings name starts no container at present; None when nothing is known to stand
         against it."""
         if not self._chosen or not self._engine or self._found() is None:
             return None
+        failure = self._failure()
+        return failure and f"No container can be started: {failure}"
+
+    def _failure(self, *, patient: bool = False) -> str | None:
+        """What stands against containers, as its own command tells.
+
+        Args:
+            patient: whether a command that takes long is believed to succeed: the machine may be busy.
+        """
         command = trial(self.name)
         try:
             answer = subprocess.run(
                 command, capture_output=True, text=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"No container can be started: {error} (setting cwl.{KEY})."
+            late = patient and isinstance(error, subprocess.TimeoutExpired)
+            return None if late else f"{error} (setting cwl.{KEY})."
         if answer.returncode == 0:
             return None
         said = (answer.stderr.strip() or answer.stdout.strip() or f"status {answer.returncode}").splitlines()[-1]
-        return f"No container can be started: `{' '.join(command)}` failed: {said}"
+        return f"`{' '.join(command)}` failed: {said}"
 
     def refusal(self, needs: Sequence[StepNeeds]) -> str | None:
         """Why a workflow can't run here for want of a container, if that is known; for the user.
