@@ -246,6 +246,19 @@ def test_a_definition_that_cannot_be_read_takes_no_others_away(simulator: Simula
         published.details_now("demo-2@hello")
 
 
+def test_operators_are_told_what_is_not_published(simulator: Simulator, make: Make) -> None:
+    published = make({**HELLO, "deployments": ["demo-*", "nope"]})
+    nothing = Access(
+        None, published=False, problem="yorc.publish[0]: no deployment matches 'nope'; it publishes nothing"
+    )
+    assert published.withheld() == [nothing]
+    simulator.fault(Fault("trace", ""))
+    assert published.withheld() == [nothing], "of what was read a moment ago"
+    (down,) = make(HELLO).withheld()
+    assert not down.published
+    assert "Yorc" in str(down.problem)
+
+
 def test_who_may_run_what(simulator: Simulator) -> None:
     found = read_access(
         settings(

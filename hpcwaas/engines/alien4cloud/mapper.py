@@ -112,6 +112,19 @@ def workflows(application: Mapping[str, Any], environments: Sequence[Mapping[str
                 )
 
 
+def unpublished(application: Mapping[str, Any], environments: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Why an application that publishes workflows doesn't publish some of them, a sentence each."""
+    label = f"application {application['id']}"
+    own = [each for each in environments if belongs(each, application["id"])]
+    if not any(map(deployed, own)):
+        yield f"{label}: nothing of it is deployed; its workflows aren't published until one of its environments is"
+    for name in _names(application, PUBLISHED) or ():
+        if name in _REFUSED:
+            yield f"{label}: the workflow {name!r} isn't published, because Alien4Cloud never runs it on demand"
+        elif any(deployed(each) and not usable(each["id"], name) for each in own):
+            yield f"{label}: the workflow {name!r} isn't published, because its name can't be a part of an id"
+
+
 def belongs(environment: Mapping[str, Any], application: str) -> bool:
     """Whether the environment is one of this application."""
     return bool(environment["applicationId"] == application)

@@ -115,13 +115,14 @@ class PublishedWorkflows(PublishedList):
                 published = {item["id"]: item for item in page if mapper.publishing(item)}
                 reasons = [mapper.misunderstood(item) for item in page if mapper.meant_to_publish(item)]
                 problems += [f"{reason}; its workflows are not published" for reason in reasons if reason]
-            environments = self._environments(list(published))
+            environments = self._environments(list(published), problems)
             with reading("environments"):
                 for application, items in environments.items():
                     found.update((it.id, it) for it in mapper.workflows(published[application], items))
+                    problems += mapper.unpublished(published[application], items)
         return dict(sorted(found.items())), problems
 
-    def _environments(self, applications: list[str]) -> dict[str, Any]:
+    def _environments(self, applications: list[str], problems: list[str]) -> dict[str, Any]:
         """The environments of applications, without those that have just been deleted or aren't for us: for one of
         these Alien4Cloud refuses the whole call."""
         if not applications:
@@ -133,17 +134,23 @@ class PublishedWorkflows(PublishedList):
                 raise
             named = [name for name in applications if f"[{name}]" in error.message]
             if len(applications) == 1:
-                _LOGGER.warning(
-                    "application %s is left out of the list: Alien4Cloud refuses to tell its environments",
-                    applications[0],
-                )
+                problems += _refused(error, applications[0])
                 return {}
             if len(named) == 1:
-                return self._environments([name for name in applications if name != named[0]])
+                problems += _refused(error, named[0])
+                return self._environments([name for name in applications if name != named[0]], problems)
             middle = len(applications) // 2
-            return self._environments(applications[:middle]) | self._environments(applications[middle:])
+            first = self._environments(applications[:middle], problems)
+            return first | self._environments(applications[middle:], problems)
         with reading("environments"):
             return {name: found[name] for name in applications if name in found}
+
+
+def _refused(error: Refusal, application: str) -> Sequence[str]:
+    """What is to be told of an application whose environments aren't; of one that is just gone, nothing."""
+    if error.code == NOT_FOUND:
+        return ()
+    return [f"application {application}: its workflows aren't published, since Alien4Cloud refuses its environments"]
 
 
 def _there(ask: Callable[[], Any]) -> Any:

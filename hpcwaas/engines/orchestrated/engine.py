@@ -14,6 +14,7 @@ from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Level, LogPage, Status, Workflow, WorkflowDetails
 from hpcwaas.core.outputs import Output
 from hpcwaas.core.ports.engine import Permitted, everything
+from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.orchestrated import answers
 from hpcwaas.engines.orchestrated.starting import Starter
 from hpcwaas.engines.orchestrated.transport import ServerTransport
@@ -27,6 +28,7 @@ class Catalogue(Protocol):
 
     def workflows(self) -> Sequence[Workflow]: ...
     def stale_since(self) -> datetime | None: ...
+    def withheld(self) -> Sequence[Access]: ...
     def details(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails: ...
     def details_now(self, workflow_id: str, permitted: Permitted = everything) -> WorkflowDetails: ...
 
@@ -80,6 +82,10 @@ class OrchestratedEngine:
     def stale_since(self) -> datetime | None:
         """When the list of workflows was read, if the server hasn't answered since."""
         return self._catalogue.stale_since()
+
+    def problems(self) -> Sequence[Access]:
+        """Why something isn't published, though it may be meant to be."""
+        return self._catalogue.withheld()
 
     @calls.one()
     def workflow(

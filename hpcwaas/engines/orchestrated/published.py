@@ -19,7 +19,7 @@ from hpcwaas.core.models import Workflow
 from hpcwaas.core.ports.engine import Permitted, everything
 from hpcwaas.core.publication_models import Access
 from hpcwaas.engines.orchestrated.kept_listing import KeptListing
-from hpcwaas.errors import NotFound
+from hpcwaas.errors import NotFound, ServiceError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class PublishedList:
         if kept is not None and (earlier := kept.load()) is not None:
             self._cached.put(self._as_kept(earlier[0]), earlier[1])
         self.problems: Sequence[str] = ()
+        self._told = False
 
     def workflows(self) -> Sequence[Workflow]:
         """All of them, in order of their ids."""
@@ -92,6 +93,15 @@ class PublishedList:
             raise NotFound("There is no such workflow.")
         return found
 
+    def withheld(self) -> Sequence[Access]:
+        """Why something isn't published, or can't be told at present; for operators."""
+        try:
+            # What another process has kept doesn't say it.
+            self._cached.get(_LOOK_AGAIN if self._told else 0.0, _LOOK_AGAIN if self._told else 0.0)
+        except ServiceError as error:
+            return [Access(None, published=False, problem=error.detail)]
+        return [Access(None, published=False, problem=problem) for problem in self.problems]
+
     def at_hand(self) -> Mapping[str, Workflow]:
         """What was read last; empty when nothing was."""
         held = self._cached.peek()
@@ -110,6 +120,7 @@ class PublishedList:
         for problem in sorted({*problems} - {*self.problems}):
             _LOGGER.warning("%s", problem)
         self.problems = tuple(problems)
+        self._told = True
         _LOGGER.debug("read %s workflows in %.0f ms", len(workflows), (time.perf_counter() - began) * 1000)
         if self._kept is not None:
             self._run(partial(self._kept.save, workflows))

@@ -84,7 +84,13 @@ def test_tags(make: Make) -> None:
         [ADMIN],
     )
     with Simulator(world) as simulator:
-        workflows = make(simulator).workflows()
+        engine = make(simulator)
+        workflows, told = engine.workflows(), [each.problem for each in engine.problems()]
+    assert told == [
+        "application A: the workflow 'install' isn't published, because Alien4Cloud never runs it on demand",
+        "application A: the workflow 'x@y' isn't published, because its name can't be a part of an id",
+        "application E: nothing of it is deployed; its workflows aren't published until one of its environments is",
+    ]
     assert {workflow.id: (workflow.authorized_users, workflow.authorized_groups) for workflow in workflows} == {
         "A@e-A@other": ({"alice", "bob"}, {"a b", "c"}),
         "A@e-A@w": ({"alice", "bob"}, {"a b", "c"}),
