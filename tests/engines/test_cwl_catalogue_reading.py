@@ -231,21 +231,28 @@ def test_a_process_is_kept_for_the_next_edit(
     directory: Path, make: Callable[[], Catalogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(describer, "WARM", 60.0)
-    started: list[int] = []
-    start = _Process.__init__
+    started: list[_Process] = []
+    start, end = _Process.__init__, _Process.end
 
-    def counting(process: _Process, *arguments: Any) -> None:
+    def starting(process: _Process, *arguments: Any) -> None:
         start(process, *arguments)
-        started.append(process._process.pid)
+        started.append(process)
 
-    monkeypatch.setattr(_Process, "__init__", counting)
+    def ending(process: _Process) -> None:
+        end(process)
+        started.remove(process)
+
+    monkeypatch.setattr(_Process, "__init__", starting)
+    monkeypatch.setattr(_Process, "end", ending)
+    kept: set[int] = set()
     catalogue = make()
     for label in ("One", "Two", "Three"):
         (directory / "a.cwl").write_text(tool(label))
         eventually(lambda label=label: [each.label for each in catalogue.workflows()] == [label])  # type: ignore[misc]
-    assert len(started) == 1
+        kept.update(map(id, started))
+    assert len(kept) == len(started) == 1
     catalogue.close()
-    assert not Path(f"/proc/{started[0]}").exists()
+    assert started == []
 
 
 def test_comments_that_are_passed_over_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
