@@ -21,7 +21,6 @@ import api_page  # noqa: E402 - stands beside this file
 
 WHEN = {
     "method_not_allowed": "The path has no such method.",
-    "not_acceptable": "The service has the content in no form that the request's `Accept` names.",
     "uri_too_long": "The address with its query is over the limit.",
     "unsupported_media_type": "A body is of another type than the operation takes.",
     "expectation_failed": "The request's `Expect` isn't `100-continue`.",

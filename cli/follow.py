@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import requests
+
+from . import streams
 from .client import Client
-from .errors import ExitCode, Interrupted, NotFound, Unreachable
+from .errors import ExitCode, Interrupted, NotFound, Unreachable, UsageError
 from .retry import pause
 from .urls import path
 
@@ -21,6 +24,9 @@ _SAY_SECONDS = 120.0
 """How often the user is told that the command still waits for an answer."""
 _LONGEST_PAUSE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 0.1
+_SHORTEST_STREAM_SECONDS = 5.0
+_SHORT_STREAMS = 3
+"""So many streams in a row that were cut soon, without an event, are enough."""
 
 
 def outcome(execution: Mapping[str, Any]) -> ExitCode:
@@ -58,7 +64,8 @@ class Wanted:
 
 
 class Follower:
-    """Follows one execution by long polls of its log, each entry once and in order.
+    """Follows one execution, by an event stream where the service has one, else by long polls of its log; each entry
+    comes once and in order.
 
     Args:
         sleep, clock: the time.
@@ -84,6 +91,9 @@ class Follower:
         self._answered = False
         # The first poll returns at once and shows whether the service says when it is `over`.
         self._timeout = "0"
+        self._streams = True
+        self._short = 0
+        self._last: str | None = None
 
     def run(self) -> dict[str, Any]:
         """Follows to the end.
@@ -107,9 +117,54 @@ class Follower:
     def _run(self) -> dict[str, Any]:
         execution = self._execution()
         while True:
-            if self._poll(execution):
+            if self._stream() if self._streams else self._poll(execution):
                 return self._execution()
             execution = self._execution()
+
+    def _stream(self) -> bool:
+        """Shows what a stream brings, until it ends or is cut. True when the execution and its log are over."""
+        logs, began = self._wanted.logs, self._clock()
+        wanted = {"from": self._wanted.start, "levels": self._wanted.levels, "timeout": "0"} if logs else {}
+        where = path("executions", self._id, "logs" if logs else "events")
+        try:
+            answer = self._answer(where, wanted, headers=streams.headers(self._last), stream=True)
+        except (NotFound, UsageError):
+            self._streams = False  # the service has none; or there is no such execution, as it will say again
+            return False
+        with answer:
+            if answer.status_code == requests.codes.no_content:
+                return True
+            if not streams.is_stream(answer):
+                self._streams = False
+                # What a service without streams answers is a page; a proxy that holds a stream back never ends one.
+                page = logs and "json" in answer.headers.get("Content-Type", "")
+                return self._page(self._client.decode(answer), ended=False) if page else False
+            try:
+                for event in streams.events(answer):
+                    self._show(event)
+                    if event.kind == "end":
+                        # Else it says that it isn't there, or who asks may not: as it will to the next request.
+                        return event.data.get("reason") == "over"
+                    self._short = 0
+            except requests.RequestException:
+                pass  # by the service's restart, or a proxy
+        # A proxy that lets no stream through cuts each.
+        self._short += self._clock() - began < _SHORTEST_STREAM_SECONDS
+        self._streams = self._short < _SHORT_STREAMS
+        self._sleep(pause(max(self._short, 1)))
+        return False
+
+    def _show(self, event: streams.Event) -> None:
+        self._last = event.id or self._last
+        if event.kind == "execution":
+            self._reporter.execution(dict(event.data))
+        elif event.kind == "log":
+            self._next += 1
+            self._reporter.entry(dict(event.data))
+        elif event.kind == "problem":
+            self._reporter.note(f"There is no news for now. {event.data.get('detail')}")
+        elif event.kind == "recovered":
+            self._reporter.note("The service has news again.")
 
     def _poll(self, execution: dict[str, Any]) -> bool:
         """Waits for something new and shows it. True when the execution and its log are over."""
@@ -121,6 +176,16 @@ class Follower:
             # When the log isn't shown, it is enough to know that it grew.
             size=-1 if self._wanted.logs else 1,
         )
+        if not page.get("logs") and self._timeout != "0" and self._clock() - started < _SHORTEST_POLL_SECONDS:
+            self._sleep(_SHORTEST_POLL_SECONDS)  # a service that doesn't wait itself isn't to be flooded
+        return self._page(page, ended=ended)
+
+    def _page(self, page: dict[str, Any], *, ended: bool) -> bool:
+        """Shows what is new in a page. True when that was all.
+
+        Args:
+            ended: whether the execution had ended before it was asked for.
+        """
         entries = page.get("logs") or ()
         if self._wanted.logs:
             for entry in entries:
@@ -128,8 +193,6 @@ class Follower:
             self._next += len(entries)
         else:
             self._next = max(self._next + len(entries), int(page.get("total_results") or 0))
-        if not entries and self._timeout != "0" and self._clock() - started < _SHORTEST_POLL_SECONDS:
-            self._sleep(_SHORTEST_POLL_SECONDS)  # a service that doesn't wait itself isn't to be flooded
         if "over" in page:
             self._timeout = _POLL
             # `over` speaks of the log as it is now, and a page may hold a part of it only.
@@ -147,14 +210,18 @@ class Follower:
         return execution
 
     def _ask(self, where: str, **params: Any) -> Any:
-        """The JSON answer to a GET. After the first answer, it outlasts a restart of the service."""
+        """The JSON answer to a GET."""
+        return self._client.decode(self._answer(where, params))
+
+    def _answer(self, where: str, params: Mapping[str, Any], **options: Any) -> requests.Response:
+        """The answer to a GET. After the first answer, it outlasts a restart of the service."""
         lost: float | None = None
         said = _PATIENCE_SECONDS
         attempt = 0
         while True:
             try:
                 response = self._client.request(
-                    "GET", where, params=params, timeout=2 * _POLL_SECONDS, retry=False, quiet=self._answered
+                    "GET", where, params=params, timeout=2 * _POLL_SECONDS, retry=False, quiet=self._answered, **options
                 )
             except Unreachable as failure:
                 now = self._clock()
@@ -171,4 +238,4 @@ class Follower:
             if lost is not None:
                 self._reporter.note("The service answers again.")
             self._answered = True
-            return self._client.decode(response)
+            return response

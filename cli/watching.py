@@ -10,6 +10,8 @@ from .api import answers, calls
 from .errors import NotFound, Unreachable, UsageError
 from .follow import OVER
 from .state import State
+from .streams import News
+from .urls import path
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 2.0, 30.0
 _SLOWER = 1.5
@@ -26,6 +28,7 @@ def over(execution: Mapping[str, Any]) -> bool:
 def looks(
     state: State,
     ask: Callable[[], Sequence[Mapping[str, Any]]],
+    news: News | None = None,
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -33,6 +36,9 @@ def looks(
     """What `ask` finds, again and again: soon after a change, and less and less often while nothing changes.
 
     When the service stops answering, it is asked for ten more minutes.
+
+    Args:
+        news: waits for a change, in place of some time.
 
     Raises:
         Unreachable: it didn't answer at first, or not for ten minutes.
@@ -60,7 +66,11 @@ def looks(
             seen = [(each.get("id"), each.get("status"), each.get("reason")) for each in found]
             pause = _SHORTEST_SECONDS if seen != before else min(pause * _SLOWER, _LONGEST_SECONDS)
             before = seen
-        sleep(min(max(asked or 0.0, pause), 2 * _LONGEST_SECONDS))
+        seconds = min(max(asked or 0.0, pause), 2 * _LONGEST_SECONDS)
+        if news is None or lost is not None:
+            sleep(seconds)
+        else:
+            news.wait(seconds, _LONGEST_SECONDS)
 
 
 class Whose(TypedDict, total=False):
@@ -100,6 +110,12 @@ class Several:
             if each in self._alone:
                 self._found[each] = self._one(each)
         return [self._found[each] for each in self._ids]
+
+    def news(self) -> News:
+        """What waits for changes of them."""
+        if len(self._ids) == 1:
+            return News(self._client, path("executions", self._ids[0], "events"))
+        return News(self._client, "/executions/events", tells=lambda: not self._alone)
 
     def _ask(self, ids: list[str]) -> None:
         if len(ids) > 1:

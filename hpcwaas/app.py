@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
-from hpcwaas.api import contract
+from hpcwaas.api import contract, views
 from hpcwaas.api.application import Services, asgi_app
 from hpcwaas.api.audit import Strangers
 from hpcwaas.api.bodies import Patience
@@ -21,6 +21,7 @@ from hpcwaas.common import metrics, tracing
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.changes import Changes
 from hpcwaas.core.engines import Engines
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.figures import Figures
@@ -63,7 +64,8 @@ if TYPE_CHECKING:
 
 _FOLLOWERS = 4000
 _FOLLOWERS_EACH = 1000
-"""Requests of one process, and of one user in it, that may wait for news of a log. They take some memory, no thread."""
+"""Requests of one process, and of one user in it, that may wait for news, event streams among them. They take some
+memory, no thread."""
 
 _CHECKS = 30
 """Checks of accounts of one user in ten minutes; `openapi.yaml` names the number."""
@@ -182,7 +184,8 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: Re
         engines, catalogue, sites, uploads.lookup, keys.used_by, signing_in.users.find, settings.limits.inputs
     )
     executions = Executions(engines, stores.executions, requests, sites, settings.limits)
-    logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs"))
+    logs = Logs(engines, executions, Slots(_FOLLOWERS, _FOLLOWERS_EACH, "logs and event streams"))
+    changes = Changes(engines, executions, stores.executions, views.execution_event, views.listed_event)
     removals = Removals(engines, executions, stores.removals, audit.record)
     expiry = Expiry(
         engines,
@@ -246,6 +249,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: Re
         removals=removals,
         retention=RetentionPolicy(settings.retention),
         logs=logs,
+        changes=changes,
         sharing=Sharing(executions, stores.shares),
         uploads=uploads,
         keys=keys,

@@ -151,6 +151,12 @@ class KeyInUse(Conflict):
         self.sites = tuple(sites)
 
 
+class NotAcceptable(ServiceError):
+    """The caller takes no form in which there is what they ask for."""
+
+    id = "not_acceptable"
+
+
 class PreconditionFailed(ServiceError):
     """The caller made the request depend on a state that the object isn't in."""
 

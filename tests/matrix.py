@@ -82,13 +82,15 @@ class World:
         self.alice = self.bearer(self._session())
         self._begin_accounts()
 
-    def ask(self, method: str, path: str, headers: Headers, **arguments: Any) -> tuple[requests.Response, str]:
+    def ask(
+        self, method: str, path: str, headers: Headers, accept: str = "application/json", **arguments: Any
+    ) -> tuple[requests.Response, str]:
         """Sends a request; gives its id, too."""
         request_id = f"matrix-{next(self._numbers):08}"
         answer = self._http.request(
             method,
             self._service.url + path,
-            headers={"X-Request-ID": request_id, "Accept": "application/json", **headers},
+            headers={"X-Request-ID": request_id, "Accept": accept, **headers},
             allow_redirects=False,
             timeout=60,
             **arguments,

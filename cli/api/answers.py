@@ -124,6 +124,34 @@ class ExecutionSummary(TypedDict):
     removing_since: NotRequired[str | None]
 
 
+class ExecutionListEvent(ExecutionSummary):
+    """
+    How one of several executions stands, as a stream tells it.
+    """
+
+    stale_since: NotRequired[str | None]
+
+
+class StreamEnd(TypedDict):
+    """
+    Why nothing more comes of a stream.
+    """
+
+    reason: Literal["over", "gone", "withdrawn"]
+    status: str | None
+    detail: str | None
+
+
+class StreamProblem(TypedDict):
+    """
+    Why there is no news of a stream for now.
+    """
+
+    status: int
+    title: str
+    detail: str
+
+
 class CloseRequest(TypedDict):
     reason: str
 
@@ -552,6 +580,15 @@ class Whoami(TypedDict):
     groups: list[str]
     scopes: list[Scope] | None
     limits: Limits
+
+
+class ExecutionEvent(ExecutionListEvent):
+    """
+    How an execution stands, as a stream tells it.
+    """
+
+    directory: NotRequired[str | None]
+    steps: list[Step]
 
 
 class Execution(ExecutionSummary):

@@ -136,13 +136,16 @@ def _watch(
         whose: who owns the executions in it.
         complete: whether a list holds all that there are: only then what isn't in it any more is known to have changed.
     """
+    from ..streams import News
     from ..watching import Several, looks, over
 
     drawn = sys.stdout.isatty() and not (state.wants_json or state.quiet)
     known: dict[str, Mapping[str, Any]] = {}
     first = True
     try:
-        for found in looks(state, ask):
+        shared = {"shared": "true"} if whose.get("shared") else None
+        news = News(state.client, "/executions/events", shared, tells=lambda: whose.get("owner") is None)
+        for found in looks(state, ask, news):
             now = {str(each["id"]): each for each in found}
             if complete(found):
                 # What a filter by status doesn't show any more has ended, or will.
@@ -185,7 +188,8 @@ def wait(state: State, ids: tuple[str, ...]) -> ExitCode:
 
     told: dict[str, ExitCode] = {}
     try:
-        for found in looks(state, Several(state, ids)):
+        several = Several(state, ids)
+        for found in looks(state, several, several.news()):
             for each in found:
                 if over(each) and each["id"] not in told:
                     told[each["id"]] = outcome(each)

@@ -30,6 +30,9 @@ class Connection(Protocol):
     def signed_in(self, subject: str) -> None:
         """Somebody has signed in with a request of this connection."""
 
+    def at_stop(self, call: Callable[[], None] | None) -> None:
+        """Has something called when the server is about to stop, or nothing any more."""
+
 
 class Admission:
     """Refuses what is more than a share: of a user, when it is known who calls, and of an address until then.

@@ -33,6 +33,7 @@ from hpcwaas.api.bodies import Bodies, Forms, Patience
 from hpcwaas.api.bridge import Bridge
 from hpcwaas.api.executions import ExecutionHandlers
 from hpcwaas.api.files import FileHandlers
+from hpcwaas.api.following import FollowingHandlers
 from hpcwaas.api.handlers import Handler
 from hpcwaas.api.health import HealthHandlers, Probes
 from hpcwaas.api.identity import IdentityHandlers
@@ -47,6 +48,7 @@ from hpcwaas.api.validation import URIParser, validators
 from hpcwaas.api.workflows import WorkflowHandlers
 from hpcwaas.common.metrics import Read
 from hpcwaas.core.catalogue import Catalogue
+from hpcwaas.core.changes import Changes
 from hpcwaas.core.executions import Executions
 from hpcwaas.core.health import Health
 from hpcwaas.core.keys import SSHKeys
@@ -86,6 +88,7 @@ class Services:
     removals: Removals
     retention: RetentionPolicy
     logs: Logs
+    changes: Changes
     sharing: Sharing
     uploads: Uploads
     keys: SSHKeys
@@ -231,7 +234,8 @@ def _handlers(services: Services, longest_poll: int, operations: Iterable[contra
     objects = (
         WorkflowHandlers(services.catalogue, services.executions, services.sites, services.retention),
         SiteHandlers(services.sites),
-        ExecutionHandlers(services.executions, services.removals, services.logs, longest_poll),
+        ExecutionHandlers(services.executions, services.removals),
+        FollowingHandlers(services.executions, services.logs, services.changes, longest_poll),
         ShareHandlers(services.sharing),
         FileHandlers(services.uploads),
         SSHKeyHandlers(services.keys),

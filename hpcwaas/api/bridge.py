@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from hpcwaas.api.admission import CONNECTION, Connection
 from hpcwaas.api.counted import FOLLOWERS
 from hpcwaas.api.lanes import Handover, Lane
+from hpcwaas.api.streaming import Part, Sending, begun
 from hpcwaas.core.slots import Slots
 
 HEAD = "hpcwaas.head"
@@ -139,6 +140,15 @@ class Bridge:
             if not there:
                 return  # nobody is there any more
             app = _resumed(again)
+        stream = begun(environ)
+        if stream is not None:
+
+            def run(function: Callable[[], Part]) -> Awaitable[Part]:
+                return lane.run(partial(context.run, function))
+
+            sending = Sending(stream, scope, receive, send, run, self._wakes)
+            await sending.all(messages, head_only=bool(scope.get("extensions", {}).get(HEAD)))
+            return
         for message in messages:
             await send(message)
 
@@ -147,7 +157,7 @@ class Bridge:
             return self._probes
         if path.startswith("/auth/"):
             return self._signing_in
-        return self._logs if path.endswith("/logs") else self._usual
+        return self._logs if path.endswith(("/logs", "/events")) else self._usual
 
 
 async def _wait(

@@ -17,4 +17,5 @@ SECONDS = Histogram(
     operation=None,
 )
 UNDER_WAY = Gauge("requests_under_way", "Requests that are being answered, followers included.")
-FOLLOWERS = Gauge("followers", "Requests that wait for news, without a thread.")
+STREAMS = Gauge("streams", "Event streams that are open. They hold no thread.")
+FOLLOWERS = Gauge("followers", "Requests that wait for news, without a thread; without event streams.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -14,58 +12,21 @@ from flask import Response
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
-from hpcwaas.api import durations, views
-from hpcwaas.api.bridge import park, time_left
+from hpcwaas.api import views
 from hpcwaas.core.executions import Executions
-from hpcwaas.core.logs import Logs
-from hpcwaas.core.models import ExecutionFilter, Level, Status
+from hpcwaas.core.models import ExecutionFilter, Status
 from hpcwaas.core.outputs import OutputArchive, OutputFile, OutputValue
 from hpcwaas.core.people import Principal
 from hpcwaas.core.removals import Removals
 from hpcwaas.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 
-_ALL = Level.DEBUG | Level.INFO | Level.WARN | Level.ERROR
-_USUAL = _ALL & ~Level.DEBUG
-
-_OLD_CLIENT = "Go-http-client/"
-"""What the `waas` of the service before this one calls itself. It never says how long to wait, nor knows of `over`."""
-_OLD_CLIENT_WAITS = 45.0
-"""Seconds for which it is let wait at most: after 60 it takes the service for dead."""
-_OLD_CLIENT_RESTS = 5.0
-"""Seconds for which it is let wait after the end: with `-f` it asks again at once, until its user stops it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _LogRequest:
-    """What somebody wants to see of a log.
-
-    Attributes:
-        wait: seconds for which they wait for more.
-        environ: of WSGI.
-    """
-
-    principal: Principal
-    execution_id: str
-    levels: Level
-    start: int
-    size: int
-    wait: float
-    old_client: bool
-    environ: dict[str, Any]
-
 
 class ExecutionHandlers:
-    """Handlers of the operations on executions.
+    """Handlers of the operations on executions."""
 
-    Args:
-        longest_poll: seconds after which who follows a log is answered even without news.
-    """
-
-    def __init__(self, executions: Executions, removals: Removals, logs: Logs, longest_poll: int) -> None:
+    def __init__(self, executions: Executions, removals: Removals) -> None:
         self._executions = executions
         self._removals = removals
-        self._logs = logs
-        self._longest_poll = longest_poll
 
     def list_executions(
         self,
@@ -120,37 +81,6 @@ class ExecutionHandlers:
         self._executions.resume(principal, execution_id)
         return views.empty(202)
 
-    def get_execution_logs(
-        self, principal: Principal, execution_id: str, from_: int, size: int, timeout: str, levels: int
-    ) -> Response:
-        """Reads or follows a log."""
-        old_client = "timeout" not in flask.request.args and flask.request.user_agent.string.startswith(_OLD_CLIENT)
-        wait = min(durations.seconds(timeout), self._longest_poll)
-        if old_client:
-            wait = min(wait, _OLD_CLIENT_WAITS)
-        asked = _LogRequest(
-            principal, execution_id, _levels(levels), from_, size, wait, old_client, flask.request.environ
-        )
-        return self._log(asked)
-
-    def _log(self, asked: _LogRequest) -> Response:
-        """The part of a log that is asked for, unless it is worth while to wait for more."""
-        environ = asked.environ
-        view = self._logs.read(asked.principal, asked.execution_id, asked.levels, asked.start, asked.size)
-        again = partial(self._log, asked)
-        if view.watch is not None:
-            if (left := time_left(environ, asked.wait)) > 0:
-                follow = self._logs.follow(asked.principal, view.watch)
-                park(environ, follow, left, again)
-        elif (
-            asked.old_client
-            and (view.page.over and view.page.total <= asked.start)
-            and (left := time_left(environ, _OLD_CLIENT_RESTS)) > 0
-            and (rest := self._logs.rest(asked.principal)) is not None
-        ):
-            park(environ, rest, left, again)
-        return views.answer(views.logs(view, asked.start), headers=views.staleness(view.stale_since))
-
     def get_execution_output(
         self, principal: Principal, execution_id: str, output_name: str, archive: str, path: str | None = None
     ) -> Response:
@@ -202,11 +132,6 @@ def _attach(response: Response, name: str) -> None:
     if not printable.isascii():
         options["filename*"] = f"UTF-8''{quote(printable, safe='', errors='replace')}"
     response.headers.set("Content-Disposition", "attachment", **options)
-
-
-def _levels(mask: int) -> Level:
-    """The levels of the wire's bit mask. Bits without a meaning are ignored; without any level, the usual ones."""
-    return Level(mask & _ALL) or (_ALL if mask else _USUAL)
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

@@ -110,6 +110,12 @@ def problem(
     return json.dumps(body, ensure_ascii=True).encode(), headers
 
 
+def summary(error: ServiceError) -> dict[str, object]:
+    """What is told of a failure where an answer has begun already."""
+    status = STATUS[error.id]
+    return {"status": status, "title": _TITLES.get(status) or HTTPStatus(status).phrase, "detail": error.detail}
+
+
 def register(app: ConnexionMiddleware) -> None:
     """Makes the app answer every exception with a problem."""
     app.add_error_handler(ServiceError, _service_error)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cachetools import TTLCache
 from connexion.lifecycle import ConnexionRequest
 from connexion.security import NO_VALUE, AbstractSecurityHandler
 
@@ -20,6 +21,7 @@ from hpcwaas.api.admission import admit
 from hpcwaas.api.audit import CALLER
 from hpcwaas.api.bridge import SUBJECT
 from hpcwaas.api.middleware import REQUEST_ID
+from hpcwaas.api.streaming import CHECK_AGAIN
 from hpcwaas.common.addresses import network
 from hpcwaas.core import policy
 from hpcwaas.core.people import Demand, Principal, Terms
@@ -34,6 +36,8 @@ _UNKNOWN = 1024
 """Passwords that may wait to be verified."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+_NO_LONGER = "Your sign-in isn't valid any more: it has expired, or was revoked. Sign in again."
 
 _WHITE = re.compile(r"\s")
 
@@ -111,6 +115,7 @@ class _Checks:
         self._quick = ThreadPoolExecutor(_THREADS, thread_name_prefix=scheme)
         self._slow = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{scheme}-slow", initializer=_step_back)
         self._waiting = Slots(_UNKNOWN, _UNKNOWN // 8, "sign-ins", "Your address has")
+        self._refused: TTLCache[tuple[str, str], None] = TTLCache(1024, 60)
         self._under_way: dict[tuple[str, str], asyncio.Future[Principal]] = {}
 
     async def principal(self, credentials: str, address: str) -> Principal:
@@ -125,6 +130,17 @@ class _Checks:
             self._under_way[credentials, address] = under_way
             under_way.add_done_callback(lambda _: self._under_way.pop((credentials, address)))
         return await asyncio.shield(under_way)
+
+    async def again(self, credentials: str, address: str) -> Principal:
+        """As `principal`, for credentials that were good before. All that is open by them ends at once, and isn't taken
+        for as many attempts to guess some."""
+        if (credentials, address) in self._refused:
+            raise Unauthorized(_NO_LONGER)
+        try:
+            return await self.principal(credentials, address)
+        except Unauthorized:
+            self._refused[credentials, address] = None
+            raise Unauthorized(_NO_LONGER) from None
 
     async def _check(self, credentials: str, address: str) -> Principal:
         quick = self._scheme == "bearer" or self._identity.remembers(credentials, address)
@@ -163,5 +179,11 @@ async def _verify(
     extensions[CALLER] = (principal, scheme)
     admit(scope, principal.subject)
     count(principal.subject)
-    principal = rules.hold(principal, extensions["connexion_routing"]["operation_id"])
+    operation = extensions["connexion_routing"]["operation_id"]
+    principal = rules.hold(principal, operation)
+
+    async def check_again() -> Principal:
+        return rules.hold(await checks.again(credentials, address), operation)
+
+    extensions[CHECK_AGAIN] = check_again
     return {"sub": principal.subject, "principal": principal}

@@ -159,6 +159,28 @@ def execution_summary(value: Execution) -> dict[str, Any]:
     }
 
 
+def execution_event(value: Execution) -> str:
+    """An execution as event streams tell of it: what may change while it goes on."""
+    return text(
+        {
+            **execution_summary(value),
+            "directory": value.state.directory,
+            "steps": [_step(step) for step in value.state.steps],
+            "stale_since": moment(value.state.stale_since),
+        }
+    )
+
+
+def listed_event(value: Execution) -> str:
+    """An execution as the event stream of all of a user's tells of it."""
+    return text({**execution_summary(value), "stale_since": moment(value.state.stale_since)})
+
+
+def log_entry(value: LogEntry) -> str:
+    """A line of a log."""
+    return text(_log_entry(value))
+
+
 def execution(value: Execution) -> dict[str, Any]:
     """An execution with all its details. `outputs` is there once the execution has ended."""
     document = {

@@ -127,6 +127,19 @@ class Logs:
             follow.news()
         return follow
 
+    def hold(self, principal: Principal) -> Callable[[], None]:
+        """Takes a place among those who wait for news, for as long as somebody reads a stream.
+
+        Returns:
+            what gives it back; to be called once.
+
+        Raises:
+            TooManyRequests: the user waits for too much at the same time.
+            Unavailable: too many users do.
+        """
+        self._slots.take(principal.subject)
+        return partial(self._slots.give, principal.subject)
+
     def rest(self, principal: Principal) -> Follow | None:
         """Waits for nothing. None when the service is about to end.
 

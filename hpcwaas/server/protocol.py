@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -45,6 +46,7 @@ class Protocol(HttpToolsProtocol):
         self._address: str | None = None
         self._subject: str | None = None
         self._trusted = False
+        self._at_stop: Callable[[], None] | None = None
         self._deaf = False
         """Whatever comes is dropped: no further request is answered."""
         self._fault: RefusedError | None = None
@@ -84,6 +86,16 @@ class Protocol(HttpToolsProtocol):
         """Somebody has signed in with a request of this connection."""
         if self._address is not None and self._subject is None and self._connections.know(self, self._address, subject):
             self._subject = subject
+
+    def at_stop(self, call: Callable[[], None] | None) -> None:
+        """Has something called when the server is about to stop, or nothing any more."""
+        self._at_stop = call
+
+    def shutdown(self) -> None:
+        """The server is about to stop."""
+        super().shutdown()
+        if self._at_stop is not None:
+            self._at_stop()
 
     @property
     def gone(self) -> bool:

@@ -218,6 +218,9 @@ class ExecutionStore:
         wanted = replace(_UNFINISHED, owner=owner, shared_with=shared_with)
         return self._states(*listed(wanted, at_most, unread=STATE))
 
+    def those(self, ids: Collection[str]) -> list[Execution]:
+        return self._states(*listed(ExecutionFilter(ids=ids), unread=STATE))
+
     def of_suspended(self) -> list[Execution]:
         query, values = listed(_UNFINISHED, unread=STATE)
         suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))

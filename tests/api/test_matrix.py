@@ -89,6 +89,7 @@ OUTPUT = {"execution_id": "execution", "output_name": "output"}
 RUNNING, FAILED = {"execution_id": "running"}, {"execution_id": "failed"}
 FILE, KEY, TOKEN, SITE = {"file_id": "file"}, {"key_id": "key"}, {"token_id": "token"}, {"site_id": "site"}
 TRIGGER = {"inputs": {"message": "x"}, "site": "local"}
+STREAM = {"accept": "text/event-stream"}  # of an execution that has ended, it ends
 NEW_ACCOUNT = {"user": "u2", "ssh_key": "?"}
 NEW_TOKEN = {"name": "?", "scopes": ["workflows:read"]}
 
@@ -107,6 +108,7 @@ ROWS: dict[str, Row | Public] = {
     "findCompanions": Row("workflows:read", 200, 404, 404, 404, WORKFLOW, arguments={"json": {"inputs": {}}}),
     "triggerWorkflow": Row("executions:write", 201, 404, 404, 404, WORKFLOW, arguments={"json": TRIGGER}),
     "listExecutions": Row("executions:read", 200, 200, 200, 200, {}),
+    "getEvents": Row("executions:read", 406, 406, 406, 406, {}),  # a stream would never end
     "getExecution": Row("executions:read", 200, 404, 200, 200, EXECUTION),
     "cancelExecution": Row("executions:write", 202, 404, 403, 202, RUNNING, "running"),
     "resumeExecution": Row("executions:write", 409, 404, 403, 403, FAILED),  # this engine resumes nothing
@@ -117,6 +119,7 @@ ROWS: dict[str, Row | Public] = {
     "putShares": Row("executions:write", 200, 404, 403, 200, EXECUTION, "execution", {"json": {"users": ["frank"]}}),
     "deleteShares": Row("executions:write", 204, 404, 403, 204, EXECUTION, "execution"),
     "getExecutionLogs": Row("executions:read", 200, 404, 200, 200, EXECUTION),
+    "getExecutionEvents": Row("executions:read", 200, 404, 200, 200, EXECUTION, arguments=STREAM),
     "getExecutionOutput": Row("executions:read", 200, 404, 200, 200, OUTPUT),
     "listFiles": Row("executions:read", 200, 200, 200, 200, {}),
     "uploadFile": Row(

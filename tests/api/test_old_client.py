@@ -22,7 +22,7 @@ from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_state import Application, Environment, Input, Workflow, World
 from tests.simulators.alien4cloud_worlds import ADMIN, USERS, WORKFLOWS
 
-HANDLERS = "hpcwaas.api.executions"
+HANDLERS = "hpcwaas.api.following"
 SHORT, LONG, TYPED = "Public@env@short_wf", "Public@env@long_wf", "Public@env@typed"
 
 

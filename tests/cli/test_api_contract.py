@@ -23,8 +23,11 @@ REGISTRY: Registry[Any] = Registry().with_resource("urn:contract", DRAFT4.create
 
 FOR_BROWSERS_AND_PROBES = {"login", "auth", "health", "metrics"}
 """Tags, or operations without a call of their own: those that sign in, and those that programs don't use."""
-BY_OTHER_MEANS = {"uploadFile", "getExecutionOutput", "getMetrics", "getLiveness", "getReadiness"}
-"""Files travel by `Uploader` and `Downloader`; probes have their own clients."""
+BY_OTHER_MEANS = {
+    *("uploadFile", "getExecutionOutput", "getMetrics", "getLiveness", "getReadiness"),
+    *("getEvents", "getExecutionEvents"),
+}
+"""Files travel by `Uploader` and `Downloader`, probes have their own clients, and `waas` alone reads event streams."""
 
 SAMPLES: dict[str, Any] = {
     "inputs": {"top": 5},

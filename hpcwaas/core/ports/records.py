@@ -125,6 +125,9 @@ class ExecutionRecords(Protocol):
             at_most: the newest, so many; None for all.
         """
 
+    def those(self, ids: Collection[str]) -> Sequence[Execution]:
+        """Those with these ids, whoever's, without their inputs. What there is none of is left out."""
+
     def of_suspended(self) -> Sequence[Execution]:
         """Executions of users who are suspended that aren't over as far as is stored, without their inputs."""
 
