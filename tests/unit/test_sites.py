@@ -1,4 +1,4 @@
-"""Accounts on sites: whose they are, what they may be, and where executions may run by them."""
+"""Accounts on sites: whose they are, and what they may be."""
 
 from __future__ import annotations
 
@@ -6,51 +6,20 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 
 from hpcwaas.core.engines import Engines
-from hpcwaas.core.models import SSHKey
 from hpcwaas.core.people import Principal
-from hpcwaas.core.site_models import LOCAL, Account, Placement
+from hpcwaas.core.site_models import Account, Placement
 from hpcwaas.core.sites import Sites, UsersSite
-from hpcwaas.core.slots import Slots
-from hpcwaas.errors import BadRequest, Conflict, Forbidden, KeyInUse, NotFound, ServiceError, TooManyRequests
+from hpcwaas.errors import BadRequest, Conflict, Forbidden, KeyInUse, NotFound, TooManyRequests
 from hpcwaas.store.accounts import AccountStore
-from hpcwaas.store.database import Database
 from hpcwaas.store.ssh_keys import SSHKeyStore
-from tests.simulators.site_engine import KEYLESS, LUMI, MACHINE, MARE, REFUSED, SiteEngine, There
-from tests.unit.test_engines import Listing
+from tests.simulators.site_engine import KEYLESS, MACHINE, MARE, REFUSED, SiteEngine, There
+from tests.unit.sites import ALICE, BOB, CAROL, CHECKS, NOW, chosen
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
-CHECKS = partial(Slots, 16, 2, "checks of accounts")
-ALICE, BOB = Principal("alice", "Alice"), Principal("bob", "Bob")
-CAROL = Principal("carol", "Carol", groups=frozenset({"climate"}))
-KEY = SSHKey("key-1", "alice", None, "ed25519", None, "ssh-ed25519 A\n", "SHA256:x", {}, NOW)
-
-
-@pytest.fixture
-def there() -> There:
-    return There()
-
-
-@pytest.fixture
-def accounts(database: Database) -> AccountStore:
-    return AccountStore(database)
-
-
-@pytest.fixture
-def keys(database: Database) -> SSHKeyStore:
-    records = SSHKeyStore(database)
-    for id_, owner in (("key-1", "alice"), ("key-2", "alice"), ("bobs", "bob"), ("carols", "carol")):
-        records.add(replace(KEY, id=id_, owner=owner))
-    return records
-
-
-@pytest.fixture
-def sites(there: There, accounts: AccountStore, keys: SSHKeyStore) -> Sites:
-    return Sites(Engines([SiteEngine(there)], {}), accounts, keys, CHECKS(), lambda _: None)
+pytest_plugins = "tests.unit.sites_fixtures"
 
 
 def ids(sites: Sites, principal: Principal) -> list[str]:
@@ -347,63 +316,3 @@ def test_an_account_and_the_deletion_of_its_key_at_once(sites: Sites, keys: SSHK
     with ThreadPoolExecutor(2) as pool:
         deleted, stored = pool.submit(delete), pool.submit(put)
         assert deleted.result(60) != stored.result(60)
-
-
-def chosen(
-    sites: Sites, there: There, workflow: str, site: str | None = None, principal: Principal = ALICE
-) -> Placement | None:
-    found = next(it for it in there.workflows if it.id == workflow)
-    return sites.choose(principal, SiteEngine(there), found, site)
-
-
-def refused(sites: Sites, there: There, workflow: str, site: str | None = None) -> str:
-    with pytest.raises(ServiceError) as caught:
-        chosen(sites, there, workflow, site)
-    assert isinstance(caught.value, BadRequest | Conflict)
-    return caught.value.detail
-
-
-def test_the_only_place_is_chosen(sites: Sites, there: There) -> None:
-    assert chosen(sites, there, "anywhere") == Placement(LOCAL)
-    assert chosen(sites, there, "anywhere", "local") == Placement(LOCAL)
-    sites.put_account(ALICE, "mare", "u1", "key-1")
-    assert chosen(sites, there, "away") == chosen(sites, there, "anywhere", "mare") == Placement("mare", "u1", "key-1")
-    assert chosen(sites, there, "here") == Placement(LOCAL)
-    assert chosen(sites, there, "anywhere", principal=BOB) == Placement(LOCAL)
-    there.sites = [MARE]
-    assert chosen(sites, there, "anywhere") == Placement("mare", "u1", "key-1")
-
-
-def test_where_it_cannot_run_is_refused_with_what_to_do(sites: Sites, there: There) -> None:
-    assert refused(sites, there, "away") == (
-        "This workflow runs on `mare`, where you have no account: connect one first (`waas sites connect`)."
-    )
-    assert refused(sites, there, "away", "mare").startswith("`site` is `mare`, where you have no account: connect")
-    assert refused(sites, there, "away", "local") == "`site` is `local`; this workflow runs on `mare`."
-    assert refused(sites, there, "nowhere").startswith("This workflow runs on no site that you may use.")
-    assert refused(sites, there, "nowhere", "mare").endswith("this workflow runs on no site of yours.")
-    assert refused(sites, there, "anywhere", "lumi") == "`site` is 'lumi'. There is no such site."
-    assert refused(sites, there, "anywhere", "atlantis") == "`site` is 'atlantis'. There is no such site."
-    sites.put_account(ALICE, "mare", "u1", "key-1")
-    assert refused(sites, there, "anywhere") == (
-        "`site` is missing, and there are several: expected one of `local`, `mare`."
-    )
-
-
-def test_an_account_without_its_key_is_refused(sites: Sites, there: There, keys: SSHKeyStore) -> None:
-    sites.put_account(ALICE, "mare", "u1", "key-1")
-    keys.delete("key-1", "alice")
-    assert "has been deleted: name another one" in refused(sites, there, "away")
-
-
-def test_engines_without_sites_take_none(accounts: AccountStore, keys: SSHKeyStore, there: There) -> None:
-    plain = Listing("plain", "w")
-    sites = Sites(Engines([plain, SiteEngine(there)], {}), accounts, keys, CHECKS(), lambda _: None)  # type: ignore[list-item] # it only lists
-    assert sites.choose(ALICE, plain, plain.found[0], None) is None  # type: ignore[arg-type]
-    with pytest.raises(BadRequest, match="the engine `plain` decides by itself"):
-        sites.choose(ALICE, plain, plain.found[0], "mare")  # type: ignore[arg-type]
-    where = sites.where(ALICE)
-    assert where(plain.found[0]) is None
-    assert [where(workflow) for workflow in there.workflows] == [["local", "mare"], ["mare"], ["local"], []]
-    assert list(sites.where(CAROL)(there.workflows[1]) or ()) == ["mare", "lumi"]
-    assert LUMI in there.sites
