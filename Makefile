@@ -20,9 +20,10 @@ PIP := -m pip --disable-pip-version-check --quiet install
 IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # On PostgreSQL all of tests/api is run but for what is about HTTP, the contract, pages, rights, old clients and engines:
 # what these tests store and look up, others that are run do as well, and it's them that another dialect would fail.
-NOT_OF_THE_STORE := $(patsubst %,tests/api/test_%.py,alien4cloud_frozen contract hidden_workflows http log_pages \
-  many_followers matrix old_client replay_original replay_sign_in replay_vault sign_in_contract sign_in_hostile \
-  sign_in_hosts sign_in_known sign_in_pages slow_clients strictness withdrawn workflows)
+NOT_OF_THE_STORE := $(patsubst %,tests/api/test_%.py,alien4cloud_faults alien4cloud_frozen contract edge hidden_workflows \
+  http log_pages many_followers matrix metrics_upstream old_client replay_original replay_sign_in replay_vault \
+  sign_in_contract sign_in_hostile sign_in_hosts sign_in_known sign_in_pages slow_clients strictness tracing withdrawn \
+  workflow_problems workflows yorc_faults) tests/unit/test_store_sqlite.py
 # The folder `cli` is imported as `waas_cli`.
 TYPES := mkdir -p .mypy_cache/path && ln -sfn ../../cli .mypy_cache/path/waas_cli \
   && MYPYPATH=.mypy_cache/path mypy hpcwaas cli tests benchmarks
@@ -59,7 +60,7 @@ test-all: environments ## set up, and pass the tests of `make test` and `make te
 
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store, and of what stores, on PostgreSQL, which has to be installed
 	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) \
-	  $(filter-out $(NOT_OF_THE_STORE),$(wildcard tests/api/test_*.py tests/api/*/test_*.py)) $(wildcard tests/unit/test_store_*.py) \
+	  $(filter-out $(NOT_OF_THE_STORE),$(wildcard tests/api/test_*.py tests/api/*/test_*.py tests/unit/test_store_*.py)) \
 	  $(addprefix tests/unit/test_,keeper.py keys_use.py removals.py retention.py sites.py uploads.py vault_embedded.py)
 
 # Not counted is what runs in processes that are given an environment of their own, such as launchers of executions.

@@ -27,6 +27,7 @@ LONGEST = (
         f"system/test_{name}.py"
         for name in ("image", "sign_in_browser", "sites", "replicas", "sites_crowd", "sites_accounting")
     ),
+    "e2e/test_wheel.py",
     *("e2e/", "attacks/", "system/", "engines/", "api/"),
 )
 """Files whose tests take longest, and rooms."""

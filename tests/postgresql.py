@@ -33,7 +33,7 @@ _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
-    "max_connections": "200",
+    "max_connections": "300",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "deadlock_timeout": "200ms",

@@ -29,7 +29,7 @@ from hpcwaas.vault.settings import HashiCorpSettings
 from tests.simulators.vault import vault_server
 from tests.system.slurm_site import Site, one_node
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 KEY = generate("ed25519", None, "")
 OK, WARNING, FAILED, SKIPPED = PointStatus

@@ -20,7 +20,7 @@ from hpcwaas.engines.cwl.sites.ssh import SSHConnections
 from tests.system.ssh_server import EXECUTION, PLACEMENT, Proxy, Server
 from tests.waiting import until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def test_all_use_one_connection(server: Server) -> None:

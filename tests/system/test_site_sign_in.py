@@ -16,7 +16,7 @@ from hpcwaas.engines.cwl.sites.signing_in import fingerprint
 from hpcwaas.engines.cwl.sites.ssh import SSHConnections
 from tests.system.ssh_server import EXECUTION, PLACEMENT, Given, Proxy, Server
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def refusal(connections: SSHConnections) -> NotSignedIn:

@@ -14,7 +14,7 @@ from hpcwaas.engines.cwl.sites import running as running_module
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, SiteFailed
 from tests.system.ssh_server import EXECUTION, PLACEMENT, Proxy, Server
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def test_a_command_is_run_with_input_both_outputs_and_status(connection: Connection) -> None:

@@ -27,7 +27,7 @@ from tests.system.site_faults import (
 )
 from tests.system.slurm_site import Site, SiteService, one_node
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 USERS = ("alice", "bob", "carol", "root")
 """All of them have the same account."""
