@@ -35,7 +35,11 @@ def trigger(user: Client, key: str, script: str, *given: str) -> str | None:
     """Triggers with an idempotency key; the path of the execution, or None when there was no answer."""
     inputs = {"script": script, "given": [{"class": "File", "location": each} for each in given]}
     try:
-        answer = user("POST", "/workflows/script", json={"inputs": inputs}, headers={"Idempotency-Key": key})
+        while True:
+            answer = user("POST", "/workflows/script", json={"inputs": inputs}, headers={"Idempotency-Key": key})
+            if answer.status_code != 503 or "is still being read" not in answer.text:  # after a start
+                break
+            time.sleep(0.2)
     except requests.ConnectionError:
         return None
     assert answer.status_code == 201, answer.text

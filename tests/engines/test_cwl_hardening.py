@@ -331,14 +331,14 @@ f = open("gone", "wb")
 os.unlink("gone")
 f.write(bytes(8 << 20))
 f.flush()
-time.sleep(5)
+time.sleep(60)
 '"""
 
 
 @pytest.mark.parametrize(
     "script",
     [
-        "mkdir out; cd out; i=0; while [ $i -lt 4000 ]; do : > $i; i=$((i+1)); done; sleep 3",
+        "mkdir out; cd out; i=0; while [ $i -lt 4000 ]; do : > $i; i=$((i+1)); done; sleep 60",
         REMOVED,
         "head -c 6291456 /dev/zero > a.txt; cp a.txt b.txt",
     ],
