@@ -121,8 +121,7 @@ database.close()
 """
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_processes_that_start_at_once_upgrade_one_after_another(store_url: str, attempt: int) -> None:
+def test_processes_that_start_at_once_upgrade_one_after_another(store_url: str) -> None:
     command = [sys.executable, "-c", UPGRADE, store_url]
     started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     assert [process.stdout.readline() for process in started if process.stdout] == ["ready\n"] * 6
