@@ -29,6 +29,7 @@ class EarlierOutputs:
 
     def found(self, execution_id: str, name: str, way: str | None) -> Any:
         """The value of an output, or of the file in it that `way` leads to; of a directory when it ends with `/`.
+        `way` may be a place in a list, too.
 
         Raises:
             UsageError: there is none.
@@ -40,9 +41,16 @@ class EarlierOutputs:
         value = outputs[name]
         if way is None:
             return value
-        for file in files_in(value):
-            if file.get("basename") == way:
-                return file
+        named = {file.get("location"): file for file in files_in(value) if file.get("basename") == way}
+        if len(named) > 1:
+            raise UsageError(
+                f"The output {name} of the execution {execution_id} has {len(named)} files {way}.",
+                hint=f"Name one by its place in the list, from 0 on: {execution_id}:{name}/0",
+            )
+        if named:
+            return next(iter(named.values()))
+        if isinstance(value, list) and way.isdecimal() and int(way) < len(value):
+            return value[int(way)]
         if not (is_file(value) and value["class"] == "Directory"):
             names = ", ".join(str(file.get("basename")) for file in files_in(value))
             raise UsageError(

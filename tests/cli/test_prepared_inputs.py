@@ -239,6 +239,7 @@ def earlier(service: Any) -> None:
         "folder": output("folder", **{"class": "Directory", "basename": "folder"}),
         "count": 7,
         "nothing": None,
+        "twins": [placed("out.txt", f"twins?path={number}%2Fout.txt") for number in (0, 1)],
     }
     service.add(("SUCCEEDED", []), outputs=outputs)
     service.add(("RUNNING", []))
@@ -251,6 +252,7 @@ def earlier(service: Any) -> None:
         (["many={id}:files"], {"many": ["files/a", "files/b"]}),
         (["many={id}:files", "many={id}:file"], {"many": ["files/a", "files/b", output("file")]}),
         (["one={id}:files/b"], {"one": "files/b"}),
+        (["one={id}:twins/1"], {"one": placed("out.txt", "twins?path=1%2Fout.txt")}),
         (["matrix={id}:files"], {"matrix": [["files/a", "files/b"]]}),
         (["folder={id}:folder"], {"folder": output("folder", **{"class": "Directory", "basename": "folder"})}),
         (["one={id}:folder/deep/x y.txt"], {"one": placed("x y.txt", "folder?path=deep%2Fx+y.txt")}),
@@ -298,8 +300,13 @@ def test_outputs_of_earlier_executions_are_inputs(
     ("word", "message"),
     [
         ("nope:file", "There is no execution nope that you can see."),
-        (f"{ID}:fil", f"The execution {ID} has no output fil. Its outputs: file, files, folder, count, nothing."),
+        (
+            f"{ID}:fil",
+            f"The execution {ID} has no output fil. Its outputs: file, files, folder, count, nothing, twins.",
+        ),
         (f"{ID}:files/c", f"The output files of the execution {ID} has no file c. Its files: a, b."),
+        (f"{ID}:twins/out.txt", f"has 2 files out.txt. Name one by its place in the list, from 0 on: {ID}:twins/0"),
+        (f"{ID}:twins/2", f"The output twins of the execution {ID} has no file 2."),
         (f"{ID}:count/c", f"The output count of the execution {ID} has no file c."),
         (f"{ID.replace('1', '2', 1)}:file", "is RUNNING, so it has no outputs yet."),
     ],
