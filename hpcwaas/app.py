@@ -19,6 +19,7 @@ from hpcwaas.api.metrics import combinations
 from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.common import metrics, tracing
 from hpcwaas.common.scrubbing import scrubber_of
+from hpcwaas.configuration import belonging
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.catalogue import Catalogue
 from hpcwaas.core.changes import Changes
@@ -162,6 +163,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: Re
     database = _database(settings)
     try:
         stores = Stores(database)
+        belonging.claim(settings, stores.facts)
         public = PublicAddress(settings.auth.redirect_url or "") if settings.auth else None
         cookie_prefix = public.cookie_prefix if public else ""
         signing_in = SigningIn(settings.auth, stores.sign_in, settings.local_token_file, cookie_prefix)
@@ -174,7 +176,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: Re
         raise
     old_keys = settings.vault_config is not None and settings.vault_config.unrecorded_keys == "accept"
     keys = SSHKeys(stores.ssh_keys, vault, accept_unrecorded=old_keys)
-    uploads = Uploads(stores.uploads, settings.data_dir / "files", settings.files.max_size, settings.limits.stored)
+    uploads = Uploads(stores.uploads, settings.shared / "files", settings.files.max_size, settings.limits.stored)
     catalogue = Catalogue(engines)
     slots = Slots(max(2, settings.server.threads // 4), 2, "checks of accounts")
     told = f"You have had accounts checked {_CHECKS} times. You can again in {{wait}}."
@@ -291,7 +293,9 @@ def _engines(settings: Settings, stores: Stores, account_keys: Credentials | Non
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         secrets.append(Path(url.database))
-    context = EngineContext(settings.data_dir, secrets, stores.starts, stores.listings, settings.sites, account_keys)
+    records = (stores.starts, stores.listings)
+    places = (settings.shared, settings.machine_name)
+    context = EngineContext(settings.data_dir, secrets, *records, settings.sites, account_keys, *places)
     with ExitStack() as stack:
         made = []
         for name, section in settings.engines.items():

@@ -62,7 +62,7 @@ def update(output: str) -> None:
         found = [
             item
             for name, section in settings.engines.items()
-            for item in registry().update(name, section, settings.data_dir)
+            for item in registry().update(name, section, settings.shared)
         ]
         if output == "json":
             click.echo(json.dumps([asdict(item) for item in found], indent=2))
@@ -123,7 +123,7 @@ def _read(settings: Settings) -> tuple[Sequence[Access], Sequence[str]]:
     failures: list[str] = []
     for name, section in engines.items():
         try:
-            items = registry().access(name, section, settings.data_dir)
+            items = registry().access(name, section, settings.shared)
         except ServiceError as error:
             failures.append(error.detail if len(engines) == 1 else f"engine {name}: {error.detail}")
             continue

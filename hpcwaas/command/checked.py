@@ -39,7 +39,7 @@ def show(place: Path | None, settings: Settings, scratch: Path, *, as_json: bool
     """
     own = _settings(settings)
     if place is None:
-        report = check_catalogue(own.catalogue, own, scratch, {LOCAL, *settings.sites}, settings.data_dir)
+        report = check_catalogue(own.catalogue, own, scratch, {LOCAL, *settings.sites}, settings.shared)
     else:
         report = check_catalogue(place, own, scratch)
     click.echo(json.dumps(_json(report), indent=2) if as_json else "\n".join(_text(report)))

@@ -73,7 +73,7 @@ def _write(accounts: Accounts, name: str, directory: Path) -> list[str]:
     for kind, found in rows.items():
         _put(directory / f"{kind}.json", found)
     _put(directory / "shared.json", accounts.leavers.given(name))
-    files = accounts.effective.settings.data_dir / "files"
+    files = accounts.effective.settings.shared / "files"
     for number, upload in enumerate(rows["uploads"], 1):
         target = directory / "uploads" / str(upload["id"]) / str(upload["name"])
         target.parent.mkdir(parents=True)
@@ -97,8 +97,9 @@ def _write_execution(accounts: Accounts, execution: Execution, directory: Path, 
     shown = {**views.execution(execution), "shared_with": {"users": [*shares.users], "groups": [*shares.groups]}}
     _put(directory / "execution.json", shown)
     if execution.reference is not None:
-        data_dir = accounts.effective.settings.data_dir
-        for name, path in registry().kept(execution.engine, data_dir, execution.reference).items():
+        settings = accounts.effective.settings
+        places = (settings.data_dir, settings.shared)
+        for name, path in registry().kept(execution.engine, *places, execution.reference).items():
             _copy(path, directory / name, f"{name} of the execution {execution.id}", missing)
 
 

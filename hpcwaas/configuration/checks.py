@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hpcwaas.common import tls_files
+from hpcwaas.configuration import machines
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.ports.identity import CALLBACK
 from hpcwaas.engines.registry import registry
@@ -64,6 +65,7 @@ def contradictions(settings: Settings) -> Iterator[ConfigurationError]:
         yield ConfigurationError("data_dir", "can't contain a question mark: the database's URL would end there")
     if settings.store.url is not None and (problem := _store_url(settings.store.url)):
         yield ConfigurationError("store.url", problem)
+    yield from machines.problems(settings)
     if settings.audit.file is not None and (problem := _file(settings.audit.file)):
         yield ConfigurationError("audit.file", problem)
     kept = settings.retention
@@ -321,20 +323,23 @@ def _login(login: VaultLogin, key: str) -> Iterator[ConfigurationError]:
 
 
 def make_data_dir(settings: Settings) -> None:
-    """Makes the data directory, for the service's account only; closes one that is there to all others.
+    """Makes the data directory, for the service's account only; closes it and the shared one to all others.
 
     Raises:
         ConfigurationError: it can't be made or closed, or a backup was restored in part only.
     """
-    directory = settings.data_dir
-    _refuse_half_restored(directory)
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if stat.S_IMODE(directory.stat().st_mode) != 0o700:
-            directory.chmod(0o700)
-    except OSError as error:
-        what = "make" if not directory.is_dir() else "close to others"
-        raise ConfigurationError("data_dir", f"can't {what} {directory}: {error.strerror}") from error
+    _refuse_half_restored(settings.data_dir)
+    for setting, directory in (("data_dir", settings.data_dir), ("shared_dir", settings.shared_dir)):
+        if directory is None:
+            continue
+        try:
+            if setting == "data_dir":
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if stat.S_IMODE(directory.stat().st_mode) != 0o700:
+                directory.chmod(0o700)
+        except OSError as error:
+            what = "make" if not directory.is_dir() else "close to others"
+            raise ConfigurationError(setting, f"can't {what} {directory}: {error.strerror}") from error
 
 
 def _refuse_half_restored(directory: Path) -> None:
@@ -359,7 +364,9 @@ def preflight(settings: Settings) -> None:
     Raises:
         ConfigurationError: the service would not start.
     """
-    from hpcwaas.store.database import Database  # imported here: slow
+    from hpcwaas.configuration import belonging  # imported here: slow
+    from hpcwaas.store.database import Database
+    from hpcwaas.store.facts import FactStore
     from hpcwaas.store.secrets import SecretStore
     from hpcwaas.vault.embedded import EmbeddedVault
     from hpcwaas.vault.keyring import KeySource
@@ -376,8 +383,10 @@ def preflight(settings: Settings) -> None:
             if not settings.local and database.current() is not None:
                 raise ConfigurationError("store.url", OUTDATED)
             database.check_upgradable()
-        elif opened:
-            EmbeddedVault(SecretStore(database), opened)
+        else:
+            belonging.check(settings, FactStore(database))
+            if opened:
+                EmbeddedVault(SecretStore(database), opened)
     except Unavailable as error:
         raise ConfigurationError("store.url", error.detail) from error
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from socket import gethostname
 from typing import Any, TypeVar
 
 from pydantic import Field, SecretStr, create_model, model_validator
@@ -16,6 +17,9 @@ from hpcwaas.engines.settings import EngineSettings
 from hpcwaas.engines.site_settings import SiteId, SiteSettings
 from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.vault.settings import HashiCorpSettings, VaultSettings
+
+MACHINE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""Names of machines."""
 
 _SHARED_ADDRESS = "0.0.0.0:9090"
 _LOCAL_ADDRESSES = tuple(f"127.0.0.1:{port}" for port in range(9090, 9100))
@@ -150,6 +154,17 @@ class Settings(Section):
             "Directory for everything that the service keeps, on a local disk. Default: `~/.local/share/hpcwaas`."
         ),
     )
+    shared_dir: Path | None = Field(
+        None,
+        description="Directory that several machines of the service mount at one path, for what all of them need: "
+        "uploads, and what the engine `cwl` keeps. Needs PostgreSQL. Default: there is one machine, and they are in "
+        "`data_dir`.",
+    )
+    machine: str | None = Field(
+        None,
+        pattern=MACHINE,
+        description="Name of this machine among those with one `shared_dir`; it never changes. Default: its host name.",
+    )
     auth: AuthSettings | None = Field(None, description="How users sign in. Without it: one local user with a token.")
     store: StoreSettings = Field(default_factory=StoreSettings)
     limits: LimitsPerUser = Field(default_factory=LimitsPerUser)
@@ -194,6 +209,16 @@ class Settings(Section):
         if self.listen_address is not None:
             return (self.listen_address,)
         return _LOCAL_ADDRESSES if self.local else (_SHARED_ADDRESS,)
+
+    @property
+    def shared(self) -> Path:
+        """Directory for what all machines need."""
+        return self.shared_dir or self.data_dir
+
+    @property
+    def machine_name(self) -> str | None:
+        """Name of this machine; None where it is the only one."""
+        return None if self.shared_dir is None else self.machine or gethostname()
 
     @property
     def audit_file(self) -> Path:

@@ -42,7 +42,7 @@ def others_write(path: Path, settings: Settings) -> Iterator[str]:
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not shared:
             yield f"{path} isn't read: others can write {kind}; `chmod go-w {part}`"
     of_engines = (place for section in settings.engines.values() for place in section.writable_places())
-    for name, holder in (("data_dir", settings.data_dir), *of_engines):
+    for name, holder in (("data_dir", settings.data_dir), ("shared_dir", settings.shared), *of_engines):
         if real.is_relative_to(os.path.realpath(holder)):
             yield f"{path} isn't read: it is in {name}, where executions may write; move it to /etc/hpcwaas-api"
 

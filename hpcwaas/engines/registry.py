@@ -44,9 +44,10 @@ class EngineEntry:
         section: name of its section in the configuration; the engine's own unless said otherwise.
         form: a regular expression that the ids of its workflows match, and those of no other engine. Without one its
             workflows are known as `NAME:ID`.
-        access: `module:name` of what tells operators who may run what, of its section and the service's data directory.
+        shares: whether its executions are in the directory that machines share, and not in the data directory of each.
+        access: `module:name` of what tells operators who may run what, of its section and the directory that it uses.
         kept: `module:name` of what gives the files and directories of an execution that lie on this machine and are its
-            user's, by their names, of the service's data directory and the execution's reference.
+            user's, by their names, of the directory that it uses and the execution's reference.
         update: `module:name` of what fetches the repositories that it publishes from, of the same.
         problems: `module:name` of what finds out what stands in the way of a start and changes nothing, of its section
             and whether the service runs for the one user who started it. It gives names of settings inside the section
@@ -65,6 +66,7 @@ class EngineEntry:
     factory: str
     section: str = ""
     form: str | None = None
+    shares: bool = False
     access: str | None = None
     kept: str | None = None
     update: str | None = None
@@ -89,6 +91,9 @@ class EngineContext:
         listings: records of what was published last.
         sites: those of the settings, by their ids.
         credentials: what opens accounts on them; None where nothing does.
+        shared_dir: where several machines keep what all of them need; that of the data directory where there is one
+            machine only.
+        machine: the name of this one; None where it is the only one.
     """
 
     data_dir: Path
@@ -97,6 +102,8 @@ class EngineContext:
     listings: ListingRecords
     sites: Mapping[str, SiteSettings] = field(default_factory=dict)
     credentials: Credentials | None = None
+    shared_dir: Path | None = None
+    machine: str | None = None
 
 
 BUILT_IN = (
@@ -106,6 +113,7 @@ BUILT_IN = (
         settings="hpcwaas.engines.cwl.settings:CWLSettings",
         factory="hpcwaas.engines.cwl.engine:make",
         form=r"[^@:]+",
+        shares=True,
         access="hpcwaas.engines.cwl.workflows.access:read_access",
         kept="hpcwaas.engines.cwl.storage.kept:kept",
         backed_up="hpcwaas.engines.cwl.storage.backed_up:backed_up",
@@ -297,10 +305,12 @@ class Registry:
         found: Sequence[Access] = resolve_name(entry.access)(settings, data_dir)
         return found
 
-    def kept(self, name: str, data_dir: Path, reference: str) -> Mapping[str, Path]:
+    def kept(self, name: str, data_dir: Path, shared_dir: Path, reference: str) -> Mapping[str, Path]:
         """What lies on this machine of an execution; nothing where its engine doesn't tell, or isn't known."""
         entry = next((entry for entry in self.entries if entry.name == name), None)
-        found: Mapping[str, Path] = resolve_name(entry.kept)(data_dir, reference) if entry and entry.kept else {}
+        if entry is None or entry.kept is None:
+            return {}
+        found: Mapping[str, Path] = resolve_name(entry.kept)(shared_dir if entry.shares else data_dir, reference)
         return found
 
     def backed_up(self, name: str, folder: PurePosixPath, names: Sequence[str], ids: Container[str]) -> Sequence[str]:
@@ -322,6 +332,10 @@ class Registry:
         entry = next((entry for entry in self.entries if entry.name == name), None)
         if entry is not None and entry.restored is not None:
             resolve_name(entry.restored)(directory, now)
+
+    def shares(self, name: str) -> bool:
+        """Whether the executions of an engine are in the directory that machines share."""
+        return self._entry(name).shares
 
     def update(self, name: str, settings: EngineSettings, data_dir: Path) -> Sequence[Update]:
         """Fetches the repositories that an engine publishes from, and tells of each.

@@ -321,6 +321,15 @@ class ListingRow(Base):
     read_at: Mapped[datetime]
 
 
+class FactRow(Base):
+    """Something that the service has to remember of itself."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[str]
+
+
 class ShareRow(Base):
     """That a user (`user`) or the members of a group (`group`) may read an execution.
 

@@ -9,6 +9,7 @@ from hpcwaas.store.accounts import AccountStore
 from hpcwaas.store.counters import CounterStore
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
+from hpcwaas.store.facts import FactStore
 from hpcwaas.store.intents import IntentStore
 from hpcwaas.store.leavers import LeaverStore
 from hpcwaas.store.listings import ListingStore
@@ -42,6 +43,7 @@ class Stores:
         self.starts = StartStore(database)
         self.tallies = TallyStore(database)
         self.listings = ListingStore(database)
+        self.facts = FactStore(database)
         tokens = TokenStore(database)
         sessions, tickets, counters = SessionStore(database), TicketStore(database), CounterStore(database)
         self.sign_in = SignInRecords(UserStore(database), sessions, tokens, TermsStore(database), tickets, counters)

@@ -48,10 +48,18 @@ class SiteBench:
         directory: of everything: the service's data and the homes.
         site: settings of the site that differ.
         connections: to use; a `Logins` of its own otherwise.
+        machine: name of the machine, with a data directory of its own, among several.
     """
 
-    def __init__(self, directory: Path, site: Mapping[str, Any] | None = None, logins: Logins | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        site: Mapping[str, Any] | None = None,
+        logins: Logins | None = None,
+        machine: str | None = None,
+    ) -> None:
         self.directory = directory
+        self.machine = machine
         self.owner = "alice"
         self.logins = logins or Logins(directory / "homes")
         self.home = self.logins.home(PLACEMENT)
@@ -79,9 +87,11 @@ class SiteBench:
         sites = {"mare": given, **{name: given | other for name, other in self.others.items()}} if with_site else {}
         return CWLEngine(
             CWLSettings.model_validate(self.settings),
-            self.directory / "data",
+            self.directory / (self.machine or "data"),
             sites={name: SiteSettings.model_validate(each) for name, each in sites.items()},
             connections=self.logins,
+            shared_dir=self.directory / "shared" if self.machine else None,
+            machine=self.machine,
         )
 
     def again(self, **more: bool) -> None:

@@ -1,5 +1,5 @@
 """A service process with a site, that may kill itself at an instant:
-`python -m tests.engines.site_process DIRECTORY WHEN METHOD IDS…`."""
+`python -m tests.engines.site_process DIRECTORY MACHINE WHEN METHOD IDS…`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def kill(when: str, method: str) -> None:
 
 def main() -> None:
     """Starts executions, and lives until it is killed."""
-    directory, when, method, *ids = sys.argv[1:]
+    directory, machine, when, method, *ids = sys.argv[1:]
     if when != "never":
         kill(when, method)
-    bench = SiteBench(Path(directory))
+    bench = SiteBench(Path(directory), machine=machine)
     for each in ids:
         bench.start(OUTPUT, execution_id=each)
     while True:

@@ -1,4 +1,5 @@
-"""Two replicas of the service behind nginx on one PostgreSQL, all of them real."""
+"""Two replicas of the service behind nginx on one PostgreSQL, all of them real. They have a data directory each, as
+those on two machines; with the engine `cwl` they have a shared directory as well."""
 
 from __future__ import annotations
 
@@ -135,6 +136,11 @@ class Replicas:
     inputs: dict[str, dict[str, Any]]
 
     @property
+    def shared(self) -> Path:
+        """What the engine `cwl` shares."""
+        return Path(self.services[0].variables["HWA_SHARED_DIR"]) / "cwl"
+
+    @property
     def through(self) -> Client:
         """The user, asking whichever the proxy chooses."""
         return as_user(self.nginx.url, USER)
@@ -157,7 +163,7 @@ class Replicas:
                 call.method == "POST" and re.search("/workflows/", call.path) is not None
                 for call in self.alien4cloud.calls()
             )
-        return len(list((self.services[0].data / "cwl" / "executions").iterdir()))
+        return len(list((self.shared / "executions").iterdir()))
 
     def started(self, client: Client, workflow: str) -> str:
         """Starts an execution and gives its path."""
@@ -221,12 +227,11 @@ _CWL: dict[str, dict[str, Any]] = {
 
 def _service(home: Path, directory: Path, engine: str, settings: dict[str, Any]) -> Service:
     home.mkdir()
-    shared = directory / "shared"
-    shared.mkdir(exist_ok=True)
-    data = shared / "data" if engine == "cwl" else home / "data"
-    service = Service(home, HWA_DATA_DIR=str(data))
-    service.data = data
+    service = Service(home)
     if engine == "cwl":
+        shared = directory / "shared"
+        (shared / "service").mkdir(parents=True, exist_ok=True)
+        service.variables |= {"HWA_SHARED_DIR": str(shared / "service"), "HWA_MACHINE": home.name}
         service.catalogue, source = shared / "catalogue", service.catalogue / "script.cwl"
         service.catalogue.mkdir(exist_ok=True)
         for workflow in _CWL:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +112,43 @@ def test_an_ssh_key_belongs_to_both(both: Replicas) -> None:
     assert second("DELETE", f"/ssh_keys/{made['id']}").status_code == 204
     assert first("GET", f"/ssh_keys/{made['id']}").status_code == 404
     assert all(client("GET", "/health/ready").status_code == 200 for client in (first, second))
+
+
+@pytest.mark.parametrize("both", ["cwl"], indirect=True)
+def test_what_is_uploaded_at_one_is_an_input_at_the_other(both: Replicas) -> None:
+    first, second = both.each
+    inputs = {"script": 'echo read >&2; cat "$0" > out.txt', "given": [first.upload("a.dat", b"shared")]}
+    path = second("POST", "/workflows/script", json={"inputs": inputs}).headers["Location"]
+    assert first.finished(path)["status"] == "SUCCEEDED"
+    assert "read" in followed(first, path)
+    assert [client("GET", f"{path}/outputs/files/0").text for client in (first, second)] == ["shared"] * 2
+    taken = second("GET", path).json()["outputs"]["files"]
+    path = first("POST", "/workflows/script", json={"inputs": inputs | {"given": taken}}).headers["Location"]
+    assert second.finished(path)["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("both", ["cwl"], indirect=True)
+def test_who_comes_with_another_directory_is_refused(both: Replicas, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    service = both.services[0]
+    before = dict(service.variables)
+    listed = service.command("machines", "list").stdout
+    assert "first   yes" in listed
+    assert "second  yes" in listed
+    try:
+        service.variables["HWA_SHARED_DIR"] = str(tmp_path / "shared")
+        for words in ((), ("config", "check")):
+            refused = service.command(*words)
+            assert refused.returncode == 1
+            assert "shared_dir: " in refused.stderr
+            assert "isn't the directory with the uploads and executions of this database" in refused.stderr
+        service.variables |= {"HWA_DATA_DIR": str(tmp_path / "data")}
+        del service.variables["HWA_SHARED_DIR"], service.variables["HWA_MACHINE"]
+        refused = service.command()
+        assert refused.returncode == 1
+        assert "data_dir: " in refused.stderr
+    finally:
+        service.variables = before
 
 
 class Load:

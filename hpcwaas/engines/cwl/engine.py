@@ -37,6 +37,7 @@ from hpcwaas.engines.cwl.sites.local import LocalSite
 from hpcwaas.engines.cwl.sites.taking import FetchOutputs
 from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
 from hpcwaas.engines.cwl.storage.log import LogIndexes
+from hpcwaas.engines.cwl.storage.machines import Machines
 from hpcwaas.engines.cwl.watcher import Watcher
 from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.repositories.updating import Updater
@@ -58,6 +59,8 @@ class CWLEngine:
 
     Args:
         data_dir: of the service; the engine keeps its own things in `cwl` there.
+        shared_dir: where it keeps in `cwl` what all machines need, where there are several.
+        machine: the name of this one then.
         secrets: files that no execution can read, wherever they are.
         sites: their settings, by their ids.
         connections: to them; None where nothing opens accounts.
@@ -72,13 +75,17 @@ class CWLEngine:
         secrets: Sequence[Path] = (),
         sites: Mapping[str, SiteSettings] | None = None,
         connections: Connections | None = None,
+        shared_dir: Path | None = None,
+        machine: str | None = None,
     ) -> None:
-        directory = data_dir / "cwl"
+        directory = (shared_dir or data_dir).absolute() / "cwl"
+        place = spool.Spool(directory, machine, data_dir.absolute() / "cwl")
+        self._machines = Machines(place, settings.catalogue) if machine else None
         self._networks = Networks(settings.http_allowed, settings.http_denied) if settings.http_inputs else None
         self._archives = ArchiveChecks(settings.limits.disk)
 
         def make_local(fetch: FetchOutputs) -> LocalSite:
-            return LocalSite(directory, settings, fetch, [data_dir, *secrets])
+            return LocalSite(place, settings, fetch, [directory.parent, data_dir, *secrets], self._machines)
 
         self._sites = SiteDirectory(directory, settings, sites or {}, connections, make_local)
         self._catalogue = Catalogue(
@@ -353,6 +360,9 @@ class CWLEngine:
         if self._sites.local is not None:
             begin = time.perf_counter()
             found.append(_check("cwl-executions", begin, self._sites.local.problems()))
+        if self._machines is not None:
+            begin = time.perf_counter()
+            found.append(_check("cwl-machines", begin, [*self._machines.problems()]))
         if self._sites.remote:
             begin = time.perf_counter()
             found.append(_check("cwl-sites", begin, [problem for _, problem in self._sites.problems()]))
@@ -364,6 +374,8 @@ class CWLEngine:
         if self._updater:
             self._updater.close()
         self._sites.close()
+        if self._machines is not None:
+            self._machines.close()
 
 
 def _check(name: str, begin: float, problems: Sequence[str]) -> Check:
@@ -377,4 +389,5 @@ def make(settings: CWLSettings, context: EngineContext) -> CWLEngine:
         from hpcwaas.engines.cwl.sites.ssh import SSHConnections
 
         connections = SSHConnections(context.sites, context.credentials)
-    return CWLEngine(settings, context.data_dir, context.secrets, context.sites, connections)
+    shared = (context.shared_dir, context.machine)
+    return CWLEngine(settings, context.data_dir, context.secrets, context.sites, connections, *shared)

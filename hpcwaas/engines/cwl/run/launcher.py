@@ -2,7 +2,7 @@
 killed at any instant.
 
 It has cwltool imported, so that an execution starts with a fork. Run it as
-`python -m hpcwaas.engines.cwl.run.launcher DIRECTORY MAX_RUNNING WARM DIGEST PATIENCE`.
+`python -m hpcwaas.engines.cwl.run.launcher DIRECTORY OWN MACHINE MAX_RUNNING WARM DIGEST PATIENCE`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from hpcwaas.engines.cwl.run.supervisor import CANCELLED, Supervisor
 from hpcwaas.engines.cwl.run.turns import Turns
 from hpcwaas.engines.cwl.storage import spool, stored
 from hpcwaas.engines.cwl.storage.log import LogWriter
+from hpcwaas.engines.cwl.storage.machines import Machine
 from hpcwaas.engines.cwl.storage.trees import remove_tree
 
 LAUNCHER_LOCK = "launcher.lock"
@@ -80,6 +81,7 @@ class Launcher:
         self._spool = place
         self._lock = lock
         self._fifo = fifo
+        self._machine = Machine(place) if place.machine else None
         self._max_running = max_running
         self._attempts: Counter[str] = Counter()
         self._turns = Turns(place.owner)
@@ -88,6 +90,8 @@ class Launcher:
         """Works until asked to leave, or until nobody needs it any more."""
         while True:
             self._reap()
+            if self._machine:
+                self._machine.beat()
             self._reconcile()
             self._claim()
             if self._idle() or not self._wait():
@@ -217,9 +221,9 @@ class Launcher:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            for inherited in (self._fifo, self._lock):  # both mean that a launcher lives
-                os.close(inherited)
-            Supervisor(self._spool, execution_id, descriptor, lambda: poke(self._spool.directory)).run()
+            for inherited in (self._fifo, self._lock, *([self._machine.lock] if self._machine else [])):
+                os.close(inherited)  # they mean that a launcher lives
+            Supervisor(self._spool, execution_id, descriptor, lambda: poke(self._spool.own)).run()
         except BaseException:  # nothing may unwind into the launcher's own code
             processes.note_exception()
         finally:
@@ -228,7 +232,7 @@ class Launcher:
     def _idle(self) -> bool:
         if self._spool.busy():
             return False
-        descriptor = durable.lock(self._spool.directory / SERVICE_LOCK)
+        descriptor = durable.lock(self._spool.own / SERVICE_LOCK)
         if descriptor is None:
             return False
         os.close(descriptor)
@@ -248,19 +252,20 @@ def main(arguments: list[str]) -> None:
     """Runs the launcher of a directory.
 
     Args:
-        arguments: directory; most executions that run at the same time; `1` when the runner is cwltool inside this
-            process; digest of the configuration; seconds to wait for another launcher that is leaving.
+        arguments: directory; directory of this machine's own; name of this machine, empty where there is one only; most
+            executions that run at the same time; `1` when the runner is cwltool inside this process; digest of the
+            configuration; seconds to wait for another launcher that is leaving.
     """
-    directory, max_running, warm, digest, patience = arguments
+    directory, own, machine, max_running, warm, digest, patience = arguments
     kernel.be_private()
     os.setsid()
-    os.chdir(directory)
+    os.chdir(own)
     os.umask(0o077)
-    place = spool.Spool(Path(directory))
-    lock = durable.lock(place.directory / LAUNCHER_LOCK, float(patience))
+    place = spool.Spool(Path(directory), machine or None, Path(own))
+    lock = durable.lock(place.own / LAUNCHER_LOCK, float(patience))
     if lock is None:
         return
-    durable.replace(place.directory / DIGEST, digest.encode())
+    durable.replace(place.own / DIGEST, digest.encode())
     with contextlib.suppress(FileExistsError):
         os.mkfifo(FIFO, 0o600)
     fifo = os.open(FIFO, os.O_RDWR | os.O_NONBLOCK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import queue
 import random
 import threading
@@ -14,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpcwaas.common import durable
 from hpcwaas.core.models import JSON
 from hpcwaas.engines.cwl.sites.agency import Agency, Watch
 from hpcwaas.engines.cwl.sites.around import Surroundings
 from hpcwaas.engines.cwl.sites.backoff import of_vault
 from hpcwaas.engines.cwl.sites.bucket import Bucket
 from hpcwaas.engines.cwl.sites.connection import Connection, RemoteFileError, SiteFailed
+from hpcwaas.engines.cwl.sites.hold import Hold
 from hpcwaas.engines.cwl.sites.mirror import Account
 from hpcwaas.engines.cwl.sites.moves import Moves
 from hpcwaas.engines.cwl.sites.starting import refused
@@ -47,15 +46,15 @@ class Courier:
     """Works for one account as long as it holds its lock.
 
     Args:
-        lock: descriptor that holds it; closed when it is done.
+        hold: on the lock; let go when it is done.
         done: called when there is nothing more to do.
     """
 
-    def __init__(self, around: Surroundings, account: Account, lock: int, done: Callable[[Courier], bool]) -> None:
+    def __init__(self, around: Surroundings, account: Account, hold: Hold, done: Callable[[Courier], bool]) -> None:
         self.account = account
         self._around = around
         self._placement = account.placement()
-        self._lock = lock
+        self._hold, self._lost = hold, False
         self._done = done
         self._bucket = Bucket(RATE, BURST)
         self._agency = Agency(around.site, around.settings, account)
@@ -98,7 +97,7 @@ class Courier:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
-        os.close(self._lock)
+        self._hold.close()
 
     def directory(self, execution_id: str) -> str:
         """The directory of an execution on the site."""
@@ -124,8 +123,16 @@ class Courier:
 
     def turn(self) -> None:
         """Waits until a session may be opened."""
-        if self._stop.wait(self._bucket.due()):
+        if self._stop.wait(self._bucket.due()) or self.lost():
             raise _Stopped
+
+    def lost(self) -> bool:
+        """Whether another process has its lock, though it never let go of it. Then it has ended."""
+        if not self._lost and not self._stop.is_set() and self._hold.lost():
+            self._lost = True
+            _LOGGER.warning("site %s: another process has taken over %s", self._around.site, self._placement.user)
+            self.stop()
+        return self._lost
 
     def _heard(self) -> None:
         if self._silent:
@@ -230,6 +237,8 @@ class Courier:
             watch.ask(asked)
             answer = self._answer(watch, time.monotonic() + wait + 60.0)
             self._heard()
+            if self.lost():
+                raise _Stopped
             taking = time.monotonic()
             self._looking.take(asked, answer, self.directory)
             if self._looking.dead or self._moves.free():
@@ -338,6 +347,8 @@ class Couriers:
                 except (OSError, ValueError) as error:  # of one account: the others are looked after all the same
                     _LOGGER.warning("site %s: an account can't be looked after: %s", self._around.site, error)
         with self._lock:
+            for name in [name for name, courier in self._couriers.items() if courier.lost()]:
+                self._leaving.append(self._couriers.pop(name))
             left, self._leaving = self._leaving, []
         for courier in left:
             courier.join()
@@ -349,13 +360,13 @@ class Couriers:
                 return
             courier = self._couriers.get(account.name)
             if courier is None:
-                lock = durable.lock(account.directory / "lock")
-                if lock is None:
+                hold = Hold.take(account.directory / "lock")
+                if hold is None:
                     return  # another process has it, and looks for pokes
                 try:
-                    self._couriers[account.name] = Courier(self._around, account, lock, self._done)
+                    self._couriers[account.name] = Courier(self._around, account, hold, self._done)
                 except BaseException:
-                    os.close(lock)
+                    hold.close()
                     raise
         if courier is not None:
             courier.wake()

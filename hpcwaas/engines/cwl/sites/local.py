@@ -4,13 +4,11 @@ launcher is started."""
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.util
 import logging
 import os
 import shutil
 import stat
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -19,7 +17,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import hpcwaas
 from hpcwaas.common import durable
 from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Status
@@ -32,8 +29,10 @@ from hpcwaas.engines.cwl.run.runner import IN_PROCESS, kept_environment
 from hpcwaas.engines.cwl.settings import CWLSettings
 from hpcwaas.engines.cwl.sites.base import PARTS, OpenOutput, Stamp, disk_told, pending, place, read_part, stamp_of
 from hpcwaas.engines.cwl.sites.bringing import Bringing
+from hpcwaas.engines.cwl.sites.launching import LauncherProcess
 from hpcwaas.engines.cwl.sites.taking import BROUGHT, FetchOutputs
 from hpcwaas.engines.cwl.storage import packing, spool, stored
+from hpcwaas.engines.cwl.storage.machines import Machines
 from hpcwaas.engines.cwl.storage.outputs import OutsideError, open_inside
 from hpcwaas.engines.cwl.storage.stored import Confinement, Request
 from hpcwaas.engines.cwl.storage.trash import Trash
@@ -41,7 +40,6 @@ from hpcwaas.errors import Conflict, NotFound
 
 _LOGGER = logging.getLogger(__name__)
 _KEEPER_TICK = 1.0
-_PATIENCE = 10.0
 _PIECE = 1 << 20
 _TRIAL_LASTS = 60.0
 """Seconds that the answer of a container engine is good for."""
@@ -51,16 +49,23 @@ class LocalSite:
     """The machine that the service runs on.
 
     Args:
-        directory: for all that belongs to the engine; on a local disk.
+        place: for all that belongs to the engine.
         fetch: brings outputs of executions on other sites.
         protected: what executions can't read wherever it lies, such as the service's data directory.
+        machines: that share the directory; None where this one is alone.
     """
 
     def __init__(
-        self, directory: Path, settings: CWLSettings, fetch: FetchOutputs, protected: Sequence[Path] = ()
+        self,
+        place: spool.Spool,
+        settings: CWLSettings,
+        fetch: FetchOutputs,
+        protected: Sequence[Path] = (),
+        machines: Machines | None = None,
     ) -> None:
         self._settings = settings
-        self._spool = spool.Spool(directory.absolute())
+        self._spool = place
+        self._machines = machines
         self._containers = Containers(settings)
         self._confinement = _confinement(settings, self._containers, [self._spool.directory, *protected])
         if (socket := self._containers.socket) and self._confinement.level != levels.NONE:
@@ -70,9 +75,10 @@ class LocalSite:
                 socket,
             )
         # As long as somebody holds this lock the launcher doesn't leave.
-        self._service = os.open(self._spool.directory / launcher.SERVICE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        self._service = os.open(self._spool.own / launcher.SERVICE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._service, fcntl.LOCK_SH)
-        self._launcher = _LauncherProcess(self._spool.directory, settings, self._containers.environment())
+        self._spool.repair()
+        self._launcher = LauncherProcess(self._spool, settings, self._containers.environment())
         self._trying = threading.Lock()
         self._trial: tuple[float, str | None] = (0.0, None)
         self._launcher.ensure()
@@ -88,11 +94,15 @@ class LocalSite:
 
     def _keep(self) -> None:
         while not self._closed.wait(_KEEPER_TICK):
-            self._bringing.look()
-            if self._spool.busy():
-                self._launcher.ensure(byte=b"")
-            else:
-                self._launcher.reap()
+            try:
+                self._spool.adopt()
+                self._bringing.look()
+                if self._spool.busy():
+                    self._launcher.ensure(byte=b"")
+                else:
+                    self._launcher.reap()
+            except OSError as error:  # a network file system, say: the next look may succeed
+                _LOGGER.warning("the queue of executions can't be looked after: %s", error)
 
     def submit(self, execution_id: str, job: Job, owner: str) -> None:
         places = {
@@ -193,11 +203,23 @@ class LocalSite:
         return ExecutionState(Status.PENDING, steps=pending(declared))
 
     def told(self, execution_id: str, state: ExecutionState) -> ExecutionState:
-        if state.status is Status.PENDING and (self._spool.bringing / self._ticket(execution_id)).exists():
+        machine = self._spool.machine_of(execution_id)
+        silent_since = self._machines.silent_since(machine) if self._machines and machine else None
+        if silent_since and not self._spool.supervised(execution_id):
+            reason = (
+                f"The machine {machine}, on which the execution is, hasn't been heard of since "
+                f"{silent_since:%Y-%m-%d %H:%M:%S} UTC. Nothing newer is known. When it is back, the execution goes on "
+                "if it hadn't begun, and has failed if it was interrupted."
+            )
+            return replace(state, stale_since=silent_since, reason=reason)
+        if state.status is not Status.PENDING:
+            return state
+        there = self._spool.of(execution_id)
+        if (there.bringing / self._ticket(execution_id)).exists():
             waits = self.read(execution_id, spool.WAITS).decode()
             return replace(state, reason=waits or BROUGHT)
         most = self._settings.max_running
-        if state.status is not Status.PENDING or len(spool.Spool.tickets(self._spool.active)) < most:
+        if len(spool.Spool.tickets(there.active)) < most:
             return state
         reason = (
             f"The execution waits for its turn: no more than {most} executions run at the same time. The next one to "
@@ -278,7 +300,7 @@ class LocalSite:
         if silent := self._silent():
             problems.append(silent)
         if not self._launcher.ensure(byte=b""):
-            problems.append(f"The launcher does not start. Read {self._spool.directory / launcher.LAUNCHER_LOG}.")
+            problems.append(f"The launcher does not start. Read {self._spool.own / launcher.LAUNCHER_LOG}.")
         free = shutil.disk_usage(self._spool.directory).free
         if free < self._settings.limits.disk:
             problems.append(
@@ -325,67 +347,3 @@ def _confinement(settings: CWLSettings, containers: Containers, protected: Seque
         writable=tuple(str(place) for place in settings.writable),
         setuid=containers.setuid,
     )
-
-
-class _LauncherProcess:
-    """The launcher of a directory, as seen from a service process."""
-
-    def __init__(self, directory: Path, settings: CWLSettings, more: Mapping[str, str]) -> None:
-        self._directory = directory
-        self._environment = kept_environment(settings.environment) | {**more, "HOME": str(directory)}
-        if "PYTHONPATH" in os.environ:
-            self._environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        warm = settings.runner.command == IN_PROCESS and importlib.util.find_spec("cwltool") is not None
-        self._arguments = [str(directory), str(settings.max_running), str(int(warm))]
-        parts = [sys.executable, hpcwaas.__version__, *self._arguments, repr(sorted(self._environment.items()))]
-        self._digest = hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
-        self._pid: int | None = None
-        self._lock = threading.Lock()
-        digest = directory / launcher.DIGEST
-        if digest.exists() and digest.read_text() != self._digest and launcher.poke(directory, launcher.LEAVE):
-            self._spawn(_PATIENCE)
-
-    def ensure(self, byte: bytes = launcher.WAKE) -> bool:
-        """Pokes the launcher, and starts it when there is none.
-
-        Returns:
-            whether there is one, or one that has just been started.
-        """
-        if launcher.poke(self._directory, byte):
-            return True
-        with self._lock:
-            died = self._pid is not None and not self._lives()
-            if self._pid is None:
-                self._spawn(0)
-        return not died
-
-    def reap(self) -> None:
-        """Takes note of the end of a launcher that this process started, for instance beside another one."""
-        with self._lock:
-            if self._pid is not None:
-                self._lives()
-
-    def _lives(self) -> bool:
-        try:
-            lives = os.waitpid(self._pid or 0, os.WNOHANG)[0] == 0
-        except ChildProcessError:
-            lives = False
-        if not lives:
-            self._pid = None
-        return lives
-
-    def _spawn(self, patience: float) -> None:
-        log = str(self._directory / launcher.LAUNCHER_LOG)
-        self._pid = os.posix_spawn(
-            sys.executable,
-            [
-                *(sys.executable, "-P", "-m", "hpcwaas.engines.cwl.run.launcher"),
-                *(*self._arguments, self._digest, str(patience)),
-            ],
-            self._environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-        )

@@ -4,10 +4,13 @@
                             `Bringing`
     queue/TICKET            a marker for each execution that waits; the ticket sorts by the time of its start
     active/TICKET           the same marker, moved here when the launcher claims it
-    processes.jsonl         whose processes ran when; see `Spool.note`
+    machines/NAME/          these three of a machine, where several machines share the directory; those above belong to
+                            nobody then, and the machine that sees them first takes them
+    processes.jsonl         whose processes ran when; see `Spool.note`. Of several machines each has its own, elsewhere
     incoming/               executions that are being written
     executions/ID/          request.json job.json uploads/ inputs/ work/ state.json outputs.json log.jsonl outputs/
                             cancel
+                            machine         on which machine it runs, where there are several
                             waits           why it waits
                             refused         why it can't begin
 
@@ -53,6 +56,8 @@ TEMPORARY = f"{WORK}/tmp"  # noqa: S108  (not the machine's)
 RESULTS = f"{WORK}/outputs"
 ARCHIVES = "archives"
 CANCEL = "cancel"
+MACHINE = "machine"
+MACHINES = "machines"
 WAITS = "waits"
 REFUSED = "refused"
 PROCESSES = "processes.jsonl"
@@ -69,6 +74,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEAST, _FEWEST = 64 << 10, 16
 """Bytes and files below which a disk counts as full: the next execution needs a few of them to begin."""
 
+FOLDERS = ("bringing", "queue", "active")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TICKET = re.compile(rf"[0-9]{{20}}-{_ID.pattern}")
 
@@ -78,16 +84,19 @@ class Spool:
 
     Args:
         directory: absolute; made when missing.
+        machine: whose executions wait and run here, where several machines share the directory.
+        own: directory for what other machines have nothing to do with.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, machine: str | None = None, own: Path | None = None) -> None:
         self.directory = directory
-        self.bringing = directory / "bringing"
-        self.queue = directory / "queue"
-        self.active = directory / "active"
+        self.machine = machine
+        self.own = own or directory
+        self.home = directory / MACHINES / machine if machine else directory
+        self.bringing, self.queue, self.active = (self.home / name for name in FOLDERS)
         self.incoming = directory / "incoming"
         self._executions = directory / "executions"
-        for folder in (self.bringing, self.queue, self.active, self.incoming, self._executions):
+        for folder in (self.own, self.bringing, self.queue, self.active, self.incoming, self._executions):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def execution(self, execution_id: str) -> Path:
@@ -95,6 +104,44 @@ class Spool:
         if not _ID.fullmatch(execution_id):
             raise ValueError(f"not an execution's id: {execution_id!r}")
         return self._executions / execution_id
+
+    def of(self, execution_id: str) -> Spool:
+        """The spool of the machine on which an execution runs: this one, unless the name of another one is noted that
+        there still is."""
+        name = self.machine_of(execution_id)
+        return self if name in (None, self.machine) else Spool(self.directory, name)
+
+    def machine_of(self, execution_id: str) -> str | None:
+        """The name of the machine on which an execution runs; None when there is one only, or it was given up."""
+        if self.machine is None:
+            return None
+        try:
+            name = (self.execution(execution_id) / MACHINE).read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        return name if (self.directory / MACHINES / name).is_dir() else None
+
+    def adopt(self) -> None:
+        """Takes what waits or ran here and belongs to no machine: an operator gave a machine up, or the directory was
+        that of a single machine before."""
+        if self.machine is None:
+            return
+        for name in FOLDERS:
+            for ticket, execution_id in self.tickets(self.directory / name) if (self.directory / name).is_dir() else ():
+                with contextlib.suppress(FileNotFoundError):  # another machine was faster
+                    (self.directory / name / ticket).rename(self.home / name / ticket)
+                    self._claim_for_machine(execution_id)
+
+    def repair(self) -> None:
+        """Notes this machine's name on what it has, in case that `adopt` was killed before it did."""
+        for folder in (self.bringing, self.queue, self.active) if self.machine else ():
+            for _, execution_id in self.tickets(folder):
+                if self.machine_of(execution_id) != self.machine:
+                    self._claim_for_machine(execution_id)
+
+    def _claim_for_machine(self, execution_id: str) -> None:
+        if self.execution(execution_id).is_dir():
+            durable.replace_among_others(self.execution(execution_id) / MACHINE, str(self.machine).encode())
 
     @staticmethod
     def new_ticket(execution_id: str) -> str:
@@ -106,6 +153,13 @@ class Spool:
         """(ticket, execution's id) of all markers in `queue` or `active`, in order."""
         names = sorted(entry for entry in os.listdir(folder) if _TICKET.fullmatch(entry))  # noqa: PTH208  (names are wanted)
         return [(name, name[21:]) for name in names]
+
+    def supervised(self, execution_id: str) -> bool:
+        """Whether a supervisor lives that moves an execution on, on whatever machine."""
+        lock = durable.lock(self.execution(execution_id) / LOCK)
+        if lock is not None:
+            os.close(lock)
+        return lock is None
 
     def busy(self) -> bool:
         """Whether anything waits or runs."""
@@ -123,6 +177,8 @@ class Spool:
             try:
                 fill(draft)
                 durable.write(draft / REQUEST, stored.REQUEST.dump_json(request))
+                if self.machine:
+                    durable.write(draft / MACHINE, self.machine.encode())
                 durable.sync_directory(draft)
                 draft.rename(directory)
             except (OSError, ServiceError):
@@ -138,11 +194,14 @@ class Spool:
         directory = self.execution(execution_id)
         request = self.request(execution_id)
         ticket = request.ticket if request else self.new_ticket(execution_id)
-        if self.queued(ticket, execution_id):
+        place = self.of(execution_id)
+        if place.queued(ticket, execution_id):
             return
         ended = (directory / CANCEL).exists() or (directory / REFUSED).exists()
         complete = request is None or all((directory / place).exists() for place, _ in request.taken)
-        folder = self.queue if ended or complete else self.bringing
+        folder = place.queue if ended or complete else place.bringing
+        if place is self and self.machine and self.machine_of(execution_id) is None:
+            self._claim_for_machine(execution_id)
         (folder / ticket).touch(mode=0o600)
         durable.sync_directory(folder)
 
@@ -205,7 +264,7 @@ class Spool:
         Raises:
             OSError: it can't.
         """
-        file = ChainedFile(self.directory / PROCESSES)
+        file = ChainedFile(self.own / PROCESSES)
         moment = rfc3339(datetime.now(UTC))
         try:
             file.append({"time": moment, "execution": execution_id, **event})
@@ -221,13 +280,11 @@ class Spool:
 
     def busy_with(self, execution_id: str) -> bool:
         """Whether a process is still at work on an execution, or about to be."""
-        folders = (self.bringing, self.queue, self.active)
+        place = self.of(execution_id)
+        folders = (place.bringing, place.queue, place.active)
         if any(found == execution_id for folder in folders for _, found in self.tickets(folder)):
             return True
-        lock = durable.lock(self.execution(execution_id) / LOCK)
-        if lock is not None:
-            os.close(lock)
-        return lock is None
+        return self.supervised(execution_id)
 
     def tidy(self, execution_id: str) -> None:
         """Removes what an execution that is over needs no more."""
