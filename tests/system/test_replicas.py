@@ -121,7 +121,9 @@ def test_what_is_uploaded_at_one_is_an_input_at_the_other(both: Replicas) -> Non
     path = second("POST", "/workflows/script", json={"inputs": inputs}).headers["Location"]
     assert first.finished(path)["status"] == "SUCCEEDED"
     assert "read" in followed(first, path)
-    assert [client("GET", f"{path}/outputs/files/0").text for client in (first, second)] == ["shared"] * 2
+    assert [client("GET", f"{path}/outputs/files", params={"path": "0"}).text for client in (first, second)] == [
+        "shared"
+    ] * 2
     taken = second("GET", path).json()["outputs"]["files"]
     path = first("POST", "/workflows/script", json={"inputs": inputs | {"given": taken}}).headers["Location"]
     assert second.finished(path)["status"] == "SUCCEEDED"
