@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -291,8 +292,8 @@ def test_a_directory_in_which_locks_hold_for_one_machine_only_is_refused(tmp_pat
 
 
 def test_a_machine_says_that_its_clock_is_wrong(both: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.time
-    monkeypatch.setattr(machines.time, "time", lambda: now() + 300)
+    ahead = SimpleNamespace(time=lambda: time.time() + 300, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr(machines, "time", ahead)
 
     def problems() -> list[str]:
         return [problem for check in both[0].engine.checks() for problem in check.problems]

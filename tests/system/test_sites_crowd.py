@@ -124,8 +124,10 @@ def test_when_a_replica_is_killed_the_other_goes_on_with_its_executions(site: Si
         first.settings["store"] = {"url": database.url}
         second = SiteService(tmp_path / "second", {})
         second.settings = first.settings
-        second.data = first.data
-        second.variables |= {"HWA_DATA_DIR": str(first.data), "HWA_CWL_CATALOGUE": str(first.catalogue)}
+        (tmp_path / "shared").mkdir()
+        for service in (first, second):  # as on two machines
+            service.variables |= {"HWA_SHARED_DIR": str(tmp_path / "shared"), "HWA_MACHINE": service.home.name}
+            service.variables["HWA_CWL_CATALOGUE"] = str(first.catalogue)
         for service in (first, second):
             stack.callback(service.end)
             service.start()
