@@ -260,6 +260,20 @@ def test_a_name_belongs_to_one_machine(both: tuple[Machine, Machine], tmp_path: 
     both[0].begin().close()
 
 
+def test_a_machine_that_was_stopped_long_ago_and_has_nothing_to_do_is_forgotten(tmp_path: Path) -> None:
+    first, second = Machine(tmp_path, "first"), Machine(tmp_path, "second")
+    done = first.start("echo a > a.txt")
+    assert second.end(done).status is Status.SUCCEEDED
+    for machine in (first, second):
+        machine.engine.close()
+    until(lambda: not any(each.alive for each in find(first.spool)))  # launchers leave a moment later
+    os.utime(first.spool / "machines" / "first" / "alive", (time.time() - 100_000,) * 2)
+    second.engine = second.begin()
+    assert [each.name for each in find(first.spool)] == ["second"]
+    assert second.engine.state(done).status is Status.SUCCEEDED
+    second.engine.close()
+
+
 def test_machines_mount_everything_at_one_path(both: tuple[Machine, Machine], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(both[0].shared)
     with pytest.raises(ConfigurationError, match=r"shared_dir: leads to .*elsewhere/cwl here and to .*shared/cwl"):

@@ -40,6 +40,8 @@ SILENT = 30.0
 PATIENCE = 3 * BEAT
 """Seconds in which a machine that lives gives a sign, however busy it is."""
 
+_FORGOTTEN = 86400.0
+_ABOUT = "about.json"
 _CLOCKS = 2.0
 """Seconds by which clocks may differ."""
 
@@ -111,10 +113,7 @@ class Machine:
             (self.home / "alive").touch(mode=0o600)
 
     def close(self) -> None:
-        """Lets go of its name. The last process of the machine says that it ends in order."""
-        with contextlib.suppress(OSError):
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self.home / "about.json").unlink(missing_ok=True)
+        """Lets go of its name."""
         os.close(self.lock)
 
 
@@ -137,6 +136,7 @@ class Machines:
             self._tell()
             self._compare_paths()
             self._try_locks()
+            self._forget()
         except BaseException:
             self._machine.close()
             raise
@@ -179,12 +179,16 @@ class Machines:
             return
         self._closed.set()
         self._thread.join()
+        with contextlib.suppress(OSError):
+            (self._place.home / _ABOUT).unlink(missing_ok=True)  # another process of the machine tells it anew
         self._machine.close()
 
     def _run(self) -> None:
         while not self._closed.wait(BEAT):
             try:
                 self._machine.beat()
+                if not (self._place.home / _ABOUT).exists():
+                    self._tell()
                 self._look()
             except OSError as error:
                 _LOGGER.warning("the shared directory %s can't be used: %s", self._place.directory, error.strerror)
@@ -195,9 +199,8 @@ class Machines:
         others = {path.name: _time(path) for path in (self._place.directory / MACHINES).iterdir()}
         silent = {name: datetime.fromtimestamp(at, UTC) for name, at in others.items() if now - at > SILENT}
         for name in silent.keys() - self._silent.keys():
-            _LOGGER.warning("the machine %s hasn't been heard of since %s", name, silent[name].isoformat())
-        for name in self._silent.keys() - silent.keys():
-            _LOGGER.info("the machine %s is heard of again, or was given up", name)
+            if (self._place.directory / MACHINES / name / _ABOUT).exists():
+                _LOGGER.warning("the machine %s hasn't been heard of since %s", name, silent[name].isoformat())
         self._silent = silent
 
     def _about(self) -> About:
@@ -207,13 +210,13 @@ class Machines:
         return About(str(self._place.directory), str(self._catalogue), inode)
 
     def _tell(self) -> None:
-        durable.replace_among_others(self._place.home / "about.json", json.dumps(asdict(self._about())).encode())
+        durable.replace_among_others(self._place.home / _ABOUT, json.dumps(asdict(self._about())).encode())
 
     def _others(self) -> Iterator[tuple[str, About]]:
         for path in (self._place.directory / MACHINES).iterdir():
             with contextlib.suppress(OSError, ValueError, TypeError):
                 if path.name != self._place.machine:
-                    yield path.name, About(**json.loads((path / "about.json").read_bytes()))
+                    yield path.name, About(**json.loads((path / _ABOUT).read_bytes()))
 
     def _living(self) -> Iterator[tuple[str, About]]:
         now = _time(self._place.home)
@@ -249,6 +252,17 @@ class Machines:
                 if time.monotonic() > deadline:
                     break  # it was killed just now
                 time.sleep(0.1)
+
+    def _forget(self) -> None:
+        """Removes what is left of machines that were stopped in order long ago and have nothing to do: names of
+        containers, say."""
+        for path in (self._place.directory / MACHINES).iterdir():
+            old = _time(self._place.home) - _time(path) > _FORGOTTEN
+            if old and not (path / _ABOUT).exists() and not _number(path):
+                lock = durable.lock(path / "lock")
+                if lock is not None:
+                    remove_tree(path)
+                    os.close(lock)
 
 
 @dataclass(frozen=True, slots=True)
