@@ -30,7 +30,7 @@ PRODUCT, FORMAT = "hpcwaas", 1
 STORE, FILES, ENGINES, AUDIT = "store", "files", "engines", "audit"
 """The first folders of a backup."""
 
-_LEFT_OUT = ("listings", "sessions", "tickets", "counters")
+_LEFT_OUT = ("listings", "sessions", "tickets", "counters", "facts")
 """Tables of what is known anew soon, and of what must not count again: who signed out after the backup stays so."""
 
 Chosen: TypeAlias = Callable[[PurePosixPath, Sequence[str]], Sequence[str]]
@@ -62,8 +62,11 @@ class Made:
 
 def places(settings: Settings) -> Mapping[str, Path]:
     """The directories that are in a backup, by their names in it."""
-    engines = {f"{ENGINES}/{entry.name}": settings.data_dir / entry.name for entry in registry().entries}
-    return {FILES: settings.data_dir / "files", **engines}
+    engines = {
+        f"{ENGINES}/{entry.name}": (settings.shared if entry.shares else settings.data_dir) / entry.name
+        for entry in registry().entries
+    }
+    return {FILES: settings.shared / "files", **engines}
 
 
 def audit_files(file: Path) -> list[Path]:

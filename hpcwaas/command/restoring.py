@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 _STAGE = "restored.new"
 _LOCK = "hpcwaas-api.lock"
 _MAY_BE_THERE = frozenset(
-    ("hpcwaas-api.lock", "local-token", "lost+found", "vault-reader.lock", "vault.key", "vault.lock", RESTORING, _STAGE)
+    (
+        *("directory-id", "hpcwaas-api.lock", "local-token", "lost+found", "vault-reader.lock", "vault.key"),
+        *("vault.lock", RESTORING, _STAGE),
+    )
 )
 _FOLDERS = (STORE, FILES, ENGINES, AUDIT)
 _CHUNK = 1 << 20
@@ -151,6 +154,12 @@ def restore_backup(settings: Settings, stream: IO[bytes], checked: Checked) -> R
         BadRequest: the database can't take a row.
         OSError: a file can't be written. Then all is as it was before.
     """
+    if settings.shared_dir is not None:
+        raise ConfigurationError(
+            "shared_dir",
+            "a backup is restored to `data_dir` alone: leave `shared_dir` and `machine` out for now, and move what is "
+            "shared there afterwards, as when one machine becomes several (docs/how-to/scale.md)",
+        )
     with _turn(settings.data_dir), closing(Database(settings.database_url)) as database:
         path = settings.data_dir / RESTORING
         mark = {"digest": checked.digest, "had_audit": bool(audit_files(settings.audit_file))}

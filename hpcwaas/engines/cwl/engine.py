@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from cachetools import LRUCache
 
 from hpcwaas.core.companions import Companions
 from hpcwaas.core.endings import Part, Removal, Retention
@@ -35,7 +31,8 @@ from hpcwaas.engines.cwl.sites.connection import Connections
 from hpcwaas.engines.cwl.sites.directory import NoSite, SiteDirectory
 from hpcwaas.engines.cwl.sites.local import LocalSite
 from hpcwaas.engines.cwl.sites.taking import FetchOutputs
-from hpcwaas.engines.cwl.storage import outputs, packing, spool, stored
+from hpcwaas.engines.cwl.states import States
+from hpcwaas.engines.cwl.storage import outputs, packing, spool
 from hpcwaas.engines.cwl.storage.log import LogIndexes
 from hpcwaas.engines.cwl.storage.machines import Machines
 from hpcwaas.engines.cwl.watcher import Watcher
@@ -43,13 +40,9 @@ from hpcwaas.engines.cwl.workflows.catalogue import Catalogue
 from hpcwaas.engines.cwl.workflows.repositories.updating import Updater
 from hpcwaas.engines.registry import EngineContext
 from hpcwaas.engines.site_settings import SiteSettings
-from hpcwaas.errors import Conflict, NotFound
+from hpcwaas.errors import Conflict, NotFound, Unavailable
 
-_CACHED_STATES = 512
 _CHECKSUM = re.compile(r"[A-Za-z0-9]+\$[0-9A-Fa-f]+")
-_CACHED_OUTPUTS = 64 << 10
-"""Bytes of the largest output object that is kept in memory."""
-
 _UNKNOWN = "The engine has no trace of this execution."
 
 
@@ -99,8 +92,7 @@ class CWLEngine:
         self._updater = Updater(settings.catalogue.absolute(), directory / "catalogue", every) if every else None
         self._logs = LogIndexes(lambda reference, offset, size: self._read(reference, spool.LOG, offset, size))
         self._watcher = Watcher(self._watched, self._news)
-        self._states: LRUCache[str, tuple[Stamp, ExecutionState]] = LRUCache(_CACHED_STATES)
-        self._lock = threading.Lock()
+        self._states = States(self._sites, shared=machine is not None)
 
     def workflows(self) -> Sequence[Workflow]:
         """All workflows that are published, in order of their ids."""
@@ -171,8 +163,8 @@ class CWLEngine:
             site, execution_id = self._sites.of(reference)
         except NoSite as error:
             return ExecutionState(Status.UNKNOWN, reason=str(error))
-        stamp = site.stamp(execution_id, spool.STATE)
-        state = site.unbegun(execution_id) if stamp is None else self._begun(reference, stamp)
+        stamp = self._states.stamp(reference)
+        state = site.unbegun(execution_id) if stamp is None else self._states.begun(reference, stamp)
         if state is None:
             return ExecutionState(Status.UNKNOWN, reason=_UNKNOWN)
         if state.status.over:
@@ -199,37 +191,10 @@ class CWLEngine:
         site.follow(execution_id)
         return [site.stamp(execution_id, name) for name in (spool.STATE, spool.LOG)]
 
-    def _begun(self, reference: str, stamp: Stamp) -> ExecutionState:
-        with self._lock:
-            known = self._states.get(reference)
-        if known and known[0] == stamp:
-            return known[1]
-        state = stored.decode_state(self._read(reference, spool.STATE))
-        if state.status.over:
-            kept = self._kept_outputs(reference)
-            state = replace(
-                state,
-                ended_at=state.ended_at or datetime.fromtimestamp(stamp[1] / 1e9, UTC),
-                outputs={name: outputs.show(value, name) for name, value in kept.items()},
-            )
-            size = self._stamp(reference, spool.OUTPUT_OBJECT)
-            if size and size[2] > _CACHED_OUTPUTS:
-                return state
-        with self._lock:
-            self._states[reference] = (stamp, state)
-        return state
-
-    def _kept_outputs(self, reference: str) -> Mapping[str, JSON]:
-        try:
-            kept = json.loads(self._read(reference, spool.OUTPUT_OBJECT))
-        except ValueError:  # none, or a disk that did not keep it whole
-            return {}
-        return kept if isinstance(kept, dict) else {}
-
     def _kept_for_others(self, reference: str) -> Mapping[str, JSON]:
         """See `KeptOutputs`."""
         try:
-            return self._kept_outputs(reference)
+            return self._states.outputs(reference)
         except NoSite as error:
             raise UnusableOutput(str(error).rstrip(".")) from error
 
@@ -246,7 +211,7 @@ class CWLEngine:
             stamp = self._stamp(reference, spool.STATE)
         except NoSite:  # nothing will come
             return True, lambda _levels: 0
-        over = stamp is not None and self._begun(reference, stamp).status.over
+        over = stamp is not None and self._states.begun(reference, stamp).status.over
         return over, self._logs.get(reference).total
 
     def log(self, reference: str, levels: Level, start: int, limit: int | None) -> LogPage:
@@ -301,9 +266,11 @@ class CWLEngine:
         Raises:
             NotFound: no such output or part, or the execution has not ended.
         """
-        if not self.state(reference).status.over:
+        if not self._states.steadily(lambda: self.state(reference).status.over, bool):
+            if self._machines is not None:  # who asks has seen it end, on another machine
+                raise Unavailable("That the execution has ended isn't seen on this machine yet.", retry_after=1)
             raise NotFound("The execution has not ended. Its outputs can be fetched when it has.")
-        kept = self._kept_outputs(reference)
+        kept = self._states.outputs(reference)
         if name not in kept:
             known = ", ".join(sorted(kept)) or "none"
             raise NotFound(f"The execution has no output {name!r}. Its outputs: {known}.")
@@ -338,8 +305,7 @@ class CWLEngine:
     def remove(self, reference: str, part: Part, *, give_up: bool = False) -> Removal:
         """Removes one part, or all, of an execution that has ended, here and on its site."""
         removal = self._sites.remove(reference, part, give_up=give_up)
-        with self._lock:
-            self._states.pop(reference, None)
+        self._states.forget(reference)
         return removal
 
     def sites(self) -> Sequence[Site]:

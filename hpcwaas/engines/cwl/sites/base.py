@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias, TypeVar
 
 from hpcwaas.core.endings import Part, Removal
 from hpcwaas.core.models import ExecutionState, Step, StepDeclaration, StepStatus
@@ -19,6 +19,7 @@ from hpcwaas.engines.cwl.storage import spool
 from hpcwaas.engines.cwl.storage.trash import Trash
 from hpcwaas.errors import Unavailable, UncertainStart
 
+T = TypeVar("T")
 Stamp: TypeAlias = tuple[int, int, int]
 """What changes whenever a file does."""
 
@@ -148,7 +149,7 @@ def pending(declared: Sequence[StepDeclaration]) -> tuple[Step, ...]:
 def stamp_of(path: Path) -> Stamp | None:
     """See `ExecutionSite.stamp`."""
     try:
-        status = path.stat()
+        status = _again(path.stat)
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
@@ -156,12 +157,26 @@ def stamp_of(path: Path) -> Stamp | None:
 
 def read_part(path: Path, offset: int, size: int) -> bytes:
     """See `ExecutionSite.read`."""
-    try:
+
+    def read() -> bytes:
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(size)
+
+    try:
+        return _again(read)
     except FileNotFoundError:
         return b""
+
+
+def _again(look: Callable[[], T]) -> T:
+    """Looks once more at a file that another machine replaced meanwhile."""
+    try:
+        return look()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return look()
 
 
 def place(source: Path, target: Path) -> None:
