@@ -199,10 +199,11 @@ def test_what_breaks_off_leaves_nothing(place: Path) -> None:
         fill(source)
 
         with source.snapshot() as connection:
+            schema = str(dump.revision(connection))
             pieces = [(table, piece) for table, piece, _, _ in dump.dump(connection)]
 
         def break_off() -> None:
-            with target.filling("0012") as into:
+            with target.filling(schema) as into:
                 for table, piece in pieces:
                     dump.load(into, table, piece, lambda _: True)
                 raise KeyboardInterrupt
