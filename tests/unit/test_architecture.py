@@ -20,7 +20,7 @@ LAYERS = (
 
 CWL_LAYERS = (
     *({"settings"}, {"confinement", "storage", "workflows"}, {"containers"}, {"checks", "inputs"}, {"run"}),
-    *({"sites", "watcher"}, {"engine"}),
+    *({"sites", "watcher"}, {"states"}, {"engine"}),
 )
 """The rooms of the engine `cwl`, and its modules that stand beside them."""
 
