@@ -10,7 +10,10 @@ import pytest
 import requests
 
 from tests.e2e.processes import SCRIPT, Service
+from tests.event_streams import Stream
+from tests.service import Client
 from tests.system.replicas import Nginx
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +50,10 @@ def test_below_a_path_as_the_guide_says(service: Service, tmp_path: Path, taken_
         )
         assert taken.returncode == 0, taken.stderr
         assert json.loads(taken.stdout)["status"] == "SUCCEEDED"
+        user = Client(f"{nginx.url}/workflows-api", service.user.headers)
+        path = user.trigger("script", script="echo it comes at once >&2; sleep 300").removeprefix("/workflows-api")
+        with Stream(user, f"{path}/logs") as stream:  # nginx holds nothing back
+            until(lambda: "it comes at once" in [each["content"] for each in stream.of("log")])
+            assert not stream.of("end")
+            assert user("DELETE", path).status_code == 202
+            assert stream.end()["status"] == "CANCELLED"
