@@ -40,6 +40,7 @@ from hpcwaas.store.users import UserStore
 from tests.service import CATALOGUE, cwl_section, serving
 from tests.signing_in import PUBLIC, Service, decoded, shown_token, sso_settings
 from tests.simulators.oidc import OIDCSimulator
+from tests.waiting import until
 
 Headers = Mapping[str, str]
 _PASSWORDS = {name: f"the password of {name}" for name in ("bob", "carol", "erin", "root", "dave")}
@@ -227,10 +228,7 @@ class World:
     def _execution(self, workflow: str, wait: tuple[str, ...] = ("SUCCEEDED",), **inputs: object) -> str:
         body = {"inputs": inputs, "site": "local"}
         path = self._as_alice("POST", f"/workflows/{workflow}", json=body).headers["Location"]
-        deadline = time.monotonic() + 60
-        while self._as_alice("GET", path).json()["status"] not in wait:
-            assert time.monotonic() < deadline, path
-            time.sleep(0.05)
+        until(lambda: self._as_alice("GET", path).json()["status"] in wait)
         self._as_alice("PUT", f"{path}/shares", json={"users": ["erin"], "groups": ["climate"]})
         return path.rpartition("/")[2]
 
