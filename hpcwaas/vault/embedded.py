@@ -170,8 +170,12 @@ class EmbeddedVault:
         try:
             self._keys().open(_PROBE, sealed)
         except WrongKey:
+            keys = self._keys()
+            name, present = keys.sealed_by(sealed), ", ".join(keys.ids)
             raise ConfigurationError(
-                "vault.key", "this isn't the key that the stored private keys were encrypted with: bring that one back"
+                "vault.key",
+                "this isn't the key that the stored private keys were encrypted with: bring that one back"
+                + (f" (that is key {name}; here is {present})" if name else ""),
             ) from None
 
     def _record(self, key: SSHKey, private_key: str) -> bytes:

@@ -67,6 +67,11 @@ class Keyring:
                 return content
         raise WrongKey
 
+    @staticmethod
+    def sealed_by(sealed: bytes) -> str | None:
+        """What the key is called that has sealed it; None for a record of an early version, which doesn't say."""
+        return sealed[len(_MARK) : _HEAD].hex() if sealed.startswith(_MARK) and len(sealed) > _HEAD else None
+
     def is_newest(self, sealed: bytes) -> bool:
         """Whether the first key has sealed it."""
         return sealed.startswith(_MARK + self._first)
