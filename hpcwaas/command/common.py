@@ -53,6 +53,12 @@ def settings_flags(command: _F) -> _F:
     )(command)
 
 
+def given(name: str) -> str | None:
+    """What a flag says, without reading any other setting."""
+    value = click.get_current_context().meta.get(_GIVEN, {}).get(name)
+    return None if value is None else str(value)
+
+
 def read_settings() -> Effective:
     """The settings of file, environment and flags.
 

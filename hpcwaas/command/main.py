@@ -15,6 +15,7 @@ from hpcwaas.command.audit import audit
 from hpcwaas.command.backup import backup, restore
 from hpcwaas.command.catalogue import catalogue
 from hpcwaas.command.common import read_settings, reporting, settings_flags
+from hpcwaas.command.health import health
 from hpcwaas.command.machines import machines
 from hpcwaas.command.user import user
 from hpcwaas.command.vault import vault
@@ -171,3 +172,4 @@ main.add_command(audit)
 main.add_command(backup)
 main.add_command(restore)
 main.add_command(machines)
+main.add_command(health)

@@ -22,7 +22,7 @@ import pytest
 import requests
 import yaml
 
-from tests.e2e.processes import MEASURED
+from tests.e2e.processes import BIN, MEASURED
 
 STUB = Path(__file__).with_name("stub_service.py")
 
@@ -247,6 +247,9 @@ def test_a_unix_socket_is_for_a_proxy_and_stays_to_nobody(start: Start, tmp_path
             return "".join(iter(lambda: connection.recv(65536).decode(), ""))
 
     assert '"client": "192.0.2.7"' in client()
+    health = [str(BIN / "hpcwaas-api"), "health", "--data-dir", str(first.data)]
+    asked = subprocess.run(health, capture_output=True, text=True, check=False, timeout=60)
+    assert f"unix:{path} answers" in asked.stderr  # it was reached, and has no such page: it's a stub
     second = start("-l", f"unix:{path}", "--config", str(file), "--data-dir", str(tmp_path / "other"))
     assert second.process.wait(60) == 1
     assert "is in use" in second.log.read_text()

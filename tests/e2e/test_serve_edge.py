@@ -50,6 +50,7 @@ def test_tls_without_a_proxy_takes_a_renewed_certificate(service: Service, tmp_p
     configure(service, server={"tls_certificate": str(own.certificate), "tls_key": str(own.key)})
     service.start()
     assert service.url.startswith("https://")
+    assert service.command("health").stdout == '{"status":"ok"}\n'
     alice = as_user(service.url, "alice")
     answer = alice("GET", "/workflows", verify=str(own.certificate))
     assert answer.status_code == 200
@@ -97,3 +98,14 @@ def test_a_users_requests_are_counted_for_all_workers_together(service: Service)
     eventually(lambda: len(service.processes("worker")) == 3)
     codes += answered(40)
     assert codes.count(200) <= permitted()  # the new ones go on counting
+
+
+def test_the_health_of_a_service_that_has_ended_is_bad(service: Service) -> None:
+    none = service.command("health")
+    assert (none.returncode, "no service was started" in none.stderr) == (1, True)
+    service.data.mkdir()
+    (service.data / "hpcwaas-api.lock").write_text(f"process 1, unix:{service.home}/gone.sock\n")
+    gone = service.command("health")
+    assert (gone.returncode, "doesn't answer" in gone.stderr) == (1, True)
+    (service.data / "hpcwaas-api.lock").write_text("")
+    assert "is starting" in service.command("health").stderr

@@ -36,6 +36,7 @@ echo /opt/python/lib > /etc/ld.so.conf.d/00-python.conf
 PATH="$PATH:/sbin" ldconfig
 "/opt/python/bin/$PYTHON_NAME" -m venv --without-pip /opt/hpcwaas
 mount --bind "$PACKAGES" "/opt/hpcwaas/lib/$PYTHON_NAME/site-packages"
+mount -o remount,bind,ro "/opt/hpcwaas/lib/$PYTHON_NAME/site-packages"
 cp "$HOME/command" /opt/hpcwaas/bin/hpcwaas-api
 chmod 755 /opt/hpcwaas/bin/hpcwaas-api
 umount -R /sys/fs/cgroup 2>/dev/null || true

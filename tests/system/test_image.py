@@ -15,8 +15,9 @@ import psutil
 import pytest
 import requests
 
-from tests.e2e.processes import eventually
+from tests.e2e.processes import eventually, log_text
 from tests.ports import free_port
+from tests.service import Client
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".images"
@@ -44,7 +45,7 @@ class Buildah:
 
     def configuration(self, image: str) -> dict[str, Any]:
         """What the image says about how it is run."""
-        found: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))["OCIv1"]["config"]
+        found: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))["Docker"]["config"]
         return found
 
     @contextlib.contextmanager
@@ -132,32 +133,92 @@ def test_the_service_answers_for_help(buildah: Buildah, service: str) -> None:
     assert run(buildah, service, "--nonsense").returncode == 2
 
 
-def test_the_service_starts_and_is_healthy(buildah: Buildah, service: str) -> None:
-    configuration = buildah.configuration(service)
-    assert configuration["User"] == "10001:10001"
-    assert configuration["Entrypoint"][0] == "tini"
-    port = free_port()
+_CONFINED = """\
+set -e
+mount --bind "$ROOT" "$ROOT"
+mount -t proc proc "$ROOT/proc"
+mount --rbind /dev "$ROOT/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$ROOT/tmp"
+mount --bind "$DATA" "$ROOT/data"
+mount -o remount,bind,ro "$ROOT"
+cd "$ROOT"
+exec env -i "$@"
+"""
+"""What `docker run --read-only --tmpfs /tmp --volume DATA:/data --user 1234567:0` does."""
+
+
+class Confined:
+    """The service of the image with a root that is read only, as an account that nobody knows."""
+
+    def __init__(self, buildah: Buildah, image: str, name: str, data: Path) -> None:
+        configuration = buildah.configuration(image)
+        self.root, self.data, self.port = buildah("mount", name), data, free_port()
+        address = f"HWA_LISTEN_ADDRESS=127.0.0.1:{self.port}"
+        chroot = ["chroot", "--userspec=1234567:0", "--groups=", self.root]
+        self._environment = [*configuration["Env"], address]
+        self._command = [*chroot, *configuration["Entrypoint"]]
+        self._health = [*chroot, *configuration["Healthcheck"]["Test"][1:]]
+        self._unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def started(self) -> subprocess.Popen[str]:
+        environment = {"PATH": os.environ["PATH"], "ROOT": self.root, "DATA": str(self.data)}
+        command = [*self._unshare, "sh", "-c", _CONFINED, "sh", *self._environment, *self._command]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def health(self, first: int) -> int:
+        """What the health check of the image ends with."""
+        inside = ["nsenter", "--target", str(first), "--mount", "--pid", "env", "-i", *self._environment]
+        return subprocess.run([*inside, *self._health], capture_output=True, check=False, timeout=60).returncode
+
+
+def test_the_service_works_with_a_root_that_is_read_only_as_any_account(
+    buildah: Buildah, service: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o770)
+    assert buildah.configuration(service)["User"] == "10001:0"
     with buildah.container(service) as name:
-        command = buildah.inside(name, *configuration["Entrypoint"], "-l", f"127.0.0.1:{port}")
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        confined = Confined(buildah, service, name, tmp_path)
+        with confined.started() as process:
             try:
+                eventually(lambda: psutil.Process(process.pid).children())
+                (first,) = psutil.Process(process.pid).children()
 
                 def ready() -> bool:
                     assert process.poll() is None, process.stdout and process.stdout.read()
                     try:
-                        return requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=60).status_code == 200
+                        return requests.get(f"{confined.url}/health/ready", timeout=60).status_code == 200
                     except requests.ConnectionError:
                         return False
 
-                eventually(ready, 60)
-                assert requests.get(f"http://127.0.0.1:{port}/health/live", timeout=60).json() == {"status": "ok"}
+                eventually(ready, 90)
+                assert confined.health(first.pid) == 0
+                token = (tmp_path / "hpcwaas" / "local-token").read_text().strip()
+                user = Client(confined.url, {"Authorization": f"Bearer {token}"})
+                eventually(lambda: user("GET", "/workflows").json()["workflows"])
+                path = user.trigger("slow-count", seconds=1)
+                assert user.finished(path)["status"] == "SUCCEEDED", log_text(user, path)
+                assert {entry.stat().st_uid for entry in tmp_path.rglob("*")} == {1234567}
+                first.terminate()
+                assert process.wait(60) in (0, 143)
             finally:
-                # buildah hands no signal on to what it runs.
-                inside = psutil.Process(process.pid).children(recursive=True)
-                for child in inside:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        child.terminate()
-                assert psutil.wait_procs(inside, 30)[1] == []
+                process.kill()
+
+
+def test_the_image_says_what_it_is_and_holds_nothing_of_its_making(buildah: Buildah, service: str) -> None:
+    labels = buildah.configuration(service)["Labels"]
+    assert labels["org.opencontainers.image.title"] == "hpcwaas"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    with buildah.container(service) as name:
+        root = Path(buildah("mount", name))
+        assert [place for place in ("src", "dist", "service.txt") if (root / place).exists()] == []
+        assert list((root / "data").iterdir()) == []
+
+
+def test_the_health_check_fails_when_nothing_runs(buildah: Buildah, service: str) -> None:
+    done = run(buildah, service, "health")
+    assert done.returncode == 1
+    assert "no service was started with the data directory /data/hpcwaas" in done.stderr
 
 
 def test_the_command_answers_for_help_as_it_always_did(buildah: Buildah, cli: str) -> None:
