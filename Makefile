@@ -19,6 +19,9 @@ WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := -m pip --disable-pip-version-check --quiet install
 # What one file's tests share stays in one process. How many there are, and the order, is said in tests/conftest.py.
 IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# What `make test` runs. Those of the system wait, for Slurm and browsers, most of their time: CI lets others use the cores
+# meanwhile, by running all in one go.
+SELECTED ?= not system
 # On PostgreSQL all of tests/api is run but for what is about HTTP, the contract, pages, rights, old clients and engines:
 # what these tests store and look up, others that are run do as well, and it's them that another dialect would fail.
 NOT_OF_THE_STORE := $(patsubst %,tests/api/test_%.py,alien4cloud_faults alien4cloud_frozen contract edge hidden_workflows \
@@ -32,7 +35,7 @@ LISTS := setup.cfg setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-all test-postgresql migration references answers docs command pyz man requirements sbom audit clean
+.PHONY: help demo demo-site run test coverage lint lint-openapi types bench environments test-system test-postgresql migration references answers docs command pyz man requirements sbom audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,16 +51,12 @@ run: $(VENV)/.installed ## set up, and start the service for yourself on this ma
 	@$(WITH_VENV) exec hpcwaas-api
 
 test: $(VENV)/.installed-dev ## set up, and pass the tests
-	@$(WITH_VENV) pytest -m "not system" $(IN_PARALLEL)
+	@$(WITH_VENV) pytest -m "$(SELECTED)" $(IN_PARALLEL)
 
 environments: $(VENV)/.installed-dev $(TOIL)/.installed $(BROWSER)/.installed $(OIDC)/.installed $(OPENBAO)/.installed $(DEPLOY)/.installed
 
 test-system: environments ## set up, and pass the tests that need more tools and the package index
 	@$(WITH_VENV) pytest -m system $(IN_PARALLEL)
-
-# Those of the system wait, for Slurm and browsers, most of their time: others use the cores meanwhile.
-test-all: environments ## set up, and pass the tests of `make test` and `make test-system` in one go
-	@$(WITH_VENV) pytest $(IN_PARALLEL)
 
 test-postgresql: $(VENV)/.installed-dev ## set up, and pass the tests of the store, and of what stores, on PostgreSQL, which has to be installed
 	@$(WITH_VENV) python tests/postgresql.py pytest -m "not system" $(IN_PARALLEL) \
