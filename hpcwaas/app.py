@@ -18,6 +18,7 @@ from hpcwaas.api.counted import REQUESTS
 from hpcwaas.api.metrics import combinations
 from hpcwaas.api.public_address import PublicAddress
 from hpcwaas.common import metrics, tracing
+from hpcwaas.common.ending import ENDING
 from hpcwaas.common.scrubbing import scrubber_of
 from hpcwaas.configuration import belonging
 from hpcwaas.configuration.settings import Settings
@@ -217,6 +218,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: Re
     )
 
     tracer = _tracer(settings.tracing.endpoint)
+    forget = ENDING.at_last(logs.close)
 
     def start() -> None:
         tracing.begin(tracer)
@@ -229,6 +231,7 @@ def assemble(settings: Settings, secret_ids: SecretIds | None = None, counts: Re
         suspended.start()
 
     def close() -> None:
+        forget()
         suspended.close()
         logs.close()
         keeper.close()

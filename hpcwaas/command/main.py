@@ -150,18 +150,23 @@ def upgrade() -> None:
 def current() -> None:
     """Print the revision of the database's schema.
 
-    Exits with 1 when this version needs another one.
+    Exits with 1 when this version needs another one, and says whether services of the version before can go on while it
+    is upgraded.
     """
     from hpcwaas.configuration.checks import has_database
     from hpcwaas.store.database import Database
 
-    revision, fits = None, False
+    revision, fits, todo = None, False, "run `hpcwaas-api db upgrade`"
     with reporting():
         settings = read_settings().settings
         if has_database(settings):
             with closing(Database(settings.database_url)) as database:
                 revision, fits = database.current(), database.is_current()
-    click.echo(f"{revision or 'none'}: {'up to date' if fits else 'run `hpcwaas-api db upgrade`'}")
+                if database.needs_stop():
+                    todo = f"stop all services, then {todo}"
+                elif revision is not None:
+                    todo += "; services of the version that it belongs to may go on"
+    click.echo(f"{revision or 'none'}: {'up to date' if fits else todo}")
     sys.exit(0 if fits else 1)
 
 

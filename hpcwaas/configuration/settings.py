@@ -97,6 +97,14 @@ class ServerSettings(Section):
     tls_key: Path | None = Field(
         None, description="PEM file with the private key of `server.tls_certificate`, without a passphrase."
     )
+    drain: int = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds for which a service that was told to stop (SIGTERM) goes on serving, while "
+        "`/health/ready` answers 503: enough for what sends requests to several replicas to notice. A second SIGTERM "
+        "ends that.",
+    )
     socket_mode: Mode = Field(
         "0660",
         description="Mode of the Unix socket, when `listen_address` is one: `'0660'` for the service's group, "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+from hpcwaas.common.ending import ENDING
 from hpcwaas.core.models import Check
 
 _LOGGER = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class Health:
     def report(self) -> Report:
         """What is known now. Never waits."""
         checks = [check for watched in self._watched for check in watched.checks()]
+        if ENDING.told:
+            checks.append(Check("server", "failed", 0.0, ("The service was told to stop.",)))
         states = {check.status for check in checks}
         return Report(next((state for state in ("failed", "degraded") if state in states), "ok"), checks)
 

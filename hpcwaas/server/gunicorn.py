@@ -7,14 +7,17 @@ made in each worker after the fork, because threads and database connections don
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import itertools
 import logging
 import os
+import queue
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,7 @@ from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
 from hpcwaas.common import kernel, metrics
+from hpcwaas.common.ending import ENDING
 from hpcwaas.configuration.checks import make_data_dir
 from hpcwaas.configuration.settings import Settings
 from hpcwaas.core.request_counts import RequestCounts, SharedCounts
@@ -44,6 +48,7 @@ _GRACE = 4
 
 _M_MMAP_THRESHOLD = -3
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _REPLACEMENTS = 32
 """Workers that may still be ending, or were added by a signal, beside those of the settings."""
 
@@ -216,10 +221,26 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
         """Refuses to start itself anew: the socket was made by us, not by gunicorn."""
 
     def stop(self, graceful: bool = True) -> None:
-        """Stops the workers, always gracefully; a second Ctrl-C is quick."""
+        """Stops the workers, always gracefully; a second Ctrl-C is quick. Before that they go on serving for as long as
+        the settings say, and tell that it won't be for long."""
         # From here on it is no news that workers end by a signal.
         self.log.error_log.setLevel(logging.CRITICAL)
+        if graceful:
+            self._drain(self.app.settings.server.drain)
+        self.kill_workers(signal.SIGUSR2)
         super().stop(graceful=True)
+
+    def _drain(self, seconds: int) -> None:
+        """Lets workers go on for a while."""
+        until = time.monotonic() + seconds
+        if seconds:
+            _LOGGER.info("Stopping in %d seconds", seconds)
+            self.kill_workers(signal.SIGUSR1)
+        while self.WORKERS and (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                if self.SIG_QUEUE.get(timeout=min(left, 1)) in _STOPPING:
+                    return
+            self.reap_workers()
 
 
 def _take_row(arbiter: _Arbiter, worker: _Worker) -> None:
@@ -264,6 +285,15 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         self.config.http = partial(Protocol, connections=Connections(server.trusted_proxies))
         certificate, key = server.tls_certificate, server.tls_key
         self._identity = Identity(certificate, key) if certificate and key else None
+
+    def init_signals(self) -> None:
+        """Takes SIGUSR1 as the news that the service will stop (there are no log files to open anew), and SIGUSR2 as
+        that it stops now."""
+        super().init_signals()
+        signal.signal(signal.SIGUSR1, lambda *_: ENDING.tell())
+        signal.signal(signal.SIGUSR2, lambda *_: ENDING.begin_last())
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.siginterrupt(number, False)
 
     async def callback_notify(self) -> None:
         """Called by uvicorn every second, for the first time when it accepts requests."""

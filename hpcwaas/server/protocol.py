@@ -18,6 +18,7 @@ from hpcwaas.api.admission import CONNECTION
 from hpcwaas.api.prefix import FORWARDED
 from hpcwaas.api.problems import problem
 from hpcwaas.common.addresses import network
+from hpcwaas.common.ending import ENDING
 from hpcwaas.server import heads
 from hpcwaas.server.connections import Connections
 from hpcwaas.server.heads import Head, RefusedError
@@ -168,6 +169,8 @@ class Protocol(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         self.app = self._app
+        if ENDING.told and self.cycle is not before:
+            self.cycle.keep_alive = False  # whoever has more to ask finds another replica by a new connection
         if self.cycle is not before:  # else it was refused
             self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment] # all it uses
         if self.parser.should_upgrade():

@@ -148,6 +148,8 @@ class Database:
             if self._shared:
                 postgresql.take_turn(connection)
             _check_ours(connection)
+            if MigrationContext.configure(connection).get_current_revision() not in {None, *_revisions()}:
+                return  # a later one, with which this version works
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -168,8 +170,15 @@ class Database:
             return MigrationContext.configure(connection).get_current_revision()
 
     def is_current(self) -> bool:
-        """Whether the schema in the database is the one that this version works with."""
-        return self.current() == self._head
+        """Whether the schema in the database is one that this version works with: its own, or a later one that says
+        so."""
+        current = self.current()
+        return current == self._head or (current is not None and _goes_with(current, self._head))
+
+    def needs_stop(self) -> bool:
+        """Whether services that work with the present schema can't go on when it is upgraded."""
+        current = self.current()
+        return current not in (None, self._head) and not _goes_with(self._head or "", current)
 
     def check(self) -> Check:
         """State of the database."""
@@ -186,7 +195,7 @@ class Database:
 
     @cached_property
     def _head(self) -> str | None:
-        return ScriptDirectory.from_config(_alembic()).get_current_head()
+        return _head()
 
 
 def _alembic() -> Config:
@@ -203,10 +212,22 @@ def _check_ours(connection: Connection) -> None:
             raise ConfigurationError(
                 "store.url", f"the database belongs to another program: it has a table {taken[0]} that isn't ours"
             )
-    elif revision not in _revisions():
+    elif revision not in _revisions() and not _goes_with(revision, _head()):
         raise ConfigurationError(
             "store.url", f"the database has a schema that this version doesn't know ({revision}): a later one made it"
         )
+
+
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _goes_with(revision: str, earlier: str | None) -> bool:
+    """Whether a version of the service whose schema is an earlier one works with a schema, too: `0014_0012` is the
+    14th, with which those work whose own is the 12th or a later one."""
+    number, _, oldest = revision.partition("_")
+    own = (earlier or "").partition("_")[0]
+    return bool(own) and (oldest or number) <= own <= number
 
 
 def _revisions() -> set[str]:

@@ -8,11 +8,12 @@ import contextlib
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +74,18 @@ class Nginx:
 
     def start(self, *replicas: str) -> None:
         """Starts it before replicas, given as HOST:PORT."""
+        self._start(self._site(replicas))
+
+    def send_to(self, replicas: Sequence[str], all_of_them: Sequence[str]) -> None:
+        """Has it send requests to some of the replicas from now on, as whatever watches their health would."""
+        site = self._site(all_of_them)
+        for replica in set(all_of_them) - set(replicas):
+            site = site.replace(f"server {replica} fail_timeout=2s;", f"server {replica} down;")
+        self._write(site)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def _site(self, replicas: Sequence[str]) -> str:
         section = GUIDE.read_text(encoding="utf-8").partition("## Several replicas")[2]
         found = re.search(r"```nginx\n(.*?)```", section, re.DOTALL)
         assert found
@@ -81,7 +94,7 @@ class Nginx:
         for number, replica in enumerate(replicas, start=11):
             site = site.replace(f"10.0.0.{number}:9090", replica)
         assert "10.0.0." not in site
-        self._start(site)
+        return site
 
     def start_below_a_path(self, service: str, *, taken_off: bool) -> None:
         """Starts it before one service, given as HOST:PORT, which it shows at `/workflows-api/`."""
@@ -93,14 +106,18 @@ class Nginx:
         self._start(f"upstream hpcwaas {{ server {service}; }}\nserver {{ {listen}\n{location} }}")
 
     def _start(self, site: str) -> None:
-        configuration = self._directory / "nginx.conf"
-        configuration.write_text(_WRAPPING.format(directory=self._directory, site=site))
+        configuration = self._write(site)
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
         self._process = subprocess.Popen(
             [nginx, "-p", self._directory, "-e", self._directory / "error.log", "-c", configuration],
             stderr=subprocess.DEVNULL,
         )
         eventually(lambda: self._answers())
+
+    def _write(self, site: str) -> Path:
+        configuration = self._directory / "nginx.conf"
+        configuration.write_text(_WRAPPING.format(directory=self._directory, site=site))
+        return configuration
 
     def log(self) -> str:
         """What went wrong."""
