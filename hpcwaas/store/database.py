@@ -150,6 +150,8 @@ class Database:
             _check_ours(connection)
             if MigrationContext.configure(connection).get_current_revision() not in {None, *_revisions()}:
                 return  # a later one, with which this version works
+            if self._shared and MigrationContext.configure(connection).get_current_revision() != self._head:
+                postgresql.take_tables(connection, inspect(connection).get_table_names())
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

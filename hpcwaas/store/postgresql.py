@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Sequence
+
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
@@ -14,6 +18,9 @@ _LOCK_SECONDS = 10
 
 _STATEMENT_SECONDS = 30
 _UPGRADE_SECONDS = 300
+_PATIENT_SECONDS = 0.5
+"""How long others wait for who waits for all tables: less than what a server takes for a deadlock."""
+
 _CONNECTIONS = 20
 """Of one process, at most. Transactions take milliseconds: more threads than that share them well."""
 
@@ -26,6 +33,7 @@ _REFUSED = {
     "54": "A text in the request is too long.",
 }
 # What passes when the request is sent again at once.
+_LOCKED = "55P03"
 _CROSSED = ("40001", "40P01")
 
 
@@ -84,6 +92,26 @@ def take_turn(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_UPGRADE_SECONDS}s'")
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_UPGRADE_SECONDS}s'")
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADING})")
+
+
+def take_tables(connection: Connection, tables: Sequence[str]) -> None:
+    """Waits until nobody uses any of the tables, and keeps everybody from them until the end of the transaction. While
+    others use one of them it lets go of all, so that nobody waits for long, or in a circle."""
+    names = ", ".join(f'"{name}"' for name in tables)
+    until = time.monotonic() + _UPGRADE_SECONDS
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENT_SECONDS}s'")
+    while tables:
+        attempt = connection.begin_nested()
+        try:
+            connection.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+        except DBAPIError as error:
+            attempt.rollback()
+            if getattr(error.orig, "sqlstate", None) not in (_LOCKED, *_CROSSED) or time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 # nothing secret
+        else:
+            attempt.commit()
+            return
 
 
 def take_time(connection: Connection) -> None:

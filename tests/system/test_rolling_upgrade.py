@@ -207,6 +207,7 @@ def replace(service: Service, later: Path, watcher: Watcher) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.timeout(900)
 def test_no_request_fails_while_both_replicas_are_replaced(
     services: tuple[Service, Service, Nginx], later: Path, tmp_path: Path
 ) -> None:
