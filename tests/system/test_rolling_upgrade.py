@@ -156,6 +156,7 @@ def later(tmp_path: Path) -> Path:
     """Where the later version lies."""
     code = tmp_path / "later"
     shutil.copytree(Path(hpcwaas.__file__).parent, code / "hpcwaas", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(hpcwaas.__file__).parents[1] / "openapi.yaml", code)
     versions = code / "hpcwaas" / "store" / "migrations" / "versions"
     (versions / f"v{_LATER[:4]}_hints.py").write_text(_MIGRATION)
     return code
@@ -244,4 +245,4 @@ def test_no_request_fails_while_both_replicas_are_replaced(
     begun = Counter((tmp_path / "marks" / "begun").read_text().split())
     assert begun == dict.fromkeys(users.started, 1)
     for upload, content in users.uploaded.items():
-        assert through("GET", f"/files/{upload}/content").content == content
+        assert (tmp_path / "shared" / "data" / "files" / upload).read_bytes() == content
