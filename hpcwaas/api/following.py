@@ -85,8 +85,8 @@ class FollowingHandlers:
         view = self._logs.read(asked.principal, asked.execution_id, asked.levels, asked.start, asked.size)
         again = partial(self._log, asked)
         if view.watch is not None:
-            if (left := time_left(environ, asked.wait)) > 0:
-                follow = self._logs.follow(asked.principal, view.watch)
+            left = time_left(environ, asked.wait)
+            if left > 0 and (follow := self._logs.follow(asked.principal, view.watch)) is not None:
                 park(environ, follow, left, again)
         elif (
             asked.old_client

@@ -110,13 +110,15 @@ class Logs:
         watch = partial(engine.watch, execution.reference, levels, start)
         return LogView(page, state.status, watch if waits else None, page.stale_since or state.stale_since)
 
-    def follow(self, principal: Principal, watch: Watch) -> Follow:
-        """Waits for more of a log, or the end of the execution.
+    def follow(self, principal: Principal, watch: Watch) -> Follow | None:
+        """Waits for more of a log, or the end of the execution. None when the service is about to end.
 
         Raises:
             TooManyRequests: the user waits for too many logs at the same time.
             Unavailable: too many users do.
         """
+        if self._closing:
+            return None
         follow = self._wait(principal)
         try:
             follow.cancel = watch(follow.news)

@@ -286,14 +286,14 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         certificate, key = server.tls_certificate, server.tls_key
         self._identity = Identity(certificate, key) if certificate and key else None
 
-    def init_signals(self) -> None:
-        """Takes SIGUSR1 as the news that the service will stop (there are no log files to open anew), and SIGUSR2 as
-        that it stops now."""
-        super().init_signals()
-        signal.signal(signal.SIGUSR1, lambda *_: ENDING.tell())
-        signal.signal(signal.SIGUSR2, lambda *_: ENDING.begin_last())
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
-            signal.siginterrupt(number, False)
+    def _install_sigquit_handler(self) -> None:
+        """Called by uvicorn's worker in the event loop. Takes SIGUSR1 as the news that the service will stop (there are
+        no log files to open anew), and SIGUSR2 as that it stops now; not amid what the thread does, which may hold a
+        lock that they need."""
+        super()._install_sigquit_handler()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, ENDING.tell)
+        loop.add_signal_handler(signal.SIGUSR2, ENDING.begin_last)
 
     async def callback_notify(self) -> None:
         """Called by uvicorn every second, for the first time when it accepts requests."""
