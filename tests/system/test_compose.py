@@ -17,6 +17,7 @@ import requests
 import yaml
 
 from examples.slurm.daemons import Daemon, free_ports, listens
+from hpcwaas.configuration.settings import ServerSettings
 from tests.e2e.processes import BIN, eventually
 from tests.system.deploying import DEPLOY, said_by
 from tests.system.openbao import PROGRAM
@@ -144,6 +145,12 @@ def test_every_server_has_a_health_check_and_every_secret_is_made(stack: Stack) 
             assert finished == (other in once) or condition["condition"] == "service_started", other
     for secret in stack.content["secrets"].values():
         assert (stack.home / secret["file"]).stat().st_size > 0, secret
+
+
+def test_the_service_is_not_killed_while_it_ends_what_is_under_way(stack: Stack) -> None:
+    service = stack.services["hpcwaas"]
+    drain = int(service["environment"].get("HWA_SERVER_DRAIN", ServerSettings().drain))
+    assert int(service["stop_grace_period"].removesuffix("s")) >= drain + 10
 
 
 def test_secrets_are_made_once_and_nobody_else_gets_at_them(stack: Stack) -> None:

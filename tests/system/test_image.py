@@ -117,6 +117,12 @@ def cli(buildah: Buildah) -> Iterator[str]:
     yield from built(buildah, "cli")
 
 
+def test_hadolint_has_nothing_to_say_about_the_dockerfile() -> None:
+    hadolint = ROOT / ".venv-deploy" / "bin" / "hadolint"
+    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def run(buildah: Buildah, image: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What `docker run --rm IMAGE ARGUMENTS` does."""
     configuration = buildah.configuration(image)

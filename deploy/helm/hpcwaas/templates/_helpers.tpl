@@ -31,12 +31,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ toYaml $settings }}
 {{- end -}}
 
+{{- /* Where a Pod has no other one beside it, nobody gains by its serving for longer. */ -}}
+{{- define "hpcwaas.drain" -}}
+{{ if or (gt (int .Values.replicas) 1) (not .Values.persistence.enabled) }}{{ .Values.drainSeconds }}{{ else }}0{{ end }}
+{{- end -}}
+
+{{- define "hpcwaas.claim" -}}
+accessModes: {{- toYaml .accessModes | nindent 2 }}
+{{- with .storageClass }}
+storageClassName: {{ . | quote }}
+{{- end }}
+resources:
+  requests: {storage: {{ .size | quote }}}
+{{- end -}}
+
 {{- define "hpcwaas.container" -}}
 image: {{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 env:
   - {name: HWA_LISTEN_ADDRESS, value: "0.0.0.0:9090"}
   - {name: HWA_DATA_DIR, value: /data/hpcwaas}
+  - {name: HWA_SERVER_DRAIN, value: {{ include "hpcwaas.drain" . | quote }}}
+  {{- if .Values.shared.enabled }}
+  - {name: HWA_SHARED_DIR, value: /shared/hpcwaas}
+  - name: HWA_MACHINE
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  {{- end }}
   {{- with .Values.env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -50,9 +70,13 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
+resources: {{- toYaml .Values.resources | nindent 2 }}
 volumeMounts:
   - {name: settings, mountPath: /etc/hpcwaas-api, readOnly: true}
   - {name: data, mountPath: /data}
+  {{- if .Values.shared.enabled }}
+  - {name: shared, mountPath: /shared}
+  {{- end }}
   - {name: tmp, mountPath: /tmp}
   {{- if .Values.workflows }}
   - {name: workflows, mountPath: /srv/workflows, readOnly: true}
@@ -62,12 +86,17 @@ volumeMounts:
 {{- define "hpcwaas.volumes" -}}
 - name: settings
   configMap: {name: {{ include "hpcwaas.name" . }}}
+{{- if not .Values.persistence.enabled }}
 - name: data
-  {{- if .Values.persistence.enabled }}
-  persistentVolumeClaim: {claimName: {{ default (include "hpcwaas.name" .) .Values.persistence.existingClaim }}}
-  {{- else }}
   emptyDir: {}
-  {{- end }}
+{{- else if not .Values.shared.enabled }}
+- name: data
+  persistentVolumeClaim: {claimName: {{ default (include "hpcwaas.name" .) .Values.persistence.existingClaim }}}
+{{- end }}
+{{- if .Values.shared.enabled }}
+- name: shared
+  persistentVolumeClaim: {claimName: {{ default (printf "%s-shared" (include "hpcwaas.name" .)) .Values.shared.existingClaim }}}
+{{- end }}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: {{ .Values.tmpSize }}}
 {{- with .Values.workflows }}
