@@ -30,7 +30,7 @@ from tests.simulators.alien4cloud import Simulator
 from tests.simulators.alien4cloud_worlds import recorded
 from tests.simulators.oidc import OIDCSimulator
 
-GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md"
+GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 USER = "bob"
 """Who has a password. Others sign in by the identity provider."""
 
@@ -86,7 +86,7 @@ class Nginx:
         self._process.send_signal(signal.SIGHUP)
 
     def _site(self, replicas: Sequence[str]) -> str:
-        section = GUIDE.read_text(encoding="utf-8").partition("## Several replicas")[2]
+        section = (GUIDES / "scale.md").read_text(encoding="utf-8").partition("## Several replicas")[2]
         found = re.search(r"```nginx\n(.*?)```", section, re.DOTALL)
         assert found
         site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{self._port};", found[1])
@@ -98,7 +98,7 @@ class Nginx:
 
     def start_below_a_path(self, service: str, *, taken_off: bool) -> None:
         """Starts it before one service, given as HOST:PORT, which it shows at `/workflows-api/`."""
-        section = GUIDE.read_text(encoding="utf-8").partition("### Below a path")[2]
+        section = (GUIDES / "proxy.md").read_text(encoding="utf-8").partition("## Below a path")[2]
         found = re.search(r"```nginx\n(.*?)```", section, re.DOTALL)
         assert found
         location = found[1].replace("http://hpcwaas;", "http://hpcwaas/;") if taken_off else found[1]
