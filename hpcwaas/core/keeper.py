@@ -21,6 +21,12 @@ _LOGGER = logging.getLogger(__name__)
 _WATCH_EVERY = 60.0
 """Seconds between two looks at executions that were closed."""
 
+_SWEEP_EVERY = 30.0
+"""Seconds between two sweeps while nothing is stored: something may have become due."""
+
+_CALM = 20.0
+"""Seconds for which nothing was stored before sweeps are that rare: what failed at first may soon succeed."""
+
 
 class Keeper:
     """A thread that starts what a crash left half-started, stores how executions ended, and sweeps; and one that tells
@@ -46,6 +52,10 @@ class Keeper:
         self._interval = interval
         self._next_watch: dict[str | None, float] = {}
         self._engines = engines
+        self._none_at: dict[str | None, int | None] = {}
+        """By engine: the number of what was stored when none of its executions was unfinished."""
+        self._swept_at: int | None = None
+        self._changed = self._swept = 0.0
         self._repeats = Repeats()
         self._stop = threading.Event()
         self._threads = [
@@ -72,6 +82,12 @@ class Keeper:
     def round(self) -> None:
         """One round, without what engines have threads for."""
         self._look_after(None)
+        now, commits = time.monotonic(), self._records.commits()
+        if commits is None or commits != self._swept_at:
+            self._changed = now
+        elif now - self._changed > _CALM and now - self._swept < _SWEEP_EVERY:
+            return
+        self._swept_at, self._swept = commits, now
         for sweep in self._sweeps:
             self._attempt(sweep)
 
@@ -81,10 +97,14 @@ class Keeper:
         def of(executions: Sequence[Execution]) -> Iterator[Execution]:
             return (it for it in executions if (it.engine if it.engine in self._engines else None) == engine)
 
-        for execution in of(self._records.without_reference(datetime.now(UTC))):
-            self._attempt(self._recover, execution)
-        for execution in of(self._records.unfinished()):
-            self._attempt(self._executions.refresh, execution)
+        commits = self._records.commits()
+        if commits is None or commits != self._none_at.get(engine):
+            for execution in of(self._records.without_reference(datetime.now(UTC))):
+                self._attempt(self._recover, execution)
+            unfinished = list(of(self._records.unfinished()))
+            for execution in unfinished:
+                self._attempt(self._executions.refresh, execution)
+            self._none_at[engine] = None if unfinished else commits
         if time.monotonic() >= self._next_watch.get(engine, 0.0):
             self._next_watch[engine] = time.monotonic() + _WATCH_EVERY
             for execution in of(self._records.watched(datetime.now(UTC))):

@@ -41,6 +41,8 @@ class SuspendedUsers:
         self._refresh = refresh
         self._interval = interval
         self._asked: dict[str, float] = {}
+        self._none_at: int | None = None
+        """The number of what was stored when nothing was found."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="suspended", daemon=True)
         self._pools = {
@@ -60,9 +62,13 @@ class SuspendedUsers:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def round(self) -> None:
-        """Looks once, and has what it finds ended."""
+        """Looks once, unless nothing was stored since nothing was found, and has what it finds ended."""
+        commits = self._records.commits()
+        if commits is not None and commits == self._none_at:
+            return
         of_all = (it for it in self._records.of_suspended() if it.reference and it.engine in self._pools)
         found = {execution.id: execution for execution in of_all}
+        self._none_at = None if found else commits
         now = time.monotonic()
         self._asked = {known: at for known, at in self._asked.items() if known in found and now - at < _AGAIN}
         for execution in found.values():

@@ -21,12 +21,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
+from uvicorn.config import Config
+from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
 from hpcwaas.common import kernel, metrics
@@ -45,6 +48,12 @@ from hpcwaas.server.protocol import Protocol
 _LOGGER = logging.getLogger(__name__)
 _GRACE = 4
 """Seconds that requests have to finish at a stop; after that, parked long polls for instance are cut off."""
+
+_TICK = 1.0
+"""Seconds between two times that a worker tells the master of itself."""
+
+_HANDSHAKE = 10.0
+"""Seconds that a client has to agree on TLS; nobody counts its connection until then."""
 
 _M_MMAP_THRESHOLD = -3
 
@@ -264,6 +273,24 @@ def _no_cut_off(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
+class _Server(Server):
+    """Uvicorn's server, whose loop stands still for a second at a time; a stop ends that at once."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._loop = asyncio.get_running_loop()
+        self._exit = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._exit.wait(), _TICK)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._exit.set)
+
+
 class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
     """A uvicorn worker that says when it is ready and doesn't outlive its master."""
 
@@ -271,7 +298,7 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         "access_log": False,  # the service writes its own
         "server_header": False,
         "timeout_graceful_shutdown": _GRACE,
-        "timeout_notify": 1,
+        "timeout_notify": 0,  # at each tick
         "ws": "none",
         "proxy_headers": False,  # the protocol sees to it
     }
@@ -294,6 +321,18 @@ class _Worker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, ENDING.tell)
         loop.add_signal_handler(signal.SIGUSR2, ENDING.begin_last)
+
+    async def _serve(self) -> None:
+        """That of uvicorn's worker, with our server."""
+        self.config.app = self.wsgi
+        if self.config.is_ssl:
+            loop = asyncio.get_running_loop()  # uvicorn has no setting for that, and asyncio waits for a minute
+            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=_HANDSHAKE)  # type: ignore[method-assign]
+        server = _Server(self.config)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     async def callback_notify(self) -> None:
         """Called by uvicorn every second, for the first time when it accepts requests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -47,6 +48,7 @@ class Database:
         self._reading = postgresql.reading(self._engine) if self._shared else self._engine
         self._writing = self._engine.execution_options(**{sqlite.WRITING: True})
         self._passing = self._writing.execution_options(**{sqlite.PASSING: True})
+        self._commits = None if self._shared else sqlite.Commits(self._engine)
         self._turn: AbstractContextManager[object] = nullcontext() if self._shared else sqlite.Turn()
 
     @contextmanager
@@ -119,6 +121,20 @@ class Database:
             command.upgrade(config, revision)
             yield connection
             command.upgrade(config, "head")
+
+    def commits(self) -> int | None:
+        """A number that is another one whenever something was committed since the last time, by whatever process. None
+        on PostgreSQL, where to ask costs as much as to look.
+
+        Raises:
+            Unavailable: as for `read`.
+        """
+        if self._commits is None:
+            return None
+        try:
+            return self._commits.number()
+        except sqlite3.Error as error:
+            raise _unavailable(str(error)) from error
 
     def is_empty(self) -> bool:
         """Whether no service has used it.
@@ -193,6 +209,8 @@ class Database:
 
     def close(self) -> None:
         """Closes the connections of this process."""
+        if self._commits is not None:
+            self._commits.close()
         self._engine.dispose()
 
     @cached_property

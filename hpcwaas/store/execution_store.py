@@ -221,6 +221,9 @@ class ExecutionStore:
     def those(self, ids: Collection[str]) -> list[Execution]:
         return self._states(*listed(ExecutionFilter(ids=ids), unread=STATE))
 
+    def commits(self) -> int | None:
+        return self._database.commits()
+
     def of_suspended(self) -> list[Execution]:
         query, values = listed(_UNFINISHED, unread=STATE)
         suspended = select(UserRow.subject).where(UserRow.disabled.is_(True))

@@ -8,7 +8,7 @@ import threading
 import time
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from hpcwaas.common import written
 from hpcwaas.errors import ConfigurationError
@@ -68,6 +68,39 @@ def make_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+class Commits:
+    """Tells, for a few microseconds, whether anything was committed, by whatever process.
+
+    Args:
+        engine: of `make_engine`. One connection is kept, which changes nothing: SQLite counts what others do.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._connection: PoolProxiedConnection | None = None
+
+    def number(self) -> int:
+        """Another number whenever something was committed since the last time."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+                self._connection.detach()  # those of the pool are for transactions
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("PRAGMA data_version")
+                return int(cursor.fetchall()[0][0])
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Closes the connection. The next question opens another one."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 def is_other_file(error: BaseException | None) -> bool:

@@ -50,6 +50,9 @@ def test_tls_without_a_proxy_takes_a_renewed_certificate(service: Service, tmp_p
     configure(service, server={"tls_certificate": str(own.certificate), "tls_key": str(own.key)})
     service.start()
     assert service.url.startswith("https://")
+    host, port = service.address.split(":")
+    silent = socket.create_connection((host, int(port)), 60)
+    begun = time.monotonic()
     assert service.command("health").stdout == '{"status":"ok"}\n'
     alice = as_user(service.url, "alice")
     answer = alice("GET", "/workflows", verify=str(own.certificate))
@@ -75,6 +78,9 @@ def test_tls_without_a_proxy_takes_a_renewed_certificate(service: Service, tmp_p
     eventually(lambda: "has taken its new certificate" in service.log.read_text())
     assert shown(service, own.certificate) == der(own) != before
     assert alice("GET", "/workflows", verify=str(own.certificate)).status_code == 200
+    with silent:
+        assert silent.recv(1) == b""  # whoever doesn't begin to agree on TLS isn't waited for
+    assert time.monotonic() - begun < 40  # 10 it is, and would be 60
 
 
 def test_a_users_requests_are_counted_for_all_workers_together(service: Service) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from hpcwaas.core.keeper import Keeper
 from hpcwaas.core.models import Execution, ExecutionState, Status
+from hpcwaas.core.people import Principal
 from hpcwaas.core.starts_under_way import StartsUnderWay
 from hpcwaas.errors import Unavailable
 from hpcwaas.store.database import Database
@@ -26,6 +27,7 @@ class Recoveries:
     def __init__(self, records: ExecutionStore, outcome: Callable[[Execution], None]) -> None:
         self.outcome = outcome
         self.recovered: list[str] = []
+        self.refreshed: list[str] = []
         self.under_way = StartsUnderWay(records)
 
     def recover(self, execution: Execution) -> None:
@@ -33,7 +35,7 @@ class Recoveries:
         self.outcome(execution)
 
     def refresh(self, execution: Execution) -> None:
-        pass
+        self.refreshed.append(execution.id)
 
 
 def left(store: ExecutionStore, *, ago: float) -> Execution:
@@ -110,3 +112,51 @@ def test_what_takes_long_to_start_is_left_to_who_starts_it(database: Database, m
         keeper.close()  # as a crash does
     assert store.without_reference(datetime.now(UTC)) == []
     until(lambda: store.without_reference(datetime.now(UTC)) == [execution])
+
+
+class Looked(ExecutionStore):
+    """Counts the looks for what isn't over."""
+
+    looks = 0
+
+    def unfinished(
+        self, owner: str | None = None, shared_with: Principal | None = None, at_most: int | None = None
+    ) -> list[Execution]:
+        self.looks += 1
+        return super().unfinished(owner, shared_with, at_most)
+
+
+def test_it_looks_anew_only_when_something_was_stored_or_is_unfinished(database: Database, store_url: str) -> None:
+    store = Looked(database)
+    recoveries = Recoveries(store, lambda _: None)
+    keeper = Keeper(recoveries, store, [])  # type: ignore[arg-type]
+    for _ in range(3):
+        keeper.round()
+    assert store.looks == (3 if "postgresql" in store_url else 1)
+    other = Database(store_url)
+    execution = left(ExecutionStore(other), ago=1)
+    other.close()
+    store.looks = 0
+    for _ in range(3):
+        keeper.round()
+    assert store.looks == 3
+    assert recoveries.refreshed == [execution.id] * 3
+
+
+def test_sweeps_are_rare_when_nothing_was_stored_for_a_while(
+    database: Database, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[float] = []
+    store = ExecutionStore(database)
+    keeper = Keeper(Recoveries(store, lambda _: None), store, [lambda: swept.append(now)])  # type: ignore[arg-type]
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for _ in range(20):
+        keeper.round()
+        now += 5
+    rare = [1000 + after for after in (0, 5, 10, 15, 20, 50, 80)]
+    assert swept == ([1000.0 + 5 * number for number in range(20)] if "postgresql" in store_url else rare)
+    left(store, ago=1)
+    swept.clear()
+    keeper.round()
+    assert swept == [now]

@@ -280,3 +280,22 @@ class TestMigrations:
         old.upgrade()
         assert old.is_current()
         old.close()
+
+
+def test_whether_anything_was_committed_is_known_without_a_look(database: Database, store_url: str) -> None:
+    number = database.commits()
+    if "postgresql" in store_url:
+        assert number is None
+        return
+    with database.read() as session:
+        session.scalar(text("SELECT count(*) FROM secrets"))
+    with database.write() as session:
+        session.execute(text("DELETE FROM secrets WHERE key_id = 'none'"))
+    assert database.commits() == number
+    other = Database(store_url)
+    for writer in (database, other):
+        with writer.write() as session:
+            session.add(SecretRow(key_id=str(id(writer)), ciphertext=b"c", created_at=datetime.now(UTC)))
+        before, number = number, database.commits()
+        assert number != before
+    other.close()

@@ -128,6 +128,10 @@ class ExecutionRecords(Protocol):
     def those(self, ids: Collection[str]) -> Sequence[Execution]:
         """Those with these ids, whoever's, without their inputs. What there is none of is left out."""
 
+    def commits(self) -> int | None:
+        """A number that is another one whenever anything was stored since the last time, by whatever process: nothing
+        else changes what a look finds, but for time. None when only a look tells."""
+
     def of_suspended(self) -> Sequence[Execution]:
         """Executions of users who are suspended that aren't over as far as is stored, without their inputs."""
 
