@@ -102,9 +102,11 @@ def suspend(name: str) -> None:
     """Shut NAME out: end their sessions and executions, and refuse their password and all their tokens.
 
     A running service follows within 2 seconds. Files, keys and executions of the user are kept: they are there again
-    after `unsuspend`.
+    after `unsuspend`. With single sign-on, somebody who has never signed in can be shut out as well: NAME is what the
+    identity provider will say.
     """
     with reporting(), open_accounts() as accounts:
+        new = _await(accounts, name)
         existing(accounts, name)
         # In this order: what is made anew meanwhile is for nobody.
         accounts.users.change(name, disabled=True, signed_out_at=datetime.now(UTC))
@@ -112,7 +114,13 @@ def suspend(name: str) -> None:
         accounts.audit.record_command("user suspend", name)
         running = accounts.executions.count_unfinished(name)
         ending = f"; the service ends {running} execution{'' if running == 1 else 's'}" if running else ""
-        click.echo(f"{name}: suspended{ending}")
+        click.echo(f"{name}: suspended{' before the first sign-in' if new else ''}{ending}")
+        if new:
+            click.echo(
+                "hpcwaas-api: nobody has signed in by this name yet; compare it with what the identity provider calls "
+                "the user, to the letter",
+                err=True,
+            )
 
 
 @user.command()
@@ -218,6 +226,27 @@ def hash_() -> None:
         from hpcwaas.identity.passwords import hash_password
 
         click.echo(hash_password(ask_password()))
+
+
+def _await(accounts: Accounts, name: str) -> bool:
+    """Makes an account, which is suspended, for whoever may come by single sign-on under a name that nobody has.
+
+    Returns:
+        whether nobody had it.
+    """
+    from hpcwaas.core.people import User
+    from hpcwaas.errors import Conflict
+    from hpcwaas.identity.names import usable
+
+    refuse_settled(accounts.effective, name)
+    auth = accounts.effective.settings.auth
+    if auth is None or "sso" not in auth.auth_type or not usable(name) or accounts.users.find(name) is not None:
+        return False
+    try:
+        accounts.users.add(User(name, name, frozenset(), "sso", datetime.now(UTC), disabled=True))
+    except Conflict:  # they have come at this very moment
+        return False
+    return True
 
 
 def _end_sign_ins(accounts: Accounts, name: str) -> None:

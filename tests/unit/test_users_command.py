@@ -10,7 +10,12 @@ import pytest
 import yaml
 
 from hpcwaas.core.models import Execution, ExecutionState, Status
-from hpcwaas.core.people import AccessToken, User, UserSession
+from hpcwaas.core.people import NO_PROOF, AccessToken, User, UserSession
+from hpcwaas.core.ports.identity import Vouched
+from hpcwaas.errors import Forbidden
+from hpcwaas.identity.directory import Users
+from hpcwaas.identity.enrolment import Enrolment
+from hpcwaas.identity.settings import AuthSettings
 from hpcwaas.store.database import Database
 from hpcwaas.store.execution_store import ExecutionStore
 from hpcwaas.store.sessions import SessionStore
@@ -24,6 +29,14 @@ NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=1)
 ISSUER = "https://idp.example.org"
 ANNA = User("anna", "Anna", frozenset(), "sso", NOW, issuer=ISSUER, sub="1")
+
+SSO = {
+    "auth_type": "basic,sso",
+    "issuer": ISSUER,
+    "client_id": "hpcwaas",
+    "client_secret": "secret of the client",
+    "redirect_url": "https://hpc.example.org/auth/authorize",
+}
 
 
 class Signed:
@@ -77,6 +90,37 @@ def test_suspending_ends_all_that_is_somebodys(database: Database, source: str) 
     assert done("unsuspend", "anna") == "anna: may sign in again\n"
     assert made_meanwhile.counts() == (False, 0)
     assert executions.of_suspended() == []
+
+
+def test_who_never_came_can_be_suspended_and_is_refused_when_they_come(database: Database, tmp_path: Path) -> None:
+    assert "There is no user bob" in refused("suspend", "bob")  # without single sign-on nobody can come
+    file = tmp_path / ".hpcwaas-api.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["auth"] |= SSO
+    file.write_text(yaml.safe_dump(settings))
+    assert "There is no user *" in refused("suspend", "*")
+    result = call("suspend", "bob")
+    assert result.stdout == "bob: suspended before the first sign-in\n"
+    assert "nobody has signed in by this name yet" in result.stderr
+    assert done("suspend", "bob") == "bob: suspended\n"
+    assert "suspended" in done("list")
+
+    users = UserStore(database)
+    directory = Users(AuthSettings(auth_type="sso"), users)
+    enrolment = Enrolment(users, SessionStore(database), TokenStore(database), directory, None)
+
+    def come(sub: str) -> str:
+        now = datetime.now(UTC)
+        groups = frozenset({"climate"})
+        return enrolment.admit(Vouched(ISSUER, sub, "bob", "Bob", groups, None, "token", now, now, NO_PROOF)).subject
+
+    for _ in range(2):
+        with pytest.raises(Forbidden, match="`bob` is suspended"):
+            come("2")
+    assert done("unsuspend", "bob") == "bob: may sign in again\n"
+    assert come("2") == "bob"
+    with pytest.raises(Forbidden, match="belongs to somebody else"):
+        come("3")
 
 
 def test_groups_that_make_no_operator_take_admin_away(database: Database) -> None:
