@@ -39,11 +39,10 @@ RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 
 FROM ${BASE} AS runtime
 # The supervisors of executions are detached from the service: somebody (tini) has to be their parent when they end.
-# Git and ssh fetch the repositories that a catalogue names.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git openssh-client tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get install -y --no-install-recommends tini \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --gid 0 --no-create-home --home-dir /data --shell /usr/sbin/nologin hpcwaas \
     && install --directory --owner hpcwaas --group 0 --mode 0770 /data
 # Where there are accounts that nobody knows, as in OpenShift, they are in the group 0. HOME is for them, too.
@@ -69,6 +68,13 @@ LABEL org.opencontainers.image.title="waas" \
 ENTRYPOINT ["tini", "--", "waas"]
 
 FROM runtime AS service
+# Git and ssh fetch the repositories that a catalogue names.
+USER 0
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends git openssh-client \
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
+USER 10001:0
 COPY --from=service-packages /opt/hpcwaas /opt/hpcwaas
 LABEL org.opencontainers.image.title="hpcwaas" \
       org.opencontainers.image.description="Workflow Execution Service"

@@ -218,6 +218,9 @@ def test_the_image_says_what_it_is_and_holds_nothing_of_its_making(buildah: Buil
     with buildah.container(service) as name:
         root = Path(buildah("mount", name))
         assert [place for place in ("src", "dist", "service.txt") if (root / place).exists()] == []
+        assert [*(root / "var/lib/apt/lists").iterdir(), *(root / "var/cache/apt").rglob("*.deb")] == []
+        assert (root / "usr/bin/git").exists()
+        assert (root / "usr/bin/ssh").exists()
         assert list((root / "data").iterdir()) == []
 
 
@@ -236,7 +239,9 @@ def test_the_command_answers_for_help_as_it_always_did(buildah: Buildah, cli: st
 
 
 def test_the_command_brings_no_service_along(buildah: Buildah, cli: str) -> None:
+    assert buildah.configuration(cli)["User"] == "10001:0"
     with buildah.container(cli) as name:
+        assert not (Path(buildah("mount", name)) / "usr/bin/git").exists()
         command = buildah.inside(name, "/opt/hpcwaas/bin/pip", "list", "--format=freeze")
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         installed = {line.partition("==")[0] for line in done.stdout.split()}
