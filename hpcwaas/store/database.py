@@ -38,6 +38,9 @@ class Database:
         url: SQLAlchemy URL of SQLite or PostgreSQL. An SQLite file that doesn't exist is made, readable by its owner
             only.
 
+    Attributes:
+        lateral: whether it knows lateral joins.
+
     Raises:
         ConfigurationError: the URL can't be used.
     """
@@ -45,6 +48,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
         self._shared = self._engine.dialect.name == "postgresql"
+        self.lateral = self._shared
         self._reading = postgresql.reading(self._engine) if self._shared else self._engine
         self._writing = self._engine.execution_options(**{sqlite.WRITING: True})
         self._passing = self._writing.execution_options(**{sqlite.PASSING: True})

@@ -9,19 +9,40 @@ Queries are kept by the names of their parameters: it takes longer to make one t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, or_, select, union, union_all
-from sqlalchemy.orm import defer
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union,
+    union_all,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import aliased, defer
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import TableValuedAlias
 
 from hpcwaas.core.models import ExecutionFilter, Status
+from hpcwaas.store.columns import UTCDateTime
 from hpcwaas.store.models import ExecutionRow, ExecutionSourceRow, ShareRow
 from hpcwaas.store.paging import Column, Position, after
 
-_TOGETHER = 400
-"""Parts that are put together at once. SQLite takes 500."""
+_FIRST = datetime.min.replace(tzinfo=UTC)
+"""Before all executions."""
 
 
 class _Table(NamedTuple):
@@ -42,7 +63,12 @@ _TAKERS = _EXECUTIONS._replace(
 
 
 def listed(
-    wanted: ExecutionFilter, limit: int | None = None, before: Position | None = None, unread: Collection[str] = ()
+    wanted: ExecutionFilter,
+    limit: int | None = None,
+    before: Position | None = None,
+    unread: Collection[str] = (),
+    *,
+    lateral: bool = False,
 ) -> tuple[Select[ExecutionRow], Mapping[str, Any]]:
     """The query for executions that fit a filter, and its parameters.
 
@@ -50,6 +76,7 @@ def listed(
         limit: so many, newest first; None for all, in no order.
         before: those that come after this place.
         unread: columns that aren't needed.
+        lateral: whether the database knows lateral joins.
     """
     if wanted.created_before is not None:
         # One bound: of two a database may begin at the farther one.
@@ -69,12 +96,15 @@ def listed(
     if wanted.ids is not None:
         values |= {"ids": list(wanted.ids), "named": len(wanted.ids)}
     if wanted.shared_with is not None:
-        values |= {"user": wanted.shared_with.subject} | _numbered("group", wanted.shared_with.groups)
+        values["user"] = wanted.shared_with.subject
+        if wanted.shared_with.groups:
+            values["groups"] = json.dumps(sorted(wanted.shared_with.groups))
+            values["passed"] = None if limit is None else max(limit - 1, 0)
     if statuses is not None:
         # Without any state there is no such execution.
         values |= _numbered("status", [status.value for status in statuses] or [""])
     values = {name: value for name, value in values.items() if value is not None}
-    return _query(tuple(values), tuple(unread)), values
+    return _query(tuple(values), tuple(unread), lateral), values
 
 
 def _numbered(name: str, values: Collection[str]) -> dict[str, Any]:
@@ -82,15 +112,14 @@ def _numbered(name: str, values: Collection[str]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1000)
-def _query(given: tuple[str, ...], unread: tuple[str, ...]) -> Select[ExecutionRow]:
+def _query(given: tuple[str, ...], unread: tuple[str, ...], lateral: bool) -> Select[ExecutionRow]:
     """The query that has these parameters."""
-    parts = [_newest(part, table.created_at, table.id, given) for table, part in _parts(given)]
-    while len(parts) > 1:
+    parts = [_newest(part, table.created_at, table.id, given) for table, part in _parts(given, lateral)]
+    if len(parts) > 1:
         # What several shares let in to is found once.
         together = union if "user" in given else union_all
-        groups = [parts[at : at + _TOGETHER] for at in range(0, len(parts), _TOGETHER)]
-        found = [together(*(select(part.subquery()) for part in group)).subquery() for group in groups]
-        parts = [_newest(select(it), it.c.created_at, it.c.id, given) for it in found]
+        found = together(*(select(part.subquery()) for part in parts)).subquery()
+        parts = [_newest(select(found), found.c.created_at, found.c.id, given)]
     first = parts[0].subquery()
     query = select(ExecutionRow).join(first, first.c.id == ExecutionRow.id)
     query = query.options(*(defer(getattr(ExecutionRow, name)) for name in unread))
@@ -103,7 +132,7 @@ def _newest(query: Select[Any], created_at: Column, row_id: Column, given: Seque
     return query.order_by(created_at.desc(), row_id.desc()).limit(bindparam("limit", type_=Integer))
 
 
-def _parts(given: Sequence[str]) -> Iterator[tuple[_Table, Select[Any]]]:
+def _parts(given: Sequence[str], lateral: bool) -> Iterator[tuple[_Table, Select[Any]]]:
     """For each part where it is found, and the ids and moments of all that belongs to it."""
     statuses = _named("status", given)
     if "ids" in given:
@@ -118,13 +147,64 @@ def _parts(given: Sequence[str]) -> Iterator[tuple[_Table, Select[Any]]]:
         yield _TAKERS, part.join(ExecutionRow, ExecutionRow.id == ExecutionSourceRow.execution_id)
     elif "user" in given:
         foreign = ShareRow.owner != bindparam("user")
-        for share in _shares(given):
-            # By workflow the index has no states: they are passed over as it is read.
-            for of_one in [statuses] if "workflow_id" in given else _each(statuses):
-                yield _SHARES, _select(_SHARES, given, of_one).where(share, foreign)
+        theirs = (ShareRow.kind == "user") & (ShareRow.name == bindparam("user"))
+        # By workflow the index has no states: they are passed over as it is read.
+        for of_one in [statuses] if "workflow_id" in given else _each(statuses):
+            yield _SHARES, _select(_SHARES, given, of_one).where(theirs, foreign)
+            if "groups" in given:
+                yield _of_groups(given, of_one, lateral)
     else:
         for of_one in _each(statuses):
             yield _EXECUTIONS, _select(_EXECUTIONS, given, of_one)
+
+
+def _of_groups(
+    given: Sequence[str], statuses: Sequence[BindParameter[str]], lateral: bool
+) -> tuple[_Table, Select[Any]]:
+    """The query for what is shared with groups: one, however many they are. Of each group it reads what is as new as
+    the last one that may be on the page."""
+    group = _groups()
+    one = aliased(ShareRow)
+    of_one = _Table(one.execution_id, *(getattr(one, name) for name in _Table._fields[1:]))
+    belongs = (one.kind == "group") & (one.name == group.c.value) & (one.owner != bindparam("user"))
+    of_group = _newest(_select(of_one, given, statuses).where(belongs), of_one.created_at, of_one.id, given)
+    if lateral:
+        # Without an offset it would be joined as a whole.
+        each = of_group.offset(0).correlate(group).lateral()
+        found = select(each.c.id, each.c.created_at).join_from(group, each, true()).distinct()
+        return _SHARES._replace(id=each.c.id, created_at=each.c.created_at), found
+    of_all = (ShareRow.kind == "group") & (ShareRow.name == group.c.value) & (ShareRow.owner != bindparam("user"))
+    since: ColumnElement[Any] = literal(_FIRST, UTCDateTime)
+    if "created_after" in given:
+        since = bindparam("created_after", type_=UTCDateTime)
+    if "limit" in given:
+        newest = of_group.with_only_columns(of_one.created_at).limit(1).offset(bindparam("passed", type_=Integer))
+        since = func.coalesce(newest.correlate(group).scalar_subquery(), since, type_=UTCDateTime)
+    # One bound: of two a database may begin at the farther one.
+    rest = [name for name in given if name != "created_after"]
+    # What is shared with several groups is counted once.
+    return _SHARES, _select(_SHARES, rest, statuses).join(group, of_all & (ShareRow.created_at >= since)).distinct()
+
+
+def _groups() -> TableValuedAlias:
+    return _Names(bindparam("groups", type_=String)).table_valued("value")
+
+
+class _Names(FunctionElement[str]):
+    """The texts of a list in JSON, as a table. So a query is the same for any number of them."""
+
+    name = "names"
+    inherit_cache = True
+
+
+@compiles(_Names, "sqlite")
+def _on_sqlite(names: _Names, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(names.clauses, **options)})"
+
+
+@compiles(_Names, "postgresql")
+def _on_postgresql(names: _Names, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(names.clauses, **options)} AS json))"
 
 
 def _select(table: _Table, given: Sequence[str], statuses: Sequence[BindParameter[str]]) -> Select[Any]:
@@ -165,18 +245,11 @@ def _let_in(table: _Table, given: Sequence[str]) -> Iterator[ColumnElement[bool]
     if "user" in given:
         yield table.owner != bindparam("user")
         theirs = (ShareRow.kind == "user") & (ShareRow.name == bindparam("user"))
-        if groups := _named("group", given):  # not one OR for each: SQLite takes 1000
-            theirs |= (ShareRow.kind == "group") & ShareRow.name.in_(groups)
+        if "groups" in given:
+            theirs |= (ShareRow.kind == "group") & ShareRow.name.in_(select(_groups().c.value))
         yield _there(select(ShareRow.owner).where(ShareRow.execution_id == table.id, theirs))
 
 
 def _there(query: Select[Any]) -> ColumnElement[bool]:
     # Looked for in an index for each execution. EXISTS can be made a join, which reads all shares of a user.
     return query.limit(1).scalar_subquery().is_not(None)
-
-
-def _shares(given: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """Conditions on shares that let the user in."""
-    for kind in ("user", "group"):
-        for name in _named(kind, given):
-            yield (ShareRow.kind == kind) & (ShareRow.name == name)

@@ -207,7 +207,7 @@ class ExecutionStore:
     def page(
         self, wanted: ExecutionFilter, limit: int, cursor: str | None = None
     ) -> tuple[list[Execution], str | None]:
-        query, values = listed(wanted, limit + 1, position(cursor), SUMMARY)
+        query, values = listed(wanted, limit + 1, position(cursor), SUMMARY, lateral=self._database.lateral)
         with self._database.read() as session:
             rows, following = cut(session.scalars(query, values).all(), limit)
             return [to_execution(row, SUMMARY) for row in rows], following
@@ -216,7 +216,7 @@ class ExecutionStore:
         self, owner: str | None = None, shared_with: Principal | None = None, at_most: int | None = None
     ) -> list[Execution]:
         wanted = replace(_UNFINISHED, owner=owner, shared_with=shared_with)
-        return self._states(*listed(wanted, at_most, unread=STATE))
+        return self._states(*listed(wanted, at_most, unread=STATE, lateral=self._database.lateral))
 
     def those(self, ids: Collection[str]) -> list[Execution]:
         return self._states(*listed(ExecutionFilter(ids=ids), unread=STATE))
