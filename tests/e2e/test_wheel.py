@@ -170,7 +170,11 @@ def url(installed: Path, home: Path, environment: dict[str, str]) -> Iterator[st
             assert service.poll() is None, (home / "log").read_text()
             assert time.monotonic() < deadline, (home / "log").read_text()
             time.sleep(0.1)
-        yield yaml.safe_load(profile.read_text())["api_url"]
+        found = yaml.safe_load(profile.read_text())
+        # Who asks first waits for the catalogue to be read, and `waas` says so after a while.
+        token = {"Authorization": f"Bearer {found['access_token']}"}
+        assert requests.get(f"{found['api_url']}/workflows", headers=token, timeout=120).ok
+        yield found["api_url"]
     finally:
         service.terminate()
         service.wait(60)

@@ -44,7 +44,11 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
 mkdir -p /run/units "$HOME/tmp"
 chmod 1777 "$HOME/tmp"
+mkdir /opt/source
+mount --bind "$SOURCE" /opt/source
 mount --bind "$HOME/tmp" /tmp
+mkdir -p "$SOURCE"
+mountpoint -q "$SOURCE" || mount --bind /opt/source "$SOURCE"  # which may lie in /tmp
 cd /
 for target in sysinit basic shutdown multi-user network-online; do
   printf '[Unit]\\nDefaultDependencies=no\\n' > "/run/units/$target.target"
@@ -76,7 +80,7 @@ class Machine:
         (self.home / "command").write_text(_COMMAND)
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHON": sys.base_prefix}
         environment |= {"PYTHON_NAME": f"python{sys.version_info.major}.{sys.version_info.minor}"}
-        environment |= {"PACKAGES": sysconfig.get_path("purelib")}
+        environment |= {"SOURCE": str(ROOT), "PACKAGES": sysconfig.get_path("purelib")}
         enter = f"echo $$ > {self._groups}/cgroup.procs && exec unshare --cgroup bash $HOME/setup"
         self._process = subprocess.Popen(
             [
