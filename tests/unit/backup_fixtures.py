@@ -20,7 +20,7 @@ def home_of_backups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def full(tmp_path: Path) -> World:
     """What is backed up."""
     return World(tmp_path / "data")
 

@@ -31,13 +31,13 @@ pytestmark = pytest.mark.usefixtures("home_of_backups")
 
 
 @pytest.mark.parametrize("ending", ["tar", "tar.gz", "tgz"])
-def test_there_and_back(world: World, tmp_path: Path, ending: str) -> None:
+def test_there_and_back(full: World, tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"one.{ending}"
     said = done("backup", file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert "the content of the upload u2 isn't there" in said
-    assert f"{world.path('done', 'outputs/far')} was left out: it is a link that leads elsewhere" in said
-    assert f"{world.data / 'vault.key'}, without which no private key can be read" in said
+    assert f"{full.path('done', 'outputs/far')} was left out: it is a link that leads elsewhere" in said
+    assert f"{full.data / 'vault.key'}, without which no private key can be read" in said
     content = file.read_bytes()
     assert b"the key" not in content
     assert b"the token" not in content
@@ -90,7 +90,7 @@ def test_there_and_back(world: World, tmp_path: Path, ending: str) -> None:
     assert CliRunner().invoke(main, ["audit", "verify"]).exit_code == 0
 
 
-def test_a_backup_again_is_the_same(world: World, tmp_path: Path) -> None:
+def test_a_backup_again_is_the_same(full: World, tmp_path: Path) -> None:
     done("backup", tmp_path / "one.tar")
     configure(tmp_path, tmp_path / "target")
     done("restore", tmp_path / "one.tar")
@@ -107,15 +107,15 @@ def test_a_backup_again_is_the_same(world: World, tmp_path: Path) -> None:
         assert first == second, table.name
 
 
-def test_only_an_empty_place_is_restored_to(plain_backup: Path, tmp_path: Path, world: World) -> None:
-    before = databases.content(f"sqlite:///{world.data / 'hpcwaas.db'}")
+def test_only_an_empty_place_is_restored_to(plain_backup: Path, tmp_path: Path, full: World) -> None:
+    before = databases.content(f"sqlite:///{full.data / 'hpcwaas.db'}")
     assert "isn't empty, it has cwl, files: move that away" in refused("restore", plain_backup)
-    elsewhere = {"store": {"url": f"sqlite:///{world.data / 'hpcwaas.db'}"}}
+    elsewhere = {"store": {"url": f"sqlite:///{full.data / 'hpcwaas.db'}"}}
     configure(tmp_path, tmp_path / "other", **elsewhere)
     assert "store.url: the database isn't empty" in refused("restore", plain_backup)
-    assert databases.content(f"sqlite:///{world.data / 'hpcwaas.db'}") == before
-    configure(tmp_path, world.data)
-    with (world.data / "hpcwaas-api.lock").open("w") as lock:
+    assert databases.content(f"sqlite:///{full.data / 'hpcwaas.db'}") == before
+    configure(tmp_path, full.data)
+    with (full.data / "hpcwaas-api.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         assert "is used by a running service" in refused("restore", plain_backup)
 
@@ -154,7 +154,7 @@ def test_a_broken_off_restore_keeps_the_service_from_starting(
     assert CliRunner().invoke(main, ["db", "current"]).exit_code == 0
 
 
-def test_a_file_that_is_there_is_not_replaced(world: World, tmp_path: Path) -> None:
+def test_a_file_that_is_there_is_not_replaced(full: World, tmp_path: Path) -> None:
     file = tmp_path / "one.tar"
     file.write_text("precious")
     assert "is there already" in refused("backup", file)
@@ -178,9 +178,9 @@ def limited(tmp_path: Path, size: int, *arguments: str | Path) -> subprocess.Com
     )
 
 
-def test_a_full_disk(world: World, plain_backup: Path, tmp_path: Path) -> None:
+def test_a_full_disk(full: World, plain_backup: Path, tmp_path: Path) -> None:
     """`RLIMIT_FSIZE` fails a write as a full disk does."""
-    world.upload("large", "x" * 3_000_000)
+    full.upload("large", "x" * 3_000_000)
     file = tmp_path / "one.tar"
     said = limited(tmp_path, 2_000_000, "backup", file)
     assert (said.returncode, f"No backup was made: {file}: File too large" in said.stderr) == (1, True), said.stderr
@@ -194,17 +194,17 @@ def test_a_full_disk(world: World, plain_backup: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_deleted_while_it_is_made_is_left_out(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An execution, after its files were copied in part; an upload, before its content was."""
     write_files = backing_up._write_files
 
     def late(*arguments: Any) -> set[str]:
-        with closing(world.database) as database, database.write() as session:
+        with closing(full.database) as database, database.write() as session:
             for table, gone in (("executions", "done"), ("uploads", "u1")):
                 found = plain(Base.metadata.tables[table])
                 session.execute(found.delete().where(found.c.id == gone))
-        (world.data / "files" / "u1").unlink()
+        (full.data / "files" / "u1").unlink()
         return write_files(*arguments)
 
     monkeypatch.setattr(backing_up, "_write_files", late)

@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OURS = {"hpcwaas", "waas_cli", "cli", "tests", "benchmarks", "examples"}
-ELSEWHERE = {"playwright"}
-"""Installed by `make test-system` in a virtual environment of its own."""
+ELSEWHERE = {"compose_spec", "kubernetes_validate", "playwright"}
+"""Installed by `make test-system` in virtual environments of their own."""
 
 BUILDING = ROOT / "cli" / "packaging"
 """Run by pip alone, with what `cli/pyproject.toml` asks for."""
@@ -51,7 +51,7 @@ def normal(name: str) -> str:
     ("folder", "extras"),
     [
         ("hpcwaas", ("cwl", "postgresql", "tracing")),
-        ("cli", ()),
+        ("cli", ("async",)),
         ("tests", ("cwl", "postgresql", "tracing", "dev")),
         ("benchmarks", ("cwl", "dev", "postgresql")),
     ],
