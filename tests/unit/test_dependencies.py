@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OURS = {"hpcwaas", "waas_cli", "cli", "tests", "benchmarks", "examples"}
-ELSEWHERE = {"compose_spec", "kubernetes_validate", "playwright"}
+ELSEWHERE = {"compose_spec", "helm_python", "kubernetes_validate", "playwright", "toscaparser"}
 """Installed by `make test-system` in virtual environments of their own."""
 
 BUILDING = ROOT / "cli" / "packaging"
