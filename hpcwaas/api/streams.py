@@ -77,7 +77,7 @@ class _Stream(abc.ABC):
     def __init__(self, streamed: Streamed, principal: Principal) -> None:
         self._streamed = streamed
         self.principal = principal
-        self.retry = random.randint(1000, 3000)  # noqa: S311
+        self.retry = random.randint(1000, 3000)  # noqa: S311 - so that not all come back at once
         self._give_back: Callable[[], None] | None = streamed.logs.hold(principal)
         self._wake: Callable[[], None] | None = None
         self._trouble = False

@@ -63,7 +63,7 @@ class ArchiveWriter:
         self._out = _Counted(stream)
         self._packed = gzip.GzipFile(fileobj=self._out, mode="wb", compresslevel=3) if compressed else None
         inner = self._out if self._packed is None else _Counted(self._packed)
-        self._tar = tarfile.open(fileobj=inner, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=inner, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `finish` closes it
         self._sums = _Sums()
         self._linked: dict[tuple[int, int], str] = {}
         self.put(HEAD, head)
